@@ -8,7 +8,7 @@ PARTS ?= 1
 COUNT ?= 30
 SEED ?= 1
 
-.PHONY: help install run test browser clients lint openapi bench torture simulate mutate clean
+.PHONY: help install run test browser clients lint openapi bench torture simulate mutate stripe-check clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
@@ -25,6 +25,9 @@ help:
 	@echo "              for fewer, PARTS=2 for two services with half of them each, in parallel)"
 	@echo "make mutate   change the code of an area in small ways and see the tests notice (AREA=rules, billing, playback,"
 	@echo "              security or catalog; COUNT=100 changes, another SEED=2; DATABASES=both for PostgreSQL too)"
+	@echo "make stripe-check"
+	@echo "              check the contract with Stripe against the local test server, and against Stripe itself with a"
+	@echo "              test key in STREAMSVC_STRIPE_TEST_KEY"
 	@echo "make clean    remove .venv and test artifacts (never instance/, which contains the data)"
 
 install: .venv/installed
@@ -67,6 +70,9 @@ simulate: .venv/installed-test
 mutate: .venv/installed-test
 	@test -n "$(AREA)" || { echo "make mutate AREA=rules|billing|playback|security|catalog"; exit 1; }
 	nice $(BIN)/python -m bench.mutate $(AREA) --count $(COUNT) --seed $(SEED)
+
+stripe-check: .venv/installed-test
+	$(BIN)/python -m tests.stripe_check
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -145,7 +145,9 @@ def create_prices() -> list[str]:
         {**terms, "amount_minor": amount, "interval": interval, "interval_count": count}
         for amount, interval, count in PRICES
     ]
-    plan = replace_plan("simulated", {"name": "Plan", "description": None, "features": {}, "prices": prices}, START)
+    plan = replace_plan(
+        "simulated", {"name": "Plan", "description": None, "addon": False, "features": {}, "prices": prices}, START
+    )
     db.session.commit()
     return [price.id for price in sorted(plan.prices, key=lambda price: price.amount_minor)]
 
@@ -245,12 +247,14 @@ def apply_random_event(subscription_id, account_id, price_ids, rng, now) -> None
 def build_change(event, price_ids, rng, now):
     """The change as a function of the locked aggregate."""
     if event == "change":
-        body = {"price_id": rng.choice(price_ids)}
+        body = {"price_id": rng.choice(price_ids), "when": rng.choice(["auto", "now"]), "anchor_day": None}
         return lambda aggregate: changes.change_plan(aggregate, body, aggregate.account.id)
     if event == "pause":
-        until = now + timedelta(days=rng.randint(1, 60))
+        until = now + timedelta(days=rng.randint(4, 60))
         return lambda aggregate: changes.pause_subscription(aggregate, until, aggregate.account.id)
-    body = {"when": rng.choice(["now", "period_end"])}
+    body = {"when": rng.choice(["now", "period_end"])} | dict.fromkeys(
+        ("effective_date", "credit", "reason", "feedback")
+    )
     return lambda aggregate: changes.cancel_subscription(aggregate, body, aggregate.account.id)
 
 
@@ -258,7 +262,8 @@ def refund_last_invoice(subscription_id, now) -> None:
     paid = sa.select(Invoice.id).where(Invoice.subscription_id == subscription_id, Invoice.amount_paid_minor > 0)
     invoice_id = db.session.scalar(paid.order_by(Invoice.id.desc()).limit(1))
     if invoice_id:
-        corrections.refund_invoice(invoice_id, {}, now)
+        body = {"amount_minor": None, "payment_id": None, "credit_note": True, "reason": None}
+        corrections.refund_invoice(invoice_id, body, now)
 
 
 def ledger_totals() -> dict[str, int]:

@@ -81,6 +81,13 @@ def parse_moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+def parse_statement_suffix(text: str) -> str:
+    """Parse a suffix of the text on card statements, by Stripe's rules for `statement_descriptor_suffix`."""
+    if text and (len(text) > 22 or set(text) & set("<>\\'\"*") or not any(map(str.isalpha, text))):
+        raise ValueError("must be 1 to 22 characters with at least one letter, without < > \\ ' \" *")
+    return text
+
+
 def parse_database_url(text: str) -> str:
     text = text.replace("postgres://", "postgresql://", 1)
     if not text.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
@@ -142,6 +149,12 @@ def parse_dunning_schedule(text: str) -> str:
     days = r"(\d+(,\d+)*|never)"
     if not re.fullmatch(rf"retry={days}( retry\.[a-z_]+={days})* warn=\d+ suspend=\d+ cancel=\d+", text):
         raise ValueError("must be retry=DAY,… [retry.DECLINE_CODE=DAY,…|never] warn=DAY suspend=DAY cancel=DAY")
+    return text
+
+
+def parse_pause_rules(text: str) -> str:
+    if not re.fullmatch(r"min=\d{1,3} per_year=[1-9]\d{0,2} cool_down=\d{1,3}", text):
+        raise ValueError("must be min=DAYS per_year=COUNT cool_down=DAYS")
     return text
 
 
@@ -254,7 +267,9 @@ class Settings:
         one_of("open", "confirm"),
         "`confirm` requires confirmation by mail and never reveals whether an email address is taken.",
     )
-    login_throttle: bool = setting(True, parse_flag, "Rate limits on sign-in; can be turned off in the sandbox only.")
+    login_throttle: bool = setting(
+        True, parse_flag, "Rate limits on sign-in and on payments; can be turned off in the sandbox only."
+    )
     trusted_device_days: int = setting(
         30,
         integer_between(0, 90),
@@ -315,6 +330,11 @@ class Settings:
     payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Payment provider.")
     stripe_secret_key: str = setting("", str, "Stripe's secret key. Needs the extra `stripe`.", secret=True)
     stripe_webhook_secret: str = setting("", str, "Signing secret of `POST /v1/webhooks/stripe`.", secret=True)
+    stripe_statement_suffix: str = setting(
+        "",
+        parse_statement_suffix,
+        "Ends the text on card statements; it follows the shortened name set in Stripe's Dashboard.",
+    )
     stripe_url: str = setting("https://api.stripe.com", parse_url, "Base URL of Stripe's API.")
     webhooks_to_private: bool = setting(
         False, parse_flag, "Allows webhooks to private addresses and http://; in the sandbox only."
@@ -325,6 +345,12 @@ class Settings:
         "Dunning schedule in days after the first failed payment: retries (`retry.insufficient_funds=2,5,9` "
         "after that decline, `never` for none), then plan changes are refused, access ends, the "
         "subscription is canceled.",
+    )
+    pauses: str = setting(
+        "min=3 per_year=3 cool_down=30",
+        parse_pause_rules,
+        "Limits of pauses: a pause of fewer days than `min` freezes none, `per_year` may begin within 365 days, and "
+        "`cool_down` days lie between the end of one and the next.",
     )
     invoice_review_hours: int = setting(
         0,

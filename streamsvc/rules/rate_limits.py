@@ -73,6 +73,15 @@ CHALLENGE_TOKENS = RateLimit("challenge_tokens.address", 60, HOUR_S)
 """Challenge tokens from one address, each of which costs a call to the challenge provider."""
 AUTHZ_FAILURE = RateLimit("authz_fail", 1, HOUR_S)
 """How often the audit log records the same principal being denied the same view for the same reason."""
+DECLINES_BY_ACCOUNT = RateLimit("payment.declines_account", 5, HOUR_S)
+DECLINES_BY_ACCOUNT_DAY = RateLimit("payment.declines_account_day", 20, DAY_S)
+DECLINES_BY_CARD = RateLimit("payment.declines_card", 10, DAY_S)
+"""Declined payments of one card, whichever account adds it."""
+DECLINES_BY_ADDRESS = RateLimit("payment.declines_address", 200, HOUR_S)
+"""Many homes share the address of a carrier: this limit is for whoever opens an account for each card."""
+CARDS_BY_ACCOUNT = RateLimit("cards.account", 10, DAY_S)
+CARDS_BY_ADDRESS = RateLimit("cards.address", 1_000, HOUR_S)
+CARD_SETUPS_BY_ACCOUNT = RateLimit("card_setups.account", 20, DAY_S)
 MAIL_TO_ADDRESS = RateLimit("mail.to", 5, HOUR_S)
 """Mails to one address that anyone can cause to be sent."""
 MAIL_FROM_ADDRESS = RateLimit("mail.from", 100, HOUR_S)

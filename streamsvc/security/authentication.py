@@ -22,7 +22,7 @@ from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import status_condition
 from streamsvc.rules.billing.access import LIVE_STATUSES
-from streamsvc.rules.billing.entitlements import compute_entitlements
+from streamsvc.rules.billing.entitlements import compute_entitlements, parse_grants
 from streamsvc.rules.origins import is_cross_site
 from streamsvc.rules.refusals.access import InsufficientScope, NotSignedIn, ReadOnlySession
 from streamsvc.rules.refusals.accounts import CsrfTokenInvalid, KidsProfile, ReauthenticationRequired
@@ -141,7 +141,16 @@ class Viewer(UserMixin):
     def entitlements(self) -> dict:
         """What the live subscription currently allows: see rules/billing/entitlements.py."""
         row = self.row
-        return compute_entitlements(row.subscription_status, row.access_until, row.plan_code, row.features, clock.now())
+        grants = parse_grants(row.included_addons, row.addon_grants)
+        return compute_entitlements(
+            row.subscription_status,
+            row.access_until,
+            row.plan_code,
+            row.features,
+            clock.now(),
+            grants,
+            Plan.load_addon_features(grant.addon for grant in grants) if grants else None,
+        )
 
     def reload(self) -> "Viewer":
         """Return the same viewer as seen by the current transaction."""
@@ -199,8 +208,10 @@ VIEWER_BY_TOKEN = (
         Subscription.cancel_at,
         Subscription.paused_at,
         Subscription.resumes_at,
+        Subscription.addon_grants,
         Plan.code.label("plan_code"),
         Plan.features,
+        Plan.includes.label("included_addons"),
     )
     .join(Account, sa.and_(Account.id == Session.account_id, Account.status == "active"))
     .join(Device, Device.id == Session.device_id)

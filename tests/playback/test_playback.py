@@ -73,6 +73,20 @@ def test_without_a_subscription_nothing_plays(world):
     assert error_of(world.household().play("film")) == (403, "subscription_required")
 
 
+def test_an_upgrade_gives_its_limits_once_it_is_paid_for(world, ann):
+    larger = world.put_plan("premium", 1999, max_streams=4, max_height=2160)
+    card = ann.post("/v1/payment-methods", {"token": "pm_card_authenticationRequired"}).json["id"]
+    ann.put(f"/v1/payment-methods/{card}/default")
+    [subscription] = ann.get("/v1/subscriptions").json["items"]
+    path, body = f"/v1/subscriptions/{subscription['id']}/plan-change", {"price_id": larger, "when": "now"}
+    waiting = ann.post(path, body, Idempotency_Key="upgrade")
+    assert error_of(waiting) == (402, "authentication_required")
+    assert ann.play("film").json["limits"] == {"max": 2, "current": 1, "max_height": 1080}
+    path = f"/v1/sandbox/payments/{waiting.json['payment_id']}/authentication"
+    assert world.operator.post(path, {"approve": True}).status_code == 200
+    assert ann.play("film").json["limits"] == {"max": 4, "current": 1, "max_height": 2160}
+
+
 def test_a_title_of_another_plan_is_refused(world, ann):
     world.put_titles(FILM | {"plans": ["premium"]})
     assert error_of(ann.play("film")) == (403, "not_in_plan")

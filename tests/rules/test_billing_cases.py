@@ -23,6 +23,9 @@ DEVIATIONS = {
     "LG-020": [("charge", "yearly", "2023-11-19", "2024-11-19", 118800)],
     "KB-061": [("charge", "pistol-monthly-notrial", "2023-06-15", "2023-06-23", 515)],
 }
+# We bill a bridge to a moved anchor when it begins; Kill Bill already on the new anchor day before that. The lines are
+# the same, but the last one is billed five days later.
+BILLED_UNTIL = {"KB-019": "2016-07-15"}
 # The cases that the timeline covers. Dunning, goodwill credit and voids have their own tests.
 TIMELINE_CASES = [
     "KB-001",
@@ -146,7 +149,7 @@ def expected_lines(case):
 @pytest.mark.parametrize("name", TIMELINE_CASES)
 def test_a_reference_case_matches_to_the_cent(name):
     case, replay = CASES[name], CaseReplay(CASES[name])
-    replay.book(max(day(invoice["date"]) for invoice in case["expect"]["invoices"]))
+    replay.book(day(BILLED_UNTIL.get(name) or max(invoice["date"] for invoice in case["expect"]["invoices"])))
     lines = [
         (line.kind, line.price_id, str(line.period.start), str(line.period.end), line.amount_minor)
         for line in replay.lines

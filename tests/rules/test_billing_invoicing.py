@@ -1,8 +1,18 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, compute_totals, tax_to_credit
+from streamsvc.rules.billing.invoicing import (
+    CouponTerms,
+    Position,
+    TaxedAmount,
+    TaxTerms,
+    compute_totals,
+    sum_by_rate,
+    tax_to_credit,
+)
 from streamsvc.rules.money import allocate_amount, format_decimal, round_half_up
 
 
@@ -90,6 +100,36 @@ def test_lines_always_add_up_to_totals(parts, rate, inclusive, amount_off):
     on_top = 0 if inclusive else totals.tax_minor
     assert totals.total_minor == totals.subtotal_minor - totals.discount_minor + on_top
     assert totals.tax_minor == TaxTerms(rate, inclusive).tax_on(totals.subtotal_minor - totals.discount_minor)
+
+
+RATES = (TaxTerms(190_000), TaxTerms(190_000, True), TaxTerms(70_000, category="reduced"), TaxTerms())
+mixed_lines = st.lists(st.tuples(st.integers(0, 10**9), st.sampled_from(RATES), st.booleans()), min_size=1, max_size=8)
+
+
+@given(mixed_lines, st.integers(0, 10**9), st.integers(0, 1_000_000))
+def test_the_sums_of_the_rates_add_up_to_the_invoice(lines, amount_off, percent_ppm):
+    """For every mix of rates, prices with and without tax, reverse charge, and discounts."""
+    reversed_ = any(is_reversed for *_, is_reversed in lines)
+    positions = [Position(str(i), amount, replace(tax, reversed=reversed_)) for i, (amount, tax, _) in enumerate(lines)]
+    coupons = [CouponTerms("a", remaining_minor=amount_off), CouponTerms("b", percent_ppm=percent_ppm)]
+    totals = compute_totals(positions, coupons)
+    groups = sum_by_rate(
+        TaxedAmount(
+            position.tax.category,
+            None,
+            position.tax.rate_ppm,
+            position.net_minor - (position.tax_minor if position.tax.inclusive else 0),
+            position.tax_minor,
+        )
+        for position in totals.positions
+    )
+    assert sum(group.tax_minor for group in groups) == totals.tax_minor
+    assert sum(group.net_minor + group.tax_minor for group in groups) == totals.total_minor
+    assert sum(position.discount_minor for position in totals.positions) == totals.discount_minor
+    for group in groups:
+        parts = len({position.tax for position in totals.positions if position.tax.rate_ppm == group.rate_ppm})
+        exact = 0 if reversed_ else group.net_minor * group.rate_ppm
+        assert abs(group.tax_minor * 1_000_000 - exact) <= parts * 620_000  # half a cent each, of net or of gross
 
 
 @given(st.integers(-(10**12), 10**12), amounts)

@@ -11,6 +11,7 @@ import pytest
 
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import Interval
+from streamsvc.rules.billing.changes import first_day_of_new_price
 from streamsvc.rules.billing.lines import replay_timeline
 
 SUBSCRIPTIONS_PER_SEED = 250
@@ -26,17 +27,26 @@ def anchor_date(year, month, day):
 
 
 def expected_lines(start, day, months, prices, changes, canceled_on, until):
-    """Return the lines, period by period: a change credits the rest of the previous line and charges its own."""
+    """Return the lines, period by period: a change credits the rest of the previous line and charges its own.
+
+    A change to a lower price is charged from the next day on, or with the period that starts then.
+    """
     first = start.month + (anchor_date(start.year, start.month, day) < start)
     dates = [anchor_date(start.year, first + n * months, day) for n in range(-1, 60)]
-    price, changes, lines, begin = prices[0], list(zip(changes, prices[1:], strict=True)), [], start
+    moves = [
+        (on if new >= old else on + timedelta(days=1), on, new)
+        for on, (old, new) in zip(changes, pairwise(prices), strict=True)
+    ]
+    price, lines, begin = prices[0], [], start
     for full_start, end in pairwise(dates):
         if end <= start or begin > until or begin == canceled_on:
             continue
+        while moves and moves[0][0] == begin > moves[0][1]:
+            price = moves.pop(0)[2]
         live = (begin, prorate(price, (end - begin).days, (end - full_start).days))
         lines.append(("charge", begin, end, live[1]))
-        while changes and changes[0][0] < end:
-            at, price = changes.pop(0)
+        while moves and moves[0][0] < end:
+            at, _, price = moves.pop(0)
             lines.append(("credit", at, end, -prorate(live[1], (end - at).days, (end - live[0]).days)))
             live = (at, prorate(price, (end - at).days, (end - full_start).days))
             lines.append(("charge", at, end, live[1]))
@@ -52,7 +62,7 @@ def expected_lines(start, day, months, prices, changes, canceled_on, until):
 def draw_subscription(rng):
     """Draw a subscription: start, anchor day, months, prices, days of change, end, and the day to bill until."""
     start = date(2023, 1, 1) + timedelta(days=rng.randrange(1500))
-    changes = sorted(start + timedelta(days=rng.randrange(500)) for _ in range(rng.randrange(5)))
+    changes = sorted(start + timedelta(days=day) for day in rng.sample(range(500), rng.randrange(5)))
     prices = [rng.randrange(100_000) for _ in range(len(changes) + 1)]
     until = (changes or [start])[-1] + timedelta(days=rng.randrange(200))
     canceled_on = until + timedelta(days=1) if rng.random() < 0.5 else None
@@ -67,7 +77,10 @@ def test_the_rules_agree_with_a_second_implementation(seed):
         start, day, months, prices, changes, canceled_on, until = draw_subscription(rng)
         terms = [fact.PriceTerms(str(n), amount, Interval("month", months)) for n, amount in enumerate(prices)]
         events = [fact.Started("e0", start, terms[0], start, day)]
-        events += [fact.PriceChanged(f"e{n}", on, terms[n], on) for n, on in enumerate(changes, 1)]
+        events += [
+            fact.PriceChanged(f"e{n}", on, terms[n], first_day_of_new_price(terms[n - 1], terms[n], on))
+            for n, on in enumerate(changes, 1)
+        ]
         events += [fact.Canceled("end", until, canceled_on)] if canceled_on else []
         lines = replay_timeline(fact.Facts(tuple(events)), until).lines
         actual = [(line.kind, line.period.start, line.period.end, line.amount_minor) for line in lines]

@@ -170,6 +170,9 @@ REQUESTS = {
     "POST /v1/admin/invoices/<invoice_id>/lines": lambda world: Request(
         {"amount_minor": 100, "description": "A poster"}, ids=draft(world)
     ),
+    "POST /v1/admin/invoices/<invoice_id>/payments": lambda world: Request(
+        {"amount_minor": 100, "reference": "RF18 5390"}, ids=open_invoice(world)
+    ),
     "POST /v1/admin/invoices/<invoice_id>/void": lambda world: Request(ids=open_invoice(world)),
     "POST /v1/admin/invoices/<invoice_id>/write-off": lambda world: Request(ids=open_invoice(world)),
     "DELETE /v1/admin/operators/<operator_id>/sessions": signed_in_operator,
@@ -300,7 +303,7 @@ def test_only_the_members_that_changed_are_recorded(admin):
     assert change_of(newest(admin, object_id="DE")) == {
         "object": {"type": "tax_rate", "id": "DE"},
         "old": None,
-        "new": {"country": "DE", "percent": 19, "name": "VAT"},
+        "new": {"country": "DE", "category": "standard", "percent": 19, "name": "VAT"},
     }
     admin.put("/v1/admin/tax-rates/DE", {"percent": "7.5", "name": "VAT"})
     assert change_of(newest(admin, object_id="DE"))["old"] == {"percent": 19}

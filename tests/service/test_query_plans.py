@@ -21,6 +21,7 @@ SMALL = {
     "home_rows",
     "operators",
     "plans",
+    "price_migrations",
     "sandbox_clock",
     "sandbox_payment_plans",
     "webhook_endpoints",

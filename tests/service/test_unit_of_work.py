@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from streamsvc.models.subscriptions import TaxRate
+from streamsvc.models.subscriptions import ReferralReward, TaxRate
 from streamsvc.storage.database import db
 from streamsvc.storage.unit_of_work import unit_of_work
 
@@ -43,6 +43,13 @@ def add_rate(country, rate_ppm=0):
     return rate
 
 
+def add_reward(currency):
+    reward = ReferralReward(currency=currency, referrer_minor=1, newcomer_minor=1, updated_at=NOW)
+    db.session.add(reward)
+    db.session.flush()
+    return reward
+
+
 def countries():
     return sorted(db.session.scalars(sa.select(TaxRate.country).where(TaxRate.country.like("X%"))))
 
@@ -70,16 +77,16 @@ def test_a_query_within_the_block_sees_what_was_added_before(session):
 
 
 def test_preloaded_rows_are_read_without_a_query_also_if_they_do_not_exist(session):
-    stored = add_rate("XA")
+    stored = add_reward("XXA")
     with unit_of_work(session) as work, recorded_statements() as statements:
-        work.preload_rows(TaxRate, ["XA", "XB"], [stored])
-        assert db.session.get(TaxRate, "XA") is stored
-        assert db.session.get(TaxRate, "XA", with_for_update=True, populate_existing=True) is stored
-        assert db.session.get(TaxRate, "XB") is None
-        added = add_rate("XB")
-        assert db.session.get(TaxRate, "XB") is added
+        work.preload_rows(ReferralReward, ["XXA", "XXB"], [stored])
+        assert db.session.get(ReferralReward, "XXA") is stored
+        assert db.session.get(ReferralReward, "XXA", with_for_update=True, populate_existing=True) is stored
+        assert db.session.get(ReferralReward, "XXB") is None
+        added = add_reward("XXB")
+        assert db.session.get(ReferralReward, "XXB") is added
         assert statements == []
-        assert db.session.get(TaxRate, "XC") is None
+        assert db.session.get(ReferralReward, "XXC") is None
         assert statements == ["INSERT", "SELECT"]
 
 

@@ -120,28 +120,28 @@ SCENARIOS = {
         {"2024-01-05": ("refund", 2500), "2024-01-10": NOW},
         [charge("2024-01-01", "2024-02-01", 3100), credit("2024-01-11", "2024-02-01", 600)],
     ),
-    # frozen from 20 February to 5 March: 14 days are added after 29 February
+    # frozen from 21 February to 4 March: 13 days are added after 29 February
     "a pause across the end of a month": (
         {"on": "2024-01-31", "plan": "basic"},
         {"2024-02-20": ("pause", {}), "2024-03-05": ("resume", None), "2024-03-06": LATER},
         [charge("2024-01-31", "2024-02-29", 3100)],
     ),
-    # ten days were used before the pause; none since, not even today
+    # eleven days were used, that of the pause among them; none since, not even today
     "a cancellation during a pause": (
         {"on": "2024-01-01", "plan": "basic"},
         {"2024-01-11": ("pause", {}), "2024-01-20": NOW},
-        [charge("2024-01-01", "2024-02-01", 3100), credit("2024-01-20", "2024-02-10", 2100)],
+        [charge("2024-01-01", "2024-02-01", 3100), credit("2024-01-20", "2024-02-09", 2000)],
     ),
     # the scheduled end comes during the pause: the frozen days are credited
     "a scheduled end during a pause": (
         {"on": "2024-01-01", "plan": "basic"},
         {"2024-01-05": LATER, "2024-01-11": ("pause", {})},
-        [charge("2024-01-01", "2024-02-01", 3100), credit("2024-02-01", "2024-02-22", 2100)],
+        [charge("2024-01-01", "2024-02-01", 3100), credit("2024-02-01", "2024-02-21", 2000)],
     ),
     "a pause during the trial": (
         {"on": "2024-01-01", "plan": "tried"},
         {"2024-01-05": ("pause", {}), "2024-01-10": ("resume", None), "2024-02-01": LATER},
-        [("trial", "2024-01-01", "2024-01-15", 0), charge("2024-01-20", "2024-02-20", 3100)],
+        [("trial", "2024-01-01", "2024-01-15", 0), charge("2024-01-19", "2024-02-19", 3100)],
     ),
     "an anchor moved and moved back": (
         {"on": "2024-01-01", "plan": "basic"},
@@ -151,7 +151,7 @@ SCENARIOS = {
     # the bridge covers 14 of the 31 days from 15 January; the way back, 15 of the 29 days from 1 February
     "an anchor moved and, after its bridge, moved back": (
         {"on": "2024-01-01", "plan": "basic"},
-        {"2024-01-10": ("anchor", 15), "2024-01-20": ("anchor", 1), "2024-03-02": LATER},
+        {"2024-01-10": ("anchor", 15), "2024-02-10": ("anchor", 1), "2024-03-02": LATER},
         [
             charge("2024-01-01", "2024-02-01", 3100),
             charge("2024-02-01", "2024-02-15", 1400),
@@ -165,12 +165,13 @@ SCENARIOS = {
         {
             "2024-01-10": ("anchor", 15),
             "2024-01-12": ("pause", {}),
-            "2024-01-14": ("resume", None),
+            "2024-01-15": ("resume", None),
             "2024-02-03": LATER,
         },
         [charge("2024-01-01", "2024-02-01", 3100), charge("2024-02-03", "2024-02-15", 1200)],
     ),
-    # credits are based on the amount paid, 1000; the second time the introductory price is used up
+    # credits are based on the amount paid, 1000; the second time the introductory price is used up, and the cheaper
+    # plan is charged from the next day on
     "an introductory price, left and chosen again": (
         {"on": "2024-01-01", "plan": "eased"},
         {"2024-02-15": to("best"), "2024-03-11": to("eased", when="now"), "2024-03-12": LATER},
@@ -180,8 +181,8 @@ SCENARIOS = {
             credit("2024-02-15", "2024-03-01", 517),
             charge("2024-02-15", "2024-03-01", 3207),
             charge("2024-03-01", "2024-04-01", 6200),
-            credit("2024-03-11", "2024-04-01", 4200),
-            charge("2024-03-11", "2024-04-01", 2100),
+            credit("2024-03-12", "2024-04-01", 4000),
+            charge("2024-03-12", "2024-04-01", 2000),
         ],
     ),
     # weeks have no anchor day: the month starts where the week ends
@@ -194,14 +195,14 @@ SCENARIOS = {
             charge("2024-01-17", "2024-02-17", 3100),
         ],
     ),
-    # a year bought while a cancellation is pending runs in full
+    # a year bought while a cancellation is pending runs in full; being cheaper, it begins tomorrow and is billed today
     "a year bought with a cancellation pending": (
         {"on": "2024-01-01", "plan": "basic"},
         {"2024-01-05": LATER, "2024-01-11": to("yearly", when="now")},
         [
             charge("2024-01-01", "2024-02-01", 3100),
-            credit("2024-01-11", "2024-02-01", 2100),
-            charge("2024-01-11", "2025-01-11", 36_500),
+            credit("2024-01-12", "2024-02-01", 2000),
+            charge("2024-01-12", "2025-01-12", 36_500),
         ],
     ),
     "a trial left for a plan without one": (
@@ -318,12 +319,12 @@ def test_scenarios_match_the_hand_computed_lines(leap_year, prices):
     # 990 × 19/119 and 158 × 479/990; 10 % of 980, 98 × 379/980, and 10 % of 766
     assert taxes == [[158, -76], [98, -38 + 77]]
     yearly = people["a year bought with a cancellation pending"].viewer.subscription()
-    assert (yearly["status"], yearly["cancel_at"]) == ("active", "2025-01-11")
+    assert (yearly["status"], yearly["cancel_at"]) == ("active", "2025-01-12")
     without_trial = people["a trial left for a plan without one"].viewer.subscription()
     assert without_trial["trial_end"] == "2024-01-05"
     paused = people["a scheduled end during a pause"].viewer
     assert (paused.subscription()["status"], paused.subscription()["cancel_at"]) == ("canceled", "2024-02-01")
-    assert paused.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 2100}]
+    assert paused.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 2000}]
 
 
 @pytest.mark.parametrize(

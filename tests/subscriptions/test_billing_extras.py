@@ -274,3 +274,55 @@ def test_referrer_and_referred_account_are_credited_once_the_latter_has_paid(wor
     assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 500}]
     assert [invoice["amount_due_minor"] for invoice in bob.invoices()] == [0, 1000, 800]
     assert bob.subscribe(price, referral_code=code).status_code == 409
+
+
+@pytest.fixture
+def referred(world):
+    """Return ann, who referred bob, and bob, who has just paid; both were rewarded."""
+    for currency in ("USD", "EUR"):
+        reward = {"referrer_minor": 500, "newcomer_minor": 200}
+        assert world.operator.put(f"/v1/admin/referral-rewards/{currency}", reward).status_code == 200
+    world.prices = world.plan("p", 1000), world.plan("q", 2000, currency="EUR")
+    ann, bob = world.person(), world.person()
+    ann.subscribe(world.prices[1])
+    bob.subscribe(world.prices[0], referral_code=ann.put("/v1/account/referral").json["code"])
+    world.go_to(world.clock.at)
+    return ann, bob
+
+
+def test_each_is_rewarded_in_their_own_currency(referred):
+    ann, bob = referred
+    assert ann.balances() == [{"currency": "EUR", "amount_minor": 500}]
+    assert bob.balances() == [{"currency": "USD", "amount_minor": 200}]
+
+
+@pytest.mark.parametrize("what", ["refunds", "dispute"])
+def test_a_referral_reward_is_taken_back_with_the_payment_that_earned_it(world, referred, what):
+    ann, bob = referred
+    [invoice] = bob.invoices()
+    if what == "refunds":
+        world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", {"amount_minor": 400})
+        world.go_to(world.clock.at)
+        assert ann.balances() == [{"currency": "EUR", "amount_minor": 500}]
+        world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", {"amount_minor": 600})
+    else:
+        world.operator.post(f"/v1/sandbox/payments/{invoice['payments'][0]['id']}/dispute")
+    world.go_to(world.clock.at)
+    assert (ann.balances(), bob.balances()) == ([], [])
+    assert ann.put("/v1/account/referral").json["referred"] == 1
+
+
+def test_a_household_cannot_refer_itself(world):
+    """A second account with the same card, even a removed one, or with the same device is the same household."""
+    price = world.plan("p", 1000)
+    ann = world.person(card="pm_card_visa:family")
+    code = ann.put("/v1/account/referral").json["code"]
+    ann.subscribe(price, device_fingerprint="the television")
+    same_card, same_device, neighbour = world.person(card="pm_card_visa:family"), world.person(), world.person()
+    [card] = same_card.get("/v1/payment-methods").json["items"]
+    same_card.delete(f"/v1/payment-methods/{card['id']}")
+    same_card.add_card()
+    assert same_card.subscribe(price, referral_code=code).json["code"] == "referral_code_invalid"
+    device = {"device_fingerprint": "the television"}
+    assert same_device.subscribe(price, referral_code=code, **device).json["code"] == "referral_code_invalid"
+    assert neighbour.subscribe(price, referral_code=code).status_code == 201

@@ -46,7 +46,11 @@ def test_a_failed_payment_and_the_cancellation_are_each_announced_once(world):
         world.next_charge("decline")
     world.go_to("2026-03-10")
     notices = [mail for mail in mails(world) if mail[1] != "receipt"]
-    assert notices == [("2026-02-15", "payment_failed"), ("2026-03-08", "subscription_ended")]
+    assert notices == [
+        ("2026-02-15", "payment_failed"),
+        ("2026-02-22", "payment_overdue"),
+        ("2026-03-08", "subscription_ended"),
+    ]
 
 
 def test_a_price_change_is_announced_when_it_is_scheduled(world):

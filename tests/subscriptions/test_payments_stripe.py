@@ -1,9 +1,6 @@
 """Stripe through its own SDK, against a local server with Stripe's API."""
 
-import hashlib
-import hmac
 import itertools
-import json
 from datetime import timedelta
 
 import pytest
@@ -11,18 +8,8 @@ import pytest
 from streamsvc import clock
 from streamsvc.settings import Settings, SettingsError
 from tests.worlds.billing_world import World
-from tests.worlds.stripe_server import error_response, stripe_server
-
-SECRET = "whsec_test"
-
-
-@pytest.fixture
-def stripe(app, monkeypatch):
-    with stripe_server() as (address, state):
-        values = {"payment_provider": "stripe", "stripe_secret_key": "sk_test_1", "stripe_webhook_secret": SECRET}
-        settings = app.extensions["settings"].replace(**values, stripe_url=address)
-        monkeypatch.setitem(app.extensions, "settings", settings)
-        yield state
+from tests.worlds.stripe_events import SECRET, deliver_event, event, last_intent, tick
+from tests.worlds.stripe_server import error_response
 
 
 @pytest.fixture
@@ -30,27 +17,6 @@ def world(app, stripe):
     world = World(app)
     yield world
     assert world.differences() == []
-
-
-def deliver_event(world, event, secret=SECRET, at=None):
-    """Deliver an event as Stripe does, signed with a timestamp."""
-    body = json.dumps(event).encode()
-    at = at or int(clock.wall_time().timestamp())
-    signature = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
-    headers = {"Stripe-Signature": f"t={at},v1={signature}", "Content-Type": "application/json"}
-    return world.operator.client.post("/v1/webhooks/stripe", data=body, headers=headers)
-
-
-def event(number, kind, event_object):
-    return {"id": f"evt_{number}", "object": "event", "type": kind, "data": {"object": event_object}}
-
-
-def last_intent(stripe):
-    return next(reversed(stripe.intents.values()))
-
-
-def tick(world):
-    world.go_to(world.clock.at)
 
 
 def test_a_subscription_is_paid_and_renewed_through_stripe(world, stripe):
@@ -167,8 +133,9 @@ def test_a_refund_that_fails_later_is_the_customers_credit(world, stripe):
     path = f"/v1/admin/invoices/{ann.invoices()[0]['id']}/refunds"
     world.operator.post(path, {"amount_minor": 400})
     [refund] = stripe.refunds.values()
+    refund["status"] = "failed"
     for number in range(2):
-        deliver_event(world, event(number, "refund.failed", {**refund, "status": "failed"}))
+        deliver_event(world, event(number, "refund.failed", refund))
         tick(world)
     assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 400}]
     assert ann.invoices()[0]["payments"][0]["refunded_minor"] == 0

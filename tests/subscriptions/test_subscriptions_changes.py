@@ -80,11 +80,16 @@ def test_a_downgrade_now_leaves_credit_for_later_invoices(world, ann):
     ten, twenty = world.plan("p", 1000, 2000)
     ann.subscribe(twenty)
     world.go_to("2026-04-16T08:00:00")
-    act(ann, "plan-change", {"price_id": ten, "when": "now"})
-    assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 500}]
+    changed = act(ann, "plan-change", {"price_id": ten, "when": "now"}).json
+    assert (changed["price"]["id"], changed["pending_change"]) == (ten, None)
+    assert ann.lines()[1:] == [
+        ("credit", "2026-04-17", "2026-05-01", -933),
+        ("charge", "2026-04-17", "2026-05-01", 467),
+    ]
+    assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 466}]
     world.go_to("2026-05-02")
-    assert world.charges() == [2000, 500]
-    assert ann.invoices()[-1]["credit_applied_minor"] == 500
+    assert world.charges() == [2000, 534]
+    assert ann.invoices()[-1]["credit_applied_minor"] == 466
 
 
 def test_a_declined_change_does_not_take_effect(world, ann):
@@ -223,6 +228,15 @@ def test_a_day_that_was_watched_is_not_credited(world, ann):
     ann.subscribe(world.plan("p", 3000))
     world.go_to("2026-04-30T08:00:00")
     act(ann, "cancellation", {"when": "now", "effective_date": "2026-04-01"})
+    assert ann.subscription()["status"] == "canceled"
+    assert ann.lines() == [("charge", "2026-04-01", "2026-05-01", 3000)]
+
+
+def test_an_operator_can_credit_a_day_that_was_watched(world, ann):
+    ann.subscribe(world.plan("p", 3000))
+    world.go_to("2026-04-30T08:00:00")
+    path = f"/v1/admin/subscriptions/{ann.subscription()['id']}/cancellation"
+    world.operator.post(path, {"when": "now", "effective_date": "2026-04-30"})
     assert ann.lines()[-1] == ("credit", "2026-04-30", "2026-05-01", -100)
 
 
@@ -258,7 +272,7 @@ def test_a_preview_of_a_future_end_shows_the_credit_that_follows(world, ann):
         assert act(people[name], "cancellation", dated | body).json["cancel_at"] == "2026-04-21"
     world.go_to("2026-04-21T00:00:00")
     issued = [person.invoices()[1:] for person in people.values()]
-    assert [expected["total_minor"] for expected in previews] == [-1100, -1100, 0, -2200]
+    assert [expected["total_minor"] for expected in previews] == [-1100, -1100, 0, -2090]
     for expected, invoices in zip(previews, issued, strict=True):
         amounts = [amounts_of(invoice) for invoice in invoices]
         assert amounts in ([amounts_of(expected)], [])
@@ -272,9 +286,9 @@ def test_paid_days_are_frozen_by_a_pause(world, ann):
     assert act(ann, "pause", {"resumes_at": "2026-06-01T09:00:00Z"}).json["status"] == "paused"
     world.go_to("2026-06-01T09:00:00")
     resumed = ann.subscription()
-    assert (resumed["status"], resumed["period"]["end"]) == ("active", "2026-06-21")
+    assert (resumed["status"], resumed["period"]["end"]) == ("active", "2026-06-20")
     world.go_to("2026-06-22")
-    assert ann.lines()[1:] == [("charge", "2026-06-21", "2026-07-21", 3000)]
+    assert ann.lines()[1:] == [("charge", "2026-06-20", "2026-07-20", 3000)]
     assert world.charges() == [3000, 3000]
 
 
@@ -289,7 +303,7 @@ def test_a_pause_can_be_ended_by_hand(world, ann):
     ann.subscribe(world.plan("p", 3000))
     act(ann, "pause")
     world.go_to("2026-04-04T08:00:00")
-    assert undo(ann, "pause").json["period"]["end"] == "2026-05-04"
+    assert undo(ann, "pause").json["period"]["end"] == "2026-05-03"
     assert undo(ann, "pause").status_code == 409
 
 

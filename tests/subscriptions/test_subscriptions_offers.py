@@ -197,3 +197,57 @@ def test_the_tax_of_a_credit_is_that_of_its_line(world):
         ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": price})
     taxes = [[(line["amount_minor"], line["tax_minor"]) for line in invoice["lines"]] for invoice in ann.invoices()]
     assert taxes == [[(1000, 250)], [(-774, -194), (1161, 290)], [(-1161, -290), (1471, 368)]]
+
+
+def gift_code(world, currency):
+    body = {"currency": currency, "amount_minor": 1500}
+    return world.operator.post("/v1/admin/gift-codes", body).json["items"][0]["code"]
+
+
+def assert_unused(response, code, currency):
+    assert (response.status_code, response.json["code"]) == (422, "gift_code_currency_mismatch")
+    assert response.json["currency"] == currency
+
+
+def test_a_gift_code_in_another_currency_is_refused_and_stays_usable(world, price):
+    euros = world.plan("euros", 1400, currency="EUR")
+    code = gift_code(world, "EUR")
+    ann, bob = world.person(), world.person()
+    ann.subscribe(price)
+    assert_unused(ann.post("/v1/gift-redemptions", {"code": code}), code, "EUR")
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now", "credit": "none"})
+    assert_unused(ann.post("/v1/gift-redemptions", {"code": code}), code, "EUR")
+    assert_unused(bob.subscribe(price, gift_code=code), code, "EUR")
+    assert_unused(bob.post("/v1/invoice-previews", {"price_id": price, "gift_code": code}), code, "EUR")
+    assert (ann.balances(), bob.balances()) == ([], [])
+    assert bob.subscribe(euros, gift_code=code).status_code == 201
+    assert bob.balances() == [{"currency": "EUR", "amount_minor": 100}]
+
+
+def test_a_gift_code_waits_for_a_subscription_in_its_currency_only_where_there_is_one(world, price):
+    code, unsold = gift_code(world, "USD"), gift_code(world, "JPY")
+    ann = world.person()
+    assert_unused(ann.post("/v1/gift-redemptions", {"code": unsold}), unsold, "JPY")
+    assert ann.post("/v1/gift-redemptions", {"code": code}).status_code == 201
+    ann.subscribe(price)
+    assert (world.charges(), ann.balances()) == ([], [{"currency": "USD", "amount_minor": 500}])
+
+
+def test_a_declined_start_does_not_decide_the_currency_of_an_account(world, price):
+    world.plan("euros", 1400, currency="EUR")
+    ann = world.person(card="pm_card_chargeDeclined")
+    assert ann.subscribe(price).status_code == 402
+    assert ann.post("/v1/gift-redemptions", {"code": gift_code(world, "EUR")}).status_code == 201
+
+
+def test_a_coupon_is_not_used_again_through_starts_that_are_given_up(world, price):
+    coupon(world, "once", percent_off=50, duration="once", max_per_account=1, max_redemptions=1)
+    ann, bob = world.person(card="pm_card_authenticationRequired"), world.person()
+    for _ in range(3):
+        assert ann.subscribe(price, coupon="once").json["code"] == "authentication_required"
+    assert bob.subscribe(price, coupon="once").json["code"] == "coupon_invalid"
+    payment = [payment for invoice in ann.invoices() for payment in invoice["payments"]][-1]
+    assert world.operator.post(f"/v1/sandbox/payments/{payment['id']}/authentication", {"approve": True}).json
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now", "credit": "none"})
+    assert ann.subscribe(price, coupon="once").json["code"] == "coupon_invalid"
+    assert ann.get("/v1/coupons/once").status_code == 404

@@ -24,8 +24,8 @@ class World:
             self.operator = Caller(app.test_client(), create_api_key("tests", ["admin"]))
         self.ids = {}
 
-    def put_plan(self, code="standard", **features):
-        prices = [{"currency": "EUR", "amount_minor": 999, "interval": "month", "tax": "inclusive"}]
+    def put_plan(self, code="standard", amount_minor=999, **features):
+        prices = [{"currency": "EUR", "amount_minor": amount_minor, "interval": "month", "tax": "inclusive"}]
         plan = {"name": code.title(), "features": FEATURES | features, "prices": prices}
         response = self.operator.put(f"/v1/admin/plans/{code}", plan)
         assert response.status_code in (200, 201), response.json

@@ -1,18 +1,28 @@
-"""A local server with the part of Stripe's HTTP API that the service uses: objects, idempotency keys, errors.
+"""A local server with the part of Stripe's HTTP API that the service uses: objects, states, idempotency keys, errors.
 
-Payment methods are named after Stripe's test tokens. The state is in memory; `requests` lists every request.
+It refuses what Stripe refuses, by the rules of `stripe_rules.py`. Payment methods are named after Stripe's test tokens.
+The state is in memory; `requests` lists every request.
 """
 
 import threading
 from contextlib import contextmanager
 from urllib.parse import parse_qsl
 
+from tests.worlds import stripe_rules as rules
 from tests.worlds.local_server import LocalHandler, local_server
+from tests.worlds.stripe_rules import Refused, error_response, refuse
 
-DECLINES = {
-    "pm_card_chargeDeclined": "generic_decline",
-    "pm_card_chargeDeclinedInsufficientFunds": "insufficient_funds",
+__all__ = ["StripeState", "error_response", "stripe_server"]
+SECRET_KEY = "sk_test_1"
+CARDS = {
+    # token: last four digits, decline code
+    "pm_card_visa": ("4242", None),
+    "pm_card_chargeDeclined": ("0002", "generic_decline"),
+    "pm_card_chargeDeclinedInsufficientFunds": ("9995", "insufficient_funds"),
+    "pm_card_chargeCustomerFail": ("0341", "generic_decline"),
+    "pm_card_authenticationRequired": ("3184", "authentication_required"),
 }
+NOT_FOUND = (404, "invalid_request_error")
 
 
 class StripeState:
@@ -20,127 +30,243 @@ class StripeState:
 
     def __init__(self):
         self.lock, self.requests, self.responses = threading.Lock(), [], {}
-        self.intents, self.methods, self.refunds, self.counter = {}, {}, {}, 0
+        self.customers, self.intents, self.methods, self.refunds, self.counter = {}, {}, {}, {}, 0
+        self.disputed = set()
+        """The ids of PaymentIntents whose charge is disputed."""
+        self.minimums = dict(rules.MINIMUM_MINOR)
+        """The smallest charge by currency."""
+        self.versions = set()
+        """The API versions that requests asked for."""
         self.lose_replies = 0
         """The number of next responses that are lost after the request was processed."""
         self.failure = None
         """(status, body) of every response instead, if set."""
         self.before_reply = None
         """Called once, after a charge is processed and before its response is sent."""
+        self.in_progress = set()
+        """The idempotency keys of requests that are still being processed."""
 
     def new_id(self, prefix):
         self.counter += 1
         return f"{prefix}_{self.counter:06d}"
 
-    def handle_request(self, method, path, params, key):
+    def handle_request(self, method, path, params, key, api_key=SECRET_KEY):
         """Return (status, body); a repeated idempotency key gets the first response again."""
         if self.failure:
             return self.failure
         with self.lock:
             self.requests.append((method, path, params, key))
-            if key and (path, key) in self.responses:
-                return self.responses[path, key]
-            response = self.process(method, path.strip("/").split("/")[1:], params)
-            if key:
-                self.responses[path, key] = response
+            if api_key != SECRET_KEY:  # https://docs.stripe.com/api/errors: 401, no valid API key provided
+                return error_response(401, "invalid_request_error")
+            try:
+                return self.respond_once(method, path, params, key)
+            except Refused as refused:
+                return refused.response
+
+    def respond_once(self, method, path, params, key):
+        """Return the response, and keep it for the idempotency key unless the parameters are refused.
+
+        [idempotency] The first response is repeated, whatever it is, if the parameters are the same.
+        """
+        if key in self.in_progress:
+            raise Refused(409, "idempotency_error", code="idempotency_key_in_use")
+        if key and key in self.responses:
+            request, response = self.responses[key]
+            if request != (path, params):
+                raise Refused(400, "idempotency_error")
             return response
+        endpoint = rules.endpoint_of(method, path)
+        if endpoint is None:
+            raise Refused(404, "invalid_request_error")
+        rules.check_parameters(endpoint, params)
+        response = self.process(method, path.strip("/").split("/")[1:], params)
+        if key:
+            self.responses[key] = ((path, params), response)
+        return response
 
     def process(self, method, path, params):
-        """Process one request and return (status, body)."""
+        """Process one request and return (status, body). Raises Refused."""
         match (method, *path):
             case ("POST", "customers"):
-                return 200, {"id": self.new_id("cus"), "object": "customer"}
-            case ("POST", "setup_intents") if "payment_method_types[0]" in params:  # not since 2026-09-30.endive
-                return 400, {
-                    "error": {"type": "invalid_request_error", "code": "payment_method_types_no_longer_supported"}
-                }
+                return 200, self.create_customer(params)
+            case ("DELETE", "customers", name):
+                self.delete_customer(name)
+                return 200, {"id": name, "object": "customer", "deleted": True}
             case ("POST", "setup_intents"):
+                self.find_customer(params.get("customer"))
+                rules.check_method_types(params)
                 return 200, {"id": self.new_id("seti"), "object": "setup_intent", "client_secret": "seti_secret"}
-            case ("POST", "payment_methods", token, "attach"):
-                return self.attach(token, params)
+            case ("GET", "payment_methods", name):
+                return 200, self.find_method(name)
+            case ("POST", "payment_methods", name, "attach"):
+                return 200, self.attach(name, params)
             case ("POST", "payment_methods", name, "detach"):
-                return 200, {"id": name, "object": "payment_method", "type": "card"}
-            case ("POST", "payment_intents") if may_redirect(params):
-                return error_response(400, "invalid_request_error", param="return_url")
+                return 200, self.detach(name)
             case ("POST", "payment_intents"):
                 return self.charge(params)
-            case ("GET", "payment_intents", "search"):
-                payment_id = params["query"].split("'")[3]
-                intents = [i for i in self.intents.values() if i["metadata"]["payment_id"] == payment_id]
-                return 200, {"object": "search_result", "data": intents, "has_more": False}
-            case ("GET", "refunds"):
-                refunds = [r for r in self.refunds.values() if r["payment_intent"] == params["payment_intent"]]
-                return 200, {"object": "list", "data": refunds, "has_more": False}
+            case ("GET", "payment_intents"):
+                return 200, self.list_objects(self.intents, params, "customer")
             case ("GET", "payment_intents", name):
-                return 200, self.intents[name]
+                return 200, self.find_intent(name)
+            case ("POST", "payment_intents", name, "cancel"):
+                return 200, self.cancel(self.find_intent(name), params)
+            case ("POST", "payment_intents", name, "confirm"):
+                rules.check_confirmation(self.find_intent(name))
+                return self.confirm(self.find_intent(name), params)
+            case ("POST", "payment_intents", name, "capture"):
+                rules.check_capture(self.find_intent(name))
             case ("POST", "refunds"):
-                body = {
-                    "id": self.new_id("re"),
-                    "object": "refund",
-                    "status": "succeeded",
-                    "amount": int(params["amount"]),
-                    "payment_intent": params["payment_intent"],
-                    "metadata": {"refund_id": params["metadata[refund_id]"]},
-                }
-                self.refunds[body["id"]] = body
-                return 200, body
-        return error_response(404, "invalid_request_error", code="resource_missing")
+                return 200, self.refund(params)
+            case ("GET", "refunds"):
+                return 200, self.list_objects(self.refunds, params, "payment_intent")
+        raise Refused(404, "invalid_request_error")
 
-    def attach(self, token, params):
-        if not token.startswith("pm_card_"):
-            return error_response(400, "invalid_request_error", code="resource_missing")
+    def create_customer(self, params):
+        name = self.new_id("cus")
+        self.customers[name] = {"id": name, "object": "customer", "email": params.get("email")}
+        return self.customers[name]
+
+    def delete_customer(self, name):
+        self.find_customer(name, param="id")
+        del self.customers[name]
+        for method in self.methods.values():
+            if method["customer"] == name:
+                method["customer"], method["used"] = None, True
+
+    def find_customer(self, name, param="customer"):
+        if name not in self.customers:
+            raise Refused(404 if param == "id" else 400, "invalid_request_error", code="resource_missing", param=param)
+        return self.customers[name]
+
+    def find_method(self, name):
+        """Return a method; a test token is a new card each time."""
+        if name in CARDS:
+            return self.create_method(name)
+        if name not in self.methods:
+            raise Refused(*NOT_FOUND, code="resource_missing", param="payment_method")
+        return self.methods[name]
+
+    def create_method(self, token):
         name = self.new_id("pm")
-        self.methods[name] = token
-        card = {"brand": "visa", "last4": "4242", "exp_month": 1, "exp_year": 2030, "fingerprint": "f" + name}
-        body = {"id": name, "object": "payment_method", "type": "card", "card": card, "customer": params["customer"]}
-        return 200, body
+        card = {"brand": "visa", "last4": CARDS[token][0], "exp_month": 1, "exp_year": 2030}
+        body = {"id": name, "object": "payment_method", "type": "card", "customer": None, "token": token}
+        self.methods[name] = body | {"card": card | {"fingerprint": "f" + name}, "used": False}
+        return self.methods[name]
+
+    def attach(self, name, params):
+        method = self.find_method(name)
+        self.find_customer(params.get("customer"))
+        self.require_unused(method)
+        if method["customer"] not in (None, params["customer"]):  # attached to another customer
+            refuse(None, "payment_method")
+        method["customer"] = params["customer"]
+        return method
+
+    def require_unused(self, method):
+        """[spec] POST …/detach: a detached or once used method "can no longer be used for a payment or re-attached"."""
+        if method["customer"] is None and method["used"]:
+            refuse(None, "payment_method")
+
+    def detach(self, name):
+        method = self.find_method(name)
+        if method["customer"] is None:  # [spec] it must be attached
+            refuse(None, "payment_method")
+        method["customer"], method["used"] = None, True
+        return method
 
     def charge(self, params):
-        token = self.methods[params["payment_method"]]
+        rules.check_amount(params, self.minimums)
+        rules.check_intent_options(params)
+        customer = params.get("customer")
+        if customer:
+            self.find_customer(customer)
         intent = {
             "id": self.new_id("pi"),
             "object": "payment_intent",
             "amount": int(params["amount"]),
             "currency": params["currency"],
-            "status": "succeeded",
+            "customer": customer,
+            "description": params.get("description"),
+            "status": "requires_payment_method",
             "client_secret": "secret",
+            "payment_method": params.get("payment_method"),
             "last_payment_error": None,
-            "metadata": {"payment_id": params["metadata[payment_id]"]},
+            "cancellation_reason": None,
+            "metadata": {name[9:-1]: value for name, value in params.items() if name.startswith("metadata[")},
         }
+        if params.get("confirm") != "true":
+            self.intents[intent["id"]] = intent
+            return 200, intent
+        return self.confirm(intent, params)
+
+    def confirm(self, intent, params):
+        """Charge the method; on session, the bank may ask for the customer's authentication."""
+        method = self.find_method(params.get("payment_method", ""))
+        self.require_unused(method)
+        if method["customer"] != intent["customer"]:  # [spec] "attached to other Customers cannot be used"
+            refuse("resource_missing", "payment_method")
         self.intents[intent["id"]] = intent
-        decline = DECLINES.get(token)
-        if token == "pm_card_authenticationRequired":
-            if "off_session" not in params:
-                intent["status"] = "requires_action"
-                return 200, intent
-            decline = "authentication_required"
+        intent["payment_method"] = method["id"]
+        method["used"], decline = True, CARDS[method["token"]][1]
+        if decline == "authentication_required" and "off_session" not in params:
+            intent["status"] = "requires_action"
+            return 200, intent
         if decline is None:
+            intent["status"] = "succeeded"
             return 200, intent
         intent["status"] = "requires_payment_method"
         error = {"code": "card_declined", "decline_code": decline, "type": "card_error"}
         intent["last_payment_error"] = error
         return error_response(402, "card_error", code="card_declined", decline_code=decline, payment_intent=intent)
 
+    def find_intent(self, name):
+        if name not in self.intents:
+            raise Refused(*NOT_FOUND, code="resource_missing", param="intent")
+        return self.intents[name]
+
+    def cancel(self, intent, params):
+        rules.check_cancellation(intent, params)
+        intent["status"], intent["cancellation_reason"] = "canceled", params.get("cancellation_reason")
+        return intent
+
+    def authenticate(self, intent, approve=True):
+        """The payer finishes a PaymentIntent in the browser; returns whether Stripe let them."""
+        if intent["status"] != "requires_action":
+            return False
+        intent["status"] = "succeeded" if approve else "requires_payment_method"
+        if not approve:
+            intent["last_payment_error"] = {"code": "payment_intent_authentication_failure", "type": "card_error"}
+        return True
+
+    def refund(self, params):
+        """Refund a payment; without metadata as in the Dashboard."""
+        intent = self.find_intent(params["payment_intent"])
+        amounts = [
+            r["amount"]
+            for r in self.refunds.values()
+            if r["status"] not in ("failed", "canceled") and r["payment_intent"] == intent["id"]
+        ]
+        left = intent["amount"] - sum(amounts)
+        amount = int(params.get("amount", left))
+        rules.check_refund(intent, amount, sum(amounts), intent["id"] in self.disputed)
+        refund = {"id": self.new_id("re"), "object": "refund", "status": "succeeded", "amount": amount}
+        refund |= {"payment_intent": intent["id"], "currency": intent["currency"]}
+        refund["metadata"] = {name[9:-1]: value for name, value in params.items() if name.startswith("metadata[")}
+        self.refunds[refund["id"]] = refund
+        return refund
+
+    def list_objects(self, objects, params, owner):
+        """Return a page of the objects of an owner, newest first."""
+        matching = [item for item in reversed(objects.values()) if item[owner] == params.get(owner, item[owner])]
+        after = params.get("starting_after")
+        if after:
+            matching = matching[[item["id"] for item in matching].index(after) + 1 :]
+        page = matching[: int(params.get("limit", 10))]
+        return {"object": "list", "url": "/v1", "data": page, "has_more": len(page) < len(matching)}
+
     def charged_amounts(self):
         """Return the amounts of the successful charges."""
         return [intent["amount"] for intent in self.intents.values() if intent["status"] == "succeeded"]
-
-
-def may_redirect(params):
-    """Whether a payment confirmed on the page might redirect the customer, without saying where to return.
-
-    Since API version 2023-08-16, methods come from the Dashboard unless they are named, and some of them redirect.
-    Stripe then requires a `return_url`, for a payment with the customer present.
-    """
-    is_named = "allowed_payment_method_types[0]" in params or "return_url" in params
-    is_confirmed_on_session = params.get("confirm") == "true" and "off_session" not in params
-    never = params.get("automatic_payment_methods[allow_redirects]") == "never"
-    return is_confirmed_on_session and not (is_named or never)
-
-
-def error_response(status, kind, **details):
-    """Return (status, body) of an error."""
-    return status, {"error": {"type": kind, "message": kind, **details}}
 
 
 @contextmanager
@@ -151,18 +277,22 @@ def stripe_server():
     class Stripe(LocalHandler):
         def handle_call(self):
             path, _, query = self.path.partition("?")
-            params = dict(parse_qsl(self.read_body().decode() or query))
-            status, body = state.handle_request(self.command, path, params, self.headers.get("Idempotency-Key"))
-            if state.before_reply and path == "/v1/payment_intents":
+            params = dict(parse_qsl(self.read_body().decode() or query, keep_blank_values=True))
+            state.versions.add(self.headers.get("Stripe-Version"))
+            api_key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+            key = self.headers.get("Idempotency-Key")
+            status, body = state.handle_request(self.command, path, params, key, api_key)
+            is_charge = self.command == "POST" and path == "/v1/payment_intents"
+            if state.before_reply and is_charge:
                 callback, state.before_reply = state.before_reply, None
                 callback()
-            if state.lose_replies and path in ("/v1/payment_intents", "/v1/refunds"):
+            if state.lose_replies and (is_charge or (self.command, path) == ("POST", "/v1/refunds")):
                 state.lose_replies -= 1
                 self.connection.close()
                 return
             self.respond(status, body, **{"Content-Type": "application/json"})
 
-        do_GET = do_POST = handle_call
+        do_GET = do_POST = do_DELETE = handle_call
 
     with local_server(Stripe) as server:
         yield server.url, state

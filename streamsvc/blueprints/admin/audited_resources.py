@@ -40,6 +40,7 @@ from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import editing, writing
 from streamsvc.operations.outbox.audited_changes import AuditedResource, Hidden
 from streamsvc.operations.playback import home
+from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AdminAccount
 from streamsvc.schemas.admin.api_keys import ApiKeyOut
@@ -129,6 +130,14 @@ def _load_collection(code: str) -> dict | None:
         return None
 
 
+def _load_tax_rates(country: str) -> dict | None:
+    """Return the members of the standard rate, and in `rates` the country's other rates by category."""
+    rates = db.session.scalars(sa.select(TaxRate).where(TaxRate.country == country).with_for_update(key_share=True))
+    by_category = {rate.category: TaxRateOut().dump(rate) for rate in rates}
+    members = by_category.pop(STANDARD_CATEGORY, {})
+    return members | ({"rates": by_category} if by_category else {}) or None
+
+
 def _load_title(name: str) -> dict | None:
     row = db.session.execute(editing.STORED_TITLE, {"name": name}).first()
     return row and {"id": row.id} | editing.decode_title_record(row)
@@ -176,7 +185,7 @@ OPERATOR_SESSION = AuditedResource(
 )
 OPERATOR_SESSIONS = AuditedResource("operator", _load_operator_sessions)
 PLAN = _row_resource("plan", Plan.code, PlanOut())
-PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut())
+PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut(exclude=("counts",)))
 REFERRAL_REWARD = _row_resource("referral_reward", ReferralReward.currency, ReferralRewardOut())
 SESSION = AuditedResource(
     "session",
@@ -188,7 +197,7 @@ STREAM = AuditedResource(
     "stream", _load_columns(Stream.id, ("account_id", "item_id", "started_at", "ended_at", "end_reason"))
 )
 SUBSCRIPTION = _row_resource("subscription", Subscription.id, AdminSubscriptionOut(), admin_subscription_view)
-TAX_RATE = _row_resource("tax_rate", TaxRate.country, TaxRateOut())
+TAX_RATE = AuditedResource("tax_rate", _load_tax_rates)
 TITLE = AuditedResource("title", _load_title, lock=writing.lock_catalog, id_member="external_id")
 WEBHOOK_DELIVERY = _row_resource("webhook_delivery", WebhookDelivery.id, WebhookDeliveryOut())
 WEBHOOK_ENDPOINT = _row_resource(

@@ -9,26 +9,34 @@ from streamsvc.blueprints.admin.audited_resources import INVOICE
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
-from streamsvc.models.subscriptions import CreditNote, Invoice, Refund
+from streamsvc.models.subscriptions import CreditNote, Invoice, Payment, Refund
 from streamsvc.operations.billing.core import issuing
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.operations.billing.invoices import corrections, one_off, review
+from streamsvc.operations.billing.payments.manual import record_external_payment
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
-from streamsvc.rules.billing.inputs import CreditNoteInput, InvoicesInput, OneOffInput, RefundInput
+from streamsvc.rules.billing.inputs import (
+    CreditNoteInput,
+    InvoicesInput,
+    OneOffInput,
+    RecordedPaymentInput,
+    RefundInput,
+)
 from streamsvc.rules.refusals.accounts import AccountNotActive
-from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
+from streamsvc.rules.refusals.billing import InvoiceNotOpen, PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.subscriptions import (
     CreditNoteIn,
     DraftLineIn,
     InvoicesQuery,
     OneOffIn,
+    RecordedPaymentIn,
     RefundIn,
     RefundOut,
 )
-from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, InvoicePageOut
+from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, InvoicePageOut, PaymentOut
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
@@ -91,7 +99,9 @@ def add_draft_line(body: dict, invoice_id: str) -> dict:
     Allowed until the invoice is finalized: 409 `wrong_state` afterwards.
     """
     line = one_off.OneOffLine(body["description"], body["amount_minor"])
-    invoice = review.add_draft_line(require_invoice(invoice_id).id, line, body["tax"] == "inclusive", clock.now())
+    invoice = review.add_draft_line(
+        require_invoice(invoice_id).id, line, body["tax"] == "inclusive", clock.now(), body["tax_category"]
+    )
     record_invoice_event("draft_line_added", invoice, amount_minor=line.amount_minor, currency=invoice.currency)
     return invoice_view(invoice)
 
@@ -194,6 +204,25 @@ def create_credit_note(body: CreditNoteInput, invoice_id: str) -> CreditNote:
     return note
 
 
+@bp.route("/<invoice_id>/payments", methods=["POST"])
+@bp.arguments(RecordedPaymentIn)
+@operator_only("billing")
+@idempotent(required=True)
+@bp.errors(InvoiceNotOpen, PaymentInProgress)
+@bp.response(201, PaymentOut)
+@audited(INVOICE, "invoice_id", "payment_recorded")
+def record_payment(body: RecordedPaymentInput, invoice_id: str) -> Payment:
+    """Record a payment that came in outside the payment provider.
+
+    Such as a bank transfer: all that is owed, or `amount_minor` of it; the invoice stays open for the rest. Refunds of
+    it are recorded only: return the money the way it came.
+    """
+    payment = record_external_payment(require_invoice(invoice_id).id, body, clock.now())
+    amount = {"amount_minor": payment.amount_minor, "currency": payment.currency}
+    record_invoice_event("payment_recorded", require_invoice(invoice_id), payment=payment.id, **amount)
+    return payment
+
+
 @bp.route("/<invoice_id>/refunds", methods=["POST"])
 @bp.arguments(RefundIn)
 @operator_only("billing")
@@ -204,7 +233,8 @@ def create_credit_note(body: CreditNoteInput, invoice_id: str) -> CreditNote:
 def create_refund(body: RefundInput, invoice_id: str) -> Refund:
     """Refund a payment.
 
-    The money goes back to the payment method that was charged.
+    The money goes back to the payment method that was charged. If the invoice has several payments and none is named,
+    they are refunded one after another, the latest first; the response is the refund of the latest.
     """
     refund = corrections.refund_invoice(require_invoice(invoice_id).id, body, clock.now())
     amount = {"amount_minor": refund.amount_minor, "currency": refund.currency}

@@ -90,12 +90,14 @@ def put_referral_reward(body: dict, currency: str) -> ReferralReward:
 @bp.response(200, TaxRateOut)
 @audited(TAX_RATE, "country")
 def put_tax_rate(body: dict, country: str) -> TaxRate:
-    """Set the tax rate of a country.
+    """Set a tax rate of a country.
 
-    Applies to invoices issued from now on, for customers of that country.
+    Applies to invoices issued from now on, for customers of that country and plans of the tax category. Plans of a
+    category without a rate in the country have the rate of `standard`.
     """
     parse_path_value(Country(), "country", country)
-    rate = db.session.get(TaxRate, country) or TaxRate(country=country)
+    key = {"country": country, "category": body["category"]}
+    rate = db.session.get(TaxRate, key) or TaxRate(**key)
     rate.rate_ppm, rate.name, rate.updated_at = body["percent"], body["name"], clock.now()
     db.session.add(rate)
     db.session.commit()

@@ -12,7 +12,13 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import PriceMigration, Subscription
 from streamsvc.operations.billing.books import holds
 from streamsvc.operations.billing.subscriptions import changes
-from streamsvc.operations.billing.subscriptions.price_migrations import start_migration, withdraw_migration
+from streamsvc.operations.billing.subscriptions.price_migrations import (
+    migration_view,
+    migration_views,
+    preview_migration,
+    start_migration,
+    withdraw_migration,
+)
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
 from streamsvc.operations.billing.subscriptions.transfer import transfer_subscription
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view
@@ -22,6 +28,7 @@ from streamsvc.rules.billing.inputs import (
     AdminSubscriptionInput,
     CancellationInput,
     PriceMigrationInput,
+    PriceMigrationPreviewInput,
     SubscriptionsInput,
 )
 from streamsvc.rules.inputs import PageInput
@@ -31,9 +38,11 @@ from streamsvc.rules.refusals.billing import (
     AuthenticationRequired,
     CouponInvalid,
     DoesNotAddUp,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentOverdue,
     ReferralCodeInvalid,
     WrongState,
 )
@@ -45,6 +54,8 @@ from streamsvc.schemas.admin.subscriptions import (
     PriceMigrationCreatedOut,
     PriceMigrationIn,
     PriceMigrationOut,
+    PriceMigrationPreviewOut,
+    PriceMigrationPreviewQuery,
     SubscriptionsQuery,
     TransferIn,
 )
@@ -84,10 +95,12 @@ def list_all_subscriptions(query: SubscriptionsInput) -> dict:
     AlreadySubscribed,
     AuthenticationRequired,
     CouponInvalid,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     NotFound,
     PaymentFailed,
     PaymentInProgress,
+    PaymentOverdue,
     ReferralCodeInvalid,
 )
 @bp.response(201, AdminSubscriptionOut)
@@ -182,8 +195,32 @@ def release_billing_hold(subscription_id: str) -> dict:
 @operator_only("billing")
 @bp.response(200, page_of(PriceMigrationOut))
 def list_price_migrations(query: PageInput) -> dict:
-    """List price migrations, newest first."""
-    return paginate_query(select(PriceMigration), PriceMigration.id, query, "price migrations")
+    """List price migrations, newest first, with how many subscriptions each one concerns."""
+    page = paginate_query(select(PriceMigration), PriceMigration.id, query, "price migrations")
+    return page | {"items": migration_views(page["items"])}
+
+
+@bp.route("/price-migrations/preview")
+@bp.arguments(PriceMigrationPreviewQuery, location="query")
+@operator_only("billing")
+@bp.response(200, PriceMigrationPreviewOut)
+def preview_price_migration(query: PriceMigrationPreviewInput) -> dict:
+    """Preview a price migration.
+
+    Returns how many subscriptions it would move if it were posted now, and the change of revenue. Nothing is changed.
+    """
+    return preview_migration(query, clock.now())
+
+
+@bp.route("/price-migrations/<migration_id>")
+@operator_only("billing")
+@bp.response(200, PriceMigrationOut)
+def get_price_migration(migration_id: str) -> dict:
+    """Retrieve a price migration and how many subscriptions it concerns."""
+    migration = db.session.get(PriceMigration, migration_id)
+    if migration is None:
+        raise NotFound
+    return migration_view(migration)
 
 
 @bp.route("/price-migrations/<migration_id>", methods=["DELETE"])
@@ -194,7 +231,8 @@ def list_price_migrations(query: PageInput) -> dict:
 def withdraw_price_migration(migration_id: str) -> dict:
     """Withdraw a price migration.
 
-    Subscribers who have not yet renewed at the new price keep the old one and are notified by email.
+    Subscribers who have not yet renewed at the new price keep the old one. Those who were notified of the new price
+    are notified by email that it does not come.
     """
     if db.session.get(PriceMigration, migration_id) is None:
         raise NotFound
@@ -213,7 +251,9 @@ def withdraw_price_migration(migration_id: str) -> dict:
 def create_price_migration(body: PriceMigrationInput) -> dict:
     """Migrate subscribers from one price to another.
 
-    Each moves at the first renewal on or after `effective`.
+    Each moves at the first renewal on or after `effective`, and gets one notice. The migration also holds for those who
+    come to the old price later, and for add-ons. Of several migrations from one price, the one with the latest
+    `effective` that has come applies.
     """
     migration = start_migration(body, clock.now(), current_operator().id)
     audit.record_event("price_migrated", actor=current_operator().id, **{k: str(v) for k, v in body.items()})

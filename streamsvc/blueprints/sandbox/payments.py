@@ -38,9 +38,10 @@ def get_provider_journal() -> dict:
 def set_next_outcome(body: dict) -> dict:
     """Set the outcome of the next charge.
 
-    `decline` declines it, `timeout` charges but loses the response, `error` fails before it arrives.
+    `decline` declines it, `timeout` charges but loses the response, `error` fails before it arrives, `partial` captures
+    only `amount_minor`, or half of it.
     """
-    SandboxProvider().plan_outcome(body["next"])
+    SandboxProvider().plan_outcome(body["next"], body["amount_minor"])
     return provider_state_view()
 
 

@@ -6,17 +6,22 @@ from streamsvc import clock
 from streamsvc.blueprints.subscriptions.subscriptions import get_own_subscription
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
+from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import build_invoice_preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.calendar import resolve_moment
 from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput, PreviewInput
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
     AuthenticationRequired,
     CouponInvalid,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
+    PauseLimitReached,
     PaymentFailed,
     PaymentInProgress,
     PaymentOverdue,
@@ -47,22 +52,31 @@ def _apply(subscription_id: str, step: Callable[[SubscriptionAggregate], None]) 
     return subscription_view(changes.apply_change(get_own_subscription(subscription_id).id, step, clock.now()))
 
 
+def _apply_charged(subscription_id: str, step: Callable[[SubscriptionAggregate], None]) -> dict:
+    """Apply a change that may charge a card; see `_apply`. Raises TooManyAttempts after too many declined payments."""
+    with payment_limits.limited_payment_attempt(current_viewer().account_id, current_request_facts()):
+        return _apply(subscription_id, step)
+
+
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["POST"])
 @bp.arguments(PlanChangeIn)
 @idempotent(required=True)
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
     """Change the plan of a subscription.
 
-    `auto` upgrades now and downgrades at the end of the period. If the payment is declined, the change does not
-    take effect: 402 `payment_failed`.
+    `auto` upgrades now and downgrades at the end of the period. A change that costs money takes effect when its
+    payment succeeds; until then it is `change_awaiting_payment`. If it is declined, the change does not take effect:
+    402 `payment_failed`. With `now`, today counts as used: a cheaper price is charged from tomorrow on.
     """
-    return _apply(subscription_id, lambda aggregate: changes.change_plan(aggregate, body, current_viewer().account_id))
+    return _apply_charged(
+        subscription_id, lambda aggregate: changes.change_plan(aggregate, body, current_viewer().account_id)
+    )
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
-@bp.errors(WrongState)
+@bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_plan_change(subscription_id: str) -> dict:
     """Cancel a scheduled plan change."""
@@ -73,16 +87,29 @@ def delete_plan_change(subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def move_anchor(body: dict, subscription_id: str) -> dict:
     """Change the billing day of a subscription.
 
-    Paid days stay paid; a stub period bridges to the new day.
+    Paid days stay paid. When they end, a stub period bridges to the new day and is billed; until then the move is
+    planned, see `pending_anchor`. Prices billed by the year may have a `month` too.
     """
     return _apply(
-        subscription_id, lambda aggregate: changes.set_anchor_day(aggregate, body["day"], current_viewer().account_id)
+        subscription_id,
+        lambda aggregate: changes.set_anchor(aggregate, body["day"], body["month"], current_viewer().account_id),
     )
+
+
+@bp.route("/subscriptions/<subscription_id>/anchor", methods=["DELETE"])
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
+@bp.response(200, SubscriptionOut)
+def delete_anchor_move(subscription_id: str) -> dict:
+    """Withdraw a planned change of the billing day.
+
+    409 `wrong_state` if none is planned.
+    """
+    return _apply(subscription_id, lambda aggregate: changes.cancel_anchor_move(aggregate, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
@@ -101,7 +128,7 @@ def cancel_subscription(body: CancellationInput, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
-@bp.errors(WrongState)
+@bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_cancellation(subscription_id: str) -> dict:
     """Undo a scheduled cancellation."""
@@ -111,12 +138,13 @@ def delete_cancellation(subscription_id: str) -> dict:
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["POST"])
 @bp.arguments(PauseIn)
 @idempotent()
-@bp.errors(PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(PaymentInProgress, PaymentOverdue, PauseLimitReached, WrongState)
 @bp.response(200, SubscriptionOut)
 def pause_subscription(body: dict, subscription_id: str) -> dict:
     """Pause a subscription.
 
-    Paid days are kept and continue after the pause.
+    Paid days from tomorrow on are kept and continue after the pause; today counts as used. 422 if `resumes_at` is
+    sooner than a pause's minimum length; 409 `pause_limit_reached` after too many or too recent pauses.
     """
 
     def start_pause(aggregate: SubscriptionAggregate) -> None:
@@ -128,21 +156,32 @@ def pause_subscription(body: dict, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def resume_subscription(subscription_id: str) -> dict:
     """Resume a paused subscription.
 
-    The paid period is extended by the length of the pause.
+    The paid period is extended by the days of the pause, if it had the minimum length. If nothing paid is left, the
+    next period is charged, and the pause ends once that is paid.
     """
-    return _apply(
+    return _apply_charged(
         subscription_id, lambda aggregate: changes.resume_subscription(aggregate, current_viewer().account_id)
     )
 
 
 @bp.route("/invoice-previews", methods=["POST"])
 @bp.arguments(PreviewIn)
-@bp.errors(AlreadySubscribed, CouponInvalid, GiftCodeInvalid, NotFound, PaymentOverdue, ReferralCodeInvalid, WrongState)
+@bp.errors(
+    AlreadySubscribed,
+    CouponInvalid,
+    GiftCodeCurrencyMismatch,
+    GiftCodeInvalid,
+    NotFound,
+    PaymentOverdue,
+    PauseLimitReached,
+    ReferralCodeInvalid,
+    WrongState,
+)
 @bp.response(200, PreviewOut)
 def preview_invoice(body: PreviewInput) -> dict:
     """Preview an invoice.

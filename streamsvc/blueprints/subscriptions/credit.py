@@ -8,10 +8,15 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, GiftCode, LedgerEntry
-from streamsvc.operations.billing.core.credit import apply_new_credit, list_credit_balances, redeem_gift_code
+from streamsvc.operations.billing.core.credit import (
+    apply_new_credit,
+    list_accepted_currencies,
+    list_credit_balances,
+    redeem_gift_code,
+)
 from streamsvc.operations.billing.subscriptions.views import coupon_view, credit_entry_view
 from streamsvc.rules.inputs import PageInput
-from streamsvc.rules.refusals.billing import GiftCodeInvalid
+from streamsvc.rules.refusals.billing import GiftCodeCurrencyMismatch, GiftCodeInvalid
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
@@ -41,15 +46,16 @@ def get_balance(query: PageInput) -> dict:
 @bp.route("/gift-redemptions", methods=["POST"])
 @bp.arguments(GiftRedemptionIn)
 @idempotent()
-@bp.errors(GiftCodeInvalid)
+@bp.errors(GiftCodeCurrencyMismatch, GiftCodeInvalid)
 @bp.response(201, GiftOut)
 def create_gift_redemption(body: dict) -> GiftCode:
     """Redeem a gift code.
 
-    Its amount becomes account credit. An unknown or used code is 422 `gift_code_invalid`.
+    Its amount becomes account credit. An unknown or used code is 422 `gift_code_invalid`. One in a currency in which
+    the account is not billed is 422 `gift_code_currency_mismatch`, and remains usable.
     """
     account, now = lock_existing_row(Account, current_viewer().account_id), clock.now()
-    gift = redeem_gift_code(account, body["code"], now)
+    gift = redeem_gift_code(account, body["code"], now, list_accepted_currencies(account))
     apply_new_credit(account, gift.currency, now)
     return gift
 

@@ -7,12 +7,21 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import documents
+from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.inputs import PageInput
-from streamsvc.rules.refusals.billing import AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress
+from streamsvc.rules.refusals.accounts import TooManyAttempts
+from streamsvc.rules.refusals.billing import (
+    AmountTooSmall,
+    AuthenticationRequired,
+    InvoiceNotOpen,
+    PaymentFailed,
+    PaymentInProgress,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePageOut, InvoicePaymentIn, PaymentOut
@@ -66,14 +75,18 @@ def get_invoice_pdf(invoice_id: str) -> Response:
 @bp.route("/<invoice_id>/payments", methods=["POST"])
 @bp.arguments(InvoicePaymentIn)
 @idempotent(required=True)
-@bp.errors(AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress)
+@bp.errors(AmountTooSmall, AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress, TooManyAttempts)
 @bp.response(201, PaymentOut)
 def pay_invoice(body: dict, invoice_id: str) -> Payment:
     """Pay an open invoice.
 
-    With the default payment method, or with `payment_method_id`. A declined payment is 402 `payment_failed`.
+    With the default payment method, or with `payment_method_id`. All that is owed, or `amount_minor` of it; the invoice
+    stays open for the rest. A declined payment is 402 `payment_failed`; after too many of them, 429
+    `too_many_attempts`.
     """
-    return pay_open_invoice(_get_own_invoice(invoice_id).id, body["payment_method_id"], clock.now())
+    method_id = body["payment_method_id"]
+    with payment_limits.limited_payment_attempt(current_viewer().account_id, current_request_facts(), method_id):
+        return pay_open_invoice(_get_own_invoice(invoice_id).id, method_id, body["amount_minor"], clock.now())
 
 
 def _get_own_invoice(invoice_id: str) -> Invoice:

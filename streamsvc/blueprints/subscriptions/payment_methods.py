@@ -4,9 +4,12 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models.subscriptions import PaymentMethod
+from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.payments import methods
 from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
@@ -31,27 +34,33 @@ def list_payment_methods(query: PageInput) -> dict:
 @bp.route("", methods=["POST"])
 @bp.arguments(PaymentMethodIn)
 @idempotent()
+@bp.errors(TooManyAttempts)
 @bp.response(201, PaymentMethodOut)
 def create_payment_method(body: dict) -> PaymentMethod:
     """Add a payment method.
 
-    Takes the provider's token. The first one becomes the default; overdue invoices are retried at once.
+    Takes the provider's token. The first one becomes the default; overdue invoices are retried at once. 429
+    `too_many_attempts` after ten in a day.
     """
-    account_id, now = current_viewer().account_id, clock.now()
+    account_id, facts, now = current_viewer().account_id, current_request_facts(), clock.now()
+    payment_limits.count_added_card(account_id, facts)
     method = methods.attach_payment_method(account_id, body["token"], now)
     db.session.commit()
-    methods.collect_overdue_invoices(method, now)
+    methods.collect_overdue_invoices(method, facts, now)
     return method
 
 
 @bp.route("/setup", methods=["POST"])
 @owner_only
+@bp.errors(TooManyAttempts)
 @bp.response(201, PaymentSetupOut)
 def create_payment_setup() -> dict:
     """Create a setup secret for the provider's form.
 
-    The bank may authenticate the customer there. Add the resulting token as a payment method.
+    The bank may authenticate the customer there. Add the resulting token as a payment method. 429 `too_many_attempts`
+    after twenty in a day.
     """
+    payment_limits.count_card_setup(current_viewer().account_id, current_request_facts())
     return methods.start_card_setup(current_viewer().account_id)
 
 
@@ -73,7 +82,7 @@ def set_default_payment_method(method_id: str) -> PaymentMethod:
     method = _get_own_payment_method(method_id)
     methods.set_default_payment_method(method)
     db.session.commit()
-    methods.collect_overdue_invoices(method, clock.now())
+    methods.collect_overdue_invoices(method, current_request_facts(), clock.now())
     return method
 
 

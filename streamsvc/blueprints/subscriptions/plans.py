@@ -65,5 +65,6 @@ def plan_view(plan: Plan, country: str | None, currency: str | None) -> dict:
         if (country is None or price.countries is None or country in price.countries)
         and (currency is None or price.currency == currency)
     ]
-    view = {name: getattr(plan, name) for name in ("id", "code", "name", "description", "addon", "features")}
+    names = [column.key for column in Plan.__table__.columns if column.key not in ("created_at", "updated_at")]
+    view = {name: getattr(plan, name) for name in names}
     return view | {"prices": prices}

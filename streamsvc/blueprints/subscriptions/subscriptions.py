@@ -7,19 +7,23 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import current_key_id, idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models.subscriptions import Subscription
+from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.inputs import SubscriptionInput
 from streamsvc.rules.inputs import PageInput
-from streamsvc.rules.refusals.accounts import AccountNotActive
+from streamsvc.rules.refusals.accounts import AccountNotActive, TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
     AuthenticationRequired,
     CouponInvalid,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentOverdue,
     ReferralCodeInvalid,
 )
 from streamsvc.rules.refusals.requests import NotFound
@@ -50,21 +54,26 @@ def list_subscriptions(query: PageInput) -> dict:
     AlreadySubscribed,
     AuthenticationRequired,
     CouponInvalid,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentOverdue,
     ReferralCodeInvalid,
+    TooManyAttempts,
 )
 @bp.response(201, SubscriptionOut)
 def create_subscription(body: SubscriptionInput) -> dict:
     """Create a subscription.
 
     Starts a trial or charges at once. A declined payment is 402 `payment_failed`; one that the customer must
-    confirm is 402 `authentication_required` with `next_action`.
+    confirm is 402 `authentication_required` with `next_action`. While an invoice of the account is overdue: 409
+    `payment_overdue`, whose `invoices` are to be paid first. 429 `too_many_attempts` after too many declined payments.
     """
     account_id = current_viewer().account_id
     try:
-        subscription = subscribe_account(account_id, body, clock.now(), account_id, current_key_id())
+        with payment_limits.limited_payment_attempt(account_id, current_request_facts(), body["payment_method_id"]):
+            subscription = subscribe_account(account_id, body, clock.now(), account_id, current_key_id())
     except IntegrityError:  # a concurrent request subscribed first; the unique index decides
         raise AlreadySubscribed from None
     return subscription_view(subscription)

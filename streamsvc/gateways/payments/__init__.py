@@ -1,5 +1,8 @@
 """Payment providers: one interface, implemented by the sandbox and Stripe."""
 
+import sys
+
+from streamsvc.gateways.payments import stripe_amounts
 from streamsvc.gateways.payments.interface import EventProvider, PaymentProvider
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.settings import current_settings
@@ -20,3 +23,17 @@ def current_event_provider() -> EventProvider:
     if not isinstance(provider, EventProvider):
         raise TypeError(f"{provider.name} sends no events")
     return provider
+
+
+def minimum_charge_minor(currency: str) -> int:
+    """Return the smallest amount that the configured provider charges, in minor units."""
+    if current_settings().payment_provider != "stripe":
+        return 1
+    return stripe_amounts.minimum_charge_minor(currency)
+
+
+def maximum_charge_minor(currency: str) -> int:
+    """Return the largest amount that the configured provider charges, in minor units."""
+    if current_settings().payment_provider != "stripe":
+        return sys.maxsize
+    return stripe_amounts.maximum_charge_minor(currency)

@@ -22,12 +22,16 @@ class ProviderMethod:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a charge or refund. UNKNOWN: the response was lost; call `find_outcome` with the same key."""
+    """The outcome of a charge or refund. UNKNOWN: the response was lost; call `find_outcome` with the same key.
+
+    `captured_minor`: what a successful charge collected, if the provider says so; it can be less than was asked for.
+    """
 
     status: str
     reference: str | None = None
     decline_code: str | None = None
     next_action: dict | None = None
+    captured_minor: int | None = None
 
 
 class ChargeRequest(NamedTuple):
@@ -38,6 +42,19 @@ class ChargeRequest(NamedTuple):
     amount_minor: int
     currency: str
     on_session: bool
+    invoice_id: str
+    invoice_number: str | None
+    """None before the invoice is issued: a first invoice gets its number when it is paid."""
+
+
+class ProviderRefund(NamedTuple):
+    """A refund as the provider knows it; `status` is an outcome's, `refund_id` ours, None if it was made elsewhere."""
+
+    reference: str
+    status: str
+    amount_minor: int
+    currency: str
+    refund_id: str | None
 
 
 class PaymentMethodRejected(Exception):
@@ -46,6 +63,10 @@ class PaymentMethodRejected(Exception):
     def __init__(self, decline_code: str):
         super().__init__(decline_code)
         self.decline_code = decline_code
+
+
+class CustomerMissing(Exception):
+    """The provider has no such customer any more: it was deleted there."""
 
 
 class ProviderUnavailable(Exception):
@@ -57,24 +78,39 @@ class PaymentProvider(Protocol):
 
     name: str
 
-    def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
-        """Attach the payment method of a one-time token to the account's customer.
+    def create_customer(self, account_id: str, email: str, replaced: str | None = None) -> str | None:
+        """Create the account's customer and return its reference; None if the provider has no customers.
 
-        `previous_reference`: another method of the same account. Raises PaymentMethodRejected, ProviderUnavailable.
+        `replaced`: the deleted customer that it replaces. Raises PaymentMethodRejected, ProviderUnavailable.
         """
 
-    def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str | None:
+    def delete_customer(self, customer: str) -> None:
+        """Delete the customer and its methods. Raises ProviderUnavailable."""
+
+    def attach(self, token: str, account_id: str, customer: str | None) -> ProviderMethod:
+        """Attach the payment method of a one-time token to the account's customer.
+
+        Raises PaymentMethodRejected, CustomerMissing, ProviderUnavailable.
+        """
+
+    def create_setup_secret(self, customer: str | None) -> str | None:
         """Create a secret with which the customer's browser sets up a method, authenticated by the bank.
 
         The method's token is attached afterwards. None if the provider has no such step. Raises PaymentMethodRejected,
-        ProviderUnavailable.
+        CustomerMissing, ProviderUnavailable.
         """
 
     def detach(self, reference: str) -> None:
-        """Detach the method."""
+        """Detach the method; one that is detached already stays so. Raises ProviderUnavailable."""
 
-    def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
+    def charge(self, request: ChargeRequest) -> Outcome:
         """Charge the method, once per key. Provider errors are outcomes, never exceptions."""
+
+    def cancel_charge(self, reference: str) -> Outcome:
+        """Cancel a charge that awaits its payer, who can then no longer complete it; returns its state afterwards.
+
+        SUCCEEDED if the payer completed it before; UNKNOWN if the provider did not respond.
+        """
 
     def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
         """Charge many; the outcomes are in the same order."""
@@ -85,10 +121,11 @@ class PaymentProvider(Protocol):
     def find_outcome(self, key: str) -> Outcome | None:
         """Look up the outcome of the request sent under `key`; None if it never arrived and may be sent again."""
 
-    def search_outcome(self, key: str, charge: str | None = None) -> Outcome | None:
+    def search_outcome(self, key: str, method: str, charge: str | None = None) -> Outcome | None:
         """Search for the outcome of an old request whose key the provider has forgotten.
 
-        `charge`: the charge that a refund was for. None if it never arrived; UNKNOWN if that cannot be determined.
+        `method`: the payment method charged. `charge`: for a refund, the charge that it was for. None if the request
+        never arrived; UNKNOWN if that cannot be determined.
         """
 
 
@@ -101,3 +138,9 @@ class EventProvider(Protocol):
 
     def retrieve_outcome(self, reference: str) -> Outcome:
         """Retrieve the current state of a charge, regardless of events."""
+
+    def list_refunds(self, charge: str) -> list[ProviderRefund]:
+        """List all refunds of a charge, whoever made them. Raises ProviderUnavailable."""
+
+    def retrieve_method(self, reference: str) -> ProviderMethod | None:
+        """Retrieve a payment method; None if it is detached or deleted. Raises ProviderUnavailable."""

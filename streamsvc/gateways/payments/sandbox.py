@@ -39,7 +39,13 @@ class SandboxProvider:
 
     name = "sandbox"
 
-    def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
+    def create_customer(self, account_id: str, email: str, replaced: str | None = None) -> None:
+        """Return None: the sandbox has no customers."""
+
+    def delete_customer(self, customer: str) -> None:
+        """Do nothing: the sandbox has no customers."""
+
+    def attach(self, token: str, account_id: str, customer: str | None) -> ProviderMethod:
         """Attach a test card; `pm_card_visa:7` has one fingerprint for all accounts, `pm_card_visa` one for each."""
         name, _, shared = token.partition(":")
         if name not in TEST_TOKENS:
@@ -48,42 +54,39 @@ class SandboxProvider:
         reference = f"{name}/{new_id('pm')}"
         return ProviderMethod(reference, "card", "visa", TEST_TOKENS[name][0], 12, clock.now().year + 3, fingerprint)
 
-    def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> None:
+    def create_setup_secret(self, customer: str | None) -> None:
         """Return None: test cards need no setup."""
 
     def detach(self, reference: str) -> None:
         """Do nothing: the sandbox stores no methods."""
 
-    def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
-        if (outcome := self.find_outcome(key)) is not None:
-            update = sa.update(SandboxCharge).where(SandboxCharge.key == key)
+    def charge(self, request: ChargeRequest) -> Outcome:
+        if (outcome := self.find_outcome(request.key)) is not None:
+            update = sa.update(SandboxCharge).where(SandboxCharge.key == request.key)
             execute_write(update.values(requests=SandboxCharge.requests + 1))
             return outcome
-        planned = self._pop_planned_outcome()
+        planned, details = self._pop_planned_outcome()
         if planned == "error":
             return Outcome(UNKNOWN)  # failed before anything happened
-        status, decline = (DECLINED, "generic_decline") if planned == "decline" else _decide_outcome(method, on_session)
-        self._insert_requests(_request_row(key, "charge", method, amount_minor, currency, status, decline))
-        return Outcome(UNKNOWN) if planned == "timeout" else self._find_outcomes([key])[key]
+        decided = (DECLINED, "generic_decline") if planned == "decline" else _decide_outcome(request)
+        if planned == "partial":
+            captured_minor = details.get("amount_minor") or request.amount_minor // 2
+            request = request._replace(amount_minor=min(request.amount_minor, captured_minor))
+        self._insert_requests(_charge_row(request, *decided))
+        return Outcome(UNKNOWN) if planned == "timeout" else self._find_outcomes([request.key])[request.key]
+
+    def cancel_charge(self, reference: str) -> Outcome:
+        waiting = sa.and_(SandboxCharge.id == reference, SandboxCharge.status == REQUIRES_ACTION)
+        execute_write(sa.update(SandboxCharge).where(waiting).values(status=DECLINED, decline_code="abandoned"))
+        row = fetch_one(sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.id == reference))
+        return _outcome_from_row(row) if row else Outcome(DECLINED, reference, "abandoned")
 
     def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
         """Charge many in one transaction, unless some were requested before or an outcome is planned."""
         keys = [charge.key for charge in charges]
         if self.list_planned_outcomes() or self._find_outcomes(keys):
-            return [self.charge(*charge) for charge in charges]
-        self._insert_requests(
-            *(
-                _request_row(
-                    charge.key,
-                    "charge",
-                    charge.method,
-                    charge.amount_minor,
-                    charge.currency,
-                    *_decide_outcome(charge.method, charge.on_session),
-                )
-                for charge in charges
-            )
-        )
+            return [self.charge(charge) for charge in charges]
+        self._insert_requests(*(_charge_row(charge, *_decide_outcome(charge)) for charge in charges))
         outcomes = self._find_outcomes(keys)
         return [outcomes[key] for key in keys]
 
@@ -94,7 +97,7 @@ class SandboxProvider:
     def find_outcome(self, key: str) -> Outcome | None:
         return self._find_outcomes([key]).get(key)
 
-    def search_outcome(self, key: str, charge: str | None = None) -> Outcome | None:
+    def search_outcome(self, key: str, method: str, charge: str | None = None) -> Outcome | None:
         return self.find_outcome(key)
 
     def _find_outcomes(self, keys: Sequence[str]) -> dict[str, Outcome]:
@@ -108,9 +111,13 @@ class SandboxProvider:
         execute_write(sa.update(SandboxCharge).where(waiting).values(**values))
         return self.find_outcome(key)
 
-    def plan_outcome(self, what: str) -> None:
-        """Plan the next charge: `decline`; `timeout`, charged but no response; `error`, it never arrives."""
-        execute_write(sa.insert(SandboxPlannedOutcome).values(id=new_id("nxt"), what=what, details={}))
+    def plan_outcome(self, what: str, amount_minor: int | None = None) -> None:
+        """Plan the next charge: `decline`; `timeout`, charged but no response; `error`, it never arrives; or `partial`.
+
+        `amount_minor`: how much of a `partial` charge is captured; default: half of it.
+        """
+        details = {"amount_minor": amount_minor} if amount_minor else {}
+        execute_write(sa.insert(SandboxPlannedOutcome).values(id=new_id("nxt"), what=what, details=details))
 
     def list_planned_outcomes(self) -> list[str]:
         """Return the outcomes planned for the next charges, in order."""
@@ -120,14 +127,14 @@ class SandboxProvider:
         """Return the last 1,000 requests that arrived, newest first."""
         return fetch_all(sa.select(*SandboxCharge.__table__.c).order_by(SandboxCharge.id.desc()).limit(1000))
 
-    def _pop_planned_outcome(self) -> str | None:
+    def _pop_planned_outcome(self) -> tuple[str | None, dict]:
         first = sa.select(SandboxPlannedOutcome.id).order_by(SandboxPlannedOutcome.id).limit(1).scalar_subquery()
         row = fetch_one(
             sa.delete(SandboxPlannedOutcome)
             .where(SandboxPlannedOutcome.id == first)
-            .returning(SandboxPlannedOutcome.what)
+            .returning(SandboxPlannedOutcome.what, SandboxPlannedOutcome.details)
         )
-        return row.what if row else None
+        return (row.what, row.details) if row else (None, {})
 
     def _insert_requests(self, *rows: dict) -> None:
         with db.engine.begin() as connection:
@@ -141,10 +148,15 @@ def _request_row(
     return row | {"amount_minor": amount_minor, "status": status, "decline_code": decline_code, "at": clock.now()}
 
 
-def _decide_outcome(method: str, on_session: bool) -> tuple[str, str | None]:
-    """Return (status, decline code) of a charge to this method."""
-    decline = TEST_TOKENS[method.partition("/")[0]][1]
-    if decline == "authentication_required" and on_session:
+def _charge_row(charge: ChargeRequest, status: str, decline_code: str | None) -> dict:
+    amount = (charge.amount_minor, charge.currency)
+    return _request_row(charge.key, "charge", charge.method, *amount, status, decline_code)
+
+
+def _decide_outcome(charge: ChargeRequest) -> tuple[str, str | None]:
+    """Return (status, decline code) of a charge to its method."""
+    decline = TEST_TOKENS[charge.method.partition("/")[0]][1]
+    if decline == "authentication_required" and charge.on_session:
         return REQUIRES_ACTION, None
     return (DECLINED, decline) if decline else (SUCCEEDED, None)
 
@@ -152,4 +164,4 @@ def _decide_outcome(method: str, on_session: bool) -> tuple[str, str | None]:
 def _outcome_from_row(row: sa.Row) -> Outcome:
     needs_action = row.status == REQUIRES_ACTION
     action = {"type": "sandbox_authentication", "path": f"/v1/sandbox/payments/{row.key}/authentication"}
-    return Outcome(row.status, row.id, row.decline_code, action if needs_action else None)
+    return Outcome(row.status, row.id, row.decline_code, action if needs_action else None, row.amount_minor)

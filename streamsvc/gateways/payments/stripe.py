@@ -2,20 +2,18 @@
 
 `find_outcome` always returns None: for a day Stripe repeats its first response to a request under the same key, so
 sending it again reveals the outcome. After that the key is forgotten, and a first response that was an error reveals
-nothing; `search_outcome` searches Stripe's records for our own id instead.
+nothing; `search_outcome` then lists the customer's PaymentIntents, or the refunds of the charge, and looks for our own
+id. It lists because Stripe's search lags behind by a minute or more.
 """
 
+import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import stripe
-from stripe.params import (
-    PaymentIntentCreateParams,
-    PaymentIntentSearchParams,
-    RefundCreateParams,
-    SetupIntentCreateParams,
-)
+from stripe.params import PaymentIntentCreateParams, RefundCreateParams, SetupIntentCreateParams
 
 from streamsvc.gateways.payments.interface import (
     DECLINED,
@@ -23,29 +21,42 @@ from streamsvc.gateways.payments.interface import (
     SUCCEEDED,
     UNKNOWN,
     ChargeRequest,
+    CustomerMissing,
     Outcome,
     PaymentMethodRejected,
     ProviderMethod,
+    ProviderRefund,
     ProviderUnavailable,
 )
+from streamsvc.gateways.payments.stripe_amounts import from_stripe_amount, maximum_charge_minor, to_stripe_amount
 from streamsvc.settings import current_settings
 
 log = logging.getLogger("streamsvc")
-ZERO_DECIMAL_SENT_WITH_TWO = ("ISK", "UGX")
-"""Currencies without minor units that Stripe writes with two digits."""
-TWO_DECIMAL_SENT_WITH_NONE = ("MGA",)
-"""Currencies with two digits that Stripe writes without."""
+API_VERSION = "2026-10-28.endive"
+"""Pinned, so that neither a newer SDK nor the account's default version changes what we send and receive."""
 INTENT_STATUSES = {
     "succeeded": SUCCEEDED,
     "requires_action": REQUIRES_ACTION,
     "requires_payment_method": DECLINED,
     "canceled": DECLINED,
 }
-REFUND_STATUSES = {"succeeded": SUCCEEDED, "pending": SUCCEEDED, "failed": DECLINED, "canceled": DECLINED}
+REFUND_STATUSES = {
+    "succeeded": SUCCEEDED,
+    "pending": SUCCEEDED,
+    "requires_action": SUCCEEDED,
+    "failed": DECLINED,
+    "canceled": DECLINED,
+}
 INVALID_AMOUNT = Outcome(DECLINED, decline_code="invalid_amount")
+AMOUNT_TOO_LARGE = Outcome(DECLINED, decline_code="amount_too_large")
+CARD_DETAILS = ("brand", "last4", "exp_month", "exp_year", "fingerprint")
+CARD_TYPES = ["card"]
+"""Cards and their wallets, Apple Pay and Google Pay. Other types may redirect the customer and need a `return_url`."""
 TIMEOUT_S = 20
 MAX_CONCURRENT_CHARGES = 8
 """Number of charges that wait for Stripe in parallel."""
+MAX_LISTED_INTENTS = 1000
+"""Number of a customer's latest PaymentIntents among which a charge in doubt is searched for."""
 
 
 class StripeProvider:
@@ -56,71 +67,99 @@ class StripeProvider:
     def __init__(self) -> None:
         settings = current_settings()
         self.webhook_secret = settings.stripe_webhook_secret
+        self.statement_suffix = settings.stripe_statement_suffix
         self.client = stripe.StripeClient(
             settings.stripe_secret_key,
+            stripe_version=API_VERSION,
             base_addresses={"api": settings.stripe_url},
             max_network_retries=1,
             http_client=stripe.RequestsClient(timeout=TIMEOUT_S),
         )
 
-    def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
+    def create_customer(self, account_id: str, email: str, replaced: str | None = None) -> str:
+        variant = hashlib.sha256(f"{email} {replaced}".encode()).hexdigest()[:16]
+        with _setup_errors():
+            return self.client.v1.customers.create(
+                {"email": email, "metadata": {"account_id": account_id}},
+                {"idempotency_key": f"customer {account_id} {variant}"},
+            ).id
+
+    def delete_customer(self, customer: str) -> None:
+        with _missing_ignored():
+            self.client.v1.customers.delete(customer)
+
+    def attach(self, token: str, account_id: str, customer: str | None) -> ProviderMethod:
         """Attach the method; its reference holds customer and method: `cus_…/pm_…`."""
-        try:
-            customer = self._get_or_create_customer(account_id, previous_reference)
-            method = self.client.v1.payment_methods.attach(token, {"customer": customer})
-        except stripe.StripeError as error:
-            raise _setup_error(error) from None
-        card = method.card
-        details = (card.brand, card.last4, card.exp_month, card.exp_year, card.fingerprint) if card else ()
-        return ProviderMethod(f"{customer}/{method.id}", method.type, *details)
+        with _setup_errors():
+            method = self.client.v1.payment_methods.attach(token, {"customer": customer or ""})
+        return _provider_method(method, customer or "")
 
-    def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str:
-        """Create a SetupIntent and return its client secret."""
-        try:
-            customer = self._get_or_create_customer(account_id, previous_reference)
-            params: SetupIntentCreateParams = {
-                "customer": customer,
-                "usage": "off_session",
-                "allowed_payment_method_types": ["card"],
-            }
+    def create_setup_secret(self, customer: str | None) -> str:
+        params: SetupIntentCreateParams = {
+            "customer": customer or "",
+            "usage": "off_session",
+            "allowed_payment_method_types": [*CARD_TYPES],
+        }
+        with _setup_errors():
             return self.client.v1.setup_intents.create(params).client_secret or ""
-        except stripe.StripeError as error:
-            raise _setup_error(error) from None
-
-    def _get_or_create_customer(self, account_id: str, previous_reference: str | None) -> str:
-        if previous_reference:
-            return previous_reference.partition("/")[0]
-        options: stripe.RequestOptions = {"idempotency_key": f"customer {account_id}"}
-        return self.client.v1.customers.create({"metadata": {"account_id": account_id}}, options).id
 
     def detach(self, reference: str) -> None:
-        try:
+        with _missing_ignored():
             self.client.v1.payment_methods.detach(reference.partition("/")[2])
-        except stripe.InvalidRequestError:  # already detached
-            return
 
-    def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
-        customer, _, payment_method = method.partition("/")
-        if (amount := to_stripe_amount(amount_minor, currency)) is None:
+    def retrieve_method(self, reference: str) -> ProviderMethod | None:
+        try:
+            method = self.client.v1.payment_methods.retrieve(reference.partition("/")[2])
+        except stripe.InvalidRequestError as error:
+            if error.code == "resource_missing":
+                return None
+            raise _unavailable(error) from None
+        except stripe.StripeError as error:
+            raise _unavailable(error) from None
+        customer = method.to_dict().get("customer")
+        return _provider_method(method, customer) if customer else None
+
+    def charge(self, request: ChargeRequest) -> Outcome:
+        if (amount := to_stripe_amount(request.amount_minor, request.currency)) is None:
             return INVALID_AMOUNT
+        if request.amount_minor > maximum_charge_minor(request.currency):
+            return AMOUNT_TOO_LARGE
+        params = self._charge_params(request, amount)
+        options: stripe.RequestOptions = {"idempotency_key": request.key}
+        return self._intent_outcome(lambda: self.client.v1.payment_intents.create(params, options))
+
+    def _charge_params(self, request: ChargeRequest, amount: int) -> PaymentIntentCreateParams:
+        customer, _, payment_method = request.method.partition("/")
+        metadata = {"payment_id": request.key, "invoice_id": request.invoice_id}
         params: PaymentIntentCreateParams = {
             "amount": amount,
-            "currency": currency.lower(),
+            "currency": request.currency.lower(),
             "customer": customer,
             "payment_method": payment_method,
             "confirm": True,
-            "allowed_payment_method_types": ["card"],  # and its wallets; others may redirect and need a return_url
-            "metadata": {"payment_id": key},
+            "allowed_payment_method_types": [*CARD_TYPES],
+            "description": f"Invoice {request.invoice_number or request.invoice_id}",
+            "metadata": metadata | ({"invoice_number": request.invoice_number} if request.invoice_number else {}),
         }
-        if on_session:
-            params |= {"use_stripe_sdk": True, "setup_future_usage": "off_session"}
-        else:
-            params["off_session"] = True
-        return self._intent_outcome(lambda: self.client.v1.payment_intents.create(params, {"idempotency_key": key}))
+        if self.statement_suffix:
+            params["statement_descriptor_suffix"] = self.statement_suffix
+        if request.on_session:
+            return params | {"use_stripe_sdk": True, "setup_future_usage": "off_session"}
+        return params | {"off_session": True}
 
     def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
         with ThreadPoolExecutor(MAX_CONCURRENT_CHARGES) as pool:
-            return list(pool.map(lambda charge: self.charge(*charge), charges))
+            return list(pool.map(self.charge, charges))
+
+    def cancel_charge(self, reference: str) -> Outcome:
+        try:
+            intent = self.client.v1.payment_intents.cancel(reference, {"cancellation_reason": "abandoned"})
+        except stripe.InvalidRequestError:  # it has succeeded, or is canceled already
+            return self.retrieve_outcome(reference)
+        except stripe.StripeError as error:
+            _log_error(error)
+            return Outcome(UNKNOWN)
+        return _outcome_from_intent(intent)
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
         if (amount := to_stripe_amount(amount_minor, currency)) is None:
@@ -130,27 +169,39 @@ class StripeProvider:
             refund = self.client.v1.refunds.create(params, {"idempotency_key": key})
         except stripe.InvalidRequestError as error:
             return Outcome(DECLINED, decline_code=_decline_code(error))
-        except stripe.StripeError:
+        except stripe.StripeError as error:
+            _log_error(error)
             return Outcome(UNKNOWN)
         return Outcome(REFUND_STATUSES.get(refund.status or "", UNKNOWN), refund.id)
+
+    def list_refunds(self, charge: str) -> list[ProviderRefund]:
+        try:
+            refunds = self.client.v1.refunds.list({"payment_intent": charge, "limit": 100})
+            return [_provider_refund(refund.to_dict()) for refund in refunds.auto_paging_iter()]
+        except stripe.StripeError as error:
+            raise _unavailable(error) from None
 
     def find_outcome(self, key: str) -> None:
         return None
 
-    def search_outcome(self, key: str, charge: str | None = None) -> Outcome | None:
+    def search_outcome(self, key: str, method: str, charge: str | None = None) -> Outcome | None:
         try:
-            if charge:
-                return self._find_refund(key, charge)
-            params: PaymentIntentSearchParams = {"query": f"metadata['payment_id']:'{key}'", "limit": 1}
-            intents = self.client.v1.payment_intents.search(params).data
-        except stripe.StripeError:
+            return self._find_refund(key, charge) if charge else self._find_intent(key, method.partition("/")[0])
+        except (stripe.StripeError, ProviderUnavailable):
             return Outcome(UNKNOWN)
-        return self.retrieve_outcome(intents[0].id) if intents else None
 
     def _find_refund(self, key: str, charge: str) -> Outcome | None:
-        refunds = self.client.v1.refunds.list({"payment_intent": charge, "limit": 100}).to_dict()["data"]
-        matches = [refund for refund in refunds if (refund["metadata"] or {}).get("refund_id") == key]
-        return Outcome(REFUND_STATUSES.get(matches[0]["status"], UNKNOWN), matches[0]["id"]) if matches else None
+        matches = [refund for refund in self.list_refunds(charge) if refund.refund_id == key]
+        return Outcome(matches[0].status, matches[0].reference) if matches else None
+
+    def _find_intent(self, key: str, customer: str) -> Outcome | None:
+        intents = self.client.v1.payment_intents.list({"customer": customer, "limit": 100})
+        for count, intent in enumerate(intents.auto_paging_iter()):
+            if (intent.to_dict().get("metadata") or {}).get("payment_id") == key:
+                return _outcome_from_intent(intent)
+            if count >= MAX_LISTED_INTENTS:
+                return Outcome(UNKNOWN)
+        return None
 
     def retrieve_outcome(self, reference: str) -> Outcome:
         """Retrieve the current state of a PaymentIntent, regardless of events."""
@@ -158,19 +209,16 @@ class StripeProvider:
 
     def _intent_outcome(self, request: Callable[[], stripe.PaymentIntent]) -> Outcome:
         try:
-            intent = request()
+            return _outcome_from_intent(request())
         except stripe.CardError as error:
             declined = error.error.payment_intent if error.error else None
             return Outcome(DECLINED, declined.id if declined else None, _decline_code(error))
         except stripe.InvalidRequestError as error:
+            log.warning("Stripe refused a request: %s %s", error.code, error.param)
             return Outcome(DECLINED, decline_code=_decline_code(error))
-        except stripe.StripeError:  # no response, or one that does not say what happened to the money
+        except stripe.StripeError as error:  # no response, or one that does not say what happened to the money
+            _log_error(error)
             return Outcome(UNKNOWN)
-        status = INTENT_STATUSES.get(intent.status, UNKNOWN)
-        failure = intent.last_payment_error if status == DECLINED else None
-        code = (failure.decline_code or failure.code) if failure else None
-        action = {"type": "stripe", "client_secret": intent.client_secret} if status == REQUIRES_ACTION else None
-        return Outcome(status, intent.id, code if status == DECLINED else None, action)
 
     def parse_event(self, body: bytes, signature: str | None) -> dict | None:
         """Parse a signed event, with its amount in our units; None if the signature is invalid or too old."""
@@ -185,26 +233,66 @@ class StripeProvider:
         return event
 
 
-def _setup_error(error: stripe.StripeError) -> PaymentMethodRejected | ProviderUnavailable:
-    """Return our error: only a card or a token that Stripe refuses is the customer's matter."""
-    if isinstance(error, stripe.CardError | stripe.InvalidRequestError):
-        return PaymentMethodRejected(_decline_code(error))
-    log.warning("Stripe is unavailable: %s", type(error).__name__)
+def _outcome_from_intent(intent: stripe.PaymentIntent) -> Outcome:
+    status = INTENT_STATUSES.get(intent.status, UNKNOWN)
+    if status == REQUIRES_ACTION:
+        return Outcome(status, intent.id, None, {"type": "stripe", "client_secret": intent.client_secret})
+    state = intent.to_dict()  # an attribute that Stripe leaves out would raise AttributeError
+    if status != DECLINED:
+        received = state.get("amount_received") if status == SUCCEEDED else None
+        return Outcome(
+            status, intent.id, captured_minor=received and from_stripe_amount(received, intent.currency.upper())
+        )
+    failure = state.get("last_payment_error") or {}
+    code = failure.get("decline_code") or failure.get("code") or state.get("cancellation_reason")
+    return Outcome(status, intent.id, code or intent.status)
+
+
+def _provider_method(method: stripe.PaymentMethod, customer: str) -> ProviderMethod:
+    card = method.to_dict().get("card") or {}
+    return ProviderMethod(f"{customer}/{method.id}", method.type, *(card.get(name) for name in CARD_DETAILS))
+
+
+def _provider_refund(refund: dict) -> ProviderRefund:
+    currency = refund["currency"].upper()
+    status = REFUND_STATUSES.get(refund["status"] or "", UNKNOWN)
+    amount_minor = from_stripe_amount(refund["amount"], currency)
+    return ProviderRefund(refund["id"], status, amount_minor, currency, (refund.get("metadata") or {}).get("refund_id"))
+
+
+@contextmanager
+def _setup_errors() -> Iterator[None]:
+    """Raise our errors for Stripe's: only a card or a token that Stripe refuses is the customer's matter."""
+    try:
+        yield
+    except stripe.InvalidRequestError as error:
+        if error.code == "resource_missing" and error.param == "customer":
+            raise CustomerMissing from None
+        raise PaymentMethodRejected(_decline_code(error)) from None
+    except stripe.CardError as error:
+        raise PaymentMethodRejected(_decline_code(error)) from None
+    except stripe.StripeError as error:
+        raise _unavailable(error) from None
+
+
+@contextmanager
+def _missing_ignored() -> Iterator[None]:
+    """Ignore that an object does not exist or is detached already. Raises ProviderUnavailable."""
+    try:
+        yield
+    except stripe.InvalidRequestError as error:
+        log.info("Stripe refused a removal: %s", error.code)
+    except stripe.StripeError as error:
+        raise _unavailable(error) from None
+
+
+def _unavailable(error: stripe.StripeError) -> ProviderUnavailable:
+    _log_error(error)
     return ProviderUnavailable()
 
 
-def to_stripe_amount(amount_minor: int, currency: str) -> int | None:
-    """Convert an amount to Stripe's units; None if Stripe cannot represent it."""
-    if currency in TWO_DECIMAL_SENT_WITH_NONE:
-        return None if amount_minor % 100 else amount_minor // 100
-    return amount_minor * 100 if currency in ZERO_DECIMAL_SENT_WITH_TWO else amount_minor
-
-
-def from_stripe_amount(amount: int, currency: str) -> int:
-    """Convert an amount from Stripe's units."""
-    if currency in TWO_DECIMAL_SENT_WITH_NONE:
-        return amount * 100
-    return amount // 100 if currency in ZERO_DECIMAL_SENT_WITH_TWO else amount
+def _log_error(error: stripe.StripeError) -> None:
+    log.warning("Stripe is unavailable: %s", type(error).__name__)
 
 
 def _decline_code(error: stripe.StripeError) -> str:

@@ -3,14 +3,14 @@
 from streamsvc.models.subscriptions.credit_notes import CreditNote, CreditNoteLine
 from streamsvc.models.subscriptions.invoices import Invoice, InvoiceLine, InvoiceNumber
 from streamsvc.models.subscriptions.ledger import LedgerEntry
-from streamsvc.models.subscriptions.methods import PaymentMethod
-from streamsvc.models.subscriptions.migrations import PriceMigration
+from streamsvc.models.subscriptions.methods import PaymentMethod, ProviderCustomer
+from streamsvc.models.subscriptions.migrations import PriceMigration, PriceMigrationTarget
 from streamsvc.models.subscriptions.offers import Coupon, Discount, GiftCode
 from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refund
 from streamsvc.models.subscriptions.plans import Plan, Price
 from streamsvc.models.subscriptions.referrals import Referral, ReferralCode, ReferralReward
 from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlannedOutcome
-from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionEvent
+from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionAddonPrice, SubscriptionEvent
 from streamsvc.models.subscriptions.taxes import TaxId, TaxRate
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "Plan",
     "Price",
     "PriceMigration",
+    "PriceMigrationTarget",
+    "ProviderCustomer",
     "ProviderEvent",
     "Referral",
     "ReferralCode",
@@ -36,6 +38,7 @@ __all__ = [
     "SandboxCharge",
     "SandboxPlannedOutcome",
     "Subscription",
+    "SubscriptionAddonPrice",
     "SubscriptionEvent",
     "TaxId",
     "TaxRate",

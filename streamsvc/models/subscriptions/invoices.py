@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
+from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY, TaxedAmount, sum_by_rate
 from streamsvc.storage import lock_order
 from streamsvc.storage.database import Base, Json, UtcTime, batching_session, db, insert, new_id
 from streamsvc.storage.owned import OwnedByAccount
@@ -74,6 +75,21 @@ class Invoice(OwnedByAccount, Base):
     def amount_due_minor(self) -> int:
         """The amount to collect: the total minus account credit applied."""
         return max(0, self.total_minor - self.credit_applied_minor)
+
+    @property
+    def tax_breakdown(self) -> list[TaxedAmount]:
+        """The net amount and the tax of each rate on the invoice; under reverse charge the rate is 0."""
+        return sum_by_rate(
+            TaxedAmount(
+                line.tax_category or STANDARD_CATEGORY,
+                line.tax_name or self.tax_name,
+                line.tax_ppm,
+                line.net_minor - (line.tax_minor if line.tax_inclusive else 0),
+                line.tax_minor,
+            )
+            for line in self.lines
+            if line.kind != "discount"
+        )
 
     @classmethod
     def list_open(cls, account_id: str) -> "list[Invoice]":
@@ -152,6 +168,10 @@ class InvoiceLine(Base):
     tax_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     tax_ppm: Mapped[int] = mapped_column(default=0)
     tax_inclusive: Mapped[bool] = mapped_column(default=False)
+    tax_category: Mapped[str | None]
+    """The category whose rate it has; None on older lines and on discounts: `standard`."""
+    tax_name: Mapped[str | None]
+    """The name of the tax; None on older lines: that of the invoice."""
 
     @property
     def net_minor(self) -> int:

@@ -1,4 +1,7 @@
-"""payment_methods: what can be charged, by the provider's reference; card numbers are never stored."""
+"""payment_methods: what can be charged, by the provider's reference; card numbers are never stored.
+
+provider_customers: the customer at the provider to which an account's methods belong.
+"""
 
 from datetime import datetime
 
@@ -14,6 +17,7 @@ class PaymentMethod(OwnedByAccount, Base):
     __table_args__ = (
         sa.Index("ix_payment_methods_account_id", "account_id", "id"),
         sa.Index("ix_payment_methods_fingerprint", "fingerprint"),
+        sa.Index("ix_payment_methods_reference", "reference"),
         sa.Index(
             "uq_payment_methods_default",
             "account_id",
@@ -38,6 +42,10 @@ class PaymentMethod(OwnedByAccount, Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
+    def is_same_card(self, other: "PaymentMethod") -> bool:
+        """Whether both are the same card, perhaps added twice."""
+        return self.id == other.id or (self.fingerprint is not None and self.fingerprint == other.fingerprint)
+
     @classmethod
     def list_active(cls, account_id: str) -> "list[PaymentMethod]":
         """List the account's payment methods that are not removed."""
@@ -52,3 +60,14 @@ class PaymentMethod(OwnedByAccount, Base):
     @classmethod
     def visible_conditions(cls) -> tuple[sa.ColumnElement[bool], ...]:
         return (cls.removed_at.is_(None),)
+
+
+class ProviderCustomer(Base):
+    """An account's customer at the provider; forgotten when it is deleted there."""
+
+    __tablename__ = "provider_customers"
+
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
+    provider: Mapped[str]
+    reference: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.storage.database import Base, Json, UtcTime, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.methods import PaymentMethod
 
 IN_FLIGHT_STATUSES = ("pending", "unknown", "requires_action")
+EXTERNAL_PROVIDER = "external"
+"""The provider of payments that operators record; the money came and goes without our doing."""
 IN_FLIGHT_CONDITION = f"status IN {IN_FLIGHT_STATUSES}"
 
 
@@ -38,12 +40,17 @@ class Payment(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("pay"))
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     invoice_id: Mapped[str] = mapped_column(sa.ForeignKey("invoices.id"))
-    payment_method_id: Mapped[str] = mapped_column(sa.ForeignKey("payment_methods.id"))
+    payment_method_id: Mapped[str | None] = mapped_column(sa.ForeignKey("payment_methods.id"))
+    """None: received outside the payment provider, such as by bank transfer."""
     status: Mapped[str]
     on_session: Mapped[bool]
     """Whether the customer is present and can authenticate."""
     currency: Mapped[str]
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    requested_minor: Mapped[int | None] = mapped_column(sa.BigInteger)
+    """The amount that was asked for, if the provider captured less."""
+    reference: Mapped[str | None]
+    """What the operator noted on a payment received outside the provider."""
     refunded_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     disputed_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     """The amount under dispute, at most what was left of the payment."""
@@ -54,7 +61,7 @@ class Payment(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
-    method: Mapped["PaymentMethod"] = relationship()
+    method: Mapped["PaymentMethod | None"] = relationship()
 
     @property
     def is_in_flight(self) -> bool:
@@ -72,6 +79,7 @@ class Refund(Base):
         sa.CheckConstraint("status IN ('pending', 'unknown', 'succeeded', 'failed')", name="status"),
         sa.Index("ix_refunds_payment_id", "payment_id", "id"),
         sa.Index("ix_refunds_credit_note_id", "credit_note_id"),
+        sa.Index("uq_refunds_provider_reference", "provider_reference", unique=True),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ref"))
@@ -88,6 +96,13 @@ class Refund(Base):
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     payment: Mapped["Payment"] = relationship()
+
+    @classmethod
+    def sum_credited_in_flight(cls, invoice_id: str) -> int:
+        """Return the amount that refunds of the invoice which pay out a credit note are about to return."""
+        in_flight = cls.status.in_(("pending", "unknown")), cls.credit_note_id.is_not(None)
+        amounts = sa.select(sa.func.coalesce(sa.func.sum(cls.amount_minor), 0)).join(Payment)
+        return int(db.session.scalars(amounts.where(Payment.invoice_id == invoice_id, *in_flight)).one())
 
 
 class ProviderEvent(Base):

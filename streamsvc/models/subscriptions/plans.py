@@ -1,5 +1,6 @@
 """plans and prices. A price is one version: it is never edited, only superseded."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -8,7 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.facts import Intro
 from streamsvc.rules.billing.facts import PriceTerms as PriceFacts
-from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
+from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
+from streamsvc.storage.database import Base, Json, UtcTime, db, fetch_all, new_id
 
 
 class Plan(Base):
@@ -22,6 +24,14 @@ class Plan(Base):
     """{max_streams, max_height, max_profiles, max_devices, downloads, ads}."""
     addon: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     """Whether it is sold only with another plan. Any other plan can be sold both alone and with another one."""
+    addon_features: Mapped[dict] = mapped_column(Json, default=dict, server_default="{}")
+    """What each unit adds to the entitlements where it is an add-on; the members of `features`, all optional."""
+    includes: Mapped[list] = mapped_column(Json, default=list, server_default="[]")
+    """Codes of the add-ons that it contains."""
+    sold_with: Mapped[list] = mapped_column(Json, default=list, server_default="[]")
+    """Codes of the plans to which it can be an add-on; empty: to all."""
+    tax_category: Mapped[str] = mapped_column(default=STANDARD_CATEGORY, server_default=STANDARD_CATEGORY)
+    """Which of a country's tax rates its prices have."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     updated_at: Mapped[datetime] = mapped_column(UtcTime)
 
@@ -32,6 +42,12 @@ class Plan(Base):
     @classmethod
     def find_by_code(cls, code: str) -> "Plan | None":
         return db.session.scalar(sa.select(cls).where(cls.code == code))
+
+    @classmethod
+    def load_addon_features(cls, codes: Iterable[str]) -> dict[str, dict]:
+        """Load what the add-ons with these codes add to the entitlements, by code."""
+        statement = sa.select(cls.code, cls.addon_features).where(cls.code.in_(sorted(set(codes))))
+        return {row.code: row.addon_features for row in fetch_all(statement)}
 
     @classmethod
     def list_on_sale(cls, addon: bool) -> "list[Plan]":
@@ -73,6 +89,12 @@ class Price(Base):
         price = db.session.get(cls, price_id)
         sold = price and price.retired_at is None and (price.countries is None or country in price.countries)
         return price if sold else None
+
+    @classmethod
+    def list_on_sale(cls, country: str) -> "list[Price]":
+        """List the prices on sale in the country."""
+        prices = db.session.scalars(sa.select(cls).where(cls.retired_at.is_(None)))
+        return [price for price in prices if price.countries is None or country in price.countries]
 
     @classmethod
     def get_price(cls, price_id: str) -> "Price":

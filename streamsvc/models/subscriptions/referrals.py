@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.storage.database import Base, UtcTime
+from streamsvc.storage.database import Base, Json, UtcTime
 
 
 class ReferralCode(Base):
@@ -28,6 +28,10 @@ class Referral(Base):
     subscription_id: Mapped[str] = mapped_column(sa.ForeignKey("subscriptions.id"))
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     rewarded_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    rewards: Mapped[list | None] = mapped_column(Json)
+    """What was credited: [{account_id, currency, amount_minor}]."""
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When the reward was taken back, or refused, since the new subscriber's money was not kept."""
 
 
 class ReferralReward(Base):

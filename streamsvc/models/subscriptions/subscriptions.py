@@ -35,6 +35,7 @@ class Subscription(OwnedByAccount, Base):
         ),
         sa.Index("ix_subscriptions_account_id", "account_id", "id"),
         sa.Index("ix_subscriptions_price_id", "price_id", "id"),
+        sa.Index("ix_subscriptions_planned_price_id", "planned_price_id", "id"),
         sa.Index("ix_subscriptions_device_hash", "device_hash"),
         sa.Index(
             "ix_subscriptions_on_billing_hold",
@@ -58,6 +59,11 @@ class Subscription(OwnedByAccount, Base):
     """Hash of the device fingerprint: each device gets one trial."""
     started_on: Mapped[date]
     anchor_day: Mapped[int | None]
+    anchor_month: Mapped[int | None]
+    """The month in which years start, if it was chosen."""
+    bridge_start: Mapped[date | None]
+    bridge_end: Mapped[date | None]
+    """The days from the end of the paid time to the first day of a moved anchor; None if no move is planned."""
     period_start: Mapped[date | None]
     period_end: Mapped[date | None]
     trial_end: Mapped[date | None]
@@ -71,8 +77,22 @@ class Subscription(OwnedByAccount, Base):
     resumes_at: Mapped[datetime | None] = mapped_column(UtcTime)
     pending_price_id: Mapped[str | None] = mapped_column(sa.ForeignKey("prices.id"))
     pending_on: Mapped[date | None]
+    """The next change of the price, by a migration or by the viewer, and the day from which it applies."""
+    planned_price_id: Mapped[str | None]
+    """The price that the viewer has scheduled, before any migration of it."""
+    addon_prices: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
+    """Price ids by the codes of the add-ons' plans; SubscriptionAddonPrice has the same, to be found by price."""
+    open_migrations: Mapped[int] = mapped_column(default=0)
+    """How many price migrations are scheduled for it."""
+    announced_prices: Mapped[list] = mapped_column(Json, default=list)
+    """The changes of prices of which the customer was notified and which are still to come: [item, price id, day]."""
     past_due_since: Mapped[date | None]
     """The civil date on which the earliest unpaid invoice first failed."""
+    addons: Mapped[list | None] = mapped_column(Json)
+    """[{item, price_id, quantity, trial_end, ends_at, cancel_at, ends}]: the add-ons of the current period, without
+    those that the plan includes. None: not computed yet."""
+    addon_grants: Mapped[list | None] = mapped_column(Json)
+    """[[item, quantity, moment or null]]: the add-ons' units, and the moment from which on they no longer count."""
     latest_invoice_id: Mapped[str | None]
     due_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """When the subscription is next due; a job is enqueued for it."""
@@ -96,6 +116,18 @@ class Subscription(OwnedByAccount, Base):
     @classmethod
     def find_live(cls, account_id: str) -> "Subscription | None":
         return db.session.scalar(sa.select(cls).where(cls.account_id == account_id, cls.status.in_(LIVE_STATUSES)))
+
+
+class SubscriptionAddonPrice(Base):
+    """The current price of an add-on."""
+
+    __tablename__ = "subscription_addon_prices"
+    __table_args__ = (sa.Index("ix_subscription_addon_prices_price_id", "price_id", "subscription_id"),)
+
+    subscription_id: Mapped[str] = mapped_column(sa.ForeignKey("subscriptions.id"), primary_key=True)
+    item: Mapped[str] = mapped_column(primary_key=True)
+    """The code of the add-on's plan."""
+    price_id: Mapped[str] = mapped_column(sa.ForeignKey("prices.id"))
 
 
 class SubscriptionEvent(Base):

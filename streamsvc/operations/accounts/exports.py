@@ -17,9 +17,10 @@ EXPORTED_COLUMNS = {
     "accounts": """id email email_verified_at name country time_zone locale status status_reason disabled_until
         erase_at created_at""",
     "subscriptions": """id account_id plan_id price_id status currency time_zone payment_method_id started_on anchor_day
-        period_start period_end trial_end access_until cancel_at canceled_at cancel_reason cancel_feedback paused_at
-        resumes_at pending_price_id pending_on past_due_since latest_invoice_id due_at reminded_of
-        billing_held_at billing_hold_reason created_at""",
+         anchor_month bridge_start bridge_end period_start period_end trial_end access_until cancel_at
+         canceled_at cancel_reason cancel_feedback paused_at resumes_at pending_price_id pending_on
+         planned_price_id addon_prices past_due_since latest_invoice_id due_at reminded_of
+         billing_held_at billing_hold_reason addons addon_grants created_at""",
     "invoices": """id account_id subscription_id number status reason currency customer tax_name subtotal_minor
         discount_minor tax_minor total_minor credit_applied_minor amount_paid_minor balance_minor issued_at due_date
         created_at attempts first_failed_on next_attempt_on finalizes_at""",
@@ -31,7 +32,7 @@ EXPORTED_NAMES = {"billing_held_at": "parked_at", "billing_hold_reason": "parked
 EXPORTED_LINE_COLUMNS = """
     id invoice_id position kind description subscription_id identity cause item price_id coupon_id
     credits_line_id period_start period_end days full_days quantity amount_minor discount_minor tax_minor
-    tax_ppm tax_inclusive
+    tax_ppm tax_inclusive tax_category tax_name
 """
 
 

@@ -41,6 +41,7 @@ ERASED = {
     "passkeys",
     "profiles",
     "progress",
+    "provider_customers",
     "mailed_tokens",
     "ratings",
     "recovery_codes",

@@ -4,28 +4,42 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from streamsvc.gateways.payments import maximum_charge_minor
 from streamsvc.models.subscriptions import Plan, Price
 from streamsvc.rules.billing.inputs import PlanInput, PriceInput
+from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, new_id
 
 ScalarTerm = Literal["currency", "amount_minor", "interval", "interval_count", "trial_days", "tax"]
 SCALAR_TERMS: tuple[ScalarTerm, ...] = get_args(ScalarTerm)
-Description = Literal["name", "description", "addon", "features"]
+Description = Literal[
+    "name", "description", "addon", "features", "addon_features", "includes", "sold_with", "tax_category"
+]
 DESCRIPTION: tuple[Description, ...] = get_args(Description)
+NEW_PLAN = {"addon": False, "addon_features": {}, "includes": [], "sold_with": [], "tax_category": STANDARD_CATEGORY}
+"""What a new plan has, and an existing one keeps, where the request leaves it out."""
 
 
 def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
     """Create or replace a plan. Prices with unchanged terms stay; others are retired or added.
 
-    Without `addon`, the plan stays an add-on or a plan of its own.
+    What NEW_PLAN lists stays as it is if it is left out. Raises Invalid.
     """
+    _check_codes(code, body)
+    for index, price_body in enumerate(body["prices"]):
+        if price_body["amount_minor"] > maximum_charge_minor(price_body["currency"]):
+            message = "Must not exceed what the payment provider charges at once."
+            raise Invalid(errors={f"prices.{index}.amount_minor": [message]})
     plan = Plan.find_by_code(code)
     if plan is None:
         plan = Plan(id=new_id("pln"), code=code, created_at=now)
         db.session.add(plan)
-    description_values = {name: body[name] for name in DESCRIPTION}
-    if body["addon"] is None:
-        description_values["addon"] = bool(plan.addon)
+    description_values: dict[str, Any] = {name: body[name] for name in DESCRIPTION}
+    for name, default in NEW_PLAN.items():
+        if description_values[name] is None:
+            kept = getattr(plan, name)
+            description_values[name] = default if kept is None else kept
     if any(getattr(plan, name, None) != value for name, value in description_values.items()):
         for name, value in description_values.items():
             setattr(plan, name, value)
@@ -42,6 +56,14 @@ def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
     db.session.flush()
     db.session.expire(plan, ["prices"])
     return plan
+
+
+def _check_codes(code: str, body: PlanInput) -> None:
+    """Raise Invalid if the plan includes, or is sold with, itself or a plan that does not exist."""
+    for name, codes in (("includes", body["includes"]), ("sold_with", body["sold_with"])):
+        unknown = [other for other in codes or () if other == code or Plan.find_by_code(other) is None]
+        if unknown:
+            raise Invalid(errors={name: [f"Must be codes of other plans: {', '.join(unknown)}."]})
 
 
 def price_terms(price: Price) -> tuple:

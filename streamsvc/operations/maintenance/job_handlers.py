@@ -2,10 +2,10 @@
 
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing.books import audit
-from streamsvc.operations.billing.core import batches, charging, referrals, taxing
-from streamsvc.operations.billing.invoices import corrections, one_off, review
-from streamsvc.operations.billing.payments import methods, provider_events
-from streamsvc.operations.billing.subscriptions import price_migrations, renewal
+from streamsvc.operations.billing.core import batches, charging, customers, referrals, taxing
+from streamsvc.operations.billing.invoices import corrections, review
+from streamsvc.operations.billing.payments import cleanup, methods, provider_events
+from streamsvc.operations.billing.subscriptions import collection, price_migrations, renewal
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.maintenance import housekeeping
@@ -19,15 +19,17 @@ __all__ = [
     "audit",
     "batches",
     "charging",
+    "cleanup",
     "closing",
+    "collection",
     "corrections",
+    "customers",
     "housekeeping",
     "imports",
     "indexing",
     "magic_links",
     "mail",
     "methods",
-    "one_off",
     "password_changes",
     "popularity",
     "price_migrations",

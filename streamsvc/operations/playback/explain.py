@@ -9,7 +9,7 @@ from streamsvc.models import Account, Profile
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import items, streams
 from streamsvc.rules.billing.access import LIVE_STATUSES
-from streamsvc.rules.billing.entitlements import compute_entitlements
+from streamsvc.rules.billing.entitlements import compute_entitlements, parse_grants
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.access import AccessCheck, ViewerFacts, access_checks
 from streamsvc.rules.playback.inputs import ExplainInput
@@ -27,6 +27,8 @@ ACCOUNT_WITH_PLAN = (
         Subscription.access_until,
         Plan.code.label("plan"),
         Plan.features,
+        Plan.includes.label("included_addons"),
+        Subscription.addon_grants,
     )
     .outerjoin(Subscription, sa.and_(Subscription.account_id == Account.id, Subscription.status.in_(LIVE_STATUSES)))
     .outerjoin(Plan, Plan.id == Subscription.plan_id)
@@ -48,7 +50,16 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
     if account is None:
         raise NotFound
     profile = _get_profile(account_id, body["profile_id"])
-    entitlements = compute_entitlements(account.status, account.access_until, account.plan, account.features, at)
+    grants = parse_grants(account.included_addons, account.addon_grants)
+    entitlements = compute_entitlements(
+        account.status,
+        account.access_until,
+        account.plan,
+        account.features,
+        at,
+        grants,
+        Plan.load_addon_features(grant.addon for grant in grants) if grants else None,
+    )
     viewer = ViewerFacts(
         max_age=profile.max_age if profile else None,
         country=body["country"] or account.country,

@@ -57,6 +57,11 @@ class Interval:
     def days(self) -> int:
         return DAYS_PER_UNIT.get(self.unit, 0) * self.count
 
+    @property
+    def is_whole_years(self) -> bool:
+        """Return whether periods of this length start in the same month each time, so that there is an anchor month."""
+        return self.months > 0 and self.months % MONTHS_PER_UNIT["year"] == 0
+
 
 @dataclass(frozen=True)
 class Period:
@@ -83,10 +88,12 @@ class Grid:
     interval: Interval
 
     @classmethod
-    def from_first(cls, start: Day, anchor_day: int | None, interval: Interval) -> "Grid":
-        """Return the grid whose origin is the first anchor day on or after `start`."""
+    def from_first(
+        cls, start: Day, anchor_day: int | None, interval: Interval, anchor_month: int | None = None
+    ) -> "Grid":
+        """Return the grid whose origin is the first anchor day on or after `start`; in the anchor month, if given."""
         day = anchor_day or start.day
-        origin = first_anchor_on_or_after(start, day) if interval.months else start
+        origin = first_anchor_on_or_after(start, day, anchor_month) if interval.months else start
         return cls(origin, day, interval)
 
     def date(self, n: int) -> Day:
@@ -112,7 +119,11 @@ def day_in_month(year: int, month: int, day: int) -> date:
     return date(year, month0 + 1, min(day, monthrange(year, month0 + 1)[1]))
 
 
-def first_anchor_on_or_after(start: date, day: int) -> date:
-    """Return the first date on or after `start` that is the month's `day`, or the last day of a shorter month."""
-    anchor = day_in_month(start.year, start.month, day)
-    return anchor if anchor >= start else day_in_month(start.year, start.month + 1, day)
+def first_anchor_on_or_after(start: date, day: int, month: int | None = None) -> date:
+    """Return the first date on or after `start` that is the month's `day`, or the last day of a shorter month.
+
+    With `month` (1 to 12), the first one in that month of the year.
+    """
+    anchor = day_in_month(start.year, month or start.month, day)
+    following_months = 12 if month else 1
+    return anchor if anchor >= start else day_in_month(anchor.year, anchor.month + following_months, day)

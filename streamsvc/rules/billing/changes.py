@@ -27,6 +27,14 @@ def is_upgrade(old: PriceTerms, new: PriceTerms) -> bool:
     return new_cost * old_length >= old_cost * new_length
 
 
+def first_day_of_new_price(paid_today: PriceTerms, new: PriceTerms, today: date) -> date:
+    """Return the first day that is charged at the new price if the change is made now.
+
+    Today counts as used at the dearest price that it had: a cheaper price is charged from tomorrow on.
+    """
+    return today if is_upgrade(paid_today, new) else today + timedelta(days=1)
+
+
 def first_day_after_cancellation(today: date) -> date:
     """Return the first day without the subscription if it is canceled today: tomorrow, since today counts as used."""
     return today + timedelta(days=1)

@@ -1,6 +1,6 @@
 """The input of the billing rules: a subscription's events, in the order of recording, and its booked lines."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -44,6 +44,7 @@ class Started(Event):
     start: date
     anchor_day: int | None = None
     trial_days: int = 0
+    anchor_month: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,24 @@ class Imported(Event):
     start: date
     paid_through: date
     anchor_day: int | None = None
+    anchor_month: int | None = None
 
 
 @dataclass(frozen=True)
 class PriceChanged(Event):
-    """The price changes now; the day `effective` is the first of the new price.
+    """The price changes now; the day `effective` is the first that is charged at the new price.
 
-    `anchor_day` is used only if the interval changes too.
+    With `anchor_day`, a new interval begins with it; within the same interval, the anchor moves to it.
+    `removed_addons_from`: the first day of which add-ons that were removed before are credited, if the change closes
+    the period: the day after it. None means `effective`, as it was before today counted as used. `includes`: the
+    add-ons that the new plan contains; they are no longer items of their own, and what is paid of them is credited.
     """
 
     price: PriceTerms
     effective: date
     anchor_day: int | None = None
+    removed_addons_from: date | None = None
+    includes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,30 +86,44 @@ class Reverted(Event):
 class PriceScheduled(Event):
     """The price changes with the first period that starts on or after `not_before`.
 
-    With the price None, the change that the viewer scheduled is dropped. A price migration names the price that it
-    replaces in `only_from`; it does not apply to a subscription that has left that price.
+    With the price None, the change that the viewer scheduled is dropped. A price migration has its id in `migration`,
+    the price that it replaces (of the base plan or of an add-on) in `only_from`, and in `effective` its own effective
+    date, which `not_before` exceeds if the notice was given later. `includes`: the add-ons that the new plan contains;
+    they are no longer items of their own from then on.
     """
 
     price: PriceTerms | None
     not_before: date
     only_from: str | None = None
+    migration: str | None = None
+    effective: date | None = None
+    includes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class AnchorMoved(Event):
-    """The billing day moves to the `day` of the month."""
+    """The billing day moves to the `day` of the month, for prices by the year also to the `month`, if it is given."""
 
     day: int
+    month: int | None = None
 
 
 @dataclass(frozen=True)
 class Paused(Event):
-    """The subscription is paused."""
+    """The subscription is paused.
+
+    `frozen_from`: the first day that it freezes, the one after the pause. None freezes the day of the pause too, as
+    pauses did before that day counted as used.
+    """
+
+    frozen_from: date | None = None
 
 
 @dataclass(frozen=True)
 class Resumed(Event):
-    """The pause is over."""
+    """The pause is over. Without `freezes`, it was too short to freeze paid days."""
+
+    freezes: bool = True
 
 
 @dataclass(frozen=True)
@@ -139,10 +160,44 @@ class Suspended(Event):
 
 @dataclass(frozen=True)
 class AddonAdded(Event):
-    """An add-on was added."""
+    """An add-on was added: `quantity` units of it, free of charge for `trial_days`, up to the day `ends_on`."""
 
     item: str
     price: PriceTerms
+    quantity: int = 1
+    trial_days: int = 0
+    ends_on: date | None = None
+
+
+@dataclass(frozen=True)
+class AddonQuantityChanged(Event):
+    """The number of units of an add-on changed; `effective` is the first day with `quantity` units."""
+
+    item: str
+    quantity: int
+    effective: date
+
+
+@dataclass(frozen=True)
+class AddonEndSet(Event):
+    """The add-on has the end date `ends_on`; with None, it has none."""
+
+    item: str
+    ends_on: date | None
+
+
+@dataclass(frozen=True)
+class AddonRemovalScheduled(Event):
+    """The add-on ends with its paid days, or with its trial."""
+
+    item: str
+
+
+@dataclass(frozen=True)
+class AddonRemovalDropped(Event):
+    """The scheduled removal of the add-on is withdrawn."""
+
+    item: str
 
 
 @dataclass(frozen=True)
@@ -179,3 +234,7 @@ class Facts:
     def with_events(self, *events: Event) -> "Facts":
         """Return the facts with these events appended, for a preview."""
         return Facts((*self.events, *events), self.booked)
+
+    def without_events(self, refs: Collection[str]) -> "Facts":
+        """Return the facts without the events that have these refs."""
+        return Facts(tuple(event for event in self.events if event.ref not in refs), self.booked)

@@ -17,6 +17,17 @@ class FeaturesInput(TypedDict):
     ads: bool
 
 
+class AddonFeaturesInput(TypedDict, total=False):
+    """What each unit of an add-on adds."""
+
+    max_streams: int
+    max_height: int
+    max_profiles: int
+    max_devices: int
+    downloads: bool
+    ads: bool
+
+
 class IntroInput(TypedDict):
     """An introductory amount and for how many periods it applies."""
 
@@ -46,7 +57,26 @@ class PlanInput(TypedDict):
     description: str | None
     addon: bool | None
     features: FeaturesInput
+    addon_features: AddonFeaturesInput | None
+    includes: list[str] | None
+    sold_with: list[str] | None
+    tax_category: str | None
     prices: list[PriceInput]
+
+
+class AddonInput(TypedDict):
+    """An add-on to add: its price, how many units, and until when."""
+
+    price_id: str
+    quantity: int
+    ends_at: date | None
+
+
+class AddonChangeInput(TypedDict, total=False):
+    """What to change of an add-on."""
+
+    quantity: int
+    ends_at: date | None
 
 
 class SubscriptionInput(TypedDict):
@@ -60,8 +90,10 @@ class SubscriptionInput(TypedDict):
     referral_code: str | None
     device_fingerprint: str | None
     anchor_day: int | None
+    anchor_month: int | None
     start_date: date | None
     addons: list[str]
+    addon_items: list[AddonInput]
 
 
 class AdminSubscriptionInput(SubscriptionInput):
@@ -100,15 +132,22 @@ class PreviewInput(TypedDict):
     referral_code: str | None
     device_fingerprint: str | None
     add_addon: str | None
+    change_addon: str | None
     remove_addon: str | None
+    restore_addon: str | None
+    quantity: int | None
+    ends_at: date | None
     payment_method_id: str | None
     anchor_day: int | None
+    anchor_month: int | None
     start_date: date | None
     addons: list[str]
+    addon_items: list[AddonInput]
     when: Literal["auto", "now", "period_end"] | None
     effective_date: date | None
     credit: Literal["none", "prorated"] | None
     day: int | None
+    month: int | None
     reason: str | None
     feedback: str | None
     resumes_at: datetime | date | None
@@ -156,6 +195,13 @@ class CreditNoteInput(TypedDict):
     reason: str | None
 
 
+class RecordedPaymentInput(TypedDict):
+    """A payment that came in outside the provider: how much of what is owed, and the operator's note."""
+
+    amount_minor: int | None
+    reference: str | None
+
+
 class RefundInput(TypedDict):
     """Which payment of an invoice to refund, how much of it, and whether to credit it too."""
 
@@ -173,6 +219,7 @@ class OneOffInput(TypedDict):
     currency: str
     description: str
     tax: Literal["inclusive", "exclusive"]
+    tax_category: str
 
 
 class PriceMigrationInput(TypedDict):
@@ -185,6 +232,17 @@ class PriceMigrationInput(TypedDict):
     started_before: date | None
     country: str | None
     can_decline: bool
+
+
+class PriceMigrationPreviewInput(TypedDict):
+    """The terms of a price migration that are to be previewed."""
+
+    from_price_id: str
+    to_price_id: str
+    effective: date
+    notice_days: int
+    started_before: date | None
+    country: str | None
 
 
 class InvoicesInput(PageInput):

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from streamsvc.rules.money import allocate_amount, round_half_up
 
 PPM = 1_000_000
+STANDARD_CATEGORY = "standard"
+"""The tax category of a plan unless it names another."""
 REVERSE_CHARGE = "reverse_charge"
 """The key of the discount that removes the tax included in the prices where the customer accounts for it."""
 
@@ -19,12 +22,13 @@ class TaxTerms:
     """A tax rate in parts per million of the net amount (20 % is 200_000); `inclusive` if the price includes the tax.
 
     `reversed`: under reverse charge the customer pays the tax to their own state. None is charged, and the tax
-    included in the price is taken off.
+    included in the price is taken off. `category`: the tax category whose rate it is.
     """
 
     rate_ppm: int = 0
     inclusive: bool = False
     reversed: bool = False
+    category: str = STANDARD_CATEGORY
 
     def tax_on(self, amount_minor: int) -> int:
         """Return the tax on, or included in, the amount, in minor units; rounded half up."""
@@ -85,6 +89,8 @@ class Totals:
     positions: tuple[Position, ...]
     discounts: tuple[tuple[str, int], ...]
     credit_applied_minor: int = 0
+    reverse_charges: tuple[tuple[TaxTerms, int], ...] = ()
+    """The discount REVERSE_CHARGE by tax rate."""
 
     @property
     def subtotal_minor(self) -> int:
@@ -116,9 +122,10 @@ def compute_totals(
     their tax. `coupons`: [CouponTerms] in the order in which they apply. Returns Totals, in minor units.
     """
     positions, discounts = apply_discounts(positions, coupons)
-    positions, reverse_charge = apply_reverse_charge(positions)
-    positions, discounts = apply_taxes(positions), discounts + reverse_charge
-    totals = Totals(tuple(positions), tuple(discounts))
+    positions, reverse_charges = apply_reverse_charge(positions)
+    if reverse_charges:
+        discounts.append((REVERSE_CHARGE, sum(amount for _, amount in reverse_charges)))
+    totals = Totals(tuple(apply_taxes(positions)), tuple(discounts), reverse_charges=tuple(reverse_charges))
     return replace(totals, credit_applied_minor=max(0, min(balance_minor, totals.total_minor)))
 
 
@@ -145,13 +152,13 @@ def apply_discounts(
     return positions, discounts
 
 
-def apply_reverse_charge(positions: Sequence[Position]) -> tuple[list[Position], Discounts]:
-    """Remove the included tax under reverse charge. Returns (positions, [(REVERSE_CHARGE, discount)] or [])."""
-    result, discount = list(positions), 0
+def apply_reverse_charge(positions: Sequence[Position]) -> tuple[list[Position], list[tuple[TaxTerms, int]]]:
+    """Remove the included tax under reverse charge. Returns (positions, [(tax terms, removed tax)])."""
+    result, removed = list(positions), dict[TaxTerms, int]()
     for i, tax_minor in _allocate_taxes(positions, lambda tax: tax.reversed and tax.inclusive):
         result[i] = replace(positions[i], discount_minor=positions[i].discount_minor + tax_minor)
-        discount += tax_minor
-    return result, [(REVERSE_CHARGE, discount)] if discount else []
+        removed[positions[i].tax] = removed.get(positions[i].tax, 0) + tax_minor
+    return result, [(tax, amount) for tax, amount in removed.items() if amount]
 
 
 def apply_taxes(positions: Sequence[Position]) -> list[Position]:
@@ -184,3 +191,26 @@ def tax_to_credit(tax_minor: int, net_minor: int, credited_minor: int, credited_
     if net_minor == 0:
         return 0
     return round_half_up(tax_minor * credited_minor, net_minor) - credited_tax_minor
+
+
+class TaxedAmount(NamedTuple):
+    """A net amount, without tax, and its tax, in minor units; both negative for a credit."""
+
+    category: str
+    name: str | None
+    rate_ppm: int
+    net_minor: int
+    tax_minor: int
+
+    @property
+    def percent(self) -> float:
+        return self.rate_ppm / 10_000
+
+
+def sum_by_rate(amounts: Iterable[TaxedAmount]) -> list[TaxedAmount]:
+    """Sum the amounts by category, name and rate, in the order in which these first appear."""
+    sums: dict[tuple[str, str | None, int], tuple[int, int]] = {}
+    for category, name, rate_ppm, net_minor, tax_minor in amounts:
+        net, tax = sums.get((category, name, rate_ppm), (0, 0))
+        sums[category, name, rate_ppm] = net + net_minor, tax + tax_minor
+    return [TaxedAmount(*key, *sum_) for key, sum_ in sums.items()]

@@ -2,8 +2,10 @@
 
 from datetime import date
 
-from streamsvc.rules.billing.facts import Canceled, Facts, Reverted
+from streamsvc.rules.billing.calendar import add_days
+from streamsvc.rules.billing.facts import Canceled, Facts, Resumed, Reverted
 from streamsvc.rules.billing.paid import Line
+from streamsvc.rules.billing.price_migrations import PriceStep
 from streamsvc.rules.billing.timeline import Timeline
 
 
@@ -32,3 +34,26 @@ def lines_due(facts: Facts, until: date, timeline: Timeline | None = None) -> li
     """
     timeline = timeline or replay_timeline(facts, until)
     return [line for line in timeline.lines if line.bill_on <= until and line.identity not in facts.booked]
+
+
+def upcoming_price_steps(facts: Facts, timeline: Timeline, today: date) -> list[PriceStep]:
+    """Return the changes of prices by migrations that are still to come, as if a pause ended today.
+
+    `timeline`: the facts as replayed up to today.
+    """
+    pending = timeline.pending_migrations
+    if not pending or timeline.ended_on:
+        return []
+    paid_until = timeline.paid_through or timeline.paid_from
+    if timeline.paused_on:
+        facts = facts.with_events(Resumed("preview", today))
+        paid_until = add_days(paid_until, (today - timeline.paused_on).days)
+    last_day = max(today, paid_until, *(event.not_before for event in pending))
+    later = replay_timeline(facts, add_days(last_day, _longest_period_days(timeline)))
+    return later.price_steps[len(timeline.price_steps) :]
+
+
+def _longest_period_days(timeline: Timeline) -> int:
+    """Return the most days that a period of the price can have."""
+    interval = timeline.price.interval
+    return interval.days or interval.months * 31

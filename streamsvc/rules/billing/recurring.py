@@ -6,7 +6,7 @@ of the subscription is known. Later events never change the rate of a past day.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import groupby
 
@@ -36,14 +36,15 @@ def monthly_rate(price: PriceTerms, coupons: Iterable[CouponTerms] = (), include
 
 @dataclass(frozen=True)
 class RateStep:
-    """A change from the day `on`: of the monthly rate of one `item`, or of the state of the whole subscription."""
+    """A change from the day `on`: of the rate or the quantity of one `item`, or of the state of the subscription."""
 
     on: date
     subscription_id: str
     kind: str
-    """rate (of an item); pause, resume or end (of the subscription)."""
+    """rate (of a unit of an item) or quantity; pause, resume or end (of the subscription)."""
     item: str = ""
     rate_minor: int = 0
+    quantity: int = 1
     involuntary: bool = False
 
 
@@ -66,20 +67,25 @@ class Movement:
 class _SubscriptionRate:
     """The current rate of one subscription."""
 
-    items: dict[str, int]
+    items: dict[str, int] = field(default_factory=dict)
+    quantities: dict[str, int] = field(default_factory=dict)
     paused: bool = False
     ended: bool = False
 
     def apply_step(self, step: RateStep) -> None:
         if step.kind == "rate":
             self.items[step.item] = step.rate_minor
+        elif step.kind == "quantity":
+            self.quantities[step.item] = step.quantity
         else:
             self.paused = step.kind == "pause"
             self.ended = self.ended or step.kind == "end"
 
     @property
     def total_minor(self) -> int:
-        return 0 if self.paused or self.ended else sum(self.items.values())
+        if self.paused or self.ended:
+            return 0
+        return sum(rate_minor * self.quantities.get(item, 1) for item, rate_minor in self.items.items())
 
 
 def compute_movements(steps: Iterable[RateStep]) -> list[Movement]:
@@ -93,7 +99,7 @@ def compute_movements(steps: Iterable[RateStep]) -> list[Movement]:
     for on, today in groupby(sorted(steps, key=lambda step: step.on), key=lambda step: step.on):
         involuntary = False
         for step in today:
-            rates.setdefault(step.subscription_id, _SubscriptionRate({})).apply_step(step)
+            rates.setdefault(step.subscription_id, _SubscriptionRate()).apply_step(step)
             involuntary |= step.involuntary
         after = sum(rate.total_minor for rate in rates.values())
         is_subscriber = after > 0 or (was_subscriber and not all(rate.ended for rate in rates.values()))

@@ -41,6 +41,15 @@ class GiftCodeInvalid(Refusal):
     detail = "This gift code does not exist, has expired or was already redeemed."
 
 
+class GiftCodeCurrencyMismatch(Refusal):
+    """`currency`: that of the gift code."""
+
+    code = "gift_code_currency_mismatch"
+    status = 422
+    detail = "This gift code is in another currency than the subscription; it was not used."
+    member_schemas: ClassVar = {"currency": {"type": "string"}}
+
+
 class ReferralCodeInvalid(Refusal):
     code = "referral_code_invalid"
     status = 422
@@ -63,9 +72,21 @@ class DoesNotAddUp(Refusal):
 
 
 class PaymentOverdue(Refusal):
+    """`invoices`: the overdue invoices, [{id, number, currency, balance_minor}]."""
+
     code = "payment_overdue"
     status = 409
-    detail = "An invoice is overdue; pay it first."
+    detail = "An invoice is overdue; pay it first. `invoices` lists what is owed."
+    member_schemas: ClassVar = {"invoices": {"type": "array", "items": {"type": "object"}}}
+
+
+class PauseLimitReached(Refusal):
+    """`allowed_from`: the first day on which the subscription can be paused again."""
+
+    code = "pause_limit_reached"
+    status = 409
+    detail = "This subscription was paused too often or too recently; `allowed_from` says when it can be paused again."
+    member_schemas: ClassVar = {"allowed_from": {"type": "string", "format": "date"}}
 
 
 class SignatureInvalid(Refusal):
@@ -78,6 +99,12 @@ class InvoiceNotOpen(Refusal):
     code = "invoice_not_open"
     status = 409
     detail = "This invoice is not open, so it cannot be paid."
+
+
+class AmountTooSmall(Refusal):
+    code = "amount_too_small"
+    status = 409
+    detail = "This amount is too small to be charged on its own. It is charged together with the next payment."
 
 
 class PaymentInProgress(Refusal):

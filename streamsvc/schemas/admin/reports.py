@@ -78,6 +78,7 @@ class CountryRevenueRow(MoneyRow):
 
 class TaxRow(CountryRevenueRow):
     tax_name = fields.String(allow_none=True)
+    tax_category = fields.String()
     percent = Percent(attribute="tax_ppm")
     tax_minor = fields.Integer()
 

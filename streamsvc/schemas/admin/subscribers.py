@@ -53,6 +53,7 @@ class SubscriberRowIn(StrictSchema):
     started_on = Day(required=True)
     paid_through = Day(required=True)
     anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
+    anchor_month = Int(minimum=1, maximum=12, load_default=None, allow_none=True)
     payment_method = fields.Nested(StoredMethodIn, load_default=None, allow_none=True)
     credit_minor = Money(load_default=0)
     cancel_at_period_end = Bool(load_default=False)

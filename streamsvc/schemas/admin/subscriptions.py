@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
 from streamsvc.schemas.base import (
     Bool,
     Choice,
@@ -18,6 +19,7 @@ from streamsvc.schemas.base import (
     PageQuery,
     PrefixedId,
     QueryBool,
+    QueryInt,
     Slug,
     StrictSchema,
     Text,
@@ -114,13 +116,22 @@ class GiftCodesIn(StrictSchema):
             raise ValidationError("A custom code can only be issued once; set quantity to 1.", "quantity")
 
 
+class TaxCategory(Slug):
+    """The code of a tax category; that of most plans is `standard`."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(load_default=STANDARD_CATEGORY, **kwargs)
+
+
 class TaxRateIn(StrictSchema):
     percent = PercentIn(required=True)
     name = Text(required=True)
+    category = TaxCategory(metadata={"description": "The tax category of the plans that have this rate."})
 
 
 class TaxRateOut(StrictSchema):
     country = fields.String()
+    category = fields.String()
     percent = Percent(attribute="rate_ppm")
     name = fields.String()
 
@@ -203,6 +214,7 @@ class OneOffIn(StrictSchema):
     currency = Currency(required=True)
     description = Text(required=True, max_length=200)
     tax = Choice("inclusive", "exclusive", load_default="inclusive")
+    tax_category = TaxCategory()
 
 
 class DraftLineIn(StrictSchema):
@@ -211,6 +223,7 @@ class DraftLineIn(StrictSchema):
     amount_minor = Money(minimum=1, required=True)
     description = Text(required=True, max_length=200)
     tax = Choice("inclusive", "exclusive", load_default="inclusive")
+    tax_category = TaxCategory()
 
 
 class InvoicesQuery(PageQuery):
@@ -218,6 +231,20 @@ class InvoicesQuery(PageQuery):
 
     status = Choice("draft", load_default=None)
     account_id = Text(load_default=None)
+
+
+class RecordedPaymentIn(StrictSchema):
+    """Money that came in outside the payment provider."""
+
+    amount_minor = Money(
+        minimum=1,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "At most what is owed; default: all of it."},
+    )
+    reference = Text(
+        load_default=None, allow_none=True, metadata={"description": "Such as the reference of the bank transfer."}
+    )
 
 
 class RefundIn(StrictSchema):
@@ -252,18 +279,66 @@ class PriceMigrationIn(StrictSchema):
     can_decline = Bool(load_default=False, metadata={"description": "Whether customers may keep the old price."})
 
 
+class PriceMigrationCounts(StrictSchema):
+    """How many subscriptions the migration concerns: still to be moved, by what has the old price, and the others."""
+
+    base = fields.Integer(metadata={"description": "To be moved: the base plan has the old price."})
+    planned = fields.Integer(
+        metadata={"description": "To be moved: a scheduled change or another migration leads to the old price."}
+    )
+    addon = fields.Integer(metadata={"description": "To be moved: an add-on has the old price."})
+    applied = fields.Integer(metadata={"description": "Moved by this migration."})
+    declined = fields.Integer(metadata={"description": "Declined by the customer."})
+    skipped = fields.Integer(
+        metadata={"description": "Left the old price otherwise: by a change, a later migration, or their end."}
+    )
+    withdrawn = fields.Integer(metadata={"description": "Not moved, because the migration was withdrawn."})
+    unprocessed = fields.Integer(metadata={"description": "Concerned, and about to be scheduled by the worker."})
+
+
 class PriceMigrationOut(PriceMigrationIn):
     """`effective` is the date after the days of notice."""
 
     id = PrefixedId("mig")
     created_at = Moment()
+    completed_at = Moment(
+        allow_none=True,
+        metadata={"description": "When all subscriptions were scheduled that had or planned the old price."},
+    )
     withdrawn_at = Moment(allow_none=True)
+    counts = fields.Nested(PriceMigrationCounts)
 
 
 class PriceMigrationCreatedOut(PriceMigrationOut):
-    """`subscriptions`: the number of subscriptions with the old price."""
+    """`subscriptions`: the number of subscriptions that have the old price, or come to it."""
 
     subscriptions = fields.Integer()
+
+
+class PriceMigrationPreviewQuery(StrictSchema):
+    """The terms of the migration."""
+
+    from_price_id = Text(required=True)
+    to_price_id = Text(required=True)
+    effective = Day(required=True)
+    notice_days = QueryInt(minimum=0, maximum=365, load_default=0)
+    started_before = Day(load_default=None)
+    country = Country(load_default=None)
+
+
+class PriceMigrationPreviewOut(StrictSchema):
+    """What a migration would do if it were posted now; amounts are before coupons and with the tax in the price."""
+
+    effective = Day(metadata={"description": "The date after the days of notice."})
+    subscriptions = fields.Integer(metadata={"description": "The sum of `base`, `planned` and `addon`."})
+    base = fields.Integer(metadata={"description": "Those whose base plan has the old price."})
+    planned = fields.Integer(metadata={"description": "Those with a scheduled change or a migration to the old price."})
+    addon = fields.Integer(metadata={"description": "Those with an add-on at the old price."})
+    currency = fields.String()
+    renewal_change_minor = fields.Integer(
+        metadata={"description": "The change of what they are charged at one renewal each."}
+    )
+    mrr_change_minor = fields.Integer(metadata={"description": "The same per month of average length."})
 
 
 class TransferIn(StrictSchema):

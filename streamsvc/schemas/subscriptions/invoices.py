@@ -3,11 +3,11 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Choice, Day, Int, Moment, MomentOrDay, OneOf, PrefixedId, StrictSchema, Text, page_of
-from streamsvc.schemas.subscriptions.subscriptions import Money, PeriodOut
+from streamsvc.schemas.subscriptions.subscriptions import AddonIn, AnchorMonth, Money, PeriodOut, Quantity
 
 
 class LineOut(StrictSchema):
-    sometimes_absent = ("id", "price_id", "period", "days", "full_days", "cause")
+    sometimes_absent = ("id", "price_id", "period", "days", "full_days", "cause", "tax_category")
     id = PrefixedId("lin")
     kind = OneOf("charge", "credit", "trial", "discount", "one_off")
     description = fields.String()
@@ -17,6 +17,9 @@ class LineOut(StrictSchema):
     amount_minor = fields.Integer()
     discount_minor = fields.Integer()
     tax_minor = fields.Integer()
+    tax_category = fields.String(
+        allow_none=True, metadata={"description": "The category whose rate applies: of the plan, or `standard`."}
+    )
     days = fields.Integer(allow_none=True)
     full_days = fields.Integer(allow_none=True)
     cause = fields.String(
@@ -27,13 +30,31 @@ class LineOut(StrictSchema):
     )
 
 
+class TaxOut(StrictSchema):
+    """The sums of one tax rate on an invoice: the net amount without the tax, and the tax."""
+
+    category = fields.String()
+    name = fields.String(allow_none=True)
+    percent = fields.Float()
+    net_minor = fields.Integer()
+    tax_minor = fields.Integer()
+
+
 class PaymentOut(StrictSchema):
     id = PrefixedId("pay")
     invoice_id = PrefixedId("inv")
-    payment_method_id = PrefixedId("pme")
+    payment_method_id = PrefixedId(
+        "pme",
+        allow_none=True,
+        metadata={"description": "Null for a payment that an operator recorded, such as a bank transfer."},
+    )
     status = OneOf("pending", "unknown", "requires_action", "succeeded", "failed", "disputed")
     currency = fields.String()
     amount_minor = fields.Integer()
+    requested_minor = fields.Integer(
+        allow_none=True, metadata={"description": "The amount asked for, if the provider captured only a part of it."}
+    )
+    reference = fields.String(allow_none=True, metadata={"description": "The operator's note on a recorded payment."})
     refunded_minor = fields.Integer()
     disputed_minor = fields.Integer(metadata={"description": "The part of the payment that is disputed."})
     decline_code = fields.String(allow_none=True)
@@ -73,6 +94,9 @@ class InvoiceOut(StrictSchema):
     discount_minor = fields.Integer()
     tax_minor = fields.Integer()
     tax_name = fields.String(allow_none=True)
+    taxes = fields.List(
+        fields.Nested(TaxOut), metadata={"description": "The sums of each tax rate; they add up to the totals."}
+    )
     reverse_charge = fields.Boolean(metadata={"description": "No tax is charged: the customer accounts for it."})
     customer_vat_id = fields.String(allow_none=True)
     total_minor = fields.Integer()
@@ -80,6 +104,9 @@ class InvoiceOut(StrictSchema):
     amount_due_minor = fields.Integer()
     amount_paid_minor = fields.Integer()
     balance_minor = fields.Integer()
+    carried_over = fields.Boolean(
+        metadata={"description": "The balance is too small to charge on its own; the next payment includes it."}
+    )
     issued_at = Moment(allow_none=True)
     due_date = Day()
     next_attempt_on = Day(allow_none=True)
@@ -95,6 +122,12 @@ InvoicePageOut = page_of(InvoiceOut)
 
 class InvoicePaymentIn(StrictSchema):
     payment_method_id = Text(load_default=None, allow_none=True)
+    amount_minor = Money(
+        minimum=1,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "A part of what is owed; default: all of it."},
+    )
 
 
 class PreviewIn(StrictSchema):
@@ -110,17 +143,32 @@ class PreviewIn(StrictSchema):
     add_addon = Text(
         load_default=None, allow_none=True, metadata={"description": "Id of the price of an add-on to add."}
     )
+    change_addon = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Code of the plan of an add-on whose `quantity` or `ends_at` to change."},
+    )
     remove_addon = Text(
         load_default=None, allow_none=True, metadata={"description": "Code of the plan of an add-on to remove."}
     )
+    restore_addon = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Code of the plan of an add-on whose scheduled removal to undo."},
+    )
+    quantity = Quantity(load_default=None, allow_none=True)
+    ends_at = Day(load_default=None, allow_none=True)
     payment_method_id = Text(load_default=None, allow_none=True)
     anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
+    anchor_month = AnchorMonth()
     start_date = Day(load_default=None, allow_none=True)
     addons = fields.List(Text(), load_default=list)
+    addon_items = fields.List(fields.Nested(AddonIn), load_default=list)
     when = Choice("auto", "now", "period_end", load_default=None, allow_none=True)
     effective_date = Day(load_default=None, allow_none=True)
     credit = Choice("none", "prorated", load_default=None, allow_none=True)
     day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
+    month = AnchorMonth()
     reason = Text(load_default=None, allow_none=True)
     feedback = Text(load_default=None, allow_none=True, max_length=2000)
     resumes_at = MomentOrDay(load_default=None, allow_none=True)
@@ -222,7 +270,13 @@ class GiftCodesOut(StrictSchema):
 
 
 class SandboxPaymentIn(StrictSchema):
-    next = Choice("decline", "timeout", "error", required=True)
+    next = Choice("decline", "timeout", "error", "partial", required=True)
+    amount_minor = Money(
+        minimum=1,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "For `partial`: how much of the charge is captured; default: half of it."},
+    )
 
 
 class SandboxAuthenticationIn(StrictSchema):

@@ -42,6 +42,25 @@ class Features(StrictSchema):
     ads = Bool(load_default=False)
 
 
+class AddonFeatures(StrictSchema):
+    """Numbers count per unit and are added to those of the plan; the larger `max_height` applies."""
+
+    sometimes_absent = ("max_streams", "max_height", "max_profiles", "max_devices", "downloads", "ads")
+    max_streams = Int(minimum=0, maximum=1000)
+    max_height = Int(minimum=0, maximum=100_000)
+    max_profiles = Int(minimum=0, maximum=100)
+    max_devices = Int(minimum=0, maximum=10_000)
+    downloads = Bool(metadata={"description": "True: downloads are allowed."})
+    ads = Bool(metadata={"description": "False: there are no ads."})
+
+
+class Quantity(Int):
+    """Units of an add-on."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(minimum=1, maximum=1000, **kwargs)
+
+
 class Intro(StrictSchema):
     amount_minor = Money(required=True)
     periods = Int(minimum=1, maximum=1000, required=True)
@@ -75,6 +94,37 @@ class PlanIn(StrictSchema):
         },
     )
     features = fields.Nested(Features, load_default=lambda: Features().load({}))
+    addon_features = fields.Nested(
+        AddonFeatures,
+        load_default=None,
+        metadata={"description": "What each unit adds where it is an add-on. If absent, it stays as it is."},
+    )
+    includes = fields.List(
+        Slug(),
+        load_default=None,
+        validate=validate.Length(0, 100),
+        metadata={
+            "description": "Codes of the add-ons that it contains. If absent, they stay as they are.",
+            "uniqueItems": True,
+        },
+    )
+    sold_with = fields.List(
+        Slug(),
+        load_default=None,
+        validate=validate.Length(0, 100),
+        metadata={
+            "description": "Codes of the plans to which it can be an add-on; empty: to all. If absent, they stay as "
+            "they are.",
+            "uniqueItems": True,
+        },
+    )
+    tax_category = Slug(
+        load_default=None,
+        metadata={
+            "description": "Which of a country's tax rates its prices have. If absent, it stays as it is; `standard` "
+            "for a new plan."
+        },
+    )
     prices = fields.List(fields.Nested(PriceIn), required=True, validate=validate.Length(0, 500))
 
 
@@ -99,6 +149,15 @@ class PlanSummaryOut(StrictSchema):
 class PlanOut(PlanSummaryOut):
     description = fields.String(allow_none=True)
     addon = fields.Boolean(metadata={"description": "Whether it is sold only as an add-on to another plan."})
+    addon_features = fields.Nested(
+        AddonFeatures, metadata={"description": "What each unit adds to the plan with which it is sold."}
+    )
+    includes = fields.List(fields.String(), metadata={"description": "Codes of the add-ons that it contains."})
+    sold_with = fields.List(
+        fields.String(),
+        metadata={"description": "Codes of the plans to which it can be an add-on; empty: to all."},
+    )
+    tax_category = fields.String()
     prices = fields.List(fields.Nested(PriceOut))
 
 
@@ -130,6 +189,23 @@ class PaymentMethodOut(StrictSchema):
     created_at = Moment()
 
 
+class AnchorMonth(Int):
+    """A month of the year, 1 to 12; only for prices billed by the year."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(minimum=1, maximum=12, load_default=None, allow_none=True, **kwargs)
+
+
+class AddonIn(StrictSchema):
+    price_id = Text(required=True)
+    quantity = Quantity(load_default=1)
+    ends_at = Day(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The first day without it. Default: it renews with the subscription."},
+    )
+
+
 class SubscriptionIn(StrictSchema):
     price_id = Text(required=True)
     payment_method_id = Text(load_default=None, allow_none=True)
@@ -148,12 +224,19 @@ class SubscriptionIn(StrictSchema):
         metadata={"description": "Identifies the device across accounts: each device gets one trial."},
     )
     anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
+    anchor_month = AnchorMonth(metadata={"description": "The month in which years start, with `anchor_day`."})
     start_date = Day(load_default=None, allow_none=True)
     addons = fields.List(
         Text(),
         load_default=list,
         validate=validate.Length(0, 20),
         metadata={"description": "Ids of add-on prices; they share the periods of the subscription."},
+    )
+    addon_items = fields.List(
+        fields.Nested(AddonIn),
+        load_default=list,
+        validate=validate.Length(0, 20),
+        metadata={"description": "More add-ons, with their quantity and their end."},
     )
 
 
@@ -165,6 +248,21 @@ class PeriodOut(StrictSchema):
 class PendingChange(StrictSchema):
     price_id = PrefixedId("pri")
     effective = Day()
+
+
+class ChangeAwaitingPayment(StrictSchema):
+    price_id = PrefixedId("pri", allow_none=True, metadata={"description": "The new price, of the plan or an add-on."})
+    invoice_id = PrefixedId("inv")
+    payment_id = PrefixedId("pay", allow_none=True)
+
+
+class PendingAnchor(StrictSchema):
+    """On `effective`, when the paid time ends, the bridge up to `renews_on` is billed; later periods start there."""
+
+    day = fields.Integer()
+    month = fields.Integer(allow_none=True)
+    effective = Day()
+    renews_on = Day()
 
 
 class DiscountOut(StrictSchema):
@@ -180,7 +278,21 @@ class DiscountOut(StrictSchema):
 class AddonOut(StrictSchema):
     plan = fields.String(metadata={"description": "The code of the add-on's plan."})
     price = fields.Nested(PriceOut)
-    ends = Day(allow_none=True, metadata={"description": "The first day without the add-on, if it was removed."})
+    quantity = fields.Integer()
+    trial_end = Day(allow_none=True, metadata={"description": "The first day after its trial, if it has or had one."})
+    ends = Day(allow_none=True, metadata={"description": "The first day without the add-on, if that is known."})
+
+
+class ItemOut(StrictSchema):
+    """The plan, an add-on, or an add-on that the plan includes."""
+
+    code = fields.String(metadata={"description": "The code of the item's plan."})
+    price_id = PrefixedId("pri", allow_none=True, metadata={"description": "Null if the plan includes it."})
+    quantity = fields.Integer()
+    trial_end = Day(allow_none=True)
+    ends_at = Day(allow_none=True, metadata={"description": "The end date that it was given: the first day without."})
+    cancel_at = Day(allow_none=True, metadata={"description": "The first day without it, if it was removed."})
+    included = fields.Boolean(metadata={"description": "Whether the plan includes it without charge."})
 
 
 class SubscriptionOut(StrictSchema):
@@ -189,6 +301,10 @@ class SubscriptionOut(StrictSchema):
     plan = fields.Nested(PlanSummaryOut)
     price = fields.Nested(PriceOut)
     anchor_day = fields.Integer(allow_none=True)
+    anchor_month = fields.Integer(allow_none=True)
+    pending_anchor = fields.Nested(
+        PendingAnchor, allow_none=True, metadata={"description": "A planned move of the billing day."}
+    )
     started_on = Day()
     period = fields.Nested(PeriodOut, allow_none=True)
     trial_end = Day(allow_none=True)
@@ -205,9 +321,18 @@ class SubscriptionOut(StrictSchema):
         allow_none=True,
         metadata={"description": "The pending change, if it is a price change that the customer may decline."},
     )
+    change_awaiting_payment = fields.Nested(
+        ChangeAwaitingPayment,
+        allow_none=True,
+        metadata={"description": "A change that takes effect once its payment succeeds, and not at all if it fails."},
+    )
     discount = fields.Nested(DiscountOut, allow_none=True, metadata={"description": "The first of `discounts`."})
     discounts = fields.List(fields.Nested(DiscountOut), metadata={"description": "In the order in which they apply."})
     addons = fields.List(fields.Nested(AddonOut))
+    items = fields.List(
+        fields.Nested(ItemOut),
+        metadata={"description": "The plan, the add-ons, and the add-ons that the plan includes."},
+    )
     payment_method_id = PrefixedId("pme", allow_none=True)
     latest_invoice_id = PrefixedId("inv", allow_none=True)
     created_at = Moment()
@@ -221,6 +346,7 @@ class PlanChangeIn(StrictSchema):
 
 class AnchorIn(StrictSchema):
     day = Int(minimum=1, maximum=31, required=True)
+    month = AnchorMonth()
 
 
 class CancellationIn(StrictSchema):
@@ -240,8 +366,17 @@ class SubscriptionCouponIn(StrictSchema):
     coupon = Text(required=True)
 
 
-class AddonIn(StrictSchema):
-    price_id = Text(required=True)
+class AddonChangeIn(StrictSchema):
+    quantity = Quantity(metadata={"description": "The new number of units; absent: it stays."})
+    ends_at = Day(
+        allow_none=True,
+        metadata={"description": "The first day without it; null: it has no end date; absent: it stays."},
+    )
+
+    @validates_schema
+    def check_change(self, data: dict, **kwargs: Any) -> None:
+        if not data:
+            raise ValidationError("Give a quantity or ends_at.", "quantity")
 
 
 class AddonRemovalQuery(StrictSchema):

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc.models.subscriptions import Subscription
+from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing.books import checks, holds
 from streamsvc.operations.billing.books.checks import Difference
-from streamsvc.operations.billing.core import aggregate
+from streamsvc.operations.billing.core import aggregate, debts
 from streamsvc.operations.sandbox import is_clock_moving
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
@@ -35,7 +35,7 @@ def audit_billing(now: datetime) -> list[Difference]:
 
 @jobs.recurring_job("billing.audit", timedelta(days=1))
 def handle_daily_audit(payload: dict, now: datetime) -> None:
-    """Audit the books daily, log the differences, and enqueue stalled subscriptions.
+    """Audit the books daily, log the differences, and enqueue stalled subscriptions and debts.
 
     Skipped while the sandbox clock moves, instead of running for each day that it skips.
     """
@@ -47,6 +47,23 @@ def handle_daily_audit(payload: dict, now: datetime) -> None:
         jobs.enqueue_job(
             aggregate.DUE_JOB, {"subscription_id": subscription_id}, now, f"{subscription_id} left behind {now:%F}"
         )
+
+    for account_id in list_accounts_with_stalled_debts(now):
+        jobs.enqueue_job(debts.COLLECT_JOB, {"account_id": account_id}, now, f"{account_id} left behind {now:%F}")
+
+
+def list_accounts_with_stalled_debts(now: datetime) -> list[str]:
+    """List the accounts with an open invoice whose next step is missing, or late because its job was given up."""
+    yesterday = (now - timedelta(days=1)).date()
+    closed_before = yesterday - timedelta(days=debts.current_dunning_schedule().cancel_day)
+    is_stalled = sa.or_(
+        Invoice.next_attempt_on < yesterday,
+        Invoice.first_failed_on < closed_before,
+        sa.and_(Invoice.first_failed_on.is_(None), Invoice.issued_at < now - STALLED_AFTER),
+    )
+    open_invoices = sa.select(Invoice).where(Invoice.status == sa.literal_column("'open'"), is_stalled)
+    invoices = debts.list_collectable(db.session.scalars(open_invoices.order_by(Invoice.id)))
+    return sorted({invoice.account_id for invoice in invoices})
 
 
 def list_stalled_subscriptions(now: datetime) -> list[str]:

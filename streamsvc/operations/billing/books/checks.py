@@ -22,7 +22,7 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import event_store
+from streamsvc.operations.billing.core import event_store, items
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.facts import Facts
 from streamsvc.rules.billing.lines import replay_timeline
@@ -222,10 +222,11 @@ def check_subscriptions(
 
 
 def _load_invoiced_lines(subscription_ids: list[str]) -> dict[str, list]:
-    """Load (identity, amount, invoice status) of every line, by subscription id."""
+    """Load (identity, amount, invoice status, cause, moment of issue) of every line, by subscription id."""
     lines: dict[str, list] = {subscription_id: [] for subscription_id in subscription_ids}
+    invoice_columns = (Invoice.status, InvoiceLine.cause, Invoice.issued_at)
     rows: sa.Select = (
-        sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, InvoiceLine.amount_minor, Invoice.status)
+        sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, InvoiceLine.amount_minor, *invoice_columns)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .where(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))
     )
@@ -238,7 +239,7 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
     """Yield the differences between a subscription's replayed history and its invoiced lines and row."""
     timeline = replay_timeline(facts, civil_day(now, subscription.time_zone))
     lines, account_id = {line.identity: line for line in timeline.lines}, subscription.account_id
-    for identity, amount, status in invoiced:
+    for identity, amount, status, *_ in invoiced:
         line = lines.pop(identity, None)
         if line is None and status != "void":
             yield Difference(
@@ -258,6 +259,9 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
                 LINE_INVOICED_ON_TIME, f"{subscription.id} {line.identity}", line.amount_minor, None, account_id
             )
     if subscription.status not in ("canceled", "incomplete") and subscription.due_at and subscription.due_at > now:
+        waiting = {cause for *_, status, cause, issued_at in invoiced if status == "open" and not issued_at}
+        if waiting:  # changes that are not paid for yet
+            timeline = replay_timeline(facts.without_events(waiting), civil_day(now, subscription.time_zone))
         stored = (subscription.price_id, subscription.period_start, subscription.period_end)
         expected = (
             timeline.price.id,
@@ -266,3 +270,6 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
         )
         if stored != expected:
             yield Difference(ROW_MATCHES_HISTORY, subscription.id, expected, stored, account_id)
+        addons = items.addon_rows(timeline)
+        if subscription.addons is not None and subscription.addons != addons:
+            yield Difference(ROW_MATCHES_HISTORY, subscription.id, addons, subscription.addons, account_id)

@@ -6,7 +6,6 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.books import checks
 from streamsvc.operations.billing.books.checks import Difference
-from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.core.aggregate import DUE_JOB, load_locked
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.refusals.billing import DoesNotAddUp, WrongState
@@ -58,7 +57,6 @@ def release_billing_hold(subscription_id: str, now: datetime) -> Subscription:
     subscription.billing_held_at = subscription.billing_hold_reason = None
     if aggregate.timeline.ended_on:  # canceled while on hold: credit from the cancellation pays what is owed
         aggregate.create_due_invoices("cancellation")
-        charging.write_off_ended_subscription(aggregate)
     aggregate.save_projection()
     jobs.enqueue_job(
         DUE_JOB, {"subscription_id": subscription.id}, now, f"{subscription.id} released {now.isoformat()}"

@@ -6,29 +6,26 @@ Saving the projection also enqueues a job for the moment at which the subscripti
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import event_store, issuing, ledger
+from streamsvc.operations.billing.core import debts, event_store, issuing, items, ledger, price_changes
 from streamsvc.operations.billing.core.notices import next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day, start_of_day
 from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
-from streamsvc.rules.billing.paid import Line
+from streamsvc.rules.billing.paid import RENEWAL, Line
 from streamsvc.rules.billing.timeline import Timeline
-from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
-DUE_JOB = "subscription.due"
+DUE_JOB = debts.DUE_JOB
 DUE_AGAIN_AFTER = timedelta(minutes=1)
-dunning_schedule_of = cache(DunningSchedule.parse)
 
 
 @dataclass
@@ -49,7 +46,13 @@ class SubscriptionAggregate:
     @property
     def dunning_schedule(self) -> DunningSchedule:
         """Return the configured dunning schedule."""
-        return dunning_schedule_of(current_settings().dunning)
+        return debts.current_dunning_schedule()
+
+    @property
+    def granted_timeline(self) -> Timeline:
+        """Return the history without the changes that wait for their payment: what the customer has now."""
+        refs = {ref for invoice in list_waiting_invoices(self.subscription) for ref in caused_by(invoice)}
+        return replay_timeline(self.facts.without_events(refs), self.today) if refs else self.timeline
 
     def suspended_from(self) -> date | None:
         """Return the first day of the suspension caused by the row's overdue invoices, if that day has passed."""
@@ -63,12 +66,17 @@ class SubscriptionAggregate:
         """Append an event dated `on` (default: today) and replay the history up to today.
 
         `event_type`: a class of rules/billing/facts.py, `details` and `more` its own fields, without `ref` and `on`.
-        `actor`: the id of the account, operator or API key that caused it; None for the passing of time.
+        `actor`: the id of the account, operator or API key that caused it; None for the passing of time. An event that
+        sets a price also schedules the open price migrations of that price.
         """
         event = event_type(event_store.next_event_ref(self.facts), on or self.today, *details, **more)
         event_store.append_event(self.subscription, event, actor, self.now)
         self.facts = self.facts.with_events(event)
         self.timeline = replay_timeline(self.facts, self.today)
+        if isinstance(event, fact.PriceChanged):  # what was announced for the former price is no longer due
+            self.subscription.announced_prices = []
+        if price_changes.sets_price(event):
+            price_changes.schedule_open_migrations(self)
 
     def create_due_invoices(
         self, reason: str, requires_payment: bool = False, review_until: datetime | None = None
@@ -176,30 +184,59 @@ def build_aggregate(
 def update_projection(aggregate: SubscriptionAggregate) -> None:
     """Write the state derived from the timeline and the open invoices to the row.
 
+    A change whose invoice waits for its payment does not count yet: until then the row says what was before.
     Publishes `subscription.changed` if the public state changed, and enqueues a job for the next due moment.
     """
-    row, timeline = aggregate.subscription, aggregate.timeline
+    row, timeline = aggregate.subscription, aggregate.granted_timeline
     row.price_id, row.plan_id = timeline.price.id, event_store.load_price(timeline.price.id).plan_id
-    row.anchor_day, row.trial_end = timeline.anchor_day, timeline.trial_end
+    row.anchor_day, row.anchor_month, row.trial_end = timeline.anchor_day, timeline.anchor_month, timeline.trial_end
+    row.bridge_start = timeline.bridge.start if timeline.bridge else None
+    row.bridge_end = timeline.bridge.end if timeline.bridge else None
     if timeline.period:
         row.period_start, row.period_end = timeline.period.start, timeline.period.end
     row.cancel_at = timeline.ends_on
-    pending = timeline.scheduled_prices[0] if timeline.scheduled_prices else None
-    row.pending_price_id = pending.price.id if pending and pending.price else None
-    row.pending_on = max(pending.not_before, timeline.paid_through or timeline.paid_from) if pending else None
+    row.addons, row.addon_grants = (
+        items.addon_rows(timeline),
+        items.grant_rows(timeline, aggregate.today, row.time_zone),
+    )
+    was_past_due_since = row.past_due_since
     overdue = list_overdue_invoices(row)
     row.past_due_since = min((day for invoice in overdue if (day := invoice.first_failed_on)), default=None)
+    if row.past_due_since and row.past_due_since != was_past_due_since:
+        debts.enqueue_suspension_notice(row.account_id, row.past_due_since, aggregate.now)
     row.status = compute_status(row, timeline, aggregate.today)
+    if not timeline.paused_on and row.status != "canceled":
+        row.paused_at = row.resumes_at = None
     row.access_until = compute_access_until(row, aggregate.dunning_schedule)
+    price_changes.project_prices(aggregate)
+    if aggregate.published_state[0] == "incomplete" != row.status and row.open_migrations:
+        price_changes.enqueue_notice(aggregate)
     if public_state(row) != aggregate.published_state:
         publish_event("subscription.changed", row.account_id, aggregate.now, **subscription_payload(row))
         aggregate.published_state = public_state(row)
-    row.due_at = compute_next_due(aggregate, aggregate.dunning_schedule)
+    row.due_at = compute_next_due(aggregate, timeline, aggregate.dunning_schedule)
     if row.due_at:
         # A due moment in the past has had its job, whose deduplication key is taken: use a new moment.
         soonest = aggregate.now + DUE_AGAIN_AFTER if aggregate.is_due_work_done else aggregate.now
         due_at = row.due_at if row.due_at > aggregate.now else soonest
         jobs.enqueue_job(DUE_JOB, {"subscription_id": row.id}, due_at, f"{row.id}@{due_at.isoformat()}")
+    if not collects_debts(row):
+        debts.enqueue_collection(aggregate.account, aggregate.now)
+
+
+def collects_debts(subscription: Subscription) -> bool:
+    """Whether the subscription's own job also collects what its account owes besides."""
+    return subscription.status not in ("canceled", "incomplete") and subscription.billing_held_at is None
+
+
+def update_live_subscription(account: Account, now: datetime) -> None:
+    """Update the account's live subscription, whose access follows its debts, and schedule their collection."""
+    db.session.flush()
+    subscription = Subscription.find_live(account.id)
+    if subscription:
+        load_locked(subscription.id, now).save_projection()
+    else:
+        debts.enqueue_collection(account, now)
 
 
 def public_state(subscription: Subscription) -> tuple:
@@ -216,9 +253,28 @@ def subscription_payload(subscription: Subscription) -> dict:
 
 
 def list_overdue_invoices(subscription: Subscription) -> list[Invoice]:
-    """List the subscription's open invoices whose first collection attempt failed."""
+    """List the overdue invoices that a live subscription's access depends on; none for one that has ended.
+
+    They are all those of its account, and those of its own that stayed with a previous owner.
+    """
+    if subscription.status == "canceled":
+        return []
+    own = Invoice.list_open_for_subscription(subscription.id)
+    overdue = debts.list_overdue([*Invoice.list_open(subscription.account_id), *own])
+    return list({invoice.id: invoice for invoice in overdue}.values())
+
+
+def list_waiting_invoices(subscription: Subscription) -> list[Invoice]:
+    """List the open invoices of changes that take effect once they are paid for. They have no number yet."""
+    if subscription.status == "incomplete":
+        return []
     open_invoices = Invoice.list_open_for_subscription(subscription.id)
-    return [invoice for invoice in open_invoices if invoice.first_failed_on]
+    return [invoice for invoice in open_invoices if invoice.issued_at is None]
+
+
+def caused_by(invoice: Invoice) -> set[str]:
+    """Return the refs of the events that caused the invoice's lines."""
+    return {line.cause for line in invoice.lines if line.cause} - {RENEWAL}
 
 
 def compute_status(subscription: Subscription, timeline: Timeline, today: date) -> str:
@@ -242,23 +298,26 @@ def compute_access_until(subscription: Subscription, dunning_schedule: DunningSc
     return start_of_day(min(ends), subscription.time_zone) if ends else None
 
 
-def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: DunningSchedule) -> datetime | None:
+def compute_next_due(
+    aggregate: SubscriptionAggregate, timeline: Timeline, dunning_schedule: DunningSchedule
+) -> datetime | None:
     """Return the next moment at which the passage of time alone changes something; None if there is none.
 
-    Candidates: a billing period, the end, a reminder, a payment retry, a dunning step, and the end of a pause.
+    Candidates: a billing period, the end, an add-on's first charge or end, a reminder, a payment retry, a dunning step,
+    and the end of a pause.
     """
-    row, timeline = aggregate.subscription, aggregate.timeline
+    row = aggregate.subscription
     if row.status == "canceled" or row.billing_held_at:
         return None
     if row.status == "incomplete":
         return start_of_day(timeline.started_on, row.time_zone) if timeline.started_on > aggregate.today else None
-    reminder = next_reminder(aggregate)
-    days = [timeline.next_bill_on, timeline.ends_on, reminder and reminder[0]]
-    for invoice in list_overdue_invoices(row):
-        # The outcome of a payment in flight computes the next due moment again.
-        if not any(payment.is_in_flight for payment in invoice.payments):
-            days.append(invoice.next_attempt_on)
-    if row.past_due_since:
+    reminder = next_reminder(aggregate, timeline)
+    days = [timeline.next_due_on, timeline.ends_on, reminder and reminder[0]]
+    days += [timeline.addon_end(addon) for addon in timeline.billed_addons]
+    # The outcome of a payment in flight computes the next due moment again.
+    waiting = debts.list_collectable(list_overdue_invoices(row))
+    days += [invoice.next_attempt_on for invoice in waiting if invoice.account_id == row.account_id]
+    if row.past_due_since and waiting:
         days.append(dunning_schedule.cancels_on(row.past_due_since))
     moments = [start_of_day(day, row.time_zone) for day in days if day]
     if row.resumes_at and timeline.paused_on:

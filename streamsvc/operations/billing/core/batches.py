@@ -24,8 +24,9 @@ from streamsvc.models.subscriptions import (
     TaxId,
     TaxRate,
 )
-from streamsvc.operations.billing.core import charging, event_store, ledger
+from streamsvc.operations.billing.core import charging, debts, event_store, ledger
 from streamsvc.operations.billing.core.aggregate import ReplayedHistory, SubscriptionAggregate, build_aggregate
+from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.storage import lock_order
 from streamsvc.storage.database import batching_session, db, fetch_all
 from streamsvc.storage.unit_of_work import UnitOfWork, unit_of_work
@@ -101,7 +102,9 @@ def _preload_for_billing(work: UnitOfWork, accounts: Mapping[str, Account], subs
     methods = sa.select(PaymentMethod).where(*is_active).order_by(PaymentMethod.id)
     work.preload_lists(PaymentMethod.account_id, accounts, _load_fresh(methods))
     _preload_by_key(work, TaxId.account_id, accounts)
-    _preload_by_key(work, TaxRate.country, {account.country for account in accounts.values()})
+    countries = {account.country for account in accounts.values()}
+    rates = sa.select(TaxRate).where(TaxRate.country.in_(countries)).order_by(TaxRate.country, TaxRate.category)
+    work.preload_lists(TaxRate.country, countries, _load_fresh(rates))
     work.preload_lists(LedgerEntry.account_id, accounts, ledger.sum_credit_entries(list(accounts)))
 
 
@@ -120,8 +123,17 @@ def send_payments(payment_ids: Sequence[str], replayed: Mapping[str, ReplayedHis
     if not payment_ids:
         return
     requests = fetch_all(
-        sa.select(Payment.id, PaymentMethod.reference, Payment.amount_minor, Payment.currency, Payment.on_session)
+        sa.select(
+            Payment.id,
+            PaymentMethod.reference,
+            Payment.amount_minor,
+            Payment.currency,
+            Payment.on_session,
+            Payment.invoice_id,
+            Invoice.number,
+        )
         .join(PaymentMethod, PaymentMethod.id == Payment.payment_method_id)
+        .join(Invoice, Invoice.id == Payment.invoice_id)
         .where(Payment.id.in_(payment_ids))
         .order_by(Payment.id)
     )
@@ -143,16 +155,24 @@ def send_payments(payment_ids: Sequence[str], replayed: Mapping[str, ReplayedHis
 def complete_payments(outcomes: Mapping[str, Outcome], replayed: Mapping[str, ReplayedHistory] | None = None) -> None:
     """Book the outcome of each payment. Commits."""
     now, ids = clock.now(), sorted(outcomes)
-    statement = sa.select(Payment.id, Payment.account_id, Invoice.subscription_id).join(Invoice)
-    rows = fetch_all(statement.where(Payment.id.in_(ids)))
-    subscription_ids = {row.subscription_id for row in rows if row.subscription_id}
+    live = sa.and_(Subscription.account_id == Payment.account_id, Subscription.status.in_(LIVE_STATUSES))
+    statement = sa.select(Payment.id, Payment.account_id, Invoice.subscription_id, Subscription.id.label("live_id"))
+    statement = statement.select_from(Payment).join(Invoice, Invoice.id == Payment.invoice_id)
+    rows = fetch_all(statement.outerjoin(Subscription, live).where(Payment.id.in_(ids)))
+    subscription_ids = {key for row in rows for key in (row.subscription_id, row.live_id) if key}
+    live_ids = {row.id: row.live_id for row in rows}
     with lock_batch(subscription_ids, now, {row.account_id for row in rows}, replayed, for_billing=False) as aggregates:
         payments = _load_fresh(sa.select(Payment).where(Payment.id.in_(ids)))
         invoices_statement = sa.select(Invoice).where(Invoice.id.in_([payment.invoice_id for payment in payments]))
         invoices = {invoice.id: invoice for invoice in _load_fresh(invoices_statement.options(*INVOICE_LOAD_OPTIONS))}
         for payment in sorted(payments, key=lambda payment: payment.id):
             invoice = invoices[payment.invoice_id]
-            charging.book_outcome(payment, invoice, outcomes[payment.id], now, aggregates.get(invoice.subscription_id))
+            aggregate, live_aggregate = aggregates.get(invoice.subscription_id), aggregates.get(live_ids[payment.id])
+            charging.book_outcome(payment, invoice, outcomes[payment.id], now, aggregate)
+            if live_aggregate and live_aggregate is not aggregate:
+                live_aggregate.save_projection()
+            elif live_aggregate is None:
+                debts.enqueue_collection(db.session.get_one(Account, payment.account_id), now)
     db.session.commit()
 
 

@@ -1,14 +1,16 @@
 """Account credit: granted by operators, redeemed from gift codes, and applied to open invoices before any charge."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import GiftCode, LedgerEntry, Subscription
+from streamsvc.models.subscriptions import GiftCode, Invoice, LedgerEntry, Price, Subscription
 from streamsvc.operations.billing.core import issuing, ledger
-from streamsvc.operations.billing.core.aggregate import load_locked
-from streamsvc.rules.refusals.billing import GiftCodeInvalid
+from streamsvc.operations.billing.core.aggregate import update_live_subscription
+from streamsvc.rules.billing.access import LIVE_STATUSES
+from streamsvc.rules.refusals.billing import GiftCodeCurrencyMismatch, GiftCodeInvalid
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
 
@@ -34,10 +36,38 @@ def grant_credit(account: Account, amount_minor: int, currency: str, reason: str
     apply_new_credit(account, currency, now)
 
 
-def redeem_gift_code(account: Account, code: str, now: datetime) -> GiftCode:
-    """Redeem a gift code for account credit. Raises GiftCodeInvalid."""
+def find_billing_currency(account_id: str) -> str | None:
+    """Find the currency in which the account is billed: that of its live or last subscription, if it ever had one.
+
+    A start that was never paid for does not count.
+    """
+    has_invoice = sa.exists().where(Invoice.subscription_id == Subscription.id, Invoice.number.is_not(None))
+    counts = sa.or_(Subscription.status.in_(LIVE_STATUSES), has_invoice)
+    subscriptions = sa.select(Subscription.currency).where(Subscription.account_id == account_id, counts)
+    return db.session.scalar(subscriptions.order_by(Subscription.id.desc()).limit(1))
+
+
+def list_accepted_currencies(account: Account) -> set[str]:
+    """List the currencies in which the account can use credit: its own, else those of the prices in its country.
+
+    The set is empty while nothing is on sale there.
+    """
+    if currency := find_billing_currency(account.id):
+        return {currency}
+    return {price.currency for price in Price.list_on_sale(account.country)}
+
+
+def redeem_gift_code(account: Account, code: str, now: datetime, currencies: Collection[str]) -> GiftCode:
+    """Redeem a gift code for account credit, if it is in one of these currencies; otherwise it remains usable.
+
+    `currencies`: if there are none, any is accepted. Raises GiftCodeInvalid, GiftCodeCurrencyMismatch.
+    """
     gift = GiftCode.find_by_code(code)
-    if gift is None or (gift.expires_at and gift.expires_at <= now) or not GiftCode.redeem(gift.id, account.id, now):
+    if gift is None or (gift.expires_at and gift.expires_at <= now) or gift.redeemed_at:
+        raise GiftCodeInvalid
+    if currencies and gift.currency not in currencies:
+        raise GiftCodeCurrencyMismatch(currency=gift.currency)
+    if not GiftCode.redeem(gift.id, account.id, now):
         raise GiftCodeInvalid
     db.session.refresh(gift)
     amount_minor = gift.amount_minor
@@ -56,6 +86,4 @@ def redeem_gift_code(account: Account, code: str, now: datetime) -> GiftCode:
 def apply_new_credit(account: Account, currency: str, now: datetime) -> None:
     """Apply new credit to open invoices and update the live subscription, which may no longer be past due."""
     issuing.pay_open_invoices_from_credit(account.id, currency, now)
-    subscription = Subscription.find_live(account.id)
-    if subscription:
-        load_locked(subscription.id, now).save_projection()
+    update_live_subscription(account, now)

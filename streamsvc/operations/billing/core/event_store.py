@@ -33,13 +33,19 @@ EVENT_TYPES = {
     "suspended": fact.Suspended,
     "reverted": fact.Reverted,
     "addon_added": fact.AddonAdded,
+    "addon_quantity_changed": fact.AddonQuantityChanged,
+    "addon_end_set": fact.AddonEndSet,
+    "addon_removal_scheduled": fact.AddonRemovalScheduled,
+    "addon_removal_dropped": fact.AddonRemovalDropped,
     "addon_removed": fact.AddonRemoved,
     "transferred": fact.Transferred,
 }
 EVENT_KINDS = {event_type: kind for kind, event_type in EVENT_TYPES.items()}
 UNPAID_STATUSES = ("void", "uncollectible")
 WITH_PLAN = (joinedload(Price.plan),)
-DATE_FIELDS = ("start", "paid_through", "end", "effective", "not_before", "at")
+DATE_FIELDS = (
+    *("start", "paid_through", "end", "effective", "not_before", "at", "ends_on", "frozen_from", "removed_addons_from"),
+)
 
 
 def load_facts(subscription_id: str) -> fact.Facts:
@@ -70,6 +76,8 @@ def decode_event(row: Any) -> fact.Event:
     data: dict[str, Any] = {
         name: date.fromisoformat(value) if name in DATE_FIELDS and value else value for name, value in row.data.items()
     }
+    if "includes" in data:
+        data["includes"] = tuple(data["includes"])
     if data.get("price"):
         data["price"] = load_price(data["price"]).terms
     return EVENT_TYPES[row.kind](f"e{row.seq}", row.on, **data)

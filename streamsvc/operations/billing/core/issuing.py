@@ -15,13 +15,25 @@ from streamsvc.models.subscriptions import (
     Invoice,
     InvoiceLine,
     InvoiceNumber,
+    Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import ledger
+from streamsvc.operations.billing.core import debts, ledger
 from streamsvc.operations.billing.core.event_store import load_price
 from streamsvc.operations.billing.core.taxing import Taxation, load_taxation
 from streamsvc.operations.outbox.webhooks import publish_event
-from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, Totals, compute_totals, tax_to_credit
+from streamsvc.rules.billing.debts import status_for_balance
+from streamsvc.rules.billing.invoicing import (
+    STANDARD_CATEGORY,
+    CouponTerms,
+    Position,
+    TaxedAmount,
+    TaxTerms,
+    Totals,
+    compute_totals,
+    sum_by_rate,
+    tax_to_credit,
+)
 from streamsvc.rules.billing.paid import Line, starts_new_period
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import batching_session, db, new_id
@@ -45,15 +57,28 @@ class ComputedInvoice:
     taxation: Taxation
 
     @property
-    def reductions(self) -> Iterator[tuple[Coupon | None, str, int]]:
-        """Yield (coupon, line description, amount in minor units) for each discount.
+    def reductions(self) -> Iterator[tuple[Coupon | None, str, int, TaxTerms]]:
+        """Yield (coupon, line description, amount in minor units, tax terms) for each discount.
 
-        The coupon is None for the tax taken out of a tax-inclusive price under reverse charge.
+        The coupon is None for the tax of one rate taken out of tax-inclusive prices under reverse charge.
         """
         by_id = {discount.id: discount.coupon for discount in self.discounts}
         for discount_id, amount_minor in self.totals.discounts:
-            coupon = by_id.get(discount_id)
-            yield coupon, f"Coupon {coupon.code}" if coupon else REVERSE_CHARGE_TEXT, amount_minor
+            if coupon := by_id.get(discount_id):
+                yield coupon, f"Coupon {coupon.code}", amount_minor, TaxTerms()
+        for tax, amount_minor in self.totals.reverse_charges:
+            yield None, REVERSE_CHARGE_TEXT, amount_minor, tax
+
+    @property
+    def tax_breakdown(self) -> list[TaxedAmount]:
+        """The net amount and the tax of each rate."""
+        amounts = []
+        for line, position in zip(self.lines, self.totals.positions, strict=True):
+            tax, included = position.tax, position.tax_minor if position.tax.inclusive else 0
+            rate_ppm, net_minor = 0 if tax.reversed else tax.rate_ppm, position.net_minor - included
+            name = find_tax_name(self, line, tax)
+            amounts.append(TaxedAmount(tax.category, name, rate_ppm, net_minor, position.tax_minor))
+        return sum_by_rate(amounts)
 
 
 def compute_invoice(
@@ -77,7 +102,8 @@ def _compute_position(subscription: Subscription, line: Line, taxation: Taxation
     if line.kind == "credit":
         return _compute_credit_position(subscription, line, index)
     price = load_price(line.price_id)
-    return Position(str(index), line.amount_minor, taxation.tax_for(price.tax == "inclusive"))
+    tax = taxation.tax_for(price.tax == "inclusive", price.plan.tax_category)
+    return Position(str(index), line.amount_minor, tax)
 
 
 def _compute_credit_position(subscription: Subscription, line: Line, index: int) -> Position:
@@ -88,8 +114,18 @@ def _compute_credit_position(subscription: Subscription, line: Line, index: int)
         return Position(str(index), line.amount_minor, TaxTerms())
     credited_net, credited_tax = credited_amounts(original.id)
     returned = tax_to_credit(original.tax_minor, original.net_minor, credited_net - line.amount_minor, credited_tax)
-    tax = TaxTerms(original.tax_ppm, original.tax_inclusive)
+    tax = TaxTerms(original.tax_ppm, original.tax_inclusive, category=original.tax_category or STANDARD_CATEGORY)
     return Position(str(index), line.amount_minor, tax, tax_minor=-returned)
+
+
+def find_tax_name(computed: ComputedInvoice, line: Any, tax: TaxTerms) -> str | None:
+    """Return the name of the tax on a line; for a credit, the name on the invoice that it credits."""
+    if credited_identity := getattr(line, "credited_identity", None):
+        assert computed.subscription is not None, "only a subscription's lines are credited by lines"
+        credited = find_line_by_identity(computed.subscription.id, credited_identity)
+        if credited and credited.tax_name:
+            return credited.tax_name
+    return computed.taxation.name_of(tax.category)
 
 
 def find_line_by_identity(subscription_id: str, identity: str) -> InvoiceLine | None:
@@ -188,7 +224,7 @@ def create_invoice(
         schedule_finalization(invoice, review_until)
     elif not requires_payment or invoice.balance_minor == 0:
         issue_invoice(invoice, now)
-    mark_paid_if_balance_is_zero(invoice)
+    update_status(invoice, now)
     if computed.subscription:
         computed.subscription.latest_invoice_id = invoice.id
     return invoice
@@ -212,11 +248,12 @@ def customer_snapshot(account: Account, taxation: Taxation) -> dict:
 def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     rows = []
     for line, position in zip(computed.lines, computed.totals.positions, strict=True):
-        rows.append(build_invoice_line(computed.subscription, line, position))
-    for coupon, description, amount_minor in computed.reductions:
+        name = find_tax_name(computed, line, position.tax)
+        rows.append(build_invoice_line(computed.subscription, line, position, name))
+    for coupon, description, amount_minor, tax in computed.reductions:
         row = InvoiceLine(kind="discount", description=description, amount_minor=-amount_minor, tax_minor=0)
         row.coupon_id = coupon.id if coupon else None
-        row.tax_ppm = 0 if coupon else computed.taxation.rate_ppm
+        row.tax_ppm, row.tax_category = (0, None) if coupon else (tax.rate_ppm, tax.category)
         rows.append(row)
     for index, row in enumerate(rows):
         row.id, row.position = new_id("lin"), index
@@ -224,7 +261,9 @@ def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     db.session.flush()
 
 
-def build_invoice_line(subscription: Subscription | None, line: Any, position: Position) -> InvoiceLine:
+def build_invoice_line(
+    subscription: Subscription | None, line: Any, position: Position, tax_name: str | None
+) -> InvoiceLine:
     """Build the row for a line with its discount and tax; `subscription` is None for a one-off line."""
     row = (
         InvoiceLine(kind=line.kind, description=line.description)
@@ -234,7 +273,7 @@ def build_invoice_line(subscription: Subscription | None, line: Any, position: P
     row.amount_minor = line.amount_minor
     row.discount_minor, row.tax_minor = position.discount_minor, position.tax_minor
     row.tax_ppm = 0 if position.tax.reversed else position.tax.rate_ppm
-    row.tax_inclusive = position.tax.inclusive
+    row.tax_inclusive, row.tax_category, row.tax_name = position.tax.inclusive, position.tax.category, tax_name
     return row
 
 
@@ -254,16 +293,18 @@ def _build_subscription_line(subscription: Subscription, line: Line) -> InvoiceL
         period_end=line.period.end,
         days=line.days,
         full_days=line.full_days,
+        quantity=line.quantity,
     )
 
 
 def describe_line(line: Line) -> str:
-    """Return the line's description: the plan, and the part of the period if it is prorated."""
+    """Return the line's description: the plan, its units, and the part of the period if it is prorated."""
     plan = load_price(line.price_id).plan
+    name = plan.name if line.quantity == 1 else f"{line.quantity} × {plan.name}"
     if line.kind == "trial":
-        return f"{plan.name}: free trial"
+        return f"{name}: free trial"
     part = "" if line.days == line.full_days else f", {line.days} of {line.full_days} days"
-    return f"{plan.name}: unused time{part}" if line.kind == "credit" else f"{plan.name}{part}"
+    return f"{name}: unused time{part}" if line.kind == "credit" else f"{name}{part}"
 
 
 def _record_discount_use(computed: ComputedInvoice, now: datetime) -> None:
@@ -329,21 +370,46 @@ def invoice_payload(invoice: Invoice) -> dict:
     return {"invoice_id": invoice.id, **{name: getattr(invoice, name) for name in names}}
 
 
-def mark_paid_if_balance_is_zero(invoice: Invoice) -> None:
-    """Mark an open invoice as paid if nothing is owed on it."""
-    if invoice.status == "open" and invoice.balance_minor == 0:
-        invoice.status = "paid"
-        invoice.next_attempt_on = None
+def update_status(invoice: Invoice, now: datetime) -> None:
+    """Set the invoice's status for its balance: the one place that marks it as paid, or as owed again.
+
+    A paid invoice is out of dunning. One that is owed again enters it today.
+    """
+    status = status_for_balance(invoice.status, invoice.balance_minor)
+    if status == "paid" and invoice.status != status:
+        invoice.status, invoice.first_failed_on, invoice.next_attempt_on = status, None, None
+    elif status == "open" and invoice.status != status:
+        invoice.status = status
+        debts.start_dunning(invoice, now)
+
+
+def collect_reowed_amount(invoice: Invoice, now: datetime) -> None:
+    """Collect what is owed again on an invoice because money went back to the payer.
+
+    Account credit pays it first. The rest is dunned, or written off if the invoice is void or uncollectible.
+    """
+    update_status(invoice, now)
+    if invoice.status == "open" and invoice.balance_minor > 0:
+        debts.start_dunning(invoice, now)
+        pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
+    elif invoice.balance_minor > 0:
+        credit_minor = ledger.account_credit(invoice.account_id, invoice.currency)
+        apply_account_credit(invoice, min(credit_minor, invoice.balance_minor), now)
+        write_off_balance(invoice, now)
 
 
 def credit_overpayment(invoice: Invoice, now: datetime) -> None:
-    """Apply an overpayment to the amount written off on the invoice, and turn the rest into account credit."""
-    if invoice.balance_minor < 0:
-        _reverse_write_off(invoice, now)
-    surplus = -invoice.balance_minor
+    """Apply an overpayment to the amount written off on the invoice, and turn the rest into account credit.
+
+    What refunds in flight are about to return to the payer is not overpaid.
+    """
+    if invoice.balance_minor >= 0:
+        return
+    _reverse_write_off(invoice, now)
+    surplus = -invoice.balance_minor - Refund.sum_credited_in_flight(invoice.id)
     if surplus > 0:
         ledger.post_journal("credit", invoice, now, receivable=surplus, customer_credit=-surplus)
-        invoice.balance_minor = 0
+        invoice.balance_minor += surplus
 
 
 def _reverse_write_off(invoice: Invoice, now: datetime) -> None:
@@ -355,6 +421,7 @@ def _reverse_write_off(invoice: Invoice, now: datetime) -> None:
     invoice.balance_minor += recovered
     if recovered == written_off and invoice.status == "uncollectible":
         invoice.status = "paid"
+        invoice.first_failed_on = None
 
 
 def written_off_amount(invoice: Invoice) -> int:
@@ -367,7 +434,7 @@ def mark_uncollectible(invoice: Invoice, now: datetime) -> None:
     if invoice.status != "open":
         return
     write_off_balance(invoice, now)
-    invoice.status, invoice.next_attempt_on = "uncollectible", None
+    invoice.status, invoice.first_failed_on, invoice.next_attempt_on = "uncollectible", None, None
 
 
 def write_off_balance(invoice: Invoice, now: datetime) -> None:
@@ -385,9 +452,9 @@ def pay_open_invoices_from_credit(account_id: str, currency: str, now: datetime)
             return
         if invoice.currency != currency or any(payment.is_in_flight for payment in invoice.payments):
             continue
-        amount_minor = min(credit, invoice.balance_minor)
+        amount_minor = max(0, min(credit, invoice.balance_minor))
         apply_account_credit(invoice, amount_minor, now)
         credit -= amount_minor
         if invoice.balance_minor == 0:
             issue_invoice(invoice, now)
-        mark_paid_if_balance_is_zero(invoice)
+        update_status(invoice, now)

@@ -6,14 +6,24 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Invoice, Referral, ReferralCode, ReferralReward, Subscription
+from streamsvc.models.subscriptions import (
+    Invoice,
+    Payment,
+    PaymentMethod,
+    Referral,
+    ReferralCode,
+    ReferralReward,
+    Subscription,
+)
+from streamsvc.operations.billing.core import ledger
 from streamsvc.operations.billing.core.codes import CODE_ALPHABET
-from streamsvc.operations.billing.core.credit import grant_credit
+from streamsvc.operations.billing.core.credit import find_billing_currency, grant_credit
 from streamsvc.rules.refusals.billing import ReferralCodeInvalid
 from streamsvc.storage.database import db, lock_row
 from streamsvc.worker import jobs
 
 REWARD_JOB = "referral.reward"
+REVOCATION_JOB = "referral.revoke"
 REFERRAL_CODE_LENGTH = 8
 
 
@@ -41,13 +51,13 @@ def count_referrals(account_id: str) -> dict[str, int]:
 def create_referral(subscription: Subscription, code: str, now: datetime) -> None:
     """Record who referred the subscription's account.
 
-    Raises ReferralCodeInvalid if the code is unknown or the account's own, or if the account has been invoiced before:
-    referrals are for an account's first subscription only.
+    Raises ReferralCodeInvalid if the code is unknown or of the account's own household, or if the account has been
+    invoiced before: referrals are for an account's first subscription only.
     """
     referrer_id = db.session.scalar(sa.select(ReferralCode.account_id).where(ReferralCode.code == code.strip().upper()))
     account_id = subscription.account_id
     issued_invoice = sa.select(Invoice.id).where(Invoice.account_id == account_id, Invoice.number.is_not(None)).limit(1)
-    if referrer_id is None or referrer_id == account_id or db.session.scalar(issued_invoice):
+    if referrer_id is None or is_own_household(subscription, referrer_id) or db.session.scalar(issued_invoice):
         raise ReferralCodeInvalid
     if previous := db.session.get(Referral, account_id):  # left by a subscription whose first payment never succeeded
         db.session.delete(previous)
@@ -57,30 +67,86 @@ def create_referral(subscription: Subscription, code: str, now: datetime) -> Non
     )
 
 
+def is_own_household(subscription: Subscription, referrer_id: str) -> bool:
+    """Whether the referrer is the subscription's own household: the same account, card (even if removed), or device."""
+    if referrer_id == subscription.account_id:
+        return True
+    fingerprints = sa.select(PaymentMethod.fingerprint).where(PaymentMethod.account_id == subscription.account_id)
+    same_card = sa.exists().where(
+        PaymentMethod.account_id == referrer_id,
+        PaymentMethod.fingerprint.in_(fingerprints.where(PaymentMethod.fingerprint.is_not(None))),
+    )
+    same_device = sa.exists().where(
+        Subscription.account_id == referrer_id, Subscription.device_hash == (subscription.device_hash or "")
+    )
+    return bool(db.session.scalar(sa.select(sa.or_(same_card, same_device))))
+
+
 def enqueue_reward_if_referred(account_id: str, now: datetime) -> None:
     """Enqueue the referral reward of an account that has paid, if it was referred and the reward is outstanding."""
     referral = db.session.get(Referral, account_id)
-    if referral and referral.rewarded_at is None:
+    if referral and referral.rewarded_at is None and referral.revoked_at is None:
         jobs.enqueue_job(REWARD_JOB, {"account_id": account_id}, now, f"referral {account_id}")
+
+
+def enqueue_revocation_if_rewarded(account_id: str, cause_id: str, now: datetime) -> None:
+    """Enqueue the check whether a referred account's reward still stands: a refund or a dispute returned its money."""
+    referral = db.session.get(Referral, account_id)
+    if referral and referral.rewarded_at and referral.revoked_at is None:
+        key = f"referral {account_id} after {cause_id} {now.isoformat()}"
+        jobs.enqueue_job(REVOCATION_JOB, {"account_id": account_id}, now, key)
 
 
 @jobs.job_handler(REWARD_JOB)
 def grant_referral_reward(payload: dict, now: datetime) -> None:
-    """Credit the referrer and the referred account at the program's current amounts.
+    """Credit the referrer and the referred account at the program's current amounts, each in its own currency.
 
-    The currency is that of the referred account's subscription. No program in that currency: no credit.
+    No program in that currency: no credit. No reward if nothing of what the referred account paid was kept, or if it
+    turns out to be the referrer's own household.
     """
-    referral = db.session.get(Referral, payload["account_id"])
-    if referral is None or referral.rewarded_at:
+    referral = _lock_referral(payload["account_id"])
+    if referral is None or referral.rewarded_at or referral.revoked_at:
         return
-    for account_id in sorted((referral.account_id, referral.referrer_id)):
-        lock_row(Account, account_id)
-    currency = db.session.get_one(Subscription, referral.subscription_id).currency
-    program = db.session.get(ReferralReward, currency)
-    referral.rewarded_at = now
-    if program is None:
+    subscription = db.session.get_one(Subscription, referral.subscription_id)
+    if is_own_household(subscription, referral.referrer_id) or _kept_amount(referral.account_id) <= 0:
+        referral.revoked_at = now
         return
-    amounts = ((referral.referrer_id, program.referrer_minor), (referral.account_id, program.newcomer_minor))
-    for account_id, amount_minor in amounts:
+    referral.rewarded_at, referral.rewards = now, []
+    for account_id in (referral.referrer_id, referral.account_id):
+        currency = find_billing_currency(account_id) or subscription.currency
+        program = db.session.get(ReferralReward, currency)
+        is_referrer = account_id == referral.referrer_id
+        amount_minor = 0 if program is None else program.referrer_minor if is_referrer else program.newcomer_minor
         if amount_minor:
             grant_credit(db.session.get_one(Account, account_id), amount_minor, currency, "Referral", now)
+            reward = {"account_id": account_id, "currency": currency, "amount_minor": amount_minor}
+            referral.rewards = [*referral.rewards, reward]
+
+
+@jobs.job_handler(REVOCATION_JOB)
+def revoke_referral_reward(payload: dict, now: datetime) -> None:
+    """Take back what is unspent of a reward if nothing of what the referred account paid was kept."""
+    referral = _lock_referral(payload["account_id"])
+    if referral is None or referral.revoked_at or _kept_amount(referral.account_id) > 0:
+        return
+    referral.revoked_at = now
+    for reward in referral.rewards or []:
+        account, currency = db.session.get_one(Account, reward["account_id"]), reward["currency"]
+        unspent_minor = min(reward["amount_minor"], ledger.account_credit(account.id, currency))
+        if unspent_minor > 0:
+            grant_credit(account, -unspent_minor, currency, "Referral taken back", now)
+
+
+def _lock_referral(account_id: str) -> Referral | None:
+    """Return the referral under the locks of both accounts."""
+    referral = db.session.get(Referral, account_id)
+    for locked_id in sorted((referral.account_id, referral.referrer_id)) if referral else ():
+        lock_row(Account, locked_id)
+    return referral and db.session.get(Referral, account_id, populate_existing=True)
+
+
+def _kept_amount(account_id: str) -> int:
+    """Return what the account has paid, less refunds and disputes, in minor units."""
+    kept = Payment.amount_minor - Payment.refunded_minor - Payment.disputed_minor
+    conditions = Payment.account_id == account_id, Payment.status.in_(("succeeded", "disputed"))
+    return int(db.session.scalars(sa.select(sa.func.coalesce(sa.func.sum(kept), 0)).where(*conditions)).one())

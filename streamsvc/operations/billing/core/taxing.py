@@ -1,5 +1,6 @@
-"""Invoice tax: the rate of the customer's country, or none under reverse charge. Also the accounts' VAT numbers."""
+"""Invoice tax: the rates of the customer's country, or none under reverse charge. Also the accounts' VAT numbers."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ from streamsvc.gateways import vies
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId, TaxRate
 from streamsvc.rules.billing import vat
-from streamsvc.rules.billing.invoicing import TaxTerms
+from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY, TaxTerms
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_one, lock_existing_row, lock_row
@@ -17,26 +18,45 @@ TAX_ID_CHECK_JOB = "tax_id.check"
 CHECK_RETRY_AFTER = timedelta(hours=1)
 
 
-class Taxation(NamedTuple):
-    """How an account is taxed.
-
-    `rate_ppm` is the country's rate even if `vat_id` is set, which means that the customer pays the tax themselves
-    (reverse charge).
-    """
+class CategoryRate(NamedTuple):
+    """The rate and the name of the tax in one category."""
 
     rate_ppm: int
     name: str | None
+
+
+class Taxation(NamedTuple):
+    """How an account is taxed.
+
+    `rates` are the country's rates by tax category, even if `vat_id` is set, which means that the customer pays the tax
+    themselves (reverse charge). A category without a rate of its own is taxed as the standard one.
+    """
+
+    rates: Mapping[str, CategoryRate]
     vat_id: str | None
 
-    def tax_for(self, inclusive: bool) -> TaxTerms:
-        """Return the tax on a price that is tax-inclusive or tax-exclusive."""
-        return TaxTerms(self.rate_ppm, inclusive, self.vat_id is not None)
+    @property
+    def name(self) -> str | None:
+        """The name of the tax at the standard rate."""
+        return self.name_of(STANDARD_CATEGORY)
+
+    def tax_for(self, inclusive: bool, category: str = STANDARD_CATEGORY) -> TaxTerms:
+        """Return the tax on a price that is tax-inclusive or tax-exclusive, of a plan in the category."""
+        applied = category if category in self.rates else STANDARD_CATEGORY
+        rate = self.rates.get(applied)
+        return TaxTerms(rate.rate_ppm if rate else 0, inclusive, self.vat_id is not None, applied)
+
+    def name_of(self, category: str) -> str | None:
+        """Return the name of the tax in the category; None if the country has no rate."""
+        rate = self.rates.get(category) or self.rates.get(STANDARD_CATEGORY)
+        return rate.name if rate else None
 
 
 def load_taxation(account: Account) -> Taxation:
-    """Load the tax rate of the account's country and its reverse-charge VAT number, if any."""
-    rate = db.session.get(TaxRate, account.country)
-    return Taxation(rate.rate_ppm if rate else 0, rate.name if rate else None, find_reverse_charge_vat_id(account))
+    """Load the tax rates of the account's country and its reverse-charge VAT number, if any."""
+    rates = TaxRate.list_for_country(account.country)
+    by_category = {rate.category: CategoryRate(rate.rate_ppm, rate.name) for rate in rates}
+    return Taxation(by_category, find_reverse_charge_vat_id(account))
 
 
 def find_reverse_charge_vat_id(account: Account) -> str | None:

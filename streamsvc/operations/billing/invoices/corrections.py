@@ -6,6 +6,8 @@ without a credit note leaves the amount owed on the invoice again.
 
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from streamsvc import clock
 from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
@@ -20,8 +22,9 @@ from streamsvc.models.subscriptions import (
     Payment,
     Refund,
 )
-from streamsvc.operations.billing.core import charging, issuing, ledger
-from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
+from streamsvc.operations.billing.core import charging, issuing, ledger, referrals
+from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
 from streamsvc.rules.billing.invoicing import tax_to_credit
@@ -32,6 +35,7 @@ from streamsvc.storage.database import db, lock_existing_row, new_id
 from streamsvc.worker import jobs
 
 REFUND_JOB = "refund.reconcile"
+CREDITABLE_KINDS = ("charge", "one_off")
 
 
 def lock_invoice(invoice_id: str) -> tuple[Account, Invoice]:
@@ -68,6 +72,8 @@ def create_credit_note(
     note.total_minor = sum(line.net_minor + (0 if inclusive[line.line_id] else line.tax_minor) for line in note.lines)
     if not note.total_minor:
         raise Invalid(errors={"amount_minor": ["Nothing is left to credit on this invoice."]})
+    if note.total_minor > uncredited_total(invoice):
+        raise Invalid(errors={"lines": ["Must not exceed what is left to credit on this invoice."]})
     db.session.add(note)
     db.session.flush()
     ledger.post_journal(
@@ -81,7 +87,7 @@ def create_credit_note(
     invoice.balance_minor -= note.total_minor
     if credit_surplus:
         issuing.credit_overpayment(invoice, now)
-    issuing.mark_paid_if_balance_is_zero(invoice)
+    issuing.update_status(invoice, now)
     return note
 
 
@@ -91,9 +97,11 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
     The net amount excludes exclusive tax. An amount, or everything left, is capped at the invoice's total: what its own
     credit lines paid of the other lines was paid on the invoices that they credit.
     """
-    uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
+    uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in CREDITABLE_KINDS}
     lines = {line.id: line for line in invoice.lines if line.id in uncredited}
     if body["lines"]:
+        if len({line_body["line_id"] for line_body in body["lines"]}) < len(body["lines"]):
+            raise Invalid(errors={"lines": ["Each line may be named only once."]})
         requested = {line_body["line_id"]: line_body["amount_minor"] for line_body in body["lines"]}
         if not requested.keys() <= uncredited.keys() or any(
             amount_minor > uncredited[line] for line, amount_minor in requested.items()
@@ -107,13 +115,8 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
             (lines[line], amount_minor, _tax_to_return(lines[line], amount_minor))
             for line, amount_minor in requested.items()
         ]
-    gross_by_line = {
-        line: amount_minor + _exclusive_tax(lines[line], _tax_to_return(lines[line], amount_minor))
-        for line, amount_minor in uncredited.items()
-    }
-    max_minor = min(
-        sum(gross_by_line.values()), invoice.total_minor - sum(note.total_minor for note in invoice.credit_notes)
-    )
+    gross_by_line = {line: _gross_left(lines[line], amount_minor) for line, amount_minor in uncredited.items()}
+    max_minor = creditable_amount(invoice)
     amount_minor = max(0, max_minor) if body["amount_minor"] is None else body["amount_minor"]
     if amount_minor > max_minor and amount_minor:
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left to credit on this invoice."]})
@@ -123,6 +126,17 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
         for line, share_minor in shares
         if share_minor
     ]
+
+
+def creditable_amount(invoice: Invoice) -> int:
+    """Return what is left to credit on the invoice, with tax: at most its total."""
+    lines = [line for line in invoice.lines if line.kind in CREDITABLE_KINDS]
+    left_minor = sum(_gross_left(line, uncredited_amount(line)) for line in lines)
+    return min(left_minor, uncredited_total(invoice))
+
+
+def _gross_left(line: InvoiceLine, net_minor: int) -> int:
+    return net_minor + _exclusive_tax(line, _tax_to_return(line, net_minor))
 
 
 def _exclusive_tax(line: InvoiceLine, tax_minor: int) -> int:
@@ -154,6 +168,12 @@ def _net_within_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> i
     return low
 
 
+def uncredited_total(invoice: Invoice) -> int:
+    """Return what is left of the invoice's total after its credit notes, read under the account's lock."""
+    credited = sa.select(sa.func.coalesce(sa.func.sum(CreditNote.total_minor), 0))
+    return invoice.total_minor - int(db.session.scalars(credited.where(CreditNote.invoice_id == invoice.id)).one())
+
+
 def uncredited_amount(line: InvoiceLine) -> int:
     """Return the net amount of a line that has not been credited yet."""
     return max(0, line.net_minor - issuing.credited_amounts(line.id)[0])
@@ -162,15 +182,19 @@ def uncredited_amount(line: InvoiceLine) -> int:
 def refund_invoice(
     invoice_id: str, body: RefundInput, now: datetime, lines: list[CreditNoteLineInput] | None = None
 ) -> Refund:
-    """Refund a payment of the invoice, with a credit note unless `credit_note` is false. Commits.
+    """Refund payments of the invoice, the latest first, with a credit note unless `credit_note` is false. Commits.
 
-    `lines`: the lines to credit; default: the amount. Raises Invalid, WrongState.
+    `lines`: the lines to credit; default: the amount. Returns the refund of the latest payment. Raises Invalid,
+    WrongState.
     """
     if checkpoint := idempotency.load_checkpoint():
-        return resume_refund(checkpoint["refund"])
-    _, invoice = lock_invoice(invoice_id)
-    payment = _get_refundable_payment(invoice, body["payment_id"])
-    requested_minor, refundable_minor = body["amount_minor"], payment.refundable_minor
+        latest, *_ = [resume_refund(refund_id) for refund_id in checkpoint["refunds"]]
+        return latest
+    account, invoice = lock_invoice(invoice_id)
+    payments = _list_refundable_payments(invoice, body["payment_id"])
+    requested_minor, refundable_minor = body["amount_minor"], sum(payment.refundable_minor for payment in payments)
+    if requested_minor is None and not lines and len(payments) < len(_list_refundable_payments(invoice, None)):
+        requested_minor = refundable_minor  # of one of several payments
     note, amount_minor = None, refundable_minor if requested_minor is None else requested_minor
     if body["credit_note"]:
         credited: CreditNoteInput = {
@@ -185,24 +209,39 @@ def refund_invoice(
         amount_minor = min(refundable_minor, note.total_minor) if is_full_refund else note.total_minor
     if amount_minor > refundable_minor:
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left of the payment."]})
+    refund_ids = []
+    for payment in payments:
+        part_minor = min(amount_minor, payment.refundable_minor)
+        if part_minor:
+            refund_ids.append(_create_refund(payment, part_minor, note, body["reason"], now).id)
+        amount_minor -= part_minor
+    update_live_subscription(account, now)
+    idempotency.save_checkpoint(refunds=refund_ids)
+    db.session.commit()
+    latest, *_ = [send_refund(refund_id) for refund_id in refund_ids]
+    return latest
+
+
+def _create_refund(
+    payment: Payment, amount_minor: int, note: CreditNote | None, reason: str | None, now: datetime
+) -> Refund:
+    """Record a refund about to be sent, and enqueue its reconciliation."""
     refund = Refund(
         id=new_id("ref"),
         payment_id=payment.id,
-        invoice_id=invoice.id,
+        invoice_id=payment.invoice_id,
         credit_note_id=note and note.id,
         status="pending",
         currency=payment.currency,
         amount_minor=amount_minor,
-        reason=body["reason"],
+        reason=reason,
         created_at=now,
     )
     payment.refunded_minor += amount_minor
     db.session.add(refund)
     db.session.flush()
     jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
-    idempotency.save_checkpoint(refund=refund.id)
-    db.session.commit()
-    return send_refund(refund.id)
+    return refund
 
 
 def resume_refund(refund_id: str) -> Refund:
@@ -211,7 +250,8 @@ def resume_refund(refund_id: str) -> Refund:
     return send_refund(refund_id) if refund.status in ("pending", "unknown") else refund
 
 
-def _get_refundable_payment(invoice: Invoice, payment_id: str | None) -> Payment:
+def _list_refundable_payments(invoice: Invoice, payment_id: str | None) -> list[Payment]:
+    """List the payments of which something is left, the latest first. Raises WrongState if there is none."""
     if invoice.status == "void":
         raise WrongState(detail="Payments of a void invoice became account credit and cannot be refunded.")
     successful = [payment for payment in invoice.payments if payment.status in ("succeeded", "disputed")]
@@ -220,12 +260,17 @@ def _get_refundable_payment(invoice: Invoice, payment_id: str | None) -> Payment
     ]
     if not refundable:
         raise WrongState(detail="No payment of this invoice can be refunded.")
-    return refundable[-1]
+    return refundable[::-1]
 
 
 def send_refund(refund_id: str) -> Refund:
-    """Send a recorded refund to the provider and complete it. Commits. Must not be called inside a transaction."""
+    """Send a recorded refund to the provider and complete it. Commits. Must not be called inside a transaction.
+
+    What came in outside the provider is returned by the operator, outside of it too.
+    """
     refund = db.session.get_one(Refund, refund_id)
+    if refund.payment.provider == EXTERNAL_PROVIDER:
+        return complete_refund(refund_id, Outcome(SUCCEEDED), clock.now())
     charge_reference = refund.payment.provider_reference
     assert charge_reference is not None, "only a payment that the provider confirmed is refunded"
     request = (refund.id, charge_reference, refund.amount_minor, refund.currency)
@@ -238,33 +283,44 @@ def send_refund(refund_id: str) -> Refund:
 
 def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
     """Book the outcome of a refund. Idempotent. Commits."""
-    _, invoice = lock_invoice(db.session.get_one(Refund, refund_id).invoice_id)
+    account, invoice = lock_invoice(db.session.get_one(Refund, refund_id).invoice_id)
     refund = db.session.get_one(Refund, refund_id, populate_existing=True)
     if refund.status in ("pending", "unknown"):
         refund.provider_reference = outcome.reference
         refund.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
         if refund.status == "succeeded":
-            _book_refund(refund, invoice, now)
+            book_refund(refund, invoice, now)
+            referrals.enqueue_revocation_if_rewarded(account.id, refund.id, now)
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
-            issuing.credit_overpayment(invoice, now)
-    if invoice.subscription_id:
-        load_locked(invoice.subscription_id, now).save_projection()
+            _credit_surplus(invoice, now)
+    update_live_subscription(account, now)
     db.session.commit()
     return refund
 
 
-def _book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
+def book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
+    """Book a successful refund: what no credit note covers is owed again."""
     amount_minor, refund.settled_at = refund.amount_minor, now
     ledger.post_journal("refund", invoice, now, refund.payment_id, cash=-amount_minor, receivable=amount_minor)
     invoice.amount_paid_minor -= amount_minor
     invoice.balance_minor += amount_minor
+    _credit_surplus(invoice, now)
+    issuing.collect_reowed_amount(invoice, now)
+
+
+def _credit_surplus(invoice: Invoice, now: datetime) -> None:
+    """Turn an overpayment into account credit, except for what other refunds in flight will return of it."""
+    in_flight = sa.select(sa.func.coalesce(sa.func.sum(Refund.amount_minor), 0)).where(
+        Refund.invoice_id == invoice.id,
+        Refund.credit_note_id.is_not(None),
+        Refund.status.in_(("pending", "unknown")),
+    )
+    db.session.flush()
+    reserved_minor = int(db.session.scalars(in_flight).one())
+    invoice.balance_minor += reserved_minor
     issuing.credit_overpayment(invoice, now)
-    if invoice.balance_minor > 0 and invoice.status == "paid":  # owed again, but charged only on request
-        invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
-        issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    elif invoice.balance_minor > 0 and invoice.status == "uncollectible":
-        issuing.write_off_balance(invoice, now)
+    invoice.balance_minor -= reserved_minor
 
 
 def record_refund_failure(refund_id: str, now: datetime) -> None:
@@ -277,7 +333,7 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
         if refund and refund.status != "failed":
             complete_refund(refund_id, Outcome(DECLINED, refund.provider_reference), now)
         return
-    _, invoice = lock_invoice(refund.invoice_id)
+    account, invoice = lock_invoice(refund.invoice_id)
     db.session.refresh(refund)
     if refund.status == "succeeded":
         amount_minor, refund.status = refund.amount_minor, "failed"
@@ -286,9 +342,8 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
         invoice.amount_paid_minor += amount_minor
         invoice.balance_minor -= amount_minor
         issuing.credit_overpayment(invoice, now)
-        issuing.mark_paid_if_balance_is_zero(invoice)
-        if invoice.subscription_id:
-            load_locked(invoice.subscription_id, now).save_projection()
+        issuing.update_status(invoice, now)
+        update_live_subscription(account, now)
     db.session.commit()
 
 
@@ -300,6 +355,9 @@ def reconcile_refund(payload: dict, now: datetime) -> None:
     """
     refund = db.session.get_one(Refund, payload["refund_id"])
     if refund.status not in ("pending", "unknown"):
+        return
+    if refund.payment.provider == EXTERNAL_PROVIDER:
+        send_refund(refund.id)
         return
     outcome = charging.find_outcome(refund, now, refund.payment.provider_reference)
     refund = complete_refund(payload["refund_id"], outcome, now) if outcome else send_refund(payload["refund_id"])
@@ -313,16 +371,14 @@ def write_off_invoice(invoice_id: str, now: datetime) -> Invoice:
     Its subscription continues, and is no longer past due unless another invoice is overdue. Raises WrongState,
     PaymentInProgress.
     """
-    _, invoice = lock_invoice(invoice_id)
+    account, invoice = lock_invoice(invoice_id)
     if invoice.status != "open" or invoice.issued_at is None or invoice.balance_minor <= 0:
         raise WrongState(detail="Only an issued, open invoice with a positive balance can be written off.")
     if any(payment.is_in_flight for payment in invoice.payments):
         raise PaymentInProgress
     issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
     issuing.mark_uncollectible(invoice, now)
-    db.session.flush()
-    if invoice.subscription_id:
-        load_locked(invoice.subscription_id, now).save_projection()
+    update_live_subscription(account, now)
     return invoice
 
 

@@ -2,21 +2,22 @@
 
 from datetime import datetime
 
-from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing.core import issuing, ledger
-from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import Payment
+from streamsvc.operations.billing.core import issuing, ledger, referrals
+from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.storage.database import db
 
 
 def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = None) -> Payment:
-    """Record a dispute: the payment's amount is owed on the invoice again, and only the customer can pay it.
+    """Record a dispute: the payment's amount is owed on the invoice again, and dunned like any overdue invoice.
 
     `amount_minor`: the disputed amount, capped at what is left of the payment; None: all of it. Commits. Raises
     WrongState.
     """
-    _, invoice = lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
+    account, invoice = lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
     payment = db.session.get_one(Payment, payment_id, populate_existing=True)
     disputed_minor = min(payment.refundable_minor, payment.refundable_minor if amount_minor is None else amount_minor)
     if payment.status != "succeeded" or not disputed_minor:
@@ -25,19 +26,14 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
     payment.status, payment.disputed_minor = "disputed", disputed_minor
     invoice.amount_paid_minor -= disputed_minor
     invoice.balance_minor += disputed_minor
-    if invoice.status == "paid":
-        aggregate = invoice.subscription_id and load_locked(invoice.subscription_id, now)
-        invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
-        invoice.first_failed_on = invoice.first_failed_on or (aggregate.today if aggregate else now.date())
-        issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    elif invoice.status != "open":  # uncollectible, or void by the time it was paid: not collected again
-        issuing.write_off_balance(invoice, now)
-    return _commit_dispute(payment, invoice, now)
+    issuing.collect_reowed_amount(invoice, now)
+    referrals.enqueue_revocation_if_rewarded(account.id, payment.id, now)
+    return _commit_dispute(payment, account, now)
 
 
 def record_dispute_won(payment_id: str, now: datetime) -> Payment:
     """Record that a dispute was won: the bank reinstated the money. Commits. Raises WrongState."""
-    _, invoice = lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
+    account, invoice = lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
     payment = db.session.get_one(Payment, payment_id, populate_existing=True)
     if payment.status != "disputed":
         raise WrongState(detail="This payment is not disputed.")
@@ -47,13 +43,11 @@ def record_dispute_won(payment_id: str, now: datetime) -> Payment:
     invoice.amount_paid_minor += amount_minor
     invoice.balance_minor -= amount_minor
     issuing.credit_overpayment(invoice, now)  # reverses a write-off booked for the dispute
-    issuing.mark_paid_if_balance_is_zero(invoice)
-    return _commit_dispute(payment, invoice, now)
+    issuing.update_status(invoice, now)
+    return _commit_dispute(payment, account, now)
 
 
-def _commit_dispute(payment: Payment, invoice: Invoice, now: datetime) -> Payment:
-    db.session.flush()
-    if invoice.subscription_id:
-        load_locked(invoice.subscription_id, now).save_projection()
+def _commit_dispute(payment: Payment, account: Account, now: datetime) -> Payment:
+    update_live_subscription(account, now)
     db.session.commit()
     return payment

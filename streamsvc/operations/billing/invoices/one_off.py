@@ -4,18 +4,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+from streamsvc.gateways.payments import maximum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod
+from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing.core import charging, issuing, ledger
+from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.inputs import OneOffInput
 from streamsvc.rules.billing.invoicing import Position, compute_totals
 from streamsvc.rules.refusals.accounts import AccountNotActive
-from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, lock_row
-from streamsvc.worker import jobs
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class OneOffLine:
 def create_one_off_charge(account_id: str, body: OneOffInput, now: datetime) -> Invoice:
     """Create a one-off invoice, apply account credit, and charge the rest to the account's payment method. Commits.
 
-    A declined charge stays open: it is retried by the dunning schedule and the customer can pay it manually, but no
-    subscription is canceled over it. Raises NotFound, AccountNotActive.
+    A declined charge is a debt of the account: it is dunned, and suspends the access of its subscription, but does not
+    end it. Raises NotFound, AccountNotActive, Invalid.
     """
     checkpoint = idempotency.load_checkpoint()
     if checkpoint is None:
@@ -51,41 +52,12 @@ def _create_one_off_invoice(account_id: str, body: OneOffInput, now: datetime) -
         raise AccountNotActive(detail="Only an active account can be charged.")
     taxation, currency = load_taxation(account), body["currency"]
     line = OneOffLine(body["description"], body["amount_minor"])
-    position = Position("0", line.amount_minor, taxation.tax_for(body["tax"] == "inclusive"))
+    position = Position("0", line.amount_minor, taxation.tax_for(body["tax"] == "inclusive", body["tax_category"]))
     totals = compute_totals([position], (), ledger.account_credit(account_id, currency))
+    if totals.amount_due_minor > maximum_charge_minor(currency):
+        raise Invalid(errors={"amount_minor": ["Must not exceed what the payment provider charges at once."]})
     draft = issuing.ComputedInvoice(account, None, currency, (line,), (), totals, taxation)
     invoice = issuing.create_invoice(draft, "one_off", now, civil_day(now, account.time_zone))
-    return {"invoice": invoice.id, "payments": [payment.id for payment in create_one_off_payments(invoice, now)]}
-
-
-def create_one_off_payments(invoice: Invoice, now: datetime, method: PaymentMethod | None = None) -> list[Payment]:
-    """Record the payment of the invoice's balance, to be sent after the commit; none without a payment method.
-
-    `method`: one that the customer has just provided, which makes the payment on-session.
-    """
-    charge_method = method or charging.select_invoice_method(invoice)
-    if invoice.attempts:  # credit may have been granted while the last attempt was in flight
-        issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    if invoice.status != "open" or charge_method is None or any(payment.is_in_flight for payment in invoice.payments):
-        return []
-    return [charging.create_payment(invoice, charge_method, now, on_session=method is not None)]
-
-
-def create_overdue_one_off_payments(method: PaymentMethod, now: datetime) -> list[Payment]:
-    """Record payments for all declined one-off charges, on a method that is new or the new default."""
-    overdue = [
-        invoice for invoice in Invoice.list_open(method.account_id) if invoice.reason == "one_off" and invoice.attempts
-    ]
-    return [payment for invoice in overdue for payment in create_one_off_payments(invoice, now, method)]
-
-
-@jobs.job_handler(charging.COLLECT_JOB)
-def retry_one_off_charge(payload: dict, now: datetime) -> None:
-    """Retry a declined one-off charge."""
-    lock_row(Account, payload["account_id"])
-    invoice = db.session.get_one(Invoice, payload["invoice_id"], populate_existing=True)
-    is_due = invoice.next_attempt_on and invoice.next_attempt_on <= now.date()
-    payments = [payment.id for payment in (create_one_off_payments(invoice, now) if is_due else ())]
-    db.session.commit()
-    for payment_id in payments:
-        charging.send_payment(payment_id)
+    payments = charging.create_debt_payments([invoice], now)  # without a payment method, it counts as declined
+    update_live_subscription(account, now)
+    return {"invoice": invoice.id, "payments": [payment.id for payment in payments]}

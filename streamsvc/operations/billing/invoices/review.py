@@ -4,6 +4,7 @@ A draft is booked as a receivable, and its total is what will be charged. A chan
 A held draft waits for an operator to release it, and until then the subscription can only be canceled.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from streamsvc.models import Account
@@ -13,7 +14,7 @@ from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, l
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.invoices.one_off import OneOffLine
-from streamsvc.rules.billing.invoicing import Position, TaxTerms, Totals, compute_totals
+from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY, Position, TaxTerms, Totals, compute_totals
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
@@ -45,7 +46,7 @@ def finalize_invoice(invoice: Invoice, now: datetime) -> None:
     """Finalize a draft: open and issue it, and apply account credit granted since it was created."""
     invoice.status, invoice.finalizes_at = "open", None
     issuing.issue_invoice(invoice, now)
-    issuing.mark_paid_if_balance_is_zero(invoice)
+    issuing.update_status(invoice, now)
     issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
 
 
@@ -111,7 +112,9 @@ def release_draft(invoice_id: str, now: datetime) -> Invoice:
     return invoice
 
 
-def add_draft_line(invoice_id: str, line: OneOffLine, inclusive: bool, now: datetime) -> Invoice:
+def add_draft_line(
+    invoice_id: str, line: OneOffLine, inclusive: bool, now: datetime, tax_category: str = STANDARD_CATEGORY
+) -> Invoice:
     """Add a one-off line to a draft: taxed together with its other lines, and not discounted by coupons.
 
     It is booked at the draft's creation time, which the reports that sum lines rely on. Raises WrongState.
@@ -119,18 +122,19 @@ def add_draft_line(invoice_id: str, line: OneOffLine, inclusive: bool, now: date
     invoice = lock_draft(invoice_id)
     existing_rows = [row for row in invoice.lines if row.kind != "discount"]
     taxation = load_taxation(db.session.get_one(Account, invoice.account_id))
-    tax = TaxTerms(taxation.rate_ppm, inclusive, "vat_id" in invoice.customer)
+    tax = replace(taxation.tax_for(inclusive, tax_category), reversed="vat_id" in invoice.customer)
     totals = compute_totals([*map(_line_position, existing_rows), Position("", line.amount_minor, tax)])
     for row, position in zip(existing_rows, totals.positions[:-1], strict=True):
         row.tax_minor = position.tax_minor
-    rows = [issuing.build_invoice_line(None, line, totals.positions[-1])]
-    for _, amount_minor in totals.discounts:
+    rows = [issuing.build_invoice_line(None, line, totals.positions[-1], taxation.name_of(tax.category))]
+    for reversed_tax, amount_minor in totals.reverse_charges:
         rows.append(
             InvoiceLine(
                 kind="discount",
                 description=issuing.REVERSE_CHARGE_TEXT,
                 amount_minor=-amount_minor,
-                tax_ppm=tax.rate_ppm,
+                tax_ppm=reversed_tax.rate_ppm,
+                tax_category=reversed_tax.category,
             )
         )
     for row in rows:
@@ -142,9 +146,8 @@ def add_draft_line(invoice_id: str, line: OneOffLine, inclusive: bool, now: date
 
 
 def _line_position(row: InvoiceLine) -> Position:
-    return Position(
-        row.id, row.amount_minor, TaxTerms(row.tax_ppm, row.tax_inclusive), row.discount_minor, row.tax_minor
-    )
+    tax = TaxTerms(row.tax_ppm, row.tax_inclusive, category=row.tax_category or STANDARD_CATEGORY)
+    return Position(row.id, row.amount_minor, tax, row.discount_minor, row.tax_minor)
 
 
 def _update_totals(invoice: Invoice, totals: Totals, now: datetime) -> None:

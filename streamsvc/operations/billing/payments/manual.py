@@ -1,28 +1,37 @@
-"""Manual payments: a customer pays an open or uncollectible invoice."""
+"""Manual payments: a customer pays an open or uncollectible invoice, or an operator records money that came in."""
 
 from datetime import datetime
 
+from streamsvc.gateways.payments import minimum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing.core import charging, issuing
+from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
+from streamsvc.operations.billing.core import carryover, charging, issuing
+from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
-from streamsvc.rules.refusals.billing import InvoiceNotOpen, PaymentFailed, PaymentInProgress
-from streamsvc.storage.database import db, lock_existing_row
+from streamsvc.rules.billing.inputs import RecordedPaymentInput
+from streamsvc.rules.refusals.billing import AmountTooSmall, InvoiceNotOpen, PaymentFailed, PaymentInProgress
+from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.storage.database import db, lock_existing_row, new_id
 
 
-def pay_open_invoice(invoice_id: str, method_id: str | None, now: datetime) -> Payment:
-    """Charge the invoice's balance, or the amount written off on it. Commits.
+def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int | None, now: datetime) -> Payment:
+    """Charge `amount_minor` of what is owed on the invoice; default: all of it. Commits.
 
-    Raises InvoiceNotOpen, PaymentInProgress, Invalid, PaymentFailed, AuthenticationRequired.
+    Raises InvoiceNotOpen, AmountTooSmall, PaymentInProgress, Invalid, PaymentFailed, AuthenticationRequired.
     """
     if checkpoint := idempotency.load_checkpoint():
         return require_paid(charging.resume_payment(checkpoint["payment"]))
+    charging.refresh_waiting_payments(db.session.get_one(Invoice, invoice_id).account_id, now)
     account = lock_existing_row(Account, db.session.get_one(Invoice, invoice_id).account_id)
     invoice = db.session.get_one(Invoice, invoice_id, populate_existing=True)
-    written_off_minor = issuing.written_off_amount(invoice) if invoice.status == "uncollectible" else 0
-    if invoice.status != "open" and not written_off_minor:
-        raise InvoiceNotOpen
+    owed_minor = get_owed_amount(invoice)
+    check_part(invoice, amount_minor, owed_minor)
+    charged_minor = amount_minor or owed_minor + carryover.carried_amount(invoice)
+    if charged_minor < minimum_charge_minor(invoice.currency):
+        raise AmountTooSmall
     in_flight = [payment for payment in invoice.payments if payment.is_in_flight]
     if any(payment.status != "requires_action" for payment in in_flight):
         raise PaymentInProgress
@@ -30,12 +39,63 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, now: datetime) -> P
     if method is None:
         raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
     for payment in in_flight:  # a new attempt replaces one that awaits authentication
-        payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", now
+        charging.abandon_payment(payment, now)
     db.session.flush()
-    payment = charging.create_payment(invoice, method, now, on_session=True, written_off_minor=written_off_minor)
+    payment = charging.create_payment(invoice, method, now, on_session=True, amount_minor=charged_minor)
     idempotency.save_checkpoint(payment=payment.id)
     db.session.commit()
     return require_paid(charging.send_payment(payment.id))
+
+
+def get_owed_amount(invoice: Invoice) -> int:
+    """Return the invoice's balance, or the amount written off on it. Raises InvoiceNotOpen if it cannot be paid."""
+    owed_minor = issuing.written_off_amount(invoice) if invoice.status == "uncollectible" else invoice.balance_minor
+    if invoice.status not in ("open", "uncollectible") or owed_minor <= 0:
+        raise InvoiceNotOpen
+    return owed_minor
+
+
+def check_part(invoice: Invoice, amount_minor: int | None, owed_minor: int) -> None:
+    """Raise Invalid if the amount is more than is owed, or a part of what takes effect only if it is paid in full."""
+    if amount_minor is None or amount_minor == owed_minor:
+        return
+    if amount_minor > owed_minor:
+        raise Invalid(errors={"amount_minor": ["Must not exceed what is owed on this invoice."]})
+    if invoice.issued_at is None:
+        raise Invalid(errors={"amount_minor": ["Must be all that is owed: what it pays for takes effect only then."]})
+
+
+def record_external_payment(invoice_id: str, body: RecordedPaymentInput, now: datetime) -> Payment:
+    """Record a payment of all or a part of an invoice that came in outside the provider, such as by bank transfer.
+
+    Raises InvoiceNotOpen, PaymentInProgress, Invalid.
+    """
+    _, invoice = lock_invoice(invoice_id)
+    owed_minor = get_owed_amount(invoice)
+    check_part(invoice, body["amount_minor"], owed_minor)
+    if any(payment.is_in_flight for payment in invoice.payments):
+        raise PaymentInProgress
+    payment = Payment(
+        id=new_id("pay"),
+        account_id=invoice.account_id,
+        invoice_id=invoice.id,
+        status="succeeded",
+        on_session=False,
+        currency=invoice.currency,
+        amount_minor=body["amount_minor"] or owed_minor,
+        provider=EXTERNAL_PROVIDER,
+        reference=body["reference"],
+        created_at=now,
+        settled_at=now,
+    )
+    invoice.payments.append(payment)
+    db.session.flush()
+    aggregate = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
+    charging.publish_payment_event(payment, invoice, now)
+    charging.record_success(payment, invoice, now, aggregate)
+    if aggregate:
+        aggregate.save_projection()
+    return payment
 
 
 def require_paid(payment: Payment) -> Payment:

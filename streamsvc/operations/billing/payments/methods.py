@@ -7,18 +7,21 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc.gateways.payments import current_provider
-from streamsvc.gateways.payments.interface import PaymentMethodRejected, ProviderUnavailable
+from streamsvc.gateways.payments.interface import PaymentMethodRejected, ProviderMethod, ProviderUnavailable
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import PaymentMethod, Subscription
-from streamsvc.operations.billing.core import charging, notices
-from streamsvc.operations.billing.core.aggregate import load_locked
-from streamsvc.operations.billing.invoices import one_off
+from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Subscription
+from streamsvc.operations.billing.core import charging, customers, debts, notices, payment_limits
+from streamsvc.operations.billing.core.aggregate import collects_debts, load_locked
+from streamsvc.operations.billing.payments import cleanup
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.requests import Invalid, Unavailable
-from streamsvc.storage.database import db, fetch_one, lock_row
+from streamsvc.rules.request_facts import RequestFacts
+from streamsvc.storage.database import db, lock_row
 from streamsvc.worker import jobs
 
 CARD_EXPIRY_JOB = "card.expiring"
 EXPIRY_NOTICE_PERIOD = timedelta(days=30)
+CARD_DETAILS = ("brand", "last4", "exp_month", "exp_year", "fingerprint")
 
 
 @contextmanager
@@ -41,7 +44,9 @@ def attach_payment_method(account_id: str, token: str, now: datetime) -> Payment
     """
     payment_provider = current_provider()
     with _report_provider_errors("token"):
-        card = payment_provider.attach(token, account_id, find_customer_reference(account_id, payment_provider.name))
+        card = customers.call_with_customer(
+            account_id, lambda customer: payment_provider.attach(token, account_id, customer)
+        )
     lock_row(Account, account_id)
     is_first = PaymentMethod.find_default(account_id) is None
     method = PaymentMethod(
@@ -59,16 +64,37 @@ def attach_payment_method(account_id: str, token: str, now: datetime) -> Payment
     )
     db.session.add(method)
     db.session.flush()
-    if card.exp_year and card.exp_month:
-        expires_at = datetime(card.exp_year + card.exp_month // 12, card.exp_month % 12 + 1, 1, tzinfo=UTC)
-        jobs.enqueue_job(CARD_EXPIRY_JOB, {"method_id": method.id}, max(expires_at - EXPIRY_NOTICE_PERIOD, now))
+    _enqueue_expiry_notice(method, now)
     return method
+
+
+def _enqueue_expiry_notice(method: PaymentMethod, now: datetime) -> None:
+    if notify_at := _expiry_notice_at(method):
+        jobs.enqueue_job(CARD_EXPIRY_JOB, {"method_id": method.id}, max(notify_at, now))
+
+
+def _expiry_notice_at(method: PaymentMethod) -> datetime | None:
+    if not (method.exp_year and method.exp_month):
+        return None
+    expires_at = datetime(method.exp_year + method.exp_month // 12, method.exp_month % 12 + 1, 1, tzinfo=UTC)
+    return expires_at - EXPIRY_NOTICE_PERIOD
+
+
+def update_card_details(method: PaymentMethod, card: ProviderMethod, now: datetime) -> None:
+    """Update a card that its bank replaced: brand, last digits and expiry; the notice of its expiry moves with it."""
+    expiry = (method.exp_year, method.exp_month)
+    for name in CARD_DETAILS:
+        setattr(method, name, getattr(card, name))
+    if (method.exp_year, method.exp_month) != expiry:
+        _enqueue_expiry_notice(method, now)
 
 
 @jobs.job_handler(CARD_EXPIRY_JOB)
 def notify_card_expiring(payload: dict, now: datetime) -> None:
     """Notify the account that the card which pays for its live subscription is about to expire."""
     method = db.session.get_one(PaymentMethod, payload["method_id"])
+    if (notify_at := _expiry_notice_at(method)) is None or notify_at > now:  # renewed by its bank since
+        return
     account, subscription = db.session.get_one(Account, method.account_id), Subscription.find_live(method.account_id)
     if subscription and charging.select_account_method(account.id, subscription.payment_method_id) is method:
         notices.enqueue_card_expiring_notice(method, account, subscription, now)
@@ -81,16 +107,8 @@ def start_card_setup(account_id: str) -> dict:
     """
     payment_provider = current_provider()
     with _report_provider_errors(""):
-        client_secret = payment_provider.create_setup_secret(
-            account_id, find_customer_reference(account_id, payment_provider.name)
-        )
+        client_secret = customers.call_with_customer(account_id, payment_provider.create_setup_secret)
     return {"provider": payment_provider.name, "client_secret": client_secret}
-
-
-def find_customer_reference(account_id: str, provider_name: str) -> str | None:
-    """Find the reference of any method the account has or had at the provider: it identifies the customer there."""
-    statement = sa.select(PaymentMethod.reference).where(PaymentMethod.account_id == account_id)
-    return (fetch_one(statement.where(PaymentMethod.provider == provider_name).limit(1)) or (None,))[0]
 
 
 def set_default_payment_method(method: PaymentMethod) -> None:
@@ -103,7 +121,21 @@ def set_default_payment_method(method: PaymentMethod) -> None:
 
 
 def remove_payment_method(method: PaymentMethod, now: datetime) -> None:
-    """Remove the method. If it was the default, the one added last becomes the default."""
+    """Remove the method and enqueue its detachment at the provider.
+
+    If it was the default, the one added last becomes the default.
+    """
+    cleanup.enqueue_detachment(method, now)
+    _mark_removed(method, now)
+
+
+def record_method_detached(method: PaymentMethod, now: datetime) -> None:
+    """Remove a method that was detached at the provider."""
+    if method.removed_at is None:
+        _mark_removed(method, now)
+
+
+def _mark_removed(method: PaymentMethod, now: datetime) -> None:
     was_default, method.is_default, method.removed_at = method.is_default, False, now
     db.session.flush()
     newest_method = PaymentMethod.select_owned(method.account_id).order_by(PaymentMethod.id.desc()).limit(1)
@@ -112,26 +144,41 @@ def remove_payment_method(method: PaymentMethod, now: datetime) -> None:
         new_default.is_default = True
 
 
-def collect_overdue_invoices(method: PaymentMethod, now: datetime) -> None:
+def collect_overdue_invoices(method: PaymentMethod, facts: RequestFacts, now: datetime) -> None:
     """Charge the account's overdue invoices to this method at once. Commits.
 
-    If a payment succeeds, the method becomes the default.
+    If a payment succeeds, the method becomes the default. After too many declined payments none is made: what is
+    overdue is retried on the dunning schedule.
     """
+    account_id, method_id = method.account_id, method.id
+    is_overdue = bool(debts.list_overdue(Invoice.list_open(account_id)))
+    db.session.commit()
+    if not is_overdue:
+        return
+    try:
+        with payment_limits.limited_payment_attempt(account_id, facts, method_id) as attempt:
+            payments = _charge_overdue_invoices(db.session.get_one(PaymentMethod, method_id), now)
+            attempt.is_declined = any(payment.status == "failed" for payment in payments)
+    except TooManyAttempts:
+        return
+
+
+def _charge_overdue_invoices(method: PaymentMethod, now: datetime) -> list[Payment]:
     lock_row(Account, method.account_id)
     subscription = Subscription.find_live(method.account_id)
-    payments, is_overdue = (
-        one_off.create_overdue_one_off_payments(method, now),
-        bool(subscription and subscription.past_due_since),
-    )
-    if subscription and is_overdue:
+    overdue = debts.list_overdue(Invoice.list_open(method.account_id))
+    if subscription and subscription.past_due_since and collects_debts(subscription):
         aggregate = load_locked(subscription.id, now)
-        payments += charging.create_due_payments(aggregate, on_session=True, method=method)
+        payments = charging.create_due_payments(aggregate, on_session=True, method=method)
         aggregate.save_projection()
+    else:
+        payments = charging.create_debt_payments(overdue, now, method)
     db.session.commit()
     sent = [charging.send_payment(payment.id) for payment in payments]
     if any(payment.status == "succeeded" for payment in sent):
         lock_row(Account, method.account_id)
         set_default_payment_method(method)
-        if subscription and is_overdue:
+        if subscription and overdue:
             subscription.payment_method_id = None
         db.session.commit()
+    return sent

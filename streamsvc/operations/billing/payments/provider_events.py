@@ -1,24 +1,37 @@
 """Webhook events from the payment provider: stored once, then processed by the current state, in any order."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from streamsvc.gateways.payments import current_event_provider
-from streamsvc.gateways.payments.interface import Outcome
-from streamsvc.models.subscriptions import Payment, ProviderEvent
-from streamsvc.operations.billing.core import charging
-from streamsvc.operations.billing.invoices import corrections, disputes
-from streamsvc.storage.database import db, insert
+from streamsvc.gateways.payments.interface import ProviderUnavailable
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import Payment, PaymentMethod, ProviderEvent, Refund
+from streamsvc.operations.billing.core import charging, customers
+from streamsvc.operations.billing.invoices import disputes, provider_refunds
+from streamsvc.operations.billing.payments import methods
+from streamsvc.storage.database import db, insert, lock_row
 from streamsvc.worker import jobs
 
 PROVIDER_EVENT_JOB = "provider.event"
-INTENT_EVENTS = ("payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled")
-DISPUTE_OPENED_EVENTS = ("charge.dispute.created", "charge.dispute.funds_withdrawn")
+INTENT_EVENTS = (
+    "payment_intent.succeeded",
+    "payment_intent.payment_failed",
+    "payment_intent.canceled",
+    "payment_intent.processing",
+)
+REFUND_EVENTS = ("refund.created", "refund.updated", "refund.failed", "charge.refunded", "charge.refund.updated")
+METHOD_EVENTS = ("payment_method.automatically_updated", "payment_method.updated", "payment_method.detached")
+CUSTOMER_DELETED = "customer.deleted"
+DISPUTE_OPENED_EVENTS = ("charge.dispute.created", "charge.dispute.updated", "charge.dispute.funds_withdrawn")
 DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED = "charge.dispute.closed", "charge.dispute.funds_reinstated"
-REFUND_FAILED = "refund.failed"
+DISPUTE_EVENTS = (*DISPUTE_OPENED_EVENTS, DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED)
 INQUIRY_STATUS_PREFIX = "warning_"
 """Statuses with this prefix belong to inquiries: disputes that move no money."""
+OBJECTS_WITH_REFERENCE = ("payment_intent", "dispute", "payment_method", "customer")
+RETRY_AFTER = timedelta(minutes=1)
+"""How long to wait for a provider that is unavailable."""
 
 
 def receive_provider_event(body: bytes, signature: str | None, now: datetime) -> bool:
@@ -30,7 +43,7 @@ def receive_provider_event(body: bytes, signature: str | None, now: datetime) ->
     if event is None:
         return False
     event_object = event["data"]["object"]
-    has_own_reference = event_object.get("object") in ("payment_intent", "dispute")
+    has_own_reference = event_object.get("object") in OBJECTS_WITH_REFERENCE
     reference = event_object["id"] if has_own_reference else event_object.get("payment_intent")
     row = {"id": event["id"], "provider": "stripe", "kind": event["type"], "reference": reference, "received_at": now}
     db.session.execute(insert(ProviderEvent).values(row).on_conflict_do_nothing(index_elements=["id"]))
@@ -38,6 +51,8 @@ def receive_provider_event(body: bytes, signature: str | None, now: datetime) ->
     payload = {"event_id": event["id"], "status": event_object.get("status"), "intent": intent_id or reference}
     payload |= {name: metadata.get(name) for name in ("payment_id", "refund_id")}
     payload |= {name: event_object.get(name) for name in ("amount", "currency")}
+    previous = event["data"].get("previous_attributes") or {}
+    payload["customer"] = event_object.get("customer") or previous.get("customer")  # detached: it has none any more
     jobs.enqueue_job(PROVIDER_EVENT_JOB, payload, now, f"event {event['id']}")
     db.session.commit()
     return True
@@ -45,37 +60,76 @@ def receive_provider_event(body: bytes, signature: str | None, now: datetime) ->
 
 @jobs.job_handler(PROVIDER_EVENT_JOB)
 def handle_provider_event(payload: dict, now: datetime) -> None:
-    """Update the payment that an event refers to from the provider's current state."""
+    """Update what an event refers to from the provider's current state. Raises Retry while it is unavailable."""
     event = db.session.get_one(ProviderEvent, payload["event_id"])
     if event.done_at:
         return
-    payment, status = _find_payment(payload), payload["status"] or ""
     kind, reference = event.kind, event.reference
+    payment = _find_payment(payload)
+    payment_id, status = payment.id if payment else None, payload["status"] or ""
     db.session.commit()
-    if kind == REFUND_FAILED and payload["refund_id"]:
-        corrections.record_refund_failure(payload["refund_id"], now)
-    elif payment and kind in INTENT_EVENTS:
-        _complete_payment(payment, current_event_provider().retrieve_outcome(payload["intent"]), now)
-    elif (
-        payment
-        and kind in (*DISPUTE_OPENED_EVENTS, DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED)
-        and not status.startswith(INQUIRY_STATUS_PREFIX)
-    ):
-        _update_dispute(payment, kind, payload, reference, now)
+    try:
+        if payment_id and kind in INTENT_EVENTS:
+            _update_payment(payment_id, payload["intent"], now)
+        elif payment_id and kind in REFUND_EVENTS:
+            _update_refunds(payment_id, payload["intent"], now)
+        elif payment_id and kind in DISPUTE_EVENTS and not status.startswith(INQUIRY_STATUS_PREFIX):
+            _update_dispute(db.session.get_one(Payment, payment_id), kind, payload, reference, now)
+        elif kind in METHOD_EVENTS:
+            _update_method(f"{payload['customer']}/{reference}", now)
+        elif kind == CUSTOMER_DELETED and reference:
+            customers.record_customer_deleted(reference, now)
+    except ProviderUnavailable:
+        raise jobs.Retry(now + RETRY_AFTER) from None
     db.session.get_one(ProviderEvent, payload["event_id"]).done_at = now
 
 
 def _find_payment(payload: dict) -> Payment | None:
-    """Find the payment by our id in the metadata, else by the provider's reference; None if it is not ours."""
+    """Find the payment by our ids in the metadata, else by the provider's reference; None if it is not ours."""
     if payload["payment_id"]:
         return db.session.get(Payment, payload["payment_id"])
+    if payload["refund_id"] and (refund := db.session.get(Refund, payload["refund_id"])):
+        return refund.payment
     statement = sa.select(Payment).where(Payment.provider_reference == payload["intent"])
     return db.session.scalar(statement) if payload["intent"] else None
 
 
-def _complete_payment(payment: Payment, outcome: Outcome, now: datetime) -> None:
+def _update_payment(payment_id: str, intent: str, now: datetime) -> None:
+    """Book the current state of a payment's charge. Raises ProviderUnavailable."""
+    outcome = current_event_provider().retrieve_outcome(intent)
     if outcome.status != charging.UNKNOWN:
-        charging.complete_payment(payment.id, outcome, now)
+        charging.complete_payment(payment_id, outcome, now)
+    elif outcome.reference is None:  # no response, as opposed to a charge that is still being processed
+        raise ProviderUnavailable
+
+
+def _update_refunds(payment_id: str, intent: str, now: datetime) -> None:
+    """Book the current state of all refunds of a payment, and first of the payment itself."""
+    payment = db.session.get_one(Payment, payment_id)
+    is_booked, reference = payment.status in ("succeeded", "disputed"), payment.provider_reference or intent
+    db.session.commit()
+    if not is_booked:
+        _update_payment(payment_id, reference, now)
+    for refund in reversed(current_event_provider().list_refunds(reference)):  # oldest first
+        provider_refunds.record_provider_refund(payment_id, refund, now)
+
+
+def _update_method(reference: str, now: datetime) -> None:
+    """Update a card that its bank replaced, or remove a method that was detached at the provider."""
+    method = db.session.scalar(
+        sa.select(PaymentMethod).where(PaymentMethod.reference == reference, PaymentMethod.removed_at.is_(None))
+    )
+    if method is None:
+        return
+    method_id, account_id = method.id, method.account_id
+    db.session.commit()
+    card = current_event_provider().retrieve_method(reference)
+    lock_row(Account, account_id)
+    method = db.session.get_one(PaymentMethod, method_id, populate_existing=True)
+    if card is None:
+        methods.record_method_detached(method, now)
+    elif card.reference == reference:
+        methods.update_card_details(method, card, now)
 
 
 def _update_dispute(payment: Payment, kind: str, payload: dict, reference: str | None, now: datetime) -> None:

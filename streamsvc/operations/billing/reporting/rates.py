@@ -5,12 +5,14 @@ from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     Coupon,
     Invoice,
     InvoiceLine,
+    Plan,
     Price,
     Subscription,
     SubscriptionEvent,
@@ -24,8 +26,12 @@ from streamsvc.rules.billing.recurring import INVOLUNTARY_REASONS, Movement, Rat
 from streamsvc.storage.database import fetch_all
 
 ISSUED_INVOICE_CONDITIONS = (Invoice.number.is_not(None), Invoice.status != "void")
+QUANTITY_KINDS = ("addon_added", "addon_quantity_changed")
 STEP_KINDS = {"paused": "pause", "resumed": "resume", "canceled": "end"}
-INCLUDED_TAX_PPM = sa.case((Price.tax == "inclusive", sa.func.coalesce(TaxRate.rate_ppm, 0)), else_=0)
+StandardRate = aliased(TaxRate)
+INCLUDED_TAX_PPM = sa.case(
+    (Price.tax == "inclusive", sa.func.coalesce(TaxRate.rate_ppm, StandardRate.rate_ppm, 0)), else_=0
+)
 """The tax included in an imported subscription's price, at today's rate."""
 
 
@@ -42,8 +48,11 @@ def iter_account_movements() -> Iterator[tuple[str, str, list[Movement]]]:
 def _load_rate_steps() -> dict[tuple[str, str], list[RateStep]]:
     steps: dict[tuple[str, str], list[RateStep]] = {}
     rates = {}
+    without_effect = _list_events_without_effect()
     for row in fetch_all(_rate_events_statement()):
-        steps.setdefault((row.account_id, row.currency), []).append(_event_step(row))
+        if row.kind == "reverted" or (row.subscription_id, f"e{row.seq}") in without_effect:
+            continue
+        steps.setdefault((row.account_id, row.currency), []).extend(_event_steps(row))
     for row in fetch_all(_rate_changes_statement()):  # after the events: a charge overrides the events of its day
         key = (row.price_id, row.intro, row.coupons, row.included_tax_ppm)
         if key not in rates:
@@ -54,21 +63,34 @@ def _load_rate_steps() -> dict[tuple[str, str], list[RateStep]]:
     return steps
 
 
-def _event_step(row: Any) -> RateStep:
-    """Return the effect of an event on the rate."""
-    on = max(row.on, date.fromisoformat(row.data.get("effective", row.on.isoformat())))
+def _list_events_without_effect() -> set[tuple[str, str]]:
+    """Return (subscription id, ref) of the events that were reverted or are not paid for yet."""
+    reverted = sa.select(SubscriptionEvent.subscription_id, SubscriptionEvent.data)
+    rows = fetch_all(reverted.where(SubscriptionEvent.kind == "reverted"))
+    waiting = (
+        sa.select(InvoiceLine.subscription_id, InvoiceLine.cause)
+        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .where(Invoice.status == sa.literal_column("'open'"), Invoice.issued_at.is_(None))
+        .where(InvoiceLine.cause.is_not(None))
+    )
+    return {(row.subscription_id, row.data["of"]) for row in rows} | {(*row,) for row in fetch_all(waiting)}
+
+
+def _event_steps(row: Any) -> list[RateStep]:
+    """Return the effects of an event on the rate."""
+    data, subscription_id = row.data, row.subscription_id
+    on = max(row.on, date.fromisoformat(data.get("effective", row.on.isoformat())))
     if row.kind == "imported":
-        return RateStep(
-            row.on,
-            row.subscription_id,
-            "rate",
-            BASE_ITEM,
-            _compute_monthly_rate(row.data["price"], 0, None, row.included_tax_ppm),
-        )
+        rate_minor = _compute_monthly_rate(data["price"], 0, None, row.included_tax_ppm)
+        return [RateStep(row.on, subscription_id, "rate", BASE_ITEM, rate_minor)]
+    if row.kind in QUANTITY_KINDS:
+        return [RateStep(on, subscription_id, "quantity", data["item"], quantity=data.get("quantity", 1))]
     if row.kind == "addon_removed":
-        return RateStep(on, row.subscription_id, "rate", row.data["item"], 0)
+        return [RateStep(on, subscription_id, "rate", data["item"], 0)]
+    if row.kind == "price_changed":
+        return [RateStep(on, subscription_id, "rate", item, 0) for item in data["includes"]]
     involuntary = row.kind == "canceled" and row.cancel_reason in INVOLUNTARY_REASONS
-    return RateStep(on, row.subscription_id, STEP_KINDS[row.kind], involuntary=involuntary)
+    return [RateStep(on, subscription_id, STEP_KINDS[row.kind], involuntary=involuntary)]
 
 
 def _rate_changes_statement() -> sa.Select:
@@ -90,15 +112,15 @@ def _rate_changes_statement() -> sa.Select:
         .group_by(discount_lines.c.invoice_id)
         .subquery()
     )
-    from_list = sa.func.abs(InvoiceLine.amount_minor * InvoiceLine.full_days - Price.amount_minor * InvoiceLine.days)
-    from_intro = sa.func.abs(
-        InvoiceLine.amount_minor * InvoiceLine.full_days - Price.intro_amount_minor * InvoiceLine.days
-    )
+    charged, unit_days = InvoiceLine.amount_minor * InvoiceLine.full_days, InvoiceLine.days * InvoiceLine.quantity
+    from_list = sa.func.abs(charged - Price.amount_minor * unit_days)
+    from_intro = sa.func.abs(charged - Price.intro_amount_minor * unit_days)
     intro = sa.case((from_intro < from_list, 1), else_=0)
+    category = sa.func.coalesce(InvoiceLine.tax_category, sa.literal_column(f"'{invoicing.STANDARD_CATEGORY}'"))
     reverse_charged = (  # the rate of the included tax that reverse charge took off the price
-        sa.select(InvoiceLine.invoice_id, sa.func.max(InvoiceLine.tax_ppm).label("ppm"))
+        sa.select(InvoiceLine.invoice_id, category.label("category"), sa.func.max(InvoiceLine.tax_ppm).label("ppm"))
         .where(InvoiceLine.kind == "discount", InvoiceLine.coupon_id.is_(None))
-        .group_by(InvoiceLine.invoice_id)
+        .group_by(InvoiceLine.invoice_id, category)
         .subquery()
     )
     coupons = sa.func.coalesce(recurring.c.coupons, "")
@@ -129,7 +151,10 @@ def _rate_changes_statement() -> sa.Select:
         .join(Subscription, Subscription.id == InvoiceLine.subscription_id)
         .join(Price, Price.id == InvoiceLine.price_id)
         .outerjoin(recurring, recurring.c.invoice_id == InvoiceLine.invoice_id)
-        .outerjoin(reverse_charged, reverse_charged.c.invoice_id == InvoiceLine.invoice_id)
+        .outerjoin(
+            reverse_charged,
+            sa.and_(reverse_charged.c.invoice_id == InvoiceLine.invoice_id, reverse_charged.c.category == category),
+        )
         .where(InvoiceLine.kind == "charge", *ISSUED_INVOICE_CONDITIONS)
         .subquery()
     )
@@ -140,14 +165,20 @@ def _rate_changes_statement() -> sa.Select:
 
 
 def _rate_events_statement() -> sa.Select:
-    """Select pauses, resumptions, cancellations, add-on removals, and imports from another system."""
-    kinds = (*STEP_KINDS, "addon_removed", "imported")
+    """Select pauses, resumptions, cancellations, changes of add-ons, imports from another system, and what was undone.
+
+    Of price changes, only those to plans that include add-ons.
+    """
+    kinds = (*STEP_KINDS, *QUANTITY_KINDS, "addon_removed", "imported", "reverted")
+    includes = sa.func.coalesce(SubscriptionEvent.data["includes"].as_string(), "[]")
+    has_included = sa.and_(SubscriptionEvent.kind == "price_changed", includes != "[]")
     return (
         sa.select(
             Subscription.account_id,
             Subscription.currency,
             Subscription.cancel_reason,
             SubscriptionEvent.subscription_id,
+            SubscriptionEvent.seq,
             SubscriptionEvent.kind,
             SubscriptionEvent.on,
             SubscriptionEvent.data,
@@ -156,8 +187,13 @@ def _rate_events_statement() -> sa.Select:
         .join(Subscription, Subscription.id == SubscriptionEvent.subscription_id)
         .join(Account, Account.id == Subscription.account_id)
         .join(Price, Price.id == Subscription.price_id)
-        .outerjoin(TaxRate, TaxRate.country == Account.country)
-        .where(SubscriptionEvent.kind.in_(kinds))
+        .join(Plan, Plan.id == Price.plan_id)
+        .outerjoin(TaxRate, sa.and_(TaxRate.country == Account.country, TaxRate.category == Plan.tax_category))
+        .outerjoin(
+            StandardRate,
+            sa.and_(StandardRate.country == Account.country, StandardRate.category == invoicing.STANDARD_CATEGORY),
+        )
+        .where(sa.or_(SubscriptionEvent.kind.in_(kinds), has_included))
         .order_by(SubscriptionEvent.subscription_id, SubscriptionEvent.seq)
     )
 

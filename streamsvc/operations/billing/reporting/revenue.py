@@ -17,6 +17,7 @@ from streamsvc.models.subscriptions import (
     Price,
 )
 from streamsvc.operations.billing.reporting.rates import iter_account_movements
+from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
 from streamsvc.rules.billing.recurring import MOVEMENTS, ReportPeriod, report_periods
 from streamsvc.storage.database import fetch_all
 
@@ -96,9 +97,10 @@ def revenue_by_plan(start: date, end: date, interval: str) -> list[dict]:
 
 
 def revenue_by_tax_rate(start: date, end: date, interval: str) -> list[dict]:
-    """Return revenue and tax by country, tax name, and rate, as a tax return requires."""
+    """Return revenue and tax by country, tax name, category, and rate, as a tax return requires."""
     lines = revenue_lines_statement(start, end).subquery()
-    return _sum_lines_by(lines, interval, lines.c.country, lines.c.tax_name, lines.c.tax_ppm, tax=True)
+    keys = (lines.c.country, lines.c.tax_name, lines.c.tax_category, lines.c.tax_ppm)
+    return _sum_lines_by(lines, interval, *keys, tax=True)
 
 
 def revenue_by_country(start: date, end: date, interval: str) -> list[dict]:
@@ -142,7 +144,14 @@ def revenue_lines_statement(start: date, end: date) -> sa.CompoundSelect:
 
 def _revenue_lines_select(at: Any, net: Any, tax: Any, start: date, end: date) -> sa.Select:
     country = Invoice.customer["country"].as_string()
-    columns = (Invoice.currency, country.label("country"), Invoice.tax_name, InvoiceLine.price_id, InvoiceLine.tax_ppm)
+    columns = (
+        Invoice.currency,
+        country.label("country"),
+        sa.func.coalesce(InvoiceLine.tax_name, Invoice.tax_name).label("tax_name"),
+        sa.func.coalesce(InvoiceLine.tax_category, sa.literal_column(f"'{STANDARD_CATEGORY}'")).label("tax_category"),
+        InvoiceLine.price_id,
+        InvoiceLine.tax_ppm,
+    )
     statement = sa.select(at.label("at"), *columns, net.label("net_minor"), tax.label("tax_minor")).select_from(
         InvoiceLine
     )

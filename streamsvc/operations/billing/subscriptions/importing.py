@@ -20,7 +20,7 @@ from streamsvc.http.edge import flatten_messages, parse_strict_json
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Price, Subscription
 from streamsvc.operations.accounts.accounts import NewAccount, create_account
-from streamsvc.operations.billing.core import credit
+from streamsvc.operations.billing.core import credit, customers
 from streamsvc.operations.billing.subscriptions.subscribe import start_subscription
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
@@ -126,8 +126,10 @@ def import_subscriber(subscriber: dict, now: datetime) -> str:
         "referral_code": None,
         "device_fingerprint": None,
         "anchor_day": subscriber["anchor_day"],
+        "anchor_month": subscriber["anchor_month"],
         "start_date": subscriber["started_on"],
         "addons": [],
+        "addon_items": [],
     }
     aggregate = start_subscription(
         account,
@@ -170,6 +172,7 @@ def _get_or_create_payment_method(account: Account, details: dict, now: datetime
         }
         method = PaymentMethod(**values, **details)
         db.session.add(method)
+        customers.record_customer_of(method, now)
         db.session.flush()
     return method
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, datetime
 
+from streamsvc.gateways.payments import minimum_charge_minor
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing.core import issuing
@@ -11,7 +12,14 @@ from streamsvc.operations.billing.core.issuing import ComputedInvoice, describe_
 from streamsvc.operations.billing.subscriptions import addons, changes, renewal, subscribe
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.billing.calendar import resolve_moment, start_of_day
-from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput, PreviewInput, SubscriptionInput
+from streamsvc.rules.billing.inputs import (
+    AddonChangeInput,
+    AddonInput,
+    CancellationInput,
+    PlanChangeInput,
+    PreviewInput,
+    SubscriptionInput,
+)
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
@@ -61,9 +69,18 @@ def _apply_requested_step(account_id: str, body: PreviewInput, now: datetime) ->
     renewal.catch_up_billing(aggregate)
     last_invoice_id = _last_invoice_id(account_id)
     if body["add_addon"]:
-        addons.add_addon(aggregate, body["add_addon"], account_id)
+        added: AddonInput = {
+            "price_id": body["add_addon"],
+            "quantity": body["quantity"] or 1,
+            "ends_at": body["ends_at"],
+        }
+        addons.add_addon(aggregate, added, account_id)
+    elif body["change_addon"]:
+        addons.change_addon(aggregate, body["change_addon"], _requested_addon_change(body), account_id)
     elif body["remove_addon"]:
         addons.remove_addon(aggregate, body["remove_addon"], body["when"] or "now", account_id)
+    elif body["restore_addon"]:
+        addons.restore_addon(aggregate, body["restore_addon"], account_id)
     elif body["price_id"]:
         requested_change: PlanChangeInput = {
             "price_id": body["price_id"],
@@ -72,7 +89,7 @@ def _apply_requested_step(account_id: str, body: PreviewInput, now: datetime) ->
         }
         changes.change_plan(aggregate, requested_change, account_id)
     elif body["day"]:
-        changes.set_anchor_day(aggregate, body["day"], account_id)
+        changes.set_anchor(aggregate, body["day"], body["month"], account_id)
     elif any((body["when"], body["effective_date"], body["credit"], body["reason"], body["feedback"])):
         changes.cancel_subscription(aggregate, _requested_cancellation(body), account_id)
     elif body["resumes_at"]:
@@ -92,9 +109,21 @@ def _requested_subscription(body: PreviewInput, price_id: str) -> SubscriptionIn
         "referral_code": body["referral_code"],
         "device_fingerprint": body["device_fingerprint"],
         "anchor_day": body["anchor_day"],
+        "anchor_month": body["anchor_month"],
         "start_date": body["start_date"],
         "addons": body["addons"],
+        "addon_items": body["addon_items"],
     }
+
+
+def _requested_addon_change(body: PreviewInput) -> AddonChangeInput:
+    """Return the requested quantity and end of an add-on; without an end, a preview keeps the present one."""
+    change: AddonChangeInput = {}
+    if body["quantity"]:
+        change["quantity"] = body["quantity"]
+    if body["ends_at"]:
+        change["ends_at"] = body["ends_at"]
+    return change
 
 
 def _requested_cancellation(body: PreviewInput) -> CancellationInput:
@@ -125,14 +154,14 @@ def next_renewal_view(aggregate: SubscriptionAggregate, after: dict | None = Non
     In that case the first one is stored, to be rolled back with everything else, since it uses coupons and credit.
     """
     facts, timeline = aggregate.facts, aggregate.timeline
-    if after and (day := timeline.next_bill_on):
+    if after and (day := timeline.next_due_on):
         first_lines = _new_lines_on(aggregate, timeline, day)
         issuing.create_invoice(
             aggregate.compute_invoice(first_lines), "renewal", aggregate.now, day, requires_payment=True
         )
         db.session.flush()
         timeline = replay_timeline(facts, day)
-    day = timeline.next_bill_on
+    day = timeline.next_due_on
     due_lines = day and _new_lines_on(aggregate, timeline, day)
     return computed_invoice_view(aggregate.compute_invoice(due_lines), day) if due_lines else None
 
@@ -151,9 +180,13 @@ def cancellation_credit_view(aggregate: SubscriptionAggregate) -> dict | None:
 
 
 def _new_lines_on(aggregate: SubscriptionAggregate, timeline: Timeline, day: date) -> list[Line]:
-    """Return the lines due by `day` that are neither booked nor in the timeline."""
+    """Return the lines due on `day` that are neither booked nor in the timeline."""
     known_identities = {line.identity for line in timeline.lines}
-    return [line for line in lines_due(aggregate.facts, day) if line.identity not in known_identities]
+    return [
+        line
+        for line in lines_due(aggregate.facts, day)
+        if line.bill_on == day and line.identity not in known_identities
+    ]
 
 
 def computed_invoice_view(computed: ComputedInvoice, due_date: date | None) -> dict:
@@ -165,17 +198,18 @@ def computed_invoice_view(computed: ComputedInvoice, due_date: date | None) -> d
             "description": describe_line(line),
             "price_id": line.price_id,
             "period": line.period,
-            "quantity": 1,
+            "quantity": line.quantity,
             "amount_minor": line.amount_minor,
             "discount_minor": position.discount_minor,
             "tax_minor": position.tax_minor,
+            "tax_category": position.tax.category,
             "days": line.days,
             "full_days": line.full_days,
             "cause": line.cause,
         }
         for line, position in zip(computed.lines, totals.positions, strict=True)
     ]
-    for _, description, amount_minor in computed.reductions:
+    for _, description, amount_minor, _ in computed.reductions:
         common = {"kind": "discount", "description": description, "quantity": 1}
         lines.append({**common, "amount_minor": -amount_minor, "discount_minor": 0, "tax_minor": 0})
     names = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor", "credit_applied_minor", "amount_due_minor")
@@ -185,10 +219,12 @@ def computed_invoice_view(computed: ComputedInvoice, due_date: date | None) -> d
         "lines": lines,
         "due_date": due_date,
         "tax_name": computed.taxation.name,
+        "taxes": computed.tax_breakdown,
         "reverse_charge": computed.taxation.vat_id is not None,
         "customer_vat_id": computed.taxation.vat_id,
         "amount_paid_minor": 0,
         "balance_minor": totals.amount_due_minor,
+        "carried_over": 0 < totals.amount_due_minor < minimum_charge_minor(computed.currency),
         **{name: getattr(totals, name) for name in names},
     }
 

@@ -3,9 +3,15 @@
 from datetime import date, datetime
 
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing.core import batches, charging, notices
-from streamsvc.operations.billing.core.aggregate import DUE_JOB, SubscriptionAggregate, load_locked
+from streamsvc.operations.billing.core import batches, charging, debts, notices
+from streamsvc.operations.billing.core.aggregate import (
+    DUE_JOB,
+    SubscriptionAggregate,
+    list_overdue_invoices,
+    load_locked,
+)
 from streamsvc.operations.billing.invoices import review
+from streamsvc.operations.billing.subscriptions import addon_ends
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
 from streamsvc.rules.billing.lines import lines_due
@@ -96,11 +102,10 @@ def catch_up_billing(aggregate: SubscriptionAggregate) -> list[Invoice]:
 
 
 def apply_expirations(aggregate: SubscriptionAggregate) -> None:
-    """Apply everything that expires by today: pauses, scheduled ends, unpaid trials, and dunning."""
+    """Apply everything that expires by today: pauses, scheduled ends, unpaid trials, dunning, and add-ons."""
     subscription = aggregate.subscription
     if aggregate.timeline.paused_on and subscription.resumes_at and subscription.resumes_at <= aggregate.now:
         aggregate.record_event(fact.Resumed, on=civil_day(subscription.resumes_at, subscription.time_zone))
-        subscription.paused_at = subscription.resumes_at = None
     if aggregate.timeline.ends_on and aggregate.timeline.ends_on <= aggregate.today:
         scheduled = aggregate.timeline.end_scheduled
         is_paused = aggregate.timeline.paused_on is not None  # credits the paid days that the pause left unused
@@ -113,14 +118,29 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
         subscription.past_due_since
         and aggregate.dunning_schedule.stage(subscription.past_due_since, aggregate.today) == "over"
     ):
-        end_subscription(
-            aggregate,
-            aggregate.dunning_schedule.suspends_on(subscription.past_due_since),
-            credit=True,
-            reason="payment_failed",
-        )
+        close_dunning_case(aggregate, subscription.past_due_since)
+    if not aggregate.timeline.ended_on:
+        addon_ends.remove_ended_addons(aggregate)
+        if current_settings().trial_without_card != "invoice":
+            addon_ends.remove_unpaid_addon_trials(aggregate)
+
+
+def close_dunning_case(aggregate: SubscriptionAggregate, since: date) -> None:
+    """Close the dunning case of the subscription's account: nothing more is collected, and the rest is written off.
+
+    The subscription ends as of the day on which its access did, and the credit of its days pays what is owed first; the
+    credit of days that a previous owner's debt stands for is not given. One-off charges alone end no subscription.
+    """
+    overdue = list_overdue_invoices(aggregate.subscription)
+    if any(invoice.subscription_id for invoice in overdue):
+        effective = max(aggregate.dunning_schedule.suspends_on(since), aggregate.subscription.started_on)
+        is_own_debt = all(invoice.account_id == aggregate.account.id for invoice in overdue)
+        end_subscription(aggregate, effective, credit=is_own_debt, reason="payment_failed")
         aggregate.create_due_invoices("cancellation")
-        charging.write_off_ended_subscription(aggregate)
+    charging.write_off_debts(aggregate.account.id, aggregate.now)
+    for debtor_id in {invoice.account_id for invoice in overdue} - {aggregate.account.id}:
+        key = f"collect {debtor_id} after {aggregate.subscription.id} {aggregate.now.isoformat()}"
+        jobs.enqueue_job(debts.COLLECT_JOB, {"account_id": debtor_id}, aggregate.now, key)
 
 
 def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:
@@ -142,7 +162,8 @@ def end_unpaid_trial(aggregate: SubscriptionAggregate, policy: str) -> None:
         end_subscription(aggregate, aggregate.timeline.trial_end, credit=False, reason="trial_without_payment_method")
     elif policy == "pause":
         assert aggregate.timeline.trial_end is not None, "a trial has an end"
-        aggregate.record_event(fact.Paused, on=add_days(aggregate.timeline.trial_end, -1))
+        trial_end = aggregate.timeline.trial_end
+        aggregate.record_event(fact.Paused, trial_end, on=add_days(trial_end, -1))
         aggregate.subscription.paused_at = aggregate.now
 
 

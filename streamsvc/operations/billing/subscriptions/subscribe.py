@@ -1,6 +1,6 @@
 """Starting a subscription: price, trial, coupons, gift code, referral, first invoice, and first payment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 import sqlalchemy as sa
@@ -11,16 +11,17 @@ from streamsvc.models.subscriptions import (
     InvoiceLine,
     Payment,
     PaymentMethod,
+    Plan,
     Price,
     Subscription,
 )
-from streamsvc.operations.billing.core import charging, referrals
+from streamsvc.operations.billing.core import charging, debts, referrals
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.core.credit import redeem_gift_code
 from streamsvc.operations.billing.subscriptions import coupons
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
-from streamsvc.rules.billing.inputs import SubscriptionInput
+from streamsvc.rules.billing.inputs import AddonInput, SubscriptionInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import AlreadySubscribed, AuthenticationRequired, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import Invalid
@@ -40,9 +41,10 @@ def subscribe_account(
 
     `request_key`: identifies the request; a retry under the same key returns the subscription that it started.
     `paid_through`: the day up to which the customer has paid elsewhere.
-    Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, ReferralCodeInvalid, Invalid,
-    PaymentFailed, AuthenticationRequired, PaymentInProgress.
+    Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, GiftCodeCurrencyMismatch,
+    ReferralCodeInvalid, Invalid, PaymentFailed, PaymentOverdue, AuthenticationRequired, PaymentInProgress.
     """
+    charging.refresh_waiting_payments(account_id, now)
     account = lock_existing_row(Account, account_id)
     started = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
     if started:  # an earlier request was interrupted before it could respond
@@ -77,6 +79,7 @@ def start_subscription(
     `paid_through`: the day up to which the customer has paid elsewhere.
     """
     replace_abandoned_start(account, now)
+    debts.require_no_overdue_debts(account.id, civil_day(now, account.time_zone))
     price = Price.find_on_sale(body["price_id"], account.country)
     if price is None:
         raise Invalid(errors={"price_id": ["No such price is on sale in the account's country."]})
@@ -100,21 +103,24 @@ def start_subscription(
     db.session.add(subscription)
     db.session.flush()
     if body["gift_code"]:
-        redeem_gift_code(account, body["gift_code"], now)
-    addons = get_addon_prices(account, price, body["addons"])
-    coupons.redeem_coupons(subscription, requested_coupon_codes(body), [addon.plan.code for addon in addons], now)
+        redeem_gift_code(account, body["gift_code"], now, [price.currency])
+    addons = requested_addons(body)
+    addon_prices = get_addon_prices(account, price, [addon["price_id"] for addon in addons])
+    addon_codes = [addon_price.plan.code for addon_price in addon_prices]
+    coupons.redeem_coupons(subscription, requested_coupon_codes(body), addon_codes, now)
     if body["referral_code"]:
         referrals.create_referral(subscription, body["referral_code"], now)
     trial_days = price.trial_days if can_start_trial(account, subscription.device_hash) else 0
     aggregate = load_locked(subscription.id, now)
-    check_anchor_day(price, body["anchor_day"])
-    start = (subscription.started_on, body["anchor_day"])
+    check_anchor(price, body["anchor_day"], body["anchor_month"])
+    start, anchor = subscription.started_on, (body["anchor_day"], body["anchor_month"])
     if paid_through:
-        aggregate.record_event(fact.Imported, price.terms, start[0], paid_through, start[1], actor=actor)
+        aggregate.record_event(fact.Imported, price.terms, start, paid_through, *anchor, actor=actor)
     else:
-        aggregate.record_event(fact.Started, price.terms, *start, trial_days, actor=actor)
-    for addon in addons:
-        aggregate.record_event(fact.AddonAdded, addon.plan.code, addon.terms, actor=actor)
+        aggregate.record_event(fact.Started, price.terms, start, anchor[0], trial_days, anchor[1], actor=actor)
+    for addon, addon_price in zip(addons, addon_prices, strict=True):
+        check_addon_end(addon["ends_at"], max(today, subscription.started_on), "addon_items")
+        record_addon(aggregate, addon_price, addon["quantity"], addon["ends_at"], actor)
     aggregate.create_due_invoices("start", requires_payment=True)
     open_invoices = [invoice for invoice in Invoice.list_open(account.id) if invoice.subscription_id == subscription.id]
     if open_invoices and method is None and payment_method_required:
@@ -127,6 +133,30 @@ def start_subscription(
 def requested_coupon_codes(body: SubscriptionInput) -> list[str]:
     """Return the requested coupon codes in order: `coupon`, then `coupons`."""
     return [code for code in (body["coupon"], *body["coupons"]) if code]
+
+
+def requested_addons(body: SubscriptionInput) -> list[AddonInput]:
+    """Return the requested add-ons in order: `addons`, then `addon_items`."""
+    single_units: list[AddonInput] = [
+        {"price_id": price_id, "quantity": 1, "ends_at": None} for price_id in body["addons"]
+    ]
+    return [*single_units, *body["addon_items"]]
+
+
+def check_addon_end(ends_at: date | None, today: date, field: str) -> None:
+    """Raise Invalid for `field` unless the add-on's end, if it has one, is after today."""
+    if ends_at and ends_at <= today:
+        raise Invalid(errors={field: ["The end of an add-on must be after its first day."]})
+
+
+def record_addon(
+    aggregate: SubscriptionAggregate, price: Price, quantity: int, ends_at: date | None, actor: str
+) -> None:
+    """Record that an add-on is added, with its trial if the household has not had it yet."""
+    code, account, device_hash = price.plan.code, aggregate.account, aggregate.subscription.device_hash
+    has_trial = price.trial_days and can_start_addon_trial(account, device_hash, code)
+    trial_days = price.trial_days if has_trial else 0
+    aggregate.record_event(fact.AddonAdded, code, price.terms, quantity, trial_days, ends_at, actor=actor)
 
 
 def replace_abandoned_start(account: Account, now: datetime) -> None:
@@ -160,7 +190,7 @@ def cancel_abandoned_start(aggregate: SubscriptionAggregate) -> None:
         raise PaymentInProgress
     for payment in payments:
         if payment.status == "requires_action":
-            payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", aggregate.now
+            charging.abandon_payment(payment, aggregate.now)
     charging.cancel_unpaid_start(aggregate, "abandoned")
     aggregate.save_projection()
 
@@ -174,7 +204,7 @@ def require_base_plan(price: Price, field: str) -> None:
 def get_addon_prices(account: Account, base_price: Price, price_ids: Sequence[str]) -> list[Price]:
     """Return the add-on prices. They must share the base price's currency and interval, each for a different plan.
 
-    Raises Invalid.
+    The base plan must not include any of them, and each must be sold with it. Raises Invalid.
     """
     prices = [price for price_id in price_ids if (price := Price.find_on_sale(price_id, account.country))]
     terms = (base_price.currency, base_price.terms.interval)
@@ -185,13 +215,27 @@ def get_addon_prices(account: Account, base_price: Price, price_ids: Sequence[st
         raise Invalid(
             errors={"addons": ["Must be prices of other plans with the currency and interval of the base price."]}
         )
+    base = base_price.plan
+    if included := [price.plan.code for price in prices if price.plan.code in base.includes]:
+        raise Invalid(errors={"addons": [f"The plan already includes: {', '.join(included)}."]})
+    if unfitting := list_unfitting_addons(base, [price.plan for price in prices]):
+        raise Invalid(errors={"addons": [f"Not sold with this plan: {', '.join(unfitting)}."]})
     return prices
 
 
-def check_anchor_day(price: Price, day: int | None) -> None:
-    """Raise Invalid if an anchor day is given for a price that is not billed by the month or year."""
+def list_unfitting_addons(base: Plan, addons: Iterable[Plan]) -> list[str]:
+    """List the codes of the add-ons that are not sold with the base plan."""
+    return sorted(addon.code for addon in addons if addon.sold_with and base.code not in addon.sold_with)
+
+
+def check_anchor(price: Price, day: int | None, month: int | None) -> None:
+    """Raise Invalid if an anchor day or month is given that the price cannot have, or a month without a day."""
     if day and price.terms.interval.months == 0:
         raise Invalid(errors={"anchor_day": ["Only prices billed by the month or year have an anchor day."]})
+    if month and not price.terms.interval.is_whole_years:
+        raise Invalid(errors={"anchor_month": ["Only prices billed by the year have an anchor month."]})
+    if month and not day:
+        raise Invalid(errors={"anchor_month": ["Must be given together with anchor_day."]})
 
 
 def get_requested_method(account: Account, method_id: str | None) -> PaymentMethod | None:
@@ -216,22 +260,44 @@ def can_start_trial(account: Account, device_hash: str | None) -> bool:
     counts even if its subscription was transferred to another account. IP addresses do not identify a household:
     carriers put thousands of homes behind one.
     """
-    conditions = (Invoice.account_id == account.id, Invoice.number.is_not(None), InvoiceLine.kind == "trial")
-    trial_invoice = (
-        sa.select(Invoice.id).join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id).where(*conditions).limit(1)
-    )
-    if db.session.scalar(trial_invoice):
+    if has_trial_invoice(Invoice.account_id == account.id, fact.BASE_ITEM):
         return False
-    fingerprints = sa.select(PaymentMethod.fingerprint).where(PaymentMethod.account_id == account.id)
-    holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint.in_(fingerprints))
-    households = [Subscription.account_id == account.id, Subscription.account_id.in_(holders)]
-    if device_hash:
-        households.append(Subscription.device_hash == device_hash)
     statements = (
-        db.select(Subscription.id).where(Subscription.trial_end.is_not(None), household).limit(1)
-        for household in households
+        db.select(Subscription.id).where(Subscription.trial_end.is_not(None), is_household).limit(1)
+        for is_household in household_conditions(account, device_hash)
     )
     return not any(db.session.scalar(query) for query in statements)
+
+
+def can_start_addon_trial(account: Account, device_hash: str | None, addon: str) -> bool:
+    """Return whether the account's household, as in `can_start_trial`, has not had a trial of this add-on yet."""
+    conditions = (Invoice.account_id == account.id, *household_conditions(account, device_hash))
+    return not any(has_trial_invoice(is_household, addon) for is_household in conditions)
+
+
+def has_trial_invoice(condition: sa.ColumnElement[bool], item: str) -> bool:
+    """Return whether there is an issued invoice with a trial of the item, for a condition on it or its subscription."""
+    is_trial = (Invoice.number.is_not(None), InvoiceLine.kind == "trial", InvoiceLine.item == item)
+    statement = (
+        sa.select(Invoice.id)
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .join(Subscription, Subscription.id == Invoice.subscription_id)
+        .where(*is_trial, condition)
+    )
+    return db.session.scalar(statement.limit(1)) is not None
+
+
+def household_conditions(account: Account, device_hash: str | None) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of which each selects subscriptions of the account's household."""
+    fingerprints = sa.select(PaymentMethod.fingerprint).where(PaymentMethod.account_id == account.id)
+    holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint.in_(fingerprints))
+    households: list[sa.ColumnElement[bool]] = [
+        Subscription.account_id == account.id,
+        Subscription.account_id.in_(holders),
+    ]
+    if device_hash:
+        households.append(Subscription.device_hash == device_hash)
+    return households
 
 
 def require_started(subscription_id: str) -> Subscription:
@@ -254,7 +320,12 @@ def find_last_payment(subscription_id: str) -> Payment | None:
 
 
 def raise_if_not_paid(payment: Payment | None) -> None:
-    """Raise PaymentFailed or AuthenticationRequired if the payment failed or awaits authentication."""
+    """Raise PaymentFailed or AuthenticationRequired if the payment failed or awaits authentication.
+
+    A part of what was asked for does not pay for a start or a change, whose invoice is then void.
+    """
+    if payment and payment.requested_minor and db.session.get_one(Invoice, payment.invoice_id).status == "void":
+        raise PaymentFailed(decline_code=charging.PARTIALLY_CAPTURED)
     if payment and payment.status == "failed":
         raise PaymentFailed(decline_code=payment.decline_code)
     if payment and payment.status == "requires_action":

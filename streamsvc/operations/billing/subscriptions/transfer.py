@@ -4,7 +4,7 @@ from datetime import datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing.core import notices
+from streamsvc.operations.billing.core import debts, notices, price_changes
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked, subscription_payload
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.outbox.webhooks import publish_event
@@ -31,10 +31,14 @@ def transfer_subscription(subscription_id: str, to_account_id: str, now: datetim
     if Subscription.find_live(new_owner.id):
         raise AlreadySubscribed(detail="That account already has a live subscription.")
     require_transferable(aggregate)
+    if debts.find_overdue_since(new_owner.id):
+        raise WrongState(detail="That account has an overdue invoice, which is to be paid first.")
     aggregate.record_event(fact.Transferred, aggregate.account.id, new_owner.id, actor=actor)
     notices.enqueue_transfer_notices(aggregate, new_owner)
     subscription, aggregate.account = aggregate.subscription, new_owner
     subscription.account_id, subscription.payment_method_id = new_owner.id, None
+    subscription.announced_prices = []  # the new owner has to be notified
+    price_changes.schedule_open_migrations(aggregate)
     db.session.flush()
     aggregate.save_projection()
     publish_event("subscription.changed", new_owner.id, now, **subscription_payload(subscription))
@@ -48,6 +52,7 @@ def require_transferable(aggregate: SubscriptionAggregate) -> None:
         for invoice in Invoice.list_open(aggregate.account.id)
         if invoice.subscription_id == aggregate.subscription.id
     ]
+    unpaid += debts.list_overdue(Invoice.list_open(aggregate.account.id))
     unpaid += review.list_drafts(aggregate, include_held=True)
     if unpaid or aggregate.subscription.status not in TRANSFERABLE_STATUSES or aggregate.subscription.billing_held_at:
         raise WrongState(detail="Only a subscription that is in good standing and owes nothing can be transferred.")

@@ -1,8 +1,7 @@
 """API views of subscriptions, discounts, invoices, and credit entries."""
 
 from datetime import date
-
-import sqlalchemy as sa
+from typing import Any
 
 from streamsvc.models.subscriptions import (
     Coupon,
@@ -13,20 +12,20 @@ from streamsvc.models.subscriptions import (
     Plan,
     Price,
     Subscription,
-    SubscriptionEvent,
 )
+from streamsvc.operations.billing.core import carryover, event_store, items
+from streamsvc.operations.billing.core.aggregate import list_waiting_invoices
 from streamsvc.operations.billing.subscriptions.price_migrations import list_declinable_migrations
 from streamsvc.rules.billing.calendar import Period
+from streamsvc.rules.billing.lines import replay_timeline
 from streamsvc.storage.database import db
 
 
 def subscription_view(subscription: Subscription) -> dict:
     """Return a subscription in the shape of SubscriptionOut."""
-    view = {name: getattr(subscription, name) for name in SUBSCRIPTION_FIELDS}
-    view["plan"], view["price"] = (
-        db.session.get(Plan, subscription.plan_id),
-        db.session.get(Price, subscription.price_id),
-    )
+    view: dict[str, Any] = {name: getattr(subscription, name) for name in SUBSCRIPTION_FIELDS}
+    view["plan"] = db.session.get_one(Plan, subscription.plan_id)
+    view["price"] = db.session.get_one(Price, subscription.price_id)
     view["period"] = (
         Period(subscription.period_start, subscription.period_end)
         if subscription.period_start and subscription.period_end
@@ -41,10 +40,29 @@ def subscription_view(subscription: Subscription) -> dict:
         migration.to_price_id == subscription.pending_price_id for migration in list_declinable_migrations(subscription)
     )
     view["declinable_change"] = pending if can_decline else None
+    view["pending_anchor"] = subscription.bridge_start and {
+        "day": subscription.anchor_day,
+        "month": subscription.anchor_month,
+        "effective": subscription.bridge_start,
+        "renews_on": subscription.bridge_end,
+    }
     view["discounts"] = [discount_view(discount) for discount in Discount.list_active(subscription.id)]
     view["discount"] = view["discounts"][0] if view["discounts"] else None
-    view["addons"] = addon_views(subscription)
+    waiting = list_waiting_invoices(subscription)
+    view["change_awaiting_payment"] = waiting_change_view(waiting[-1]) if waiting else None
+    addon_rows = load_addon_rows(subscription)
+    view["addons"], view["items"] = addon_views(addon_rows), item_views(subscription, view["plan"], addon_rows)
     return view
+
+
+def waiting_change_view(invoice: Invoice) -> dict:
+    """Return the change that takes effect once this invoice is paid: the price that it charges, and its payment."""
+    prices = [line.price_id for line in invoice.lines if line.kind == "charge"]
+    return {
+        "price_id": prices[0] if prices else None,
+        "invoice_id": invoice.id,
+        "payment_id": invoice.payments[-1].id if invoice.payments else None,
+    }
 
 
 def admin_subscription_view(subscription: Subscription) -> dict:
@@ -54,31 +72,49 @@ def admin_subscription_view(subscription: Subscription) -> dict:
     }
 
 
-def addon_views(subscription: Subscription) -> list[dict]:
-    """Return the add-ons of the current period, derived from the events; `ends` is the end of a removed one."""
-    kinds = ("addon_added", "addon_removed", "reverted")
-    statement = sa.select(SubscriptionEvent).where(SubscriptionEvent.subscription_id == subscription.id)
-    events = db.session.scalars(
-        statement.where(SubscriptionEvent.kind.in_(kinds)).order_by(SubscriptionEvent.seq)
-    ).all()
-    reverted = {event.data["of"] for event in events if event.kind == "reverted"}
-    addons: dict[str, dict] = {}
-    for event in events:
-        if event.kind == "reverted" or f"e{event.seq}" in reverted:
-            continue
-        item = event.data["item"]
-        if event.kind == "addon_added":
-            addons[item] = {"plan": item, "price": db.session.get(Price, event.data["price"]), "ends": None}
-        else:
-            addons[item]["ends"] = date.fromisoformat(event.data["effective"])
-    start = subscription.period_start or subscription.started_on
-    return [addon for addon in addons.values() if addon["ends"] is None or addon["ends"] > start]
+def load_addon_rows(subscription: Subscription) -> list[dict]:
+    """Return the add-ons as the row stores them; computed from the events if it does not store them yet."""
+    if subscription.addons is not None:
+        return subscription.addons
+    day = subscription.period_start or subscription.started_on
+    return items.addon_rows(replay_timeline(event_store.load_facts(subscription.id), day))
+
+
+def addon_views(rows: list[dict]) -> list[dict]:
+    """Return the add-ons of the current period; `ends` is the first day without one, if that is known."""
+    return [
+        {
+            "plan": row["item"],
+            "price": db.session.get(Price, row["price_id"]),
+            **{name: row[name] and date.fromisoformat(row[name]) for name in ("trial_end", "ends")},
+            "quantity": row["quantity"],
+        }
+        for row in rows
+    ]
+
+
+def item_views(subscription: Subscription, plan: Plan, rows: list[dict]) -> list[dict]:
+    """Return the plan, the add-ons of the current period, and those that the plan includes."""
+    dates = ("trial_end", "ends_at", "cancel_at")
+    base = {"code": plan.code, "price_id": subscription.price_id, "quantity": 1, "included": False}
+    base |= {"trial_end": subscription.trial_end, "ends_at": None, "cancel_at": subscription.cancel_at}
+    addons = [
+        {"code": row["item"], "price_id": row["price_id"], "quantity": row["quantity"], "included": False}
+        | {name: row[name] and date.fromisoformat(row[name]) for name in dates}
+        for row in rows
+    ]
+    included = [
+        {"code": code, "price_id": None, "quantity": 1, "included": True} | dict.fromkeys(dates)
+        for code in plan.includes
+    ]
+    return [base, *addons, *included]
 
 
 SUBSCRIPTION_FIELDS = (
     "id",
     "status",
     "anchor_day",
+    "anchor_month",
     "started_on",
     "trial_end",
     "cancel_at",
@@ -111,9 +147,11 @@ def invoice_view(invoice: Invoice) -> dict:
     """Return an invoice in the shape of InvoiceOut."""
     view = {column.key: getattr(invoice, column.key) for column in Invoice.__table__.columns}
     view["amount_due_minor"] = invoice.amount_due_minor
+    view["carried_over"] = carryover.is_carried_over(invoice)
     view["customer_vat_id"] = invoice.customer.get("vat_id")
     view["reverse_charge"] = view["customer_vat_id"] is not None
     view["lines"] = [invoice_line_view(line) for line in invoice.lines]
+    view["taxes"] = invoice.tax_breakdown
     view["payments"], view["credit_notes"] = invoice.payments, invoice.credit_notes
     return view
 

@@ -1,0 +1,80 @@
+"""Refunds as the provider knows them: ours are completed, those made at the provider itself are booked, once each."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, Outcome, ProviderRefund
+from streamsvc.models.subscriptions import CreditNote, Invoice, Payment, Refund
+from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.operations.billing.invoices import corrections
+from streamsvc.rules.billing.inputs import CreditNoteInput
+from streamsvc.storage.database import db, new_id
+
+REASON = "Refunded at the payment provider"
+
+
+def record_provider_refund(payment_id: str, reported: ProviderRefund, now: datetime) -> None:
+    """Book the current state of a refund at the provider. Idempotent. Commits.
+
+    A refund that we do not know was made at the provider, for instance in its dashboard.
+    """
+    _, invoice = corrections.lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
+    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    refund = _find_refund(payment_id, reported)
+    if refund is None:
+        if reported.status == SUCCEEDED:
+            _book_foreign_refund(payment, invoice, reported, now)
+    elif reported.status == DECLINED:
+        corrections.record_refund_failure(refund.id, now)
+    elif reported.status == SUCCEEDED and refund.status in ("pending", "unknown"):
+        corrections.complete_refund(refund.id, Outcome(SUCCEEDED, reported.reference), now)
+    db.session.commit()
+
+
+def _find_refund(payment_id: str, reported: ProviderRefund) -> Refund | None:
+    statement = sa.select(Refund).where(
+        Refund.payment_id == payment_id,
+        sa.or_(Refund.id == reported.refund_id, Refund.provider_reference == reported.reference),
+    )
+    return db.session.scalar(statement)
+
+
+def _book_foreign_refund(payment: Payment, invoice: Invoice, reported: ProviderRefund, now: datetime) -> None:
+    """Book a refund made at the provider, with a credit note over what can still be credited.
+
+    Without one, as for what was credited before, the amount is owed again, and account credit pays it.
+    """
+    amount_minor = min(reported.amount_minor, payment.refundable_minor)
+    is_paid = payment.status in ("succeeded", "disputed")
+    if not is_paid or reported.currency != payment.currency or amount_minor <= 0:
+        return
+    note = _create_credit_note(invoice, amount_minor, now)
+    refund = Refund(
+        id=new_id("ref"),
+        payment_id=payment.id,
+        invoice_id=invoice.id,
+        credit_note_id=note and note.id,
+        status="succeeded",
+        currency=payment.currency,
+        amount_minor=amount_minor,
+        reason=REASON,
+        provider_reference=reported.reference,
+        created_at=now,
+    )
+    payment.refunded_minor += amount_minor
+    db.session.add(refund)
+    db.session.flush()
+    corrections.book_refund(refund, invoice, now)
+    if invoice.subscription_id:
+        load_locked(invoice.subscription_id, now).save_projection()
+
+
+def _create_credit_note(invoice: Invoice, amount_minor: int, now: datetime) -> CreditNote | None:
+    if invoice.number is None or invoice.status == "void":
+        return None
+    credited_minor = min(amount_minor, corrections.creditable_amount(invoice))
+    if credited_minor <= 0:
+        return None
+    body: CreditNoteInput = {"lines": None, "amount_minor": credited_minor, "refund": True, "reason": REASON}
+    return corrections.create_credit_note(invoice, body, now, credit_surplus=False)

@@ -1,0 +1,155 @@
+"""Amounts outside Stripe's limits: too small ones are charged with the next payment, too large ones are refused."""
+
+import pytest
+
+from tests.worlds.billing_world import World
+from tests.worlds.stripe_events import deliver_event, event, last_intent, tick
+
+
+@pytest.fixture
+def world(app, stripe):
+    world = World(app)
+    yield world
+    assert world.differences() == []
+
+
+def invoice_states(person):
+    names = ("status", "balance_minor", "carried_over", "next_attempt_on")
+    return [tuple(invoice[name] for name in names) for invoice in person.invoices()]
+
+
+def charge_once(world, person, amount, currency="USD"):
+    body = {"account_id": person.id, "amount_minor": amount, "currency": currency, "description": "A repair"}
+    return world.operator.post("/v1/admin/invoices", body | {"tax": "inclusive"})
+
+
+OPEN_30, PAID = ("open", 30, True, None), ("paid", 0, False, None)
+
+
+def first_invoice_of_30_cents(world, price=1000):
+    """Return a person who subscribed with a coupon that left 30 cents of the first invoice."""
+    body = {"amount_off_minor": price - 30, "currency": "USD", "duration": "once"}
+    world.operator.put("/v1/admin/coupons/NEARLY", body)
+    person = world.person()
+    assert person.subscribe(world.plan("p", price), coupon="NEARLY").json["status"] == "active"
+    return person
+
+
+def test_a_first_invoice_too_small_to_charge_is_charged_with_the_renewal(world, stripe):
+    ann, bob = first_invoice_of_30_cents(world), world.person()
+    bob.subscribe(world.plan("q", 500))
+    [invoice] = ann.invoices()
+    assert (invoice_states(ann), invoice["payments"], invoice["number"] is None) == ([OPEN_30], [], False)
+    assert stripe.charged_amounts() == [500]
+    world.go_to("2026-02-16")
+    assert (invoice_states(ann), invoice_states(bob)) == ([PAID, PAID], [PAID, PAID])
+    assert (sorted(stripe.charged_amounts()), ann.balances()) == ([500, 500, 1030], [])
+    world.go_to("2026-03-16")
+    assert sorted(stripe.charged_amounts()) == [500, 500, 500, 1000, 1030]
+
+
+def test_small_invoices_are_charged_together_once_they_reach_the_minimum(world, stripe):
+    ann = world.person()
+    ann.subscribe(world.plan("p", 20))
+    for month in ("02", "03"):
+        assert {status for status, *_ in invoice_states(ann)} == {"open"}
+        assert ann.subscription()["status"] == "active"
+        world.go_to(f"2026-{month}-16")
+    assert (stripe.charged_amounts(), ann.balances()) == ([60], [])
+    assert {status for status, *_ in invoice_states(ann)} == {"paid"}
+
+
+def test_a_declined_payment_leaves_what_it_carried_over_for_the_retry(world, stripe):
+    ann = first_invoice_of_30_cents(world)
+    good = ann.get("/v1/payment-methods").json["items"][0]["id"]
+    bad = ann.add_card("pm_card_chargeDeclined")
+    ann.put(f"/v1/payment-methods/{bad}/default")
+    world.go_to("2026-02-15T12:00:00")
+    assert invoice_states(ann)[0] == OPEN_30 and ann.invoices()[1]["status"] == "open"
+    assert (ann.subscription()["status"], stripe.charged_amounts()) == ("past_due", [])
+    ann.put(f"/v1/payment-methods/{good}/default")
+    assert (invoice_states(ann), stripe.charged_amounts(), ann.balances()) == ([PAID, PAID], [1030], [])
+
+
+def test_a_lost_response_does_not_charge_what_was_carried_over_twice(world, stripe):
+    ann = first_invoice_of_30_cents(world)
+    world.go_to("2026-02-14T12:00:00")
+    stripe.lose_replies = 2
+    world.go_to("2026-02-16")
+    charge_once(world, ann, 700)
+    assert (stripe.charged_amounts(), ann.balances()) == ([1030, 700], [])
+    assert invoice_states(ann) == [PAID] * 3
+
+
+def test_a_charge_in_doubt_keeps_others_from_carrying_the_same_balance(world, stripe):
+    ann = first_invoice_of_30_cents(world)
+    world.go_to("2026-02-14T12:00:00")
+    stripe.before_reply = lambda: last_intent(stripe).update(status="processing")
+    world.go_to("2026-02-15T00:00:10")
+    charge_once(world, ann, 700)
+    last_intent_of(stripe, 1030)["status"] = "succeeded"
+    world.go_to("2026-02-16")
+    assert (sorted(stripe.charged_amounts()), ann.balances()) == ([700, 1030], [])
+    assert invoice_states(ann) == [PAID] * 3
+
+
+def last_intent_of(stripe, amount):
+    return [intent for intent in stripe.intents.values() if intent["amount"] == amount][-1]
+
+
+def test_a_balance_too_small_to_charge_cannot_be_paid_by_hand_either(world, stripe):
+    ann = first_invoice_of_30_cents(world)
+    response = ann.post(f"/v1/invoices/{ann.invoices()[0]['id']}/payments")
+    assert (response.status_code, response.json["code"]) == (409, "amount_too_small")
+    assert stripe.charged_amounts() == []
+
+
+def test_what_is_too_small_when_the_subscription_ends_is_written_off(world, stripe):
+    ann = first_invoice_of_30_cents(world)
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "period_end"})
+    world.go_to("2026-02-16")
+    assert ann.subscription()["status"] == "canceled"
+    assert (invoice_states(ann), stripe.charged_amounts()) == ([("uncollectible", 0, False, None)], [])
+
+
+def test_a_disputed_remainder_too_small_to_charge_makes_nobody_overdue(world, stripe):
+    ann = world.person()
+    ann.subscribe(world.plan("p", 1000))
+    dispute = {"object": "dispute", "id": "du_1", "payment_intent": last_intent(stripe)["id"], "amount": 30}
+    dispute |= {"currency": "usd", "status": "needs_response"}
+    deliver_event(world, event(1, "charge.dispute.created", dispute))
+    tick(world)
+    assert (ann.subscription()["status"], invoice_states(ann)[0][:3]) == ("active", ("open", 30, True))
+    world.go_to("2026-03-10")
+    assert (ann.subscription()["status"], invoice_states(ann)[0]) == ("active", PAID)
+    assert stripe.charged_amounts() == [1000, 1030]
+
+
+def test_an_amount_that_stripe_finds_too_small_in_its_own_currency_is_carried_over(world, stripe):
+    """Stripe converts most currencies and compares with the minimum of the currency that it pays out."""
+    stripe.minimums["TRY"] = 2000
+    ann = world.person()
+    assert ann.subscribe(world.plan("p", 1200, currency="TRY")).json["status"] == "active"
+    [invoice] = ann.invoices()
+    assert (invoice["status"], invoice["next_attempt_on"], invoice["payments"][0]["decline_code"]) == (
+        "open",
+        None,
+        "amount_too_small",
+    )
+    world.go_to("2026-01-25")
+    assert (ann.subscription()["status"], stripe.charged_amounts()) == ("active", [])
+
+
+@pytest.mark.parametrize(
+    ("currency", "most"), [("USD", 99_999_999), ("ISK", 999_999), ("MGA", 9_999_999_900), ("IDR", 999_999_999_999)]
+)
+def test_an_amount_above_the_maximum_is_refused(world, stripe, currency, most):
+    ann = world.person()
+    response = charge_once(world, ann, most + 1, currency)
+    assert (response.status_code, list(response.json["errors"])) == (422, ["amount_minor"])
+    price = {"currency": currency, "amount_minor": most + 1, "tax": "exclusive"}
+    body = {"name": "Dear", "features": {}, "prices": [price]}
+    response = world.operator.put("/v1/admin/plans/dear", body)
+    assert response.status_code == 422
+    response = charge_once(world, ann, most, currency)
+    assert (response.status_code, ann.invoices()[0]["status"]) == (201, "paid")
