@@ -1,5 +1,6 @@
 """The billing commands: run, audit, import."""
 
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -9,7 +10,9 @@ from flask.cli import with_appcontext
 from streamsvc import clock
 from streamsvc.cli.progress import progress_bar
 from streamsvc.models.subscriptions import Subscription
+from streamsvc.operations.billing.books import rule_checks
 from streamsvc.operations.billing.books.audit import audit_billing as find_differences
+from streamsvc.operations.billing.books.checks import Difference
 from streamsvc.operations.billing.subscriptions.importing import import_subscribers
 from streamsvc.operations.billing.subscriptions.renewal import process_due_subscription
 from streamsvc.storage.database import db, fetch_all
@@ -44,20 +47,35 @@ def run_billing(dry_run: bool) -> None:
 
 
 @billing.command("audit")
+@click.option("--provider", "with_provider", is_flag=True, help="Also compare recent payments with the provider.")
 @with_appcontext
-def audit_billing() -> None:
+def audit_billing(with_provider: bool) -> None:
     """Audit the books and print the differences.
 
-    Recomputes every invoice, balance and number from the event log. Subscriptions that do not reconcile are placed on
-    billing hold. Exits with 1 if there are differences.
+    Recomputes every invoice, balance and number from the event log, and checks the rules of billing. Subscriptions that
+    do not reconcile are placed on billing hold. With --provider, the payments of the last 30 days are looked up at the
+    payment provider, one request each. Exits with 1 if there are differences.
     """
     differences = find_differences(clock.now())
     db.session.commit()
+    if with_provider:
+        differences += compare_with_provider(clock.now())
     for row in differences:
         click.echo(f"{row.check}: {row.subject}: expected {row.expected}, found {row.found}")
     click.echo(f"{len(differences)} differences")
     if differences:
         raise SystemExit(1)
+
+
+def compare_with_provider(now: datetime) -> list[Difference]:
+    """Return the recent payments whose state at the payment provider differs."""
+    payments = fetch_all(rule_checks.select_recent_payments(now))
+    differences: list[Difference] = []
+    with progress_bar(len(payments), "Looking up payments") as bar:
+        for payment in payments:
+            differences += rule_checks.check_payment_at_provider(payment)
+            bar.update(1)
+    return differences
 
 
 @billing.command("import")

@@ -1,13 +1,21 @@
 """The billing audit detects differences: each test changes one value directly in the database."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from streamsvc.cli.billing import billing
 from streamsvc.models import Job
-from streamsvc.models.subscriptions import Invoice, InvoiceLine, InvoiceNumber, LedgerEntry, Payment, Subscription
+from streamsvc.models.subscriptions import (
+    Invoice,
+    InvoiceLine,
+    InvoiceNumber,
+    LedgerEntry,
+    Payment,
+    SandboxCharge,
+    Subscription,
+)
 from streamsvc.operations.billing.books.audit import STALLED_AFTER, handle_daily_audit, list_stalled_subscriptions
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
@@ -164,3 +172,152 @@ def test_the_audit_restarts_a_subscription_whose_job_was_given_up(app, world, an
         db.session.commit()
     world.go_to("2026-03-21")
     assert len(ann.invoices()) == 3
+
+
+def refuse_renewal(world, ann):
+    """Let Ann's renewal of 15 March be declined; return on the day after."""
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
+    world.go_to("2026-03-16T06:00:00")
+    assert ann.subscription()["status"] == "past_due"
+
+
+def rules_broken(world):
+    return [difference.check for difference in world.differences()]
+
+
+PAST = datetime(2026, 1, 1, tzinfo=UTC)
+BROKEN_RULES = [
+    (
+        "a subscription past due owes something",
+        sa.update(Subscription).values(past_due_since=date(2026, 3, 1), status="past_due"),
+    ),
+    ("no payment returns more than it brought", sa.update(Payment).values(refunded_minor=1001)),
+    ("access today is paid for", sa.update(InvoiceLine).values(identity=None)),
+]
+
+
+@pytest.mark.parametrize(("check", "statement"), BROKEN_RULES, ids=[check for check, _ in BROKEN_RULES])
+def test_the_audit_finds_a_broken_rule(app, world, ann, check, statement):
+    tamper(app, statement)
+    assert check in rules_broken(world)
+
+
+def test_a_broken_rule_is_reported_without_a_billing_hold(app, world, ann):
+    bob = world.person()
+    bob.subscribe(world.plan("q", 700))
+    tamper(
+        app, sa.update(Subscription).where(Subscription.account_id == ann.id).values(past_due_since=date(2026, 3, 1))
+    )
+    result = run_audit_command(app)
+    assert (result.exit_code, result.output.splitlines()[1:]) == (1, ["1 differences"])
+    assert f"a subscription past due owes something: {ann.subscription()['id']}" in result.output
+    assert on_billing_hold(world) == []
+
+
+def test_a_debt_is_reported_only_if_nobody_will_ask_for_it(app, world, ann):
+    refuse_renewal(world, ann)
+    assert rules_broken(world) == []
+    is_open = sa.update(Invoice).where(Invoice.status == "open")
+    tamper(app, is_open.values(next_attempt_on=None))  # only the payer can act, until the case is closed
+    assert rules_broken(world) == []
+    tamper(app, is_open.values(next_attempt_on=PAST.date()))
+    assert rules_broken(world) == ["an open invoice has a next step"]
+    tamper(app, is_open.values(next_attempt_on=None, first_failed_on=PAST.date()))
+    assert "an open invoice has a next step" in rules_broken(world)
+    tamper(app, is_open.values(next_attempt_on=None, first_failed_on=None, issued_at=PAST))
+    assert "an open invoice has a next step" in rules_broken(world)
+    tamper(app, is_open.values(issued_at=None))
+    assert "an open invoice has a next step" in rules_broken(world)
+
+
+def test_access_is_reported_once_an_unpaid_invoice_is_past_its_grace_period(app, world, ann):
+    refuse_renewal(world, ann)
+    bob = world.person()
+    bob.subscribe(world.plan("q", 700))
+    is_open = sa.update(Invoice).where(Invoice.status == "open")
+    tamper(app, is_open.values(first_failed_on=date(2026, 3, 10)))
+    assert rules_broken(world) == []
+    tamper(app, is_open.values(first_failed_on=date(2026, 3, 9)))  # today is the seventh day after it
+    [difference] = world.differences()
+    assert (difference.check, difference.subject) == ("access today is paid for", ann.subscription()["id"])
+    assert difference.found == "open"
+
+
+def test_access_to_another_plan_than_the_paid_one_is_reported(app, world, ann):
+    dear = world.plan("dear", 9900)
+    tamper(app, sa.update(Subscription).values(price_id=dear))
+    assert rules_broken(world) == ["the row matches the history", "access today is paid for"]
+
+
+@pytest.mark.parametrize("kind", ["trial", "downgrade", "pause", "import", "waiting"])
+def test_access_by_the_rules_is_not_reported(world, ann, kind):
+    bob = world.person()
+    cheap, dear = world.plan("cheap", 300), world.plan("dear", 2000)
+    if kind == "trial":
+        bob.subscribe(world.plan("t", 900, trial_days=7))
+    elif kind == "import":
+        body = {"account_id": bob.id, "price_id": cheap, "paid_through": "2026-03-20"}
+        assert world.operator.post("/v1/admin/subscriptions", body).status_code == 201
+    else:
+        bob.subscribe(dear)
+    if kind == "downgrade":  # today stays at the dearer price
+        path = f"/v1/subscriptions/{bob.subscription()['id']}/plan-change"
+        assert bob.post(path, {"price_id": cheap, "when": "now"}).status_code == 200
+    elif kind == "pause":
+        path = f"/v1/subscriptions/{bob.subscription()['id']}/pause"
+        assert bob.post(path, {}).status_code == 200
+        world.go_to("2026-03-12")
+        assert bob.delete(path).status_code == 200
+    elif kind == "waiting":
+        bob.put(f"/v1/payment-methods/{bob.add_card('pm_card_authenticationRequired')}/default")
+        path = f"/v1/subscriptions/{bob.subscription()['id']}/plan-change"
+        assert bob.post(path, {"price_id": world.plan("dearest", 5000), "when": "now"}).status_code == 402
+    assert bob.get("/v1/sessions/current").json["entitlements"]["active"]
+    assert world.differences() == []
+    world.go_to("2026-03-13")
+    assert world.differences() == []
+
+
+def test_credits_above_what_was_charged_are_reported(app, world, ann):
+    with app.app_context():
+        invoice_id = db.session.scalars(sa.select(Invoice.id)).first()
+        values = {"kind": "invoice", "account_id": ann.id, "currency": "USD", "invoice_id": invoice_id}
+        values |= {"journal_id": "jou_planted", "payment_id": None, "note": None, "at": world.clock.at}
+        for book, amount_minor in (("revenue", 5000), ("customer_credit", -5000)):
+            db.session.add(LedgerEntry(book=book, amount_minor=amount_minor, **values))
+        db.session.commit()
+    assert rules_broken(world) == ["credits do not exceed charges"]
+
+
+def test_credits_after_a_transfer_are_not_above_what_was_charged(world, ann):
+    bob = world.person()
+    path = f"/v1/admin/subscriptions/{ann.subscription()['id']}/transfer"
+    assert world.operator.post(path, {"account_id": bob.id}).status_code == 200
+    assert bob.post(f"/v1/subscriptions/{bob.subscription()['id']}/cancellation", {"when": "now"}).status_code == 200
+    assert bob.balances() != []
+    assert world.differences() == []
+
+
+def test_the_provider_is_asked_for_recent_payments_only_on_request(app, world, ann):
+    """Against a payment that it declined, one that it never got, and one of another amount."""
+    bob = world.person()
+    bob.subscribe(world.plan("q", 700))
+    world.go_to(world.clock.at + timedelta(hours=1))
+
+    def provider_differences():
+        assert run_audit_command(app).output == "0 differences\n"
+        return app.test_cli_runner().invoke(billing, ["audit", "--provider"]).output.splitlines()
+
+    assert provider_differences() == ["0 differences"]
+    with app.app_context():
+        payment_id = db.session.scalars(sa.select(Payment.id).where(Payment.account_id == bob.id)).one()
+    its_charge = sa.update(SandboxCharge).where(SandboxCharge.key == payment_id)
+    check = "the provider has the payment's"
+    tamper(app, its_charge.values(status="declined"))
+    assert provider_differences()[0] == f"{check} state: {payment_id}: expected succeeded, found declined"
+    tamper(app, its_charge.values(status="succeeded", amount_minor=701))
+    assert provider_differences()[0] == f"{check} amount: {payment_id}: expected 700, found 701"
+    tamper(app, sa.delete(SandboxCharge).where(SandboxCharge.key == payment_id))
+    assert provider_differences() == [f"{check} state: {payment_id}: expected succeeded, found None", "1 differences"]
+    tamper(app, sa.update(Payment).values(created_at=world.clock.at - timedelta(days=31)))
+    assert provider_differences() == ["0 differences"]

@@ -1,6 +1,7 @@
 """The billing audit: recomputes everything from the event history and compares it with what is stored.
 
-A subscription with a difference is reported and placed on billing hold: it is not billed until it is released.
+A subscription with a difference is reported and placed on billing hold: it is not billed until it is released. What
+breaks a rule of billing (rule_checks.py) is only reported.
 """
 
 from datetime import datetime, timedelta
@@ -8,7 +9,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing.books import checks, holds
+from streamsvc.operations.billing.books import checks, holds, rule_checks
 from streamsvc.operations.billing.books.checks import Difference
 from streamsvc.operations.billing.core import aggregate, debts
 from streamsvc.operations.sandbox import is_clock_moving
@@ -25,10 +26,12 @@ def audit_billing(now: datetime) -> list[Difference]:
     """
     suspects = list(checks.check_books())
     suspects += [difference for _, differences in checks.check_subscriptions(now) for difference in differences]
+    suspects += rule_checks.check_rules(now)
     db.session.commit()
     confirmed = list(checks.check_numbers())
     for account_id in sorted({difference.account_id for difference in suspects if difference.account_id}):
         confirmed += holds.audit_account(account_id, now)
+        confirmed += rule_checks.check_rules(now, account_id)
         db.session.commit()
     return confirmed
 

@@ -22,6 +22,7 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
+from streamsvc.operations.billing.books.paid_access import find_unpaid_access
 from streamsvc.operations.billing.core import event_store, items
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.facts import Facts
@@ -34,6 +35,8 @@ CHECK_BATCH_SIZE = 500
 LINE_INVOICED_ON_TIME = "a due line is invoiced"
 """A failure of this check only means that processing is late: billing corrects it, so it causes no hold."""
 ROW_MATCHES_HISTORY = "the row matches the history"
+ACCESS_IS_PAID_FOR = "access today is paid for"
+"""A check of a rule, which causes no hold."""
 
 
 class Difference(NamedTuple):
@@ -61,7 +64,7 @@ def check_books(account_id: str | None = None) -> Iterator[Difference]:
         yield from check(account_id)
 
 
-def _of_account(query: sa.Select, column: Any, account_id: str | None) -> sa.Select:
+def of_account(query: sa.Select, column: Any, account_id: str | None) -> sa.Select:
     """Limit the query to one account, unless `account_id` is None."""
     return query if account_id is None else query.where(column == account_id)
 
@@ -69,7 +72,7 @@ def _of_account(query: sa.Select, column: Any, account_id: str | None) -> sa.Sel
 def check_journals(account_id: str | None = None) -> Iterator[Difference]:
     """Check that every journal sums to zero."""
     columns = (LedgerEntry.journal_id, LedgerEntry.account_id)
-    sums = _of_account(sa.select(*columns, sa.func.sum(ENTRY_AMOUNT)), LedgerEntry.account_id, account_id)
+    sums = of_account(sa.select(*columns, sa.func.sum(ENTRY_AMOUNT)), LedgerEntry.account_id, account_id)
     for journal_id, owner_id, amount_minor in fetch_all(sums.group_by(*columns).having(sa.func.sum(ENTRY_AMOUNT) != 0)):
         yield Difference("journal sums to zero", journal_id, 0, int(amount_minor), owner_id)
 
@@ -88,7 +91,7 @@ def check_invoice_totals(account_id: str | None = None) -> Iterator[Difference]:
     )
     differs = sa.or_(*(column != line_sum for column, line_sum in zip(stored, sums, strict=True)))
     for invoice_id, owner_id, *amounts in fetch_all(
-        _of_account(rows, Invoice.account_id, account_id).group_by(Invoice.id).having(differs)
+        of_account(rows, Invoice.account_id, account_id).group_by(Invoice.id).having(differs)
     ):
         stored_minor, summed_minor = tuple(amounts[:3]), tuple(map(int, amounts[3:]))
         yield Difference("lines add up to the invoice", invoice_id, stored_minor, summed_minor, owner_id)
@@ -103,7 +106,7 @@ def check_invoice_balances(account_id: str | None = None) -> Iterator[Difference
     is_receivable = sa.and_(LedgerEntry.invoice_id == Invoice.id, LedgerEntry.book == "receivable")
     refunds_in_flight = sa.select(Refund.invoice_id).where(Refund.status.in_(("pending", "unknown")))
     rows = (
-        _of_account(
+        of_account(
             sa.select(Invoice.id, Invoice.account_id, Invoice.balance_minor, receivable), Invoice.account_id, account_id
         )
         .outerjoin(LedgerEntry, is_receivable)
@@ -120,7 +123,7 @@ def check_invoice_balances(account_id: str | None = None) -> Iterator[Difference
         sa.and_(Invoice.status.not_in(("draft", "open")), Invoice.balance_minor > 0),
     )
     statement = sa.select(Invoice.id, Invoice.status, Invoice.balance_minor, Invoice.account_id)
-    statement = _of_account(statement, Invoice.account_id, account_id).where(
+    statement = of_account(statement, Invoice.account_id, account_id).where(
         is_inconsistent, Invoice.id.not_in(refunds_in_flight)
     )
     for row in fetch_all(statement):
@@ -138,8 +141,7 @@ def check_payment_cash(account_id: str | None = None) -> Iterator[Difference]:
     posted = posted.where(LedgerEntry.book == "cash", LedgerEntry.payment_id.is_not(None))
     columns = (Payment.account_id, Payment.account_id, LedgerEntry.account_id)
     parts = (
-        _of_account(part, column, account_id)
-        for part, column in zip((received, refunded, posted), columns, strict=True)
+        of_account(part, column, account_id) for part, column in zip((received, refunded, posted), columns, strict=True)
     )
     union = sa.union_all(*parts).subquery().c
     sums, keys = (sa.func.sum(union.kept), sa.func.sum(union.cash)), (union.payment, union.account_id)
@@ -168,11 +170,11 @@ def check_credit_limits(account_id: str | None = None) -> Iterator[Difference]:
         Invoice, Invoice.id == InvoiceLine.invoice_id
     )
     for line_id, net_minor, credited_minor, owner_id in fetch_all(
-        _of_account(rows, Invoice.account_id, account_id).where(credited_lines.c.amount > net)
+        of_account(rows, Invoice.account_id, account_id).where(credited_lines.c.amount > net)
     ):
         yield Difference("a line is not credited beyond its amount", line_id, net_minor, int(credited_minor), owner_id)
     balances = (
-        _of_account(sa.select(LedgerEntry.account_id, sa.func.sum(ENTRY_AMOUNT)), LedgerEntry.account_id, account_id)
+        of_account(sa.select(LedgerEntry.account_id, sa.func.sum(ENTRY_AMOUNT)), LedgerEntry.account_id, account_id)
         .where(LedgerEntry.book == "customer_credit")
         .group_by(LedgerEntry.account_id, LedgerEntry.currency)
     )
@@ -204,7 +206,7 @@ def check_subscriptions(
     now: datetime, account_id: str | None = None
 ) -> Iterator[tuple[Subscription, list[Difference]]]:
     """Yield each subscription with its differences: replayed history against invoiced lines and stored dates."""
-    statement = _of_account(sa.select(Subscription), Subscription.account_id, account_id)
+    statement = of_account(sa.select(Subscription), Subscription.account_id, account_id)
     statement = statement.order_by(Subscription.id).limit(CHECK_BATCH_SIZE)
     subscriptions = db.session.scalars(statement).all()
     while subscriptions:
@@ -222,16 +224,17 @@ def check_subscriptions(
 
 
 def _load_invoiced_lines(subscription_ids: list[str]) -> dict[str, list]:
-    """Load (identity, amount, invoice status, cause, moment of issue) of every line, by subscription id."""
+    """Load every invoiced line with what is known of its invoice, by subscription id."""
     lines: dict[str, list] = {subscription_id: [] for subscription_id in subscription_ids}
-    invoice_columns = (Invoice.status, InvoiceLine.cause, Invoice.issued_at)
+    line_columns = (InvoiceLine.subscription_id, InvoiceLine.identity, InvoiceLine.amount_minor, InvoiceLine.cause)
+    payment_columns = (Invoice.balance_minor, Invoice.currency, Invoice.first_failed_on)
     rows: sa.Select = (
-        sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, InvoiceLine.amount_minor, *invoice_columns)
+        sa.select(*line_columns, Invoice.status, Invoice.issued_at, *payment_columns)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .where(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))
     )
-    for subscription_id, *line in db.session.execute(rows):
-        lines[subscription_id].append(line)
+    for line in db.session.execute(rows):
+        lines[line.subscription_id].append(line)
     return lines
 
 
@@ -239,9 +242,10 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
     """Yield the differences between a subscription's replayed history and its invoiced lines and row."""
     timeline = replay_timeline(facts, civil_day(now, subscription.time_zone))
     lines, account_id = {line.identity: line for line in timeline.lines}, subscription.account_id
-    for identity, amount, status, *_ in invoiced:
+    for invoiced_line in invoiced:
+        identity, amount = invoiced_line.identity, invoiced_line.amount_minor
         line = lines.pop(identity, None)
-        if line is None and status != "void":
+        if line is None and invoiced_line.status != "void":
             yield Difference(
                 "an invoiced line is in the history", f"{subscription.id} {identity}", None, amount, account_id
             )
@@ -259,7 +263,7 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
                 LINE_INVOICED_ON_TIME, f"{subscription.id} {line.identity}", line.amount_minor, None, account_id
             )
     if subscription.status not in ("canceled", "incomplete") and subscription.due_at and subscription.due_at > now:
-        waiting = {cause for *_, status, cause, issued_at in invoiced if status == "open" and not issued_at}
+        waiting = {line.cause for line in invoiced if line.status == "open" and not line.issued_at}
         if waiting:  # changes that are not paid for yet
             timeline = replay_timeline(facts.without_events(waiting), civil_day(now, subscription.time_zone))
         stored = (subscription.price_id, subscription.period_start, subscription.period_end)
@@ -273,3 +277,5 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
         addons = items.addon_rows(timeline)
         if subscription.addons is not None and subscription.addons != addons:
             yield Difference(ROW_MATCHES_HISTORY, subscription.id, addons, subscription.addons, account_id)
+        if unpaid := find_unpaid_access(subscription, facts, timeline, invoiced, now):
+            yield Difference(ACCESS_IS_PAID_FOR, subscription.id, *unpaid, account_id)

@@ -12,8 +12,9 @@ from streamsvc.rules.refusals.billing import DoesNotAddUp, WrongState
 from streamsvc.storage.database import lock_row
 from streamsvc.worker import jobs
 
-SELF_CORRECTING_CHECKS = (checks.LINE_INVOICED_ON_TIME, checks.ROW_MATCHES_HISTORY)
-"""Differences that the next processing of the subscription corrects."""
+IGNORED_AT_RELEASE = (checks.LINE_INVOICED_ON_TIME, checks.ROW_MATCHES_HISTORY, checks.ACCESS_IS_PAID_FOR)
+"""Differences that the next processing of the subscription corrects, and those that cause no hold."""
+CHECKS_WITHOUT_HOLD = (checks.LINE_INVOICED_ON_TIME, checks.ACCESS_IS_PAID_FOR)
 
 
 def audit_account(account_id: str, now: datetime) -> list[Difference]:
@@ -26,7 +27,7 @@ def audit_account(account_id: str, now: datetime) -> list[Difference]:
     all_differences = list(book_differences)
     for row, differences in checks.check_subscriptions(now, account_id):
         all_differences += differences
-        own_differences = [difference for difference in differences if difference.check != checks.LINE_INVOICED_ON_TIME]
+        own_differences = [difference for difference in differences if difference.check not in CHECKS_WITHOUT_HOLD]
         reasons = own_differences or (book_differences if row.status in LIVE_STATUSES else [])
         if reasons and row.billing_held_at is None:
             row.billing_held_at, row.billing_hold_reason = now, str(reasons[0])[:500]
@@ -50,7 +51,7 @@ def release_billing_hold(subscription_id: str, now: datetime) -> Subscription:
     ]
     remaining = [
         *checks.check_books(subscription.account_id),
-        *(difference for difference in subscription_differences if difference.check not in SELF_CORRECTING_CHECKS),
+        *(difference for difference in subscription_differences if difference.check not in IGNORED_AT_RELEASE),
     ]
     if remaining:
         raise DoesNotAddUp(differences=[_difference_view(difference) for difference in remaining])
