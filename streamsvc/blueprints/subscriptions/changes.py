@@ -76,6 +76,7 @@ def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
+@idempotent()
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_plan_change(subscription_id: str) -> dict:
@@ -87,6 +88,7 @@ def delete_plan_change(subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
+@idempotent()
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def move_anchor(body: dict, subscription_id: str) -> dict:
@@ -102,6 +104,7 @@ def move_anchor(body: dict, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["DELETE"])
+@idempotent()
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_anchor_move(subscription_id: str) -> dict:
@@ -128,6 +131,7 @@ def cancel_subscription(body: CancellationInput, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
+@idempotent()
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_cancellation(subscription_id: str) -> dict:
@@ -156,6 +160,7 @@ def pause_subscription(body: dict, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
+@idempotent()
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def resume_subscription(subscription_id: str) -> dict:
