@@ -24,6 +24,7 @@ from streamsvc.rules.refusals.billing import (
     PauseLimitReached,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
     WrongState,
@@ -132,10 +133,13 @@ def cancel_subscription(body: CancellationInput, subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
 @idempotent()
-@bp.errors(PaymentInProgress, WrongState)
+@bp.errors(PaymentInProgress, PaymentMethodRequired, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_cancellation(subscription_id: str) -> dict:
-    """Undo a scheduled cancellation."""
+    """Undo a scheduled cancellation.
+
+    Also lets a gift subscription go on after the gift; 402 `payment_method_required` if the account has no card then.
+    """
     return _apply(subscription_id, lambda aggregate: changes.undo_cancellation(aggregate, current_viewer().account_id))
 
 
