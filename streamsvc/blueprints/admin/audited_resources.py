@@ -114,7 +114,7 @@ def _load_columns(column: InstrumentedAttribute, names: tuple[str, ...]) -> Call
 def _load_gift_codes(first_id: str) -> dict:
     """Return what gift codes that were created together have in common, with their ids: the codes are worth money."""
     first = db.session.get_one(GiftCode, first_id)
-    names = ("currency", "amount_minor", "expires_at")
+    names = ("currency", "amount_minor", "expires_at", "price_id", "periods")
     together = (GiftCode.id >= first.id, *(getattr(GiftCode, name) == getattr(first, name) for name in names[:2]))
     ids = sa.select(GiftCode.id).where(GiftCode.created_at == first.created_at, *together).order_by(GiftCode.id)
     return {name: getattr(first, name) for name in names} | {"ids": list(db.session.scalars(ids))}

@@ -127,6 +127,7 @@ def pay_invoice(body: dict, invoice_id: str) -> Payment:
 
 
 @bp.route("/<invoice_id>/payments/<payment_id>/refresh", methods=["POST"])
+@idempotent()
 @bp.errors(TooManyAttempts)
 @bp.response(200, PaymentOut)
 def refresh_payment(invoice_id: str, payment_id: str) -> Payment:

@@ -79,6 +79,7 @@ def delete_payment_method(method_id: str) -> None:
 
 
 @bp.route("/<method_id>/default", methods=["PUT"])
+@idempotent()
 @bp.response(200, PaymentMethodOut)
 def set_default_payment_method(method_id: str) -> PaymentMethod:
     """Make a payment method the default.

@@ -189,10 +189,12 @@ class CouponInput(TypedDict):
 
 
 class GiftCodesInput(TypedDict):
-    """The amount of gift codes and how many to create, or one custom code."""
+    """The amount of gift codes, or a price and its periods, and how many to create, or one custom code."""
 
-    currency: str
-    amount_minor: int
+    currency: str | None
+    amount_minor: int | None
+    price_id: str | None
+    periods: int | None
     quantity: int
     code: str | None
     expires_at: datetime | None

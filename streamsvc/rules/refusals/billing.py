@@ -63,6 +63,12 @@ class GiftCodeCurrencyMismatch(Refusal):
     member_schemas: ClassVar = {"currency": {"type": "string"}}
 
 
+class GiftNotSoldHere(Refusal):
+    code = "gift_not_sold_here"
+    status = 422
+    detail = "The plan of this gift is not sold in the account's country; it was not used."
+
+
 class ReferralCodeInvalid(Refusal):
     code = "referral_code_invalid"
     status = 422

@@ -337,9 +337,17 @@ class GiftRedemptionIn(StrictSchema):
 
 
 class GiftOut(StrictSchema):
+    """A gift of account credit, or of `periods` periods of a price; `amount_minor` is then what it is worth as credit.
+
+    `subscription_id`: the subscription that it started or extended.
+    """
+
     code = fields.String()
     currency = fields.String()
     amount_minor = fields.Integer()
+    price_id = fields.String(allow_none=True)
+    periods = fields.Integer(allow_none=True)
+    subscription_id = fields.String(allow_none=True)
     redeemed_at = Moment(allow_none=True)
     expires_at = Moment(allow_none=True)
 

@@ -17,7 +17,7 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.operations.billing.core import charging, debts, referrals
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
-from streamsvc.operations.billing.core.credit import redeem_gift_code
+from streamsvc.operations.billing.core.credit import find_redeemable_gift, redeem_for_credit
 from streamsvc.operations.billing.subscriptions import coupons
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
@@ -27,6 +27,7 @@ from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
     AuthenticationRequired,
+    GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
     PaymentMethodRequired,
@@ -113,7 +114,10 @@ def start_subscription(
     db.session.add(subscription)
     db.session.flush()
     if body["gift_code"]:
-        redeem_gift_code(account, body["gift_code"], now, [price.currency])
+        gift = find_redeemable_gift(body["gift_code"], now)
+        if gift.price_id:
+            raise GiftCodeInvalid(detail="This gift is a subscription of its own; redeem it instead of subscribing.")
+        redeem_for_credit(account, gift, now, [price.currency])
     addons = requested_addons(body)
     addon_prices = get_addon_prices(account, price, [addon["price_id"] for addon in addons])
     addon_codes = [addon_price.plan.code for addon_price in addon_prices]
