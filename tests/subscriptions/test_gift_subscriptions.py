@@ -183,3 +183,18 @@ def test_a_gift_is_either_of_an_amount_or_of_periods_of_a_price_on_sale(world, p
     assert post(price_id=price, periods=37) == post(price_id=price, periods=0) == 422
     world.plan("premium", 1500)
     assert post(price_id=price, periods=1) == 422
+
+
+def test_gifted_time_is_not_recurring_revenue_until_it_is_paid_for(world, price):
+    ann = world.person()
+    redeem(ann, gift_code(world, price, 1))
+    ann.delete(f"{subscription_path(ann)}/cancellation")
+
+    def recurring_revenue():
+        report = world.operator.get("/v1/admin/reports/revenue?from=2026-01-01&to=2026-03-01").json
+        return [row["closing_minor"] for row in report["mrr"]]
+
+    world.go_to("2026-02-10")
+    assert sum(recurring_revenue()) == 0
+    world.go_to("2026-02-16")
+    assert recurring_revenue()[-1] == 1000
