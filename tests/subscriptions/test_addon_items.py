@@ -239,14 +239,14 @@ def test_a_scheduled_removal_can_be_undone(world):
 
 
 def test_an_addon_that_ends_in_a_pause_is_credited_its_frozen_days(world):
-    """Paused on the 11th; the end comes on the 16th: the twenty days that are left come back."""
+    """Paused on the 11th, which was used; the end comes on the 16th: the nineteen days that are left come back."""
     ann = subscriber(world, {"price_id": put_pack(world), "ends_at": "2026-04-16"})
     patch_addon(ann, {"ends_at": None})
     patch_addon(ann, {"ends_at": "2026-04-16"})
     world.go_to("2026-04-11T12:00:00")
     ann.post(path(ann, "pause"), {})
     world.go_to("2026-04-17T12:00:00")
-    assert ann.balances() == [{"currency": "USD", "amount_minor": 200}]
+    assert ann.balances() == [{"currency": "USD", "amount_minor": 190}]
 
 
 def test_a_plan_includes_addons(world):
@@ -264,11 +264,11 @@ def test_a_plan_includes_addons(world):
 
 
 def test_an_addon_becomes_included_with_an_upgrade_and_does_not_return_with_a_downgrade(world):
-    """On the 16th half of everything is left: 30.00 for premium, less 15.00 for base and 3.00 for two packs."""
+    """On the 16th, premium costs 30.00 for the rest, less 15.00 for base and 2.80 for two packs from tomorrow on."""
     pack, premium = put_pack(world), put_plan(world, "premium", 6000, includes=["pack"])
     ann = subscriber(world, {"price_id": pack, "quantity": 2})
     world.go_to("2026-04-16T12:00:00")
-    assert preview(ann, price_id=premium)["total_minor"] == 3000 - 1500 - 300
+    assert preview(ann, price_id=premium)["total_minor"] == 3000 - 1500 - 280
     world.next_charge("decline")
     assert ann.post(path(ann, "plan-change"), {"price_id": premium}).json["code"] == "payment_failed"
     assert (item(ann)["quantity"], item(ann)["included"]) == (2, False)

@@ -357,7 +357,9 @@ class Timeline:
     def _(self, event: fact.PriceChanged) -> None:
         self.scheduled_prices = [scheduled for scheduled in self.scheduled_prices if scheduled.only_from]
         for item in [item for item in event.includes if item in self.prices]:
-            self.paid.credit_from(event.effective, event, item)
+            first_unused = max(event.effective, event.removed_addons_from or event.effective)
+            self.paid.credit_from(first_unused, event, item)
+            self.ending_units.append(EndingUnits(item, self.addons[item].quantity, first_unused))
             self._include_addon(item)
         if self.paid_through is None:
             self._change_in_trial(event)
@@ -449,6 +451,11 @@ class Timeline:
             for addon in self.billed_addons:
                 if addon.charged_from and addon.charged_from > frozen_from:
                     addon.trial_end = add_days(addon.charged_from, frozen_days)
+        for addon in self.billed_addons:
+            if (
+                addon.charged_from and addon.charged_from <= day
+            ):  # its first charge does not share the resumption's fate
+                addon.trial_end = add_days(day, 1)
         self._postpone_next_period(frozen_days or max(0, (day - paid_until).days), day)
 
     def _postpone_next_period(self, days: int, day: date) -> None:
@@ -490,7 +497,7 @@ class Timeline:
 
     @apply.register
     def _(self, event: fact.Suspended) -> None:
-        self.paid.credit_gap(event.start, event.end, event)
+        self.paid.credit_gap(event.start, min(event.end, self.frozen_from or event.end), event)
 
     @apply.register
     def _(self, event: fact.AddonAdded) -> None:

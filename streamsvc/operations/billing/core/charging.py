@@ -229,7 +229,8 @@ def _apply_outcome(
     payment.settled_at = now
     publish_payment_event(payment, invoice, now)
     jobs.cancel_job(f"reconcile {payment.id}")
-    if outcome.status == SUCCEEDED and payment.requested_minor and invoice.issued_at is None:
+    is_partial = payment.requested_minor is not None and payment.amount_minor < invoice.balance_minor
+    if outcome.status == SUCCEEDED and is_partial and invoice.issued_at is None:
         record_insufficient_capture(payment, invoice, now, aggregate)
     elif outcome.status == SUCCEEDED:
         record_success(payment, invoice, now, aggregate)

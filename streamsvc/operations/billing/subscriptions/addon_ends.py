@@ -22,7 +22,7 @@ def remove_ended_addons(aggregate: SubscriptionAggregate) -> None:
     for addon in timeline.billed_addons:
         end = timeline.addon_end(addon)
         if end and end <= aggregate.today:
-            aggregate.record_event(fact.AddonRemoved, addon.item, min(end, timeline.paused_on or end))
+            aggregate.record_event(fact.AddonRemoved, addon.item, min(end, timeline.frozen_from or end))
 
 
 def _is_removal_recorded(aggregate: SubscriptionAggregate, item: str, day: date) -> bool:

@@ -58,11 +58,15 @@ def change_addon(aggregate: SubscriptionAggregate, plan_code: str, body: AddonCh
     """
     require_changeable(aggregate)
     addon = get_addon(aggregate, plan_code)
+    quantity = body.get("quantity", addon.quantity)
     if "ends_at" in body and body["ends_at"] != addon.ends_on:
+        if quantity > addon.quantity:
+            raise Invalid(
+                errors={"ends_at": ["Change the end date in a request of its own: more units need a payment."]}
+            )
         check_addon_end(body["ends_at"], aggregate.today, "ends_at")
         check_fits_scheduled_change(aggregate, plan_code)
         aggregate.record_event(fact.AddonEndSet, plan_code, body["ends_at"], actor=actor)
-    quantity = body.get("quantity", addon.quantity)
     if quantity != addon.quantity:
         is_less, today = quantity < addon.quantity, aggregate.today
         effective = first_day_after_cancellation(today) if is_less else today

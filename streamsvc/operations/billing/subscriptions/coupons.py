@@ -72,7 +72,8 @@ def has_redeemed(coupon: Coupon, subscription: Subscription) -> bool:
         return True
     if coupon.max_per_account is None:
         return False
-    is_used = sa.or_(Discount.ended_at.is_(None), Discount.periods_used > 0)  # excludes a start whose payment failed
+    # excludes a start whose payment failed
+    is_used = sa.or_(Discount.ended_at.is_(None), Discount.periods_used > 0, Discount.used_minor > 0)
     by_account = redemptions.join(Subscription).where(Subscription.account_id == subscription.account_id, is_used)
     return len(db.session.scalars(by_account).all()) >= coupon.max_per_account
 

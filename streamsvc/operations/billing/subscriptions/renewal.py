@@ -79,7 +79,7 @@ def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
         requires_payment=is_starting,
         review_until=None if is_starting else review.review_deadline(aggregate.now),
     )
-    if is_starting and not Invoice.list_open(aggregate.account.id):
+    if is_starting and not Invoice.list_open_for_subscription(subscription.id):
         subscription.status = "active"
     payments = [] if aggregate.timeline.ended_on else charging.create_due_payments(aggregate)
     notices.enqueue_due_reminder(aggregate)
