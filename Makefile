@@ -41,7 +41,7 @@ test: .venv/installed-test
 browser: .venv/installed-test
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { echo "Chromium is missing: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[e2e]'
-	$(BIN)/python -m pytest tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_cors.py
+	$(BIN)/python -m pytest tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_storefront_stripe.py tests/service/test_cors.py
 
 clients: .venv/installed-test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[clients]'

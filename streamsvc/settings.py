@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import tempfile
+import zoneinfo
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -15,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from flask import current_app
+
+from streamsvc.rules.billing import vat
+from streamsvc.rules.billing.number_series import is_number_prefix
+from streamsvc.rules.catalog.codes import COUNTRIES
 
 PREFIX = "STREAMSVC_"
 MIN_SECRET_LENGTH = 32
@@ -158,9 +163,29 @@ def parse_pause_rules(text: str) -> str:
     return text
 
 
-def parse_vat_number(text: str) -> str:
-    if not re.fullmatch(r"[A-Z]{2}[0-9A-Z+*]{2,12}", text):
-        raise ValueError("must be a VAT number that starts with its country code, such as IE1234567WA")
+def parse_seller_vat_number(text: str) -> str:
+    """Parse the seller's VAT number; its country code and check digits must be right."""
+    number = vat.normalize_vat_number(text)
+    if vat.vat_number_country(number) is None:
+        raise ValueError("must be a valid VAT number that starts with its country code, such as IE1234564WA")
+    return number
+
+
+def parse_country(text: str) -> str:
+    if text not in COUNTRIES:
+        raise ValueError("must be an ISO 3166-1 alpha-2 country code such as DE")
+    return text
+
+
+def parse_time_zone(text: str) -> str:
+    if text not in zoneinfo.available_timezones():
+        raise ValueError("must be an IANA time zone such as Europe/Berlin")
+    return text
+
+
+def parse_number_prefix(text: str) -> str:
+    if not is_number_prefix(text):
+        raise ValueError("must be 1 to 10 of A–Z and 0–9 with at least one letter, and not CN")
     return text
 
 
@@ -201,6 +226,21 @@ def parse_filter_file(text: str) -> str:
         raise ValueError("needs the extra `breaches`: pip install 'streamsvc[breaches]'")
     if not Path(text).is_file():
         raise ValueError(f"file {text} does not exist")
+    return text
+
+
+def parse_existing_file(text: str) -> str:
+    if not Path(text).is_file():
+        raise ValueError(f"file {text} does not exist")
+    return text
+
+
+def parse_publishable_key(text: str) -> str:
+    """Check Stripe's publishable key. The message never repeats it: it may be a secret key by mistake."""
+    if text.startswith(("sk_", "rk_")):
+        raise ValueError("must be the publishable key (pk_…): browsers get it, so it must not be a secret key")
+    if not re.fullmatch(r"pk_(test|live)_\w+", text, re.ASCII):
+        raise ValueError("must be a publishable key that starts with pk_test_ or pk_live_")
     return text
 
 
@@ -329,6 +369,11 @@ class Settings:
     challenge_secret: str = setting("", str, "Secret key for the challenge URL.", secret=True)
     payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Payment provider.")
     stripe_secret_key: str = setting("", str, "Stripe's secret key. Needs the extra `stripe`.", secret=True)
+    stripe_publishable_key: str = setting(
+        "",
+        parse_publishable_key,
+        "Stripe's publishable key, which `GET /v1/payment-config` gives to front ends; empty: no payment form.",
+    )
     stripe_webhook_secret: str = setting("", str, "Signing secret of `POST /v1/webhooks/stripe`.", secret=True)
     stripe_statement_suffix: str = setting(
         "",
@@ -336,6 +381,11 @@ class Settings:
         "Ends the text on card statements; it follows the shortened name set in Stripe's Dashboard.",
     )
     stripe_url: str = setting("https://api.stripe.com", parse_url, "Base URL of Stripe's API.")
+    apple_pay_domain_file: str = setting(
+        "",
+        parse_existing_file,
+        "File that verifies this domain for Apple Pay, served below `/.well-known/`; empty: none.",
+    )
     webhooks_to_private: bool = setting(
         False, parse_flag, "Allows webhooks to private addresses and http://; in the sandbox only."
     )
@@ -359,18 +409,47 @@ class Settings:
     )
     trial_without_card: str = setting(
         "cancel",
-        one_of("cancel", "pause", "invoice"),
-        "What happens when a trial without a card ends: `cancel` or `pause` the subscription, or `invoice` it.",
+        one_of("cancel", "pause", "invoice", "refuse"),
+        "What happens when a trial without a card ends: `cancel` or `pause` the subscription, or `invoice` it; with "
+        "`refuse`, a trial starts only with a card that the bank has authorized for later charges.",
     )
+    seller_name: str = setting("", str, "The seller's legal name, as invoices show it.")
+    seller_street: str = setting("", str, "Street and number of the seller.")
+    seller_postal_code: str = setting("", str, "Postal code of the seller.")
+    seller_city: str = setting("", str, "City of the seller.")
+    seller_country: str = setting("", parse_country, "Country of the seller, such as DE.")
     seller_vat_id: str = setting(
         "",
-        parse_vat_number,
+        parse_seller_vat_number,
         "The seller's VAT number; if set, businesses in other EU states account for the tax themselves.",
     )
+    seller_tax_number: str = setting("", str, "The seller's national tax number, if it has no VAT number.")
+    seller_registration: str = setting("", str, "Register and number of the seller, such as `HRB 12345 Berlin`.")
+    seller_email: str = setting("", str, "Email address of the seller for questions about invoices.")
+    seller_phone: str = setting("", str, "Telephone number of the seller.")
+    seller_tax_exemption: str = setting(
+        "", str, "Why the seller charges no tax, printed on invoices without tax, such as `§ 19 UStG`."
+    )
+    seller_time_zone: str = setting(
+        "UTC", parse_time_zone, "Time zone of the seller, in which an invoice's date and the year of its number count."
+    )
+    invoice_prefix: str = setting(
+        "", parse_number_prefix, "Begins the seller's invoice numbers: `DE` makes `DE-2026-000001`; empty: no prefix."
+    )
+    credit_note_series: str = setting(
+        "own",
+        one_of("own", "shared"),
+        "Credit notes have a number series of their `own` (`CN-2026-000001`), or `shared` with the invoices.",
+    )
+    number_empty_invoices: bool = setting(
+        False,
+        parse_flag,
+        "Gives an invoice with a total of zero a number and documents; without it, only the API shows it.",
+    )
     vat_check: str = setting(
-        "form",
+        "vies",
         one_of("form", "vies"),
-        "Accept a customer's VAT number by its `form`, or once `vies` confirms it.",
+        "Accept a customer's VAT number once `vies` confirms it, or by its `form` and check digits alone.",
     )
     vies_url: str = setting(
         "https://ec.europa.eu/taxation_customs/vies/rest-api",
@@ -429,6 +508,13 @@ class Settings:
             )
         if self.sandbox and self.stripe_secret_key.startswith(("sk_live", "rk_live")):
             raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key cannot be used in the sandbox")
+        if self.stripe_secret_key.startswith("pk_"):
+            raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: must be the secret key (sk_…), not the publishable key")
+        if self.stripe_publishable_key and not is_same_stripe_mode(self.stripe_secret_key, self.stripe_publishable_key):
+            raise SettingsError(
+                f"{PREFIX}STRIPE_PUBLISHABLE_KEY: must be of the same mode as {PREFIX}STRIPE_SECRET_KEY: both test or "
+                "both live keys"
+            )
         if self.webhooks_to_private and not self.sandbox:
             raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: allowed in the sandbox only")
         if self.payment_provider == "stripe" and find_spec("stripe") is None:
@@ -460,6 +546,11 @@ class Settings:
     @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
+
+
+def is_same_stripe_mode(secret_key: str, publishable_key: str) -> bool:
+    """Whether both keys are test keys or both are live keys: `sk_test_…` and `pk_test_…`."""
+    return secret_key.split("_")[1:2] == publishable_key.split("_")[1:2]
 
 
 def current_settings() -> Settings:

@@ -63,6 +63,7 @@ TEXT_EXAMPLES = {
     "text/plain": 'streamsvc_requests_total{status="200"} 42\n',
     "application/x-ndjson": '{"external_id": "tt0111161", "kind": "movie", "title": "The Shawshank Redemption"}\n',
     "application/pdf": "%PDF-1.7 …",
+    "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",
     "application/zip": "(an archive of files)",
     "application/ld+json": {"@context": "https://schema.org", "@type": "DataFeed", "dataFeedElement": []},

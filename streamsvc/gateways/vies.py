@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import urllib.error
 import urllib.request
 from typing import Any, NamedTuple
@@ -11,18 +12,22 @@ from streamsvc.settings import current_settings
 
 TIMEOUT_S = 10
 MAX_RESPONSE_BYTES = 64 * 1024
-CONCLUSIVE_RESULTS = (None, "VALID", "INVALID")
-"""Values of `userError` when the member state has actually answered."""
+CONCLUSIVE_RESULTS = (None, "", "VALID", "INVALID", "INVALID_INPUT")
+"""Values of `userError` when the member state, or VIES for a number that cannot be, has actually answered."""
+NO_RESPONSE = "NO_RESPONSE"
+"""Our own code for a call that failed, timed out, or got something that is not an answer of VIES."""
 
 
 class VatCheck(NamedTuple):
     """The result of a check.
 
-    `is_valid` is None if it could not be determined; `reference` is the consultation number, for audits.
+    `is_valid` is None if it could not be determined, and `error` is then the reason, such as MS_UNAVAILABLE;
+    `reference` is the consultation number, for audits.
     """
 
     is_valid: bool | None
     reference: str | None = None
+    error: str | None = None
 
 
 def check_vat_number(number: str, requester: str) -> VatCheck:
@@ -39,15 +44,42 @@ def check_vat_number(number: str, requester: str) -> VatCheck:
     try:
         with OPENER.open(request, timeout=TIMEOUT_S) as response:
             return _parse_response(json.loads(response.read(MAX_RESPONSE_BYTES)))
+    except urllib.error.HTTPError as error:
+        with error:
+            return _parse_error(error)
     except (OSError, http.client.HTTPException, ValueError):  # urllib's errors are OSErrors, bad JSON a ValueError
-        return VatCheck(None)
+        return VatCheck(None, error=NO_RESPONSE)
 
 
 def _parse_response(document: Any) -> VatCheck:
-    if (
-        not isinstance(document, dict)
-        or not isinstance(document.get("valid"), bool)
-        or document.get("userError") not in CONCLUSIVE_RESULTS
-    ):
-        return VatCheck(None)
+    """Parse an answer. VIES reports its failures both as `userError` and, with HTTP 200 too, as `errorWrappers`."""
+    if not isinstance(document, dict):
+        return VatCheck(None, error=NO_RESPONSE)
+    wrappers = document.get("errorWrappers")
+    if document.get("actionSucceed") is False or wrappers:
+        return _parse_error_code(wrappers)
+    user_error = document.get("userError")
+    if not isinstance(document.get("valid"), bool) or user_error not in CONCLUSIVE_RESULTS:
+        return VatCheck(None, error=user_error if _is_code(user_error) else NO_RESPONSE)
     return VatCheck(document["valid"], document.get("requestIdentifier") or None)
+
+
+def _parse_error(error: urllib.error.HTTPError) -> VatCheck:
+    try:
+        document = json.loads(error.read(MAX_RESPONSE_BYTES))
+    except (OSError, http.client.HTTPException, ValueError):
+        document = None
+    return _parse_error_code(document.get("errorWrappers") if isinstance(document, dict) else None)
+
+
+def _parse_error_code(wrappers: Any) -> VatCheck:
+    """Return the result for the first error; INVALID_INPUT says that the number has a wrong format."""
+    first = wrappers[0] if isinstance(wrappers, list) and wrappers else None
+    code = first.get("error") if isinstance(first, dict) else None
+    if code == "INVALID_INPUT":
+        return VatCheck(False)
+    return VatCheck(None, error=code if _is_code(code) else NO_RESPONSE)
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[A-Z_]{1,60}", value) is not None

@@ -204,6 +204,12 @@ class Blueprint(flask_smorest.Blueprint):
         return view
 
     @staticmethod
+    def ignore_query(view: View) -> View:
+        """Accept any query string, which the view does not read: it is for the script of the page."""
+        view.reads_query = True
+        return view
+
+    @staticmethod
     def preconditions(*, required: bool = False) -> Callable[[View], View]:
         """Describe that a view checks If-Match and If-None-Match, and whether it requires If-Match."""
 

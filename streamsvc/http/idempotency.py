@@ -1,4 +1,4 @@
-"""Idempotency keys: a retried POST acts once and gets the same response.
+"""Idempotency keys: a retried request acts once and gets the same response.
 
 The first request leases the key, acts, and commits its effects together with its response. A second request gets the
 same response, or an error if the first is still running or the key was used for a different request. If the first
@@ -97,7 +97,7 @@ class RequestKey:
 
 
 def idempotent(required: bool = False) -> Callable[[View], View]:
-    """Make a view's POST safe to retry.
+    """Make a view that changes something safe to retry, whatever its method.
 
     Goes above `@bp.response`; the view leaves its last commit to this decorator.
     """

@@ -82,6 +82,8 @@ DECLINES_BY_ADDRESS = RateLimit("payment.declines_address", 200, HOUR_S)
 CARDS_BY_ACCOUNT = RateLimit("cards.account", 10, DAY_S)
 CARDS_BY_ADDRESS = RateLimit("cards.address", 1_000, HOUR_S)
 CARD_SETUPS_BY_ACCOUNT = RateLimit("card_setups.account", 20, DAY_S)
+PAYMENT_REFRESHES = RateLimit("payment.refresh", 30, MINUTE_S)
+"""How often one account may have the payment provider asked for the state of its payments."""
 MAIL_TO_ADDRESS = RateLimit("mail.to", 5, HOUR_S)
 """Mails to one address that anyone can cause to be sent."""
 MAIL_FROM_ADDRESS = RateLimit("mail.from", 100, HOUR_S)

@@ -69,6 +69,20 @@ def count_index_segments(app):
         return db.session.scalar(sa.text("SELECT count(DISTINCT segid) FROM search_fts_idx"))
 
 
+def test_the_segments_of_the_index_are_merged_after_many_writes_only(catalog, database):
+    """Of 600 titles, 7 are more than the hundredth whose merge pays."""
+    if database == "postgresql":
+        pytest.skip("its index has no segments")
+    file = [line(number) for number in range(600)]
+    send(catalog, ndjson(*file))
+    assert count_index_segments(catalog.app) == 1
+    send(catalog, ndjson(*(line(number, title="Renamed") for number in range(7))), dry_run="true")
+    send(catalog, ndjson(*(line(number, title="Renamed") for number in range(6))))
+    assert count_index_segments(catalog.app) > 1
+    send(catalog, ndjson(*(line(number, title="Again") for number in range(7))))
+    assert count_index_segments(catalog.app) == 1
+
+
 @pytest.mark.parametrize(
     ("done", "took_s", "size"), [(250, 0.1, 500), (1000, 0.1, 1000), (1000, 3, 200), (60, 10, 50), (50, 0, 100)]
 )

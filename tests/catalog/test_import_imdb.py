@@ -157,6 +157,11 @@ def test_errors_in_other_files_are_reported_with_their_line(catalog, import_file
     assert "popularity" not in catalog.get("/v1/admin/titles/imdb:tt0111161").json
 
 
+def test_the_header_of_a_file_without_rows_counts_as_a_line(catalog, import_files):
+    output = import_files(principals=[], crew=[]).output
+    assert output.startswith("36 lines: 2 added, 0 changed, 0 unchanged, 1 rejected")
+
+
 def test_files_that_do_not_belong_together_are_rejected(app, import_files, tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text("a\tb\n")

@@ -143,6 +143,17 @@ def test_a_device_unused_for_a_month_no_longer_counts(home, clock):
     assert home(1, limits=one, now=clock())[1] == 1
 
 
+@pytest.mark.parametrize(("seconds", "is_recorded"), [(-1, False), (0, True)])
+def test_a_devices_last_playback_is_recorded_to_the_day(home, clock, database, seconds, is_recorded):
+    home(0), home(1)
+    clock.advance(days=1, seconds=seconds)
+    home(0, "ttl_2", now=clock())
+    used, unused = streams.list_stream_devices(home.account_id, clock())
+    is_recorded |= database == "postgresql"  # which records each
+    assert used.last_played_at == (clock() if is_recorded else NOON)
+    assert unused.last_played_at == NOON
+
+
 def test_eight_concurrent_new_devices_admit_as_many_as_are_evicted(app):
     account_id, (profile_id,) = new_account(NOON)
     old, new = ([new_session(account_id, NOON) for _ in range(n)] for n in (2, WRITERS))

@@ -72,6 +72,13 @@ def unsigned(token):
     return f"{header}.{payload}."
 
 
+def signed_with_another_header(token):
+    payload = token.split(".")[1]
+    header = urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
+    signature = hmac.digest(KEYS[0], f"{header}.{payload}".encode(), hashlib.sha256)
+    return f"{header}.{payload}.{urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
 @pytest.mark.parametrize(
     "forge",
     [
@@ -80,6 +87,7 @@ def unsigned(token):
         lambda token: "." + token,
         lambda token: token + ".x",
         unsigned,
+        signed_with_another_header,
         lambda token: token.rpartition(".")[0] + ".",
         lambda token: "..",
         lambda token: "é",

@@ -87,3 +87,56 @@ def test_null_equals_an_omitted_field():
     season = {"number": 1, "episodes": [{"number": 1, "artwork": None}]}
     series = FILM | {"kind": "series", "seasons": [season, {"number": 2, "episodes": None}]}
     assert json.loads(encode_record(convert_record(series)))["seasons"][1] == {"number": 2}
+
+
+def is_valid(**more):
+    try:
+        convert_record(FILM | more)
+    except InvalidRecord as refused:
+        assert {error.code for error in refused.errors} == {"out_of_range"}
+        return False
+    return True
+
+
+NUMBERS = {
+    "popularity": (0, 2**30 - 1, lambda n: {"popularity": n}),
+    "year": (1870, 2200, lambda n: {"year": n}),
+    "runtime": (1, 10_000_000, lambda n: {"runtime_s": n}),
+    "marker": (0, 10_000_000, lambda n: {"markers": {"credits": n}}),
+    "fractional marker": (0.0, 10_000_000.0, lambda n: {"markers": {"credits": n}}),
+    "width": (1, 100_000, lambda n: {"artwork": [{"role": "poster", "url": "/a", "width": n}]}),
+    "season": (0, 100_000, lambda n: {"kind": "series", "seasons": [{"number": n}]}),
+}
+LENGTHS = {
+    "title": (1, 500, lambda n: {"title": "a" * n}),
+    "synopsis": (0, 20_000, lambda n: {"synopsis": "a" * n}),
+    "external id": (1, 200, lambda n: {"external_id": "a" * n}),
+    "role": (1, 64, lambda n: {"credits": [{"name": "Ann", "role": "a" * n}]}),
+}
+
+
+@pytest.mark.parametrize(("least", "most", "field"), NUMBERS.values(), ids=NUMBERS)
+def test_the_bounds_of_a_number_are_exact(least, most, field):
+    assert is_valid(**field(least)) and is_valid(**field(most))
+    assert not is_valid(**field(least - 1)) and not is_valid(**field(most + 1))
+
+
+@pytest.mark.parametrize(("least", "most", "field"), LENGTHS.values(), ids=LENGTHS)
+def test_the_bounds_of_a_texts_length_are_exact(least, most, field):
+    assert is_valid(**field(least)) and is_valid(**field(most))
+    assert not is_valid(**field(most + 1))
+    assert least == 0 or not is_valid(**field(least - 1))
+
+
+def test_the_years_of_a_window_are_from_1900_to_9000():
+    def has_window(starts_at):
+        return is_valid(windows=[{"starts_at": starts_at}])
+
+    assert has_window("1900-01-01T00:00:00Z") and has_window("9000-12-31T23:59:59Z")
+    assert not has_window("1899-12-31T23:59:59Z") and not has_window("9001-01-01T00:00:00Z")
+
+
+def test_an_address_has_a_path_and_at_most_2000_characters():
+    assert is_valid(media={"hls": "/a"}) and is_valid(media={"hls": "/" + "a" * 1_999})
+    assert not is_valid(media={"hls": ""}) and not is_valid(media={"hls": "/" + "a" * 2_000})
+    assert errors_of(media={"hls": "/"}) == [("media", "invalid")]

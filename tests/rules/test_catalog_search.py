@@ -17,6 +17,17 @@ def test_each_two_neighbours_are_also_searched_as_one_word():
     assert words_searched(["bat", "man", "begins"]) == {"bat", "man", "begins", "batman", "manbegins"}
 
 
+def test_a_joined_word_replaces_its_two_parts():
+    """A title need not have `man` to be found by `bat man begins`."""
+    stage = next(stage for stage in certain_stages(["bat", "man", "begins"]) if stage.match == "words")
+    _, *variants = stage.expression
+    assert [sorted(token[1:] for token in tokens(variant)) for variant in variants] == [
+        ["bat", "begins", "man"],
+        ["batman", "begins"],
+        ["bat", "manbegins"],
+    ]
+
+
 def test_words_of_long_queries_are_not_joined():
     words = [f"word{n}" for n in range(MAX_WORDS_TO_JOIN + 1)]
     assert words_searched(words) == set(words)

@@ -64,8 +64,8 @@ PERSONAL = (
     "sorry",
 )
 """Personal data and reasons in the walk's requests: erased with the account, so never in an event without one."""
-PUBLIC_CODES = {"SAVE", "KEPT", "standard", "extra", "another", "favourites"}
-"""Values of `code` that are no secret: of coupons, plans and collections."""
+PUBLIC_CODES = {"SAVE", "KEPT", "standard", "extra", "another", "favourites", "acme"}
+"""Values of `code` that are no secret: of coupons, plans, collections and legal entities."""
 
 
 @pytest.fixture
@@ -395,7 +395,7 @@ def test_credit_shows_the_balances_before_and_after(world):
     for _ in range(2):
         send_write(world, row)
     details = newest(world.admin, object_id=world.ids_by_household["A"]["account"])["details"]
-    balances = [[{"currency": "EUR", "amount_minor": amount}] for amount in (250, 500)]
+    balances = [[{"currency": "EUR", "amount_minor": amount}] for amount in (251, 501)]
     assert [details[side]["credit_balances"] for side in ("old", "new")] == balances
     assert (details["amount_minor"], details["currency"], details["reason"]) == (250, "EUR", "a lost evening")
 

@@ -19,6 +19,8 @@ SMALL = {
     "device_codes",
     "facets",
     "home_rows",
+    "invoice_numbers",
+    "legal_entities",
     "operators",
     "plans",
     "price_migrations",
@@ -27,7 +29,7 @@ SMALL = {
     "webhook_endpoints",
     "workers",
 }
-"""Tables that stay small: operators' configuration, and rows deleted within the hour."""
+"""Tables that stay small: operators' configuration, number series, and rows deleted within the hour."""
 SCAN = re.compile(r"SCAN (\w+)")
 
 

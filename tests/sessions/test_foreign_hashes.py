@@ -31,7 +31,7 @@ def ab64(raw):
 
 
 def scrypt(n=1024, r=8, p=1, size=32):
-    return hashlib.scrypt(PASSWORD.encode(), salt=SALT, n=n, r=r, p=p, dklen=size)
+    return hashlib.scrypt(PASSWORD.encode(), salt=SALT, n=n, r=r, p=p, dklen=size, maxmem=64 * 1024 * 1024)
 
 
 def pbkdf2(name, rounds=1000):
@@ -51,6 +51,7 @@ HASHES = {
     "passlib scrypt": f"$scrypt$ln=10,r=8,p=1${ab64(SALT)}${ab64(scrypt())}",
     "Django scrypt": f"scrypt${SALT.decode()}$1024$8$1${b64(scrypt(size=64))}",
     "Werkzeug scrypt": f"scrypt:1024:8:1${SALT.decode()}${scrypt(size=64).hex()}",
+    "scrypt in many small parts": f"scrypt:2:1:9000${SALT.decode()}${scrypt(2, 1, 9000).hex()}",
     "passlib pbkdf2": f"$pbkdf2-sha256$1000${ab64(SALT)}${ab64(pbkdf2('sha256'))}",
     "passlib pbkdf2-sha512": f"$pbkdf2-sha512$1000${ab64(SALT)}${ab64(pbkdf2('sha512'))}",
     "Django pbkdf2": f"pbkdf2_sha256$1000${SALT.decode()}${b64(pbkdf2('sha256'))}",
@@ -70,7 +71,9 @@ def test_a_foreign_hash_verifies_its_password_only(text):
     assert not foreign_hash.verify_password(PASSWORD + "x")
 
 
-@pytest.mark.parametrize("form", ["Django pbkdf2", "bcrypt 2y", "passlib scrypt", "argon2i"])
+@pytest.mark.parametrize(
+    "form", ["Django pbkdf2", "bcrypt 2y", "passlib scrypt", "scrypt in many small parts", "argon2i"]
+)
 def test_the_first_sign_in_replaces_a_foreign_hash(app, client, form):
     imported = import_account(app, HASHES[form])
     assert imported.status_code == 201, imported.json

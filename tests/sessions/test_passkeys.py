@@ -272,6 +272,22 @@ def test_undoing_an_email_change_removes_an_intruders_passkey(app, client, ann, 
     assert code_of(sign_in(client, phone)) == (401, "invalid_credentials")
 
 
+def test_the_revocation_of_passkeys_is_audited_where_there_are_any(app, client, ann, phone):
+    def undo_email_change(person):
+        person.put("/v1/account/email", {"email": f"eve.{person.email}"})
+        undo = mailed_token(app, person.email, "email_undo")
+        assert client.put("/v1/email-verifications", json={"token": undo}).status_code == 204
+
+    bob, cat, cats = new_person(client, "bob"), new_person(client, "cat"), Authenticator()
+    assert register(cat, cats).status_code == 201
+    account = ann.get("/v1/account").json["id"]
+    for person in (ann, bob):
+        undo_email_change(person)
+    [event] = operator(app).get("/v1/admin/audit?action=credentials_revoked").json["items"]
+    assert (event["account_id"], event["details"]["passkeys"], event["details"]["identities"]) == (account, 1, 0)
+    assert sign_in(client, cats).status_code == 201
+
+
 def test_a_passkey_of_a_disabled_account_is_rejected(app, client, ann, phone):
     account = ann.get("/v1/account").json["id"]
     operator(app).patch(f"/v1/admin/accounts/{account}", {"status": "disabled"})

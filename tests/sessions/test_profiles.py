@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.worlds.playback_steps import FILM, World
 from tests.worlds.sessions_steps import code_of, new_person
 
 
@@ -34,6 +35,27 @@ def test_without_a_plan_an_account_has_at_most_five_profiles(ann):
 def test_the_last_profile_cannot_be_deleted(ann):
     [only] = ann.get("/v1/profiles").json["items"]
     assert code_of(ann.delete(f"/v1/profiles/{only['id']}")) == (409, "last_profile")
+
+
+def test_deleting_a_profile_deletes_its_viewing_data_alone(app, client, ann, clock):
+    def viewing_data(person):
+        tables = person.get("/v1/account/export").json["tables"]
+        return [(name, row["profile_id"]) for name in ("progress", "watchlist", "ratings") for row in tables[name]]
+
+    world, bob = World(app), new_person(client, "bob")
+    world.put_titles(FILM)
+    film, [mine], [bobs] = world.ids["film"], *(person.get("/v1/profiles").json["items"] for person in (ann, bob))
+    guest = ann.post("/v1/profiles", {"name": "Guest"}).json
+    body = {"position_s": 600, "duration_s": 6000, "at": clock().isoformat()}
+    for person, profile in ((ann, mine), (ann, guest), (bob, bobs)):
+        path = f"/v1/profiles/{profile['id']}"
+        assert person.put(f"{path}/progress/{film}", body).status_code == 200
+        assert person.put(f"{path}/watchlist/{film}").status_code == 204
+        assert person.put(f"{path}/ratings/{film}", {"rating": "up"}).status_code == 204
+    assert len(viewing_data(ann)) == 6
+    assert ann.delete(f"/v1/profiles/{guest['id']}").status_code == 204
+    assert [len(viewing_data(person)) for person in (ann, bob)] == [3, 3]
+    assert {profile_id for _, profile_id in viewing_data(ann)} == {mine["id"]}
 
 
 def test_profiles_of_other_accounts_are_neither_visible_nor_selectable(client, ann):
@@ -72,6 +94,22 @@ def test_a_pin_unlocks_its_profile_and_five_wrong_ones_lock_it(ann, clock):
     assert (code_of(locked), locked.headers["Retry-After"]) == ((429, "pin_locked"), "900")
     clock.advance(minutes=15)
     assert choose(pin="1234").status_code == 200
+
+
+def test_a_removed_pin_is_asked_for_no_more(client, ann, clock):
+    bob = new_person(client, "bob")
+    own, bobs = ({"profile_id": person.get("/v1/profiles").json["items"][0]["id"]} for person in (ann, bob))
+    for person, profile in ((ann, own), (bob, bobs)):
+        assert person.put(f"/v1/profiles/{profile['profile_id']}/pin", {"pin": "1234"}).status_code == 204
+    path = f"/v1/profiles/{own['profile_id']}/pin"
+    assert code_of(bob.delete(path)) == (404, "not_found")
+    clock.advance(minutes=10, seconds=1)
+    assert code_of(ann.delete(path)) == (403, "reauthentication_required")
+    assert code_of(ann.patch("/v1/sessions/current", own)) == (403, "pin_required")
+    assert ann.post("/v1/sessions/current/reauthentication", {"password": ann.password}).status_code == 204
+    assert ann.delete(path).status_code == 204
+    assert ann.patch("/v1/sessions/current", own).status_code == 200
+    assert code_of(bob.patch("/v1/sessions/current", bobs)) == (403, "pin_required")
 
 
 @pytest.mark.parametrize("pin", ["123", "123456789", "12a4", 1234, "", None])

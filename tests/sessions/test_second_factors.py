@@ -4,8 +4,10 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
-from streamsvc.models import Account
+from streamsvc.models import Account, TotpFactor
+from streamsvc.operations.credentials import second_factor
 from streamsvc.rules.sign_in.totp import STEP_S, find_matching_step, totp_code
 from streamsvc.storage.database import db
 from tests.conftest import NOON
@@ -61,6 +63,30 @@ def test_an_authenticator_takes_effect_once_confirmed(ann, clock):
     assert (code_of(wrong), list(wrong.json["errors"])) == ((422, "second_factor_invalid"), ["code"])
     assert "WWW-Authenticate" not in wrong.headers
     assert ann.sign_in().status_code == 201
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        sa.update(TotpFactor).values(confirmed_at=NOON),
+        sa.update(TotpFactor).values(secret_encrypted="another"),
+        sa.delete(TotpFactor),
+    ],
+    ids=["confirmed", "restarted", "removed"],
+)
+def test_an_enrollment_that_changed_while_its_code_was_checked_is_not_completed(ann, clock, monkeypatch, change):
+    secret, consume_totp = ann.post("/v1/account/totp").json["secret"], second_factor.consume_totp
+
+    def consume_then_change(*arguments, **more):
+        consumed = consume_totp(*arguments, **more)
+        with db.engine.begin() as connection:
+            connection.execute(change)
+        return consumed
+
+    monkeypatch.setattr(second_factor, "consume_totp", consume_then_change)
+    late = ann.put("/v1/account/totp", {"code": code(secret, clock)})
+    assert code_of(late) == (422, "second_factor_invalid")
+    assert "recovery_codes" not in late.json
 
 
 def test_with_an_authenticator_a_password_alone_does_not_sign_in(ann, secret, clock):

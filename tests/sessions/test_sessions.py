@@ -89,6 +89,15 @@ def test_without_a_valid_token_requests_are_unauthenticated(client, headers):
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
+@pytest.mark.parametrize("path", ["/v1/sessions/current", "/v1/account"])
+def test_the_challenge_of_a_401_tells_a_missing_token_from_an_invalid_one(client, path):
+    def challenge(**headers):
+        return client.get(path, headers=headers).headers["WWW-Authenticate"]
+
+    assert challenge() == "Bearer"
+    assert challenge(Authorization="Bearer sst_wrong") == 'Bearer error="invalid_token"'
+
+
 def test_a_token_is_read_from_the_header_only(ann):
     assert ann.client.get(f"/v1/sessions/current?access_token={ann.token}").status_code == 422
 

@@ -133,9 +133,9 @@ def test_no_anchor_moves_during_a_pause_and_a_planned_one_survives_it(world, ann
     move(ann, 15)
     ann.post(path(ann, "pause"))
     assert move(ann, 20).json["code"] == "wrong_state"
-    world.go_to("2026-02-03T12:00:00")
+    world.go_to("2026-02-05T12:00:00")
     resumed = ann.delete(path(ann, "pause")).json
-    assert resumed["pending_anchor"] == {"day": 15, "month": None, "effective": "2026-03-03", "renews_on": "2026-03-15"}
+    assert resumed["pending_anchor"] == {"day": 15, "month": None, "effective": "2026-03-04", "renews_on": "2026-03-15"}
 
 
 def test_a_renewal_notice_names_the_amount_of_the_bridge(world, ann):

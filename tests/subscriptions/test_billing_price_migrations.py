@@ -386,10 +386,11 @@ def test_a_subscription_that_both_sides_missed_is_found_within_the_hour(world, a
     old, new = world.plan("p", 1000, 1500)
     migration = migrate(world, old, new, "2026-02-20")
     ann.subscribe(old)
+    assert len(notices(world)) == 1
     with world.app.app_context():
         db.session.execute(sa.delete(PriceMigrationTarget))
         db.session.execute(sa.delete(SubscriptionEvent).where(SubscriptionEvent.kind == "price_scheduled"))
-        db.session.execute(sa.update(Subscription).values(open_migrations=0, pending_price_id=None))
+        db.session.execute(sa.update(Subscription).values(open_migrations=0, announced_prices=[]))
         db.session.commit()
     assert counts(world, migration) == {}
     with world.app.app_context():

@@ -1,5 +1,3 @@
-import re
-
 import pytest
 
 from streamsvc.models import Account
@@ -31,31 +29,10 @@ def test_an_invoice_page_is_in_the_customers_language(app, world):
     invoice = ann.invoices()[0]
     page = ann.get(f"/v1/invoices/{invoice['id']}/html")
     assert page.content_type == "text/html; charset=utf-8"
-    for words in ("Rechnung 2026-000001", "11.90 EUR", "enthält MwSt. 1.90 EUR", "2026-01-15 – 2026-02-15"):
+    for words in ("Rechnung 2026-000001", "€\xa011,90", "MwSt. 19\xa0% (Netto €\xa010,00)", "15.01.2026 – 14.02.2026"):
         assert words in page.text
     assert "Änne &lt;b&gt;Müller&lt;/b&gt;" in page.text
     assert "script" not in page.headers["Content-Security-Policy"]
-
-
-def test_an_invoice_pdf_has_a_valid_cross_reference_table(app, world):
-    ann = customer(app, world, name="Иван (Ł) Müller", locale="fr")
-    ann.subscribe(world.plan("standard", 1500, currency="JPY"))
-    pdf = ann.get(f"/v1/invoices/{ann.invoices()[0]['id']}/pdf").data
-    assert pdf.startswith(b"%PDF-1.4") and pdf.endswith(b"%%EOF\n")
-    table = int(re.search(rb"startxref\n(\d+)", pdf)[1])
-    assert pdf[table:].startswith(b"xref")
-    offsets = [int(offset) for offset in re.findall(rb"(\d{10}) 00000 n", pdf)]
-    assert all(pdf[offset:].startswith(f"{n} 0 obj".encode()) for n, offset in enumerate(offsets, 1))
-    assert b"Facture 2026-000001" in pdf
-    assert b"1500 JPY" in pdf
-    assert "Müller".encode("cp1252") in pdf
-
-
-def test_a_long_invoice_takes_several_pages():
-    from streamsvc.rules.billing.invoice_pdf import render_pdf
-
-    pdf = render_pdf([[(50, f"line {n}", 10, False, False)] for n in range(120)], "Long")
-    assert b"/Count 3" in pdf
 
 
 def test_an_issued_invoice_does_not_change_with_its_customer(app, world):

@@ -166,7 +166,7 @@ def test_the_day_of_a_cancellation_in_a_pause_is_not_used(world, ann):
 
 
 def test_a_trial_that_rests_without_a_card_is_not_resumed_day_by_day(world, configure):
-    configure(trial_without_card="pause")
+    configure("min=3 per_year=3 cool_down=30", trial_without_card="pause")
     ann = world.person(card=None)
     ann.subscribe(world.plan("t", 3000, trial_days=7))
     for day in range(22, 26):

@@ -37,7 +37,9 @@ def test_cards_of_one_viewer_belong_to_one_customer(world, stripe):
 def test_a_card_is_set_up_for_off_session_charges(world, stripe):
     ann = world.person(card=None)
     response = ann.post("/v1/payment-methods/setup")
-    assert (response.status_code, response.json) == (201, {"provider": "stripe", "client_secret": "seti_secret"})
+    [setup_id] = stripe.setups
+    expected = {"provider": "stripe", "setup_id": setup_id, "client_secret": f"{setup_id}_secret_1"}
+    assert (response.status_code, response.json) == (201, expected)
     ann.add_card()
     ann.subscribe(world.plan("p", 1000))
     sent = {path: params for _, path, params, _ in stripe.requests}
@@ -144,8 +146,8 @@ def test_a_refund_that_fails_later_is_the_customers_credit(world, stripe):
 def test_a_confirmed_payment_subscribes_when_the_event_arrives(world, stripe):
     ann = world.person(card="pm_card_authenticationRequired")
     response = ann.subscribe(world.plan("p", 1000))
-    assert response.json["next_action"] == {"type": "stripe", "client_secret": "secret"}
     intent = last_intent(stripe)
+    assert response.json["next_action"] == {"type": "stripe", "client_secret": intent["client_secret"]}
     intent["status"] = "succeeded"
     succeeded = event(1, "payment_intent.succeeded", intent)
     assert [deliver_event(world, succeeded).status_code for _ in range(2)] == [204, 204]
@@ -293,3 +295,50 @@ def test_the_sandbox_refuses_to_start_with_a_live_key(tmp_path):
         Settings(data_dir=str(tmp_path), sandbox=True, **values).with_defaults()
     with pytest.raises(SettingsError, match="both"):
         Settings(data_dir=str(tmp_path), payment_provider="stripe").with_defaults()
+
+
+def test_refunds_in_flight_are_neither_credit_nor_the_end_of_a_debt(world, stripe):
+    """1.00 of 10.00 is charged back. Refunds pay out credit notes of 3.00, and of the rest including what is owed."""
+    ann = world.person()
+    ann.subscribe(world.plan("p", 1000))
+    invoice, intent = ann.invoices()[0], last_intent(stripe)
+    dispute = {"object": "dispute", "id": "dp_1", "payment_intent": intent["id"], "amount": 100, "currency": "usd"}
+    deliver_event(world, event(1, "charge.dispute.created", {**dispute, "status": "needs_response", "metadata": {}}))
+    tick(world)
+    world.clock.at += timedelta(days=1)
+
+    def refund(**body):
+        stripe.lose_replies = 2
+        response = world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", body)
+        assert response.json["status"] == "unknown"
+        return ann.invoices()[0]["status"], ann.subscription()["past_due_since"], ann.balances()
+
+    assert refund(amount_minor=300) == ("open", "2026-01-15", [])
+    world.clock.at += timedelta(seconds=20)
+    assert refund() == ("paid", None, [])
+    world.go_to(world.clock.at + timedelta(seconds=20))  # the first has arrived, the second has not
+    assert ([refund["amount"] for refund in stripe.refunds.values()], ann.balances()) == ([300, 600], [])
+    assert ann.invoices()[0]["amount_paid_minor"] == 600
+    world.go_to(world.clock.at + timedelta(minutes=2))
+    assert sorted(refund["amount"] for refund in stripe.refunds.values()) == [300, 600]
+    state = ann.invoices()[0]
+    assert (state["status"], state["balance_minor"], ann.subscription()["status"]) == ("paid", 0, "active")
+    assert ann.balances() == []
+
+
+def test_money_of_a_payment_that_was_given_up_clears_a_debt(world, stripe):
+    ann = world.person()
+    ann.subscribe(world.plan("p", 1000))
+    [invoice] = ann.invoices()
+    world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", {"amount_minor": 400, "credit_note": False})
+    assert (ann.invoices()[0]["status"], ann.subscription()["status"]) == ("open", "past_due")
+    path = f"/v1/invoices/{invoice['id']}/payments"
+    cards = [ann.add_card(token) for token in ("pm_card_authenticationRequired", "pm_card_chargeDeclined")]
+    waiting = next(intent for intent in stripe.intents.values() if intent["status"] == "requires_action")
+    assert ann.post(path, {"payment_method_id": cards[1]}).status_code == 402
+    assert ann.subscription()["status"] == "past_due"
+    waiting["status"] = "succeeded"
+    deliver_event(world, event(1, "payment_intent.succeeded", waiting))
+    tick(world)
+    assert (ann.invoices()[0]["status"], ann.invoices()[0]["balance_minor"]) == ("paid", 0)
+    assert (ann.subscription()["status"], ann.subscription()["access_until"]) == ("active", None)

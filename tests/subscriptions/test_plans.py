@@ -92,7 +92,10 @@ def test_an_addon_is_sold_only_together_with_another_plan(world):
     assert (change.status_code, change.json["errors"]) == (422, {"price_id": [sentence]})
     body = {"from_price_id": standard, "to_price_id": sports, "effective": "2026-06-01"}
     migration = world.operator.post("/v1/admin/price-migrations", body)
-    assert (migration.status_code, migration.json["errors"]) == (422, {"to_price_id": [sentence]})
+    assert (migration.status_code, migration.json["errors"]) == (
+        422,
+        {"to_price_id": ["This price is of an add-on; only another price of that add-on can move to it."]},
+    )
     assert (world.charges(), bob.subscribe(standard).status_code) == ([1499], 201)
 
 

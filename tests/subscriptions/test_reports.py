@@ -111,6 +111,11 @@ def test_a_cohort_shows_how_long_subscribers_stay(history):
     assert {row["size"] for row in later} == {0}
 
 
+def test_subscribers_from_before_the_report_are_in_no_cohort(history):
+    cohorts = report(history, "retention", "from=2026-02-01&to=2026-07-01")["cohorts"]
+    assert [(row["size"], sum(row["staying"])) for row in cohorts] == [(0, 0)] * 5
+
+
 def test_revenue_matches_the_ledger_by_plan_country_and_tax(history):
     revenue = report(history, "revenue")
     january = {row["currency"]: row for row in revenue["revenue"] if row["period"] == "2026-01"}

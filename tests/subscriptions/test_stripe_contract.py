@@ -179,7 +179,7 @@ def test_a_deleted_customer_is_missing(provider):
         provider.delete_customer(customer)
     for call in (
         lambda: provider.attach("pm_card_visa", "a", customer),
-        lambda: provider.create_setup_secret(customer),
+        lambda: provider.create_setup("acc_1", customer),
     ):
         with pytest.raises(CustomerMissing):
             call()
@@ -188,7 +188,9 @@ def test_a_deleted_customer_is_missing(provider):
 
 
 def test_a_card_is_set_up_for_its_customer(provider, customer):
-    assert provider.create_setup_secret(customer).startswith("seti_")
+    setup = provider.create_setup("acc_1", customer)
+    assert setup.client_secret.startswith(f"{setup.reference}_secret_")
+    assert provider.retrieve_setup(setup.reference).method is None
 
 
 def test_a_key_with_other_parameters_is_no_second_charge(provider, method):

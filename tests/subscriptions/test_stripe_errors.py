@@ -39,7 +39,7 @@ CALLS = {
     ),
     "delete_customer": (lambda provider: provider.delete_customer("cus_1"), None, ProviderUnavailable),
     "attach": (lambda provider: provider.attach("pm_1", "acc_1", "cus_1"), *OF_SETUP),
-    "setup": (lambda provider: provider.create_setup_secret("cus_1"), *OF_SETUP),
+    "setup": (lambda provider: provider.create_setup("acc_1", "cus_1"), *OF_SETUP),
     "detach": (lambda provider: provider.detach(METHOD), None, ProviderUnavailable),
     "list_refunds": (lambda provider: provider.list_refunds("pi_1"), ProviderUnavailable, ProviderUnavailable),
     "retrieve_method": (lambda provider: provider.retrieve_method(METHOD), ProviderUnavailable, ProviderUnavailable),

@@ -251,3 +251,12 @@ def test_a_coupon_is_not_used_again_through_starts_that_are_given_up(world, pric
     ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now", "credit": "none"})
     assert ann.subscribe(price, coupon="once").json["code"] == "coupon_invalid"
     assert ann.get("/v1/coupons/once").status_code == 404
+
+
+def test_a_failed_start_returns_its_coupon_and_no_other(world, price):
+    terms = {"percent_off": 50, "duration": "once", "max_redemptions": 3}
+    for code in ("used", "other"):
+        coupon(world, code, **terms)
+        assert world.person().subscribe(price, coupon=code).status_code == 201
+    assert world.person(card="pm_card_chargeDeclined").subscribe(price, coupon="used").status_code == 402
+    assert [coupon(world, code, **terms)["redeemed"] for code in ("used", "other")] == [1, 1]

@@ -34,6 +34,7 @@ OWNED_RESOURCES = (
     "method",
     "subscription",
     "invoice",
+    "credit_note",
     "stream",
     "passkey",
     "identity",
@@ -60,6 +61,8 @@ PATH_VALUES = {
     "identities/<identity_id>": "{identity}",
     "imports/<import_id>": "{import}",
     "invoices/<invoice_id>": "{invoice}",
+    "credit-notes/<credit_note_id>": "{credit_note}",
+    "legal-entities/<code>": "acme",
     "subscriptions/<subscription_id>": "{subscription}",
     "tax-rates/<country>": "DE",
     "admin/streams/<stream_id>": "{stream}",
@@ -202,6 +205,8 @@ class AccessWorld:
         gift = {"currency": "EUR", "amount_minor": 500, "code": "GIFT-FOR-SOMEBODY"}
         self._ok(admin.post("/v1/admin/gift-codes", gift))
         self._ok(admin.put("/v1/admin/collections/favourites", {"title": "Favourites", "items": [film]}))
+        entity = {"name": "Acme SARL", "country": "FR", "prefix": "FR", "countries": ["FR"]}
+        self._ok(admin.put("/v1/admin/legal-entities/acme", entity))
         lines = json.dumps(FILM)
         headers = {"Authorization": f"Bearer {admin.token}", "Content-Type": "application/x-ndjson"}
         imported = self._ok(self.client.post("/v1/admin/imports", data=lines, headers=headers))
@@ -264,6 +269,7 @@ class AccessWorld:
             "method": method,
             "subscription": subscription["id"],
             "invoice": subscription["latest_invoice_id"],
+            "credit_note": self._create_credit_note(subscription["latest_invoice_id"]),
             "stream": stream,
             "passkey": self._insert_row(
                 Passkey(account_id=account, credential_id=f"of {name}", public_key=b"", sign_count=0, name="Key")
@@ -272,6 +278,10 @@ class AccessWorld:
                 Identity(account_id=account, provider="acme", issuer="https://acme.example", subject=name)
             ),
         }
+
+    def _create_credit_note(self, invoice_id):
+        path = f"/v1/admin/invoices/{invoice_id}/credit-notes"
+        return self._ok(self.admin.post(path, {"amount_minor": 1, "reason": "sorry"}))["id"]
 
     def _expire_recent_authentication(self, session_id):
         """Move the session's last authentication an hour into the past."""

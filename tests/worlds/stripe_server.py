@@ -31,6 +31,7 @@ class StripeState:
     def __init__(self):
         self.lock, self.requests, self.responses = threading.Lock(), [], {}
         self.customers, self.intents, self.methods, self.refunds, self.counter = {}, {}, {}, {}, 0
+        self.setups = {}
         self.disputed = set()
         """The ids of PaymentIntents whose charge is disputed."""
         self.minimums = dict(rules.MINIMUM_MINOR)
@@ -93,9 +94,11 @@ class StripeState:
                 self.delete_customer(name)
                 return 200, {"id": name, "object": "customer", "deleted": True}
             case ("POST", "setup_intents"):
-                self.find_customer(params.get("customer"))
-                rules.check_method_types(params)
-                return 200, {"id": self.new_id("seti"), "object": "setup_intent", "client_secret": "seti_secret"}
+                return 200, self.create_setup(params)
+            case ("GET", "setup_intents", name):
+                if name not in self.setups:
+                    raise Refused(*NOT_FOUND, code="resource_missing", param="intent")
+                return 200, self.setups[name]
             case ("GET", "payment_methods", name):
                 return 200, self.find_method(name)
             case ("POST", "payment_methods", name, "attach"):
@@ -146,6 +149,34 @@ class StripeState:
             raise Refused(*NOT_FOUND, code="resource_missing", param="payment_method")
         return self.methods[name]
 
+    def create_setup(self, params):
+        self.find_customer(params.get("customer"))
+        rules.check_method_types(params)
+        name = self.new_id("seti")
+        self.setups[name] = {
+            "id": name,
+            "object": "setup_intent",
+            "client_secret": f"{name}_secret_1",
+            "customer": params["customer"],
+            "usage": params["usage"],
+            "status": "requires_payment_method",
+            "payment_method": None,
+            "last_setup_error": None,
+            "metadata": {"account_id": params["metadata[account_id]"]} if "metadata[account_id]" in params else {},
+        }
+        return self.setups[name]
+
+    def confirm_setup(self, name, token="pm_card_visa", status="succeeded"):
+        """Confirm a setup with the card of a test token, as Stripe.js does in the browser."""
+        setup, decline = self.setups[name], CARDS[token][1]
+        if decline and decline != "authentication_required":
+            setup["last_setup_error"] = {"code": "card_declined", "decline_code": decline, "type": "card_error"}
+            return setup
+        setup["status"] = status
+        if status == "succeeded":
+            setup["payment_method"] = self.attach(token, {"customer": setup["customer"]})
+        return setup
+
     def create_method(self, token):
         name = self.new_id("pm")
         card = {"brand": "visa", "last4": CARDS[token][0], "exp_month": 1, "exp_year": 2030}
@@ -180,19 +211,20 @@ class StripeState:
         customer = params.get("customer")
         if customer:
             self.find_customer(customer)
+        name = self.new_id("pi")
         intent = {
-            "id": self.new_id("pi"),
+            "id": name,
             "object": "payment_intent",
             "amount": int(params["amount"]),
             "currency": params["currency"],
             "customer": customer,
             "description": params.get("description"),
             "status": "requires_payment_method",
-            "client_secret": "secret",
+            "client_secret": f"{name}_secret_1",
             "payment_method": params.get("payment_method"),
             "last_payment_error": None,
             "cancellation_reason": None,
-            "metadata": {name[9:-1]: value for name, value in params.items() if name.startswith("metadata[")},
+            "metadata": {key[9:-1]: value for key, value in params.items() if key.startswith("metadata[")},
         }
         if params.get("confirm") != "true":
             self.intents[intent["id"]] = intent
@@ -251,7 +283,7 @@ class StripeState:
         rules.check_refund(intent, amount, sum(amounts), intent["id"] in self.disputed)
         refund = {"id": self.new_id("re"), "object": "refund", "status": "succeeded", "amount": amount}
         refund |= {"payment_intent": intent["id"], "currency": intent["currency"]}
-        refund["metadata"] = {name[9:-1]: value for name, value in params.items() if name.startswith("metadata[")}
+        refund["metadata"] = {key[9:-1]: value for key, value in params.items() if key.startswith("metadata[")}
         self.refunds[refund["id"]] = refund
         return refund
 

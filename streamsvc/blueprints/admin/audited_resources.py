@@ -28,6 +28,7 @@ from streamsvc.models.subscriptions import (
     Coupon,
     GiftCode,
     Invoice,
+    LegalEntity,
     Plan,
     PriceMigration,
     ReferralReward,
@@ -45,6 +46,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AdminAccount
 from streamsvc.schemas.admin.api_keys import ApiKeyOut
 from streamsvc.schemas.admin.catalog import ImportOut
+from streamsvc.schemas.admin.legal_entities import LegalEntityOut
 from streamsvc.schemas.admin.operators import OperatorOut
 from streamsvc.schemas.admin.subscriptions import (
     AdminSubscriptionOut,
@@ -112,7 +114,7 @@ def _load_columns(column: InstrumentedAttribute, names: tuple[str, ...]) -> Call
 def _load_gift_codes(first_id: str) -> dict:
     """Return what gift codes that were created together have in common, with their ids: the codes are worth money."""
     first = db.session.get_one(GiftCode, first_id)
-    names = ("currency", "amount_minor", "expires_at")
+    names = ("currency", "amount_minor", "expires_at", "price_id", "periods")
     together = (GiftCode.id >= first.id, *(getattr(GiftCode, name) == getattr(first, name) for name in names[:2]))
     ids = sa.select(GiftCode.id).where(GiftCode.created_at == first.created_at, *together).order_by(GiftCode.id)
     return {name: getattr(first, name) for name in names} | {"ids": list(db.session.scalars(ids))}
@@ -169,6 +171,7 @@ HOME = AuditedResource(
 )
 IMPORT = _row_resource("import", Import.id, ImportOut())
 INVOICE = _row_resource("invoice", Invoice.id, InvoiceOut(), invoice_view)
+LEGAL_ENTITY = _row_resource("legal_entity", LegalEntity.code, LegalEntityOut(exclude=("updated_at",)))
 OPERATOR = _row_resource(
     "operator",
     OperatorAccount.id,

@@ -58,7 +58,8 @@ def put_coupon(body: CouponInput, code: str) -> Coupon:
 def create_gift_codes(body: GiftCodesInput) -> dict:
     """Create gift codes.
 
-    Redeeming a code adds its amount to the redeemer's account credit.
+    Redeeming a code adds its amount to the redeemer's account credit. With `price_id` and `periods`, it starts or
+    extends a subscription with that price instead.
     """
     gifts = codes.create_gift_codes(body, clock.now())
     db.session.flush()

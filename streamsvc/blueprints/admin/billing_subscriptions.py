@@ -42,6 +42,7 @@ from streamsvc.rules.refusals.billing import (
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
     WrongState,
@@ -100,6 +101,7 @@ def list_all_subscriptions(query: SubscriptionsInput) -> dict:
     NotFound,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
 )
@@ -173,6 +175,7 @@ def transfer_to_account(body: dict, subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/parking", methods=["DELETE"])
 @operator_only("billing")
+@idempotent()
 @bp.errors(DoesNotAddUp, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, "subscription_id", "subscription_taken_out")
@@ -225,6 +228,7 @@ def get_price_migration(migration_id: str) -> dict:
 
 @bp.route("/price-migrations/<migration_id>", methods=["DELETE"])
 @operator_only("billing")
+@idempotent()
 @bp.errors(WrongState)
 @bp.response(200, PriceMigrationOut)
 @audited(PRICE_MIGRATION, "migration_id", "price_migration_withdrawn")

@@ -5,6 +5,7 @@ from streamsvc.blueprints.subscriptions import (
     credit,
     extras,
     invoices,
+    payment_config,
     payment_methods,
     plans,
     subscriptions,
@@ -14,6 +15,7 @@ from streamsvc.blueprints.subscriptions import (
 
 BLUEPRINTS = (
     plans.bp,
+    payment_config.bp,
     payment_methods.bp,
     subscriptions.bp,
     changes.bp,

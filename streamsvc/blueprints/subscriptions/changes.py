@@ -24,6 +24,7 @@ from streamsvc.rules.refusals.billing import (
     PauseLimitReached,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
     WrongState,
@@ -76,6 +77,7 @@ def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
+@idempotent()
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_plan_change(subscription_id: str) -> dict:
@@ -87,6 +89,7 @@ def delete_plan_change(subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
+@idempotent()
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def move_anchor(body: dict, subscription_id: str) -> dict:
@@ -102,6 +105,7 @@ def move_anchor(body: dict, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["DELETE"])
+@idempotent()
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_anchor_move(subscription_id: str) -> dict:
@@ -128,10 +132,14 @@ def cancel_subscription(body: CancellationInput, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
-@bp.errors(PaymentInProgress, WrongState)
+@idempotent()
+@bp.errors(PaymentInProgress, PaymentMethodRequired, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_cancellation(subscription_id: str) -> dict:
-    """Undo a scheduled cancellation."""
+    """Undo a scheduled cancellation.
+
+    Also lets a gift subscription go on after the gift; 402 `payment_method_required` if the account has no card then.
+    """
     return _apply(subscription_id, lambda aggregate: changes.undo_cancellation(aggregate, current_viewer().account_id))
 
 
@@ -156,6 +164,7 @@ def pause_subscription(body: dict, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
+@idempotent()
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def resume_subscription(subscription_id: str) -> dict:

@@ -8,15 +8,18 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, GiftCode, LedgerEntry
-from streamsvc.operations.billing.core.credit import (
-    apply_new_credit,
-    list_accepted_currencies,
-    list_credit_balances,
-    redeem_gift_code,
-)
+from streamsvc.operations.billing.core.credit import list_credit_balances
+from streamsvc.operations.billing.subscriptions.gifts import redeem_gift
 from streamsvc.operations.billing.subscriptions.views import coupon_view, credit_entry_view
 from streamsvc.rules.inputs import PageInput
-from streamsvc.rules.refusals.billing import GiftCodeCurrencyMismatch, GiftCodeInvalid
+from streamsvc.rules.refusals.billing import (
+    AlreadySubscribed,
+    GiftCodeCurrencyMismatch,
+    GiftCodeInvalid,
+    GiftNotSoldHere,
+    PaymentInProgress,
+    PaymentOverdue,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
@@ -46,18 +49,20 @@ def get_balance(query: PageInput) -> dict:
 @bp.route("/gift-redemptions", methods=["POST"])
 @bp.arguments(GiftRedemptionIn)
 @idempotent()
-@bp.errors(GiftCodeCurrencyMismatch, GiftCodeInvalid)
+@bp.errors(
+    AlreadySubscribed, GiftCodeCurrencyMismatch, GiftCodeInvalid, GiftNotSoldHere, PaymentInProgress, PaymentOverdue
+)
 @bp.response(201, GiftOut)
 def create_gift_redemption(body: dict) -> GiftCode:
     """Redeem a gift code.
 
-    Its amount becomes account credit. An unknown or used code is 422 `gift_code_invalid`. One in a currency in which
-    the account is not billed is 422 `gift_code_currency_mismatch`, and remains usable.
+    Its amount becomes account credit. A gift of a plan starts a subscription that ends with the gift, without a card;
+    it extends a live subscription with the same price, and becomes credit with any other. An unknown or used code is
+    422 `gift_code_invalid`. One in a currency in which the account is not billed is 422 `gift_code_currency_mismatch`,
+    and remains usable.
     """
-    account, now = lock_existing_row(Account, current_viewer().account_id), clock.now()
-    gift = redeem_gift_code(account, body["code"], now, list_accepted_currencies(account))
-    apply_new_credit(account, gift.currency, now)
-    return gift
+    account = lock_existing_row(Account, current_viewer().account_id)
+    return redeem_gift(account, body["code"], clock.now())
 
 
 @bp.route("/coupons/<code>")

@@ -45,6 +45,7 @@ def add_coupon(body: dict, subscription_id: str) -> dict:
 
 
 @bp.route("/<subscription_id>/coupons/<code>", methods=["DELETE"])
+@idempotent()
 @bp.errors(PaymentInProgress)
 @bp.response(200, SubscriptionOut)
 def remove_coupon(subscription_id: str, code: str) -> dict:
@@ -73,6 +74,7 @@ def add_addon(body: AddonInput, subscription_id: str) -> dict:
 
 @bp.route("/<subscription_id>/addons/<plan>", methods=["PATCH"])
 @bp.arguments(AddonChangeIn)
+@idempotent()
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def change_addon(body: AddonChangeInput, subscription_id: str, plan: str) -> dict:
@@ -89,6 +91,7 @@ def change_addon(body: AddonChangeInput, subscription_id: str, plan: str) -> dic
 
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
 @bp.arguments(AddonRemovalQuery, location="query")
+@idempotent()
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
@@ -103,6 +106,7 @@ def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
 
 
 @bp.route("/<subscription_id>/addons/<plan>/removal", methods=["DELETE"])
+@idempotent()
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def restore_addon(subscription_id: str, plan: str) -> dict:
@@ -111,6 +115,7 @@ def restore_addon(subscription_id: str, plan: str) -> dict:
 
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])
+@idempotent()
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def decline_price_migration(subscription_id: str) -> dict:

@@ -9,8 +9,11 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.core import payment_limits
+from streamsvc.operations.billing.documents import content
+from streamsvc.operations.billing.documents.content import Document
+from streamsvc.operations.billing.documents.html import render_html
+from streamsvc.operations.billing.payments import refresh
 from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.inputs import PageInput
@@ -18,7 +21,9 @@ from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AmountTooSmall,
     AuthenticationRequired,
+    EInvoiceIncomplete,
     InvoiceNotOpen,
+    NoDocument,
     PaymentFailed,
     PaymentInProgress,
 )
@@ -28,6 +33,7 @@ from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePageOut,
 from streamsvc.security.authentication import current_viewer
 
 PDF = {"type": "string", "format": "binary"}
+XML = {"type": "string"}
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="Read, print and pay invoices.")
 
@@ -52,24 +58,55 @@ def get_invoice(invoice_id: str) -> dict:
 
 
 @bp.route("/<invoice_id>/html")
+@bp.errors(NoDocument)
 @bp.response(200, {"type": "string"}, content_type="text/html", description="In the customer's language.")
 def get_invoice_html(invoice_id: str) -> Response:
     """Retrieve an invoice as HTML."""
-    response = Response(
-        documents.render_invoice_html(_get_own_invoice(invoice_id)), content_type="text/html; charset=utf-8"
-    )
-    response.headers["Content-Security-Policy"] = PAGE_POLICY
-    return response
+    return html_response(content.invoice_document(_get_own_invoice(invoice_id)))
 
 
 @bp.route("/<invoice_id>/pdf")
+@bp.errors(NoDocument)
 @bp.response(200, PDF, content_type="application/pdf", description="In the customer's language.")
 def get_invoice_pdf(invoice_id: str) -> Response:
-    """Retrieve an invoice as PDF."""
-    invoice = _get_own_invoice(invoice_id)
-    response = Response(documents.render_invoice_pdf(invoice), content_type="application/pdf")
-    response.headers["Content-Disposition"] = f'attachment; filename="invoice-{invoice.number or invoice.id}.pdf"'
-    return response
+    """Retrieve an invoice as PDF.
+
+    A PDF/A-3 file. If the seller's data is complete, it contains the XML of EN 16931 (Factur-X, ZUGFeRD).
+    """
+    return pdf_response(content.invoice_document(_get_own_invoice(invoice_id)), invoice_id)
+
+
+@bp.route("/<invoice_id>/xml")
+@bp.errors(EInvoiceIncomplete, NoDocument)
+@bp.response(200, XML, content_type="application/xml", description="UN/CEFACT CII.")
+def get_invoice_xml(invoice_id: str) -> Response:
+    """Retrieve an invoice as XML, the structured form of EN 16931.
+
+    409 `einvoice_incomplete` lists what the seller or the customer had not stated when the invoice was issued.
+    """
+    return xml_response(content.invoice_document(_get_own_invoice(invoice_id)), invoice_id)
+
+
+@bp.route("/<invoice_id>/credit-notes/<credit_note_id>/html")
+@bp.response(200, {"type": "string"}, content_type="text/html", description="In the customer's language.")
+def get_credit_note_html(invoice_id: str, credit_note_id: str) -> Response:
+    """Retrieve a credit note as HTML."""
+    return html_response(_get_own_credit_note(invoice_id, credit_note_id))
+
+
+@bp.route("/<invoice_id>/credit-notes/<credit_note_id>/pdf")
+@bp.response(200, PDF, content_type="application/pdf", description="In the customer's language.")
+def get_credit_note_pdf(invoice_id: str, credit_note_id: str) -> Response:
+    """Retrieve a credit note as PDF, in the same form as an invoice."""
+    return pdf_response(_get_own_credit_note(invoice_id, credit_note_id), credit_note_id)
+
+
+@bp.route("/<invoice_id>/credit-notes/<credit_note_id>/xml")
+@bp.errors(EInvoiceIncomplete)
+@bp.response(200, XML, content_type="application/xml", description="UN/CEFACT CII.")
+def get_credit_note_xml(invoice_id: str, credit_note_id: str) -> Response:
+    """Retrieve a credit note as XML, in the same form as an invoice."""
+    return xml_response(_get_own_credit_note(invoice_id, credit_note_id), credit_note_id)
 
 
 @bp.route("/<invoice_id>/payments", methods=["POST"])
@@ -89,9 +126,63 @@ def pay_invoice(body: dict, invoice_id: str) -> Payment:
         return pay_open_invoice(_get_own_invoice(invoice_id).id, method_id, body["amount_minor"], clock.now())
 
 
+@bp.route("/<invoice_id>/payments/<payment_id>/refresh", methods=["POST"])
+@idempotent()
+@bp.errors(TooManyAttempts)
+@bp.response(200, PaymentOut)
+def refresh_payment(invoice_id: str, payment_id: str) -> Payment:
+    """Refresh a payment from the payment provider.
+
+    Asks the provider now, books the outcome, and returns the payment: call it after the customer has authenticated,
+    instead of waiting for the provider's webhook. 503 `unavailable` if the provider does not say what happened; 30
+    refreshes a minute.
+    """
+    payment = Payment.find_owned(current_viewer().account_id, invoice_id, payment_id)
+    if payment is None:
+        raise NotFound
+    return refresh.refresh_payment(payment, clock.now())
+
+
 def _get_own_invoice(invoice_id: str) -> Invoice:
     """Return one of the viewer's invoices. Raises NotFound."""
     invoice = Invoice.find_owned(current_viewer().account_id, invoice_id)
     if invoice is None:
         raise NotFound
     return invoice
+
+
+def _get_own_credit_note(invoice_id: str, credit_note_id: str) -> Document:
+    """Return the document of a credit note of one of the viewer's invoices. Raises NotFound."""
+    invoice = _get_own_invoice(invoice_id)
+    note = next((note for note in invoice.credit_notes if note.id == credit_note_id), None)
+    if note is None:
+        raise NotFound
+    return content.credit_note_document(note, invoice)
+
+
+def html_response(document: Document) -> Response:
+    """Return the document as HTML, which may load nothing."""
+    response = Response(render_html(document), content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = PAGE_POLICY
+    return response
+
+
+def pdf_response(document: Document, document_id: str) -> Response:
+    """Return the document as a PDF to be downloaded."""
+    from streamsvc.operations.billing.documents.pdf import render_pdf  # 60 MB that most processes never need
+
+    return _download(render_pdf(document), "application/pdf", document, document_id, "pdf")
+
+
+def xml_response(document: Document, document_id: str) -> Response:
+    """Return the document as XML to be downloaded."""
+    from streamsvc.operations.billing.documents.einvoice import render_xml  # see `pdf_response`
+
+    return _download(render_xml(document), "application/xml", document, document_id, "xml")
+
+
+def _download(data: bytes, content_type: str, document: Document, document_id: str, extension: str) -> Response:
+    response = Response(data, content_type=content_type)
+    name = f"{document.kind.replace('_', '-')}-{document.number or document_id}.{extension}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -7,9 +7,10 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models.subscriptions import PaymentMethod
 from streamsvc.operations.billing.core import payment_limits
-from streamsvc.operations.billing.payments import methods
+from streamsvc.operations.billing.payments import methods, setups
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import TooManyAttempts
+from streamsvc.rules.refusals.billing import AuthenticationRequired, PaymentFailed
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
@@ -34,17 +35,22 @@ def list_payment_methods(query: PageInput) -> dict:
 @bp.route("", methods=["POST"])
 @bp.arguments(PaymentMethodIn)
 @idempotent()
-@bp.errors(TooManyAttempts)
+@bp.errors(AuthenticationRequired, PaymentFailed, TooManyAttempts)
 @bp.response(201, PaymentMethodOut)
 def create_payment_method(body: dict) -> PaymentMethod:
     """Add a payment method.
 
-    Takes the provider's token. The first one becomes the default; overdue invoices are retried at once. 429
-    `too_many_attempts` after ten in a day.
+    Takes a confirmed setup (`setup_id`) or the provider's `token`. A setup can be completed again: the response is the
+    same payment method, also if the provider's webhook has reported it before. The first one becomes the default;
+    overdue invoices are retried at once. 402 `authentication_required` or `payment_failed` if the bank has not
+    authorized the setup. 429 `too_many_attempts` after ten in a day.
     """
     account_id, facts, now = current_viewer().account_id, current_request_facts(), clock.now()
     payment_limits.count_added_card(account_id, facts)
-    method = methods.attach_payment_method(account_id, body["token"], now)
+    if body["setup_id"]:
+        method = setups.complete_setup(account_id, body["setup_id"], now)
+    else:
+        method = methods.attach_payment_method(account_id, body["token"], now)
     db.session.commit()
     methods.collect_overdue_invoices(method, facts, now)
     return method
@@ -55,13 +61,13 @@ def create_payment_method(body: dict) -> PaymentMethod:
 @bp.errors(TooManyAttempts)
 @bp.response(201, PaymentSetupOut)
 def create_payment_setup() -> dict:
-    """Create a setup secret for the provider's form.
+    """Start the setup of a card in the provider's form.
 
-    The bank may authenticate the customer there. Add the resulting token as a payment method. 429 `too_many_attempts`
-    after twenty in a day.
+    The form confirms the setup with `client_secret`, and the bank may authenticate the customer there, so that later
+    charges need nobody. Then add a payment method with `setup_id`. 429 `too_many_attempts` after twenty in a day.
     """
     payment_limits.count_card_setup(current_viewer().account_id, current_request_facts())
-    return methods.start_card_setup(current_viewer().account_id)
+    return setups.start_setup(current_viewer().account_id)
 
 
 @bp.route("/<method_id>", methods=["DELETE"])
@@ -73,6 +79,7 @@ def delete_payment_method(method_id: str) -> None:
 
 
 @bp.route("/<method_id>/default", methods=["PUT"])
+@idempotent()
 @bp.response(200, PaymentMethodOut)
 def set_default_payment_method(method_id: str) -> PaymentMethod:
     """Make a payment method the default.

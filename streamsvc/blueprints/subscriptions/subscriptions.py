@@ -23,6 +23,7 @@ from streamsvc.rules.refusals.billing import (
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
 )
@@ -58,6 +59,7 @@ def list_subscriptions(query: PageInput) -> dict:
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
     TooManyAttempts,

@@ -1,16 +1,18 @@
-"""The viewer's VAT number and referral code."""
+"""The viewer's VAT number, billing address and referral code."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import TaxId
+from streamsvc.models.subscriptions import BillingAddress, TaxId
 from streamsvc.operations.billing.core import referrals, taxing
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.schemas.subscriptions.invoices import ReferralOut, TaxIdIn, TaxIdOut
+from streamsvc.schemas.subscriptions.invoices import BillingAddressIn, BillingAddressOut, ReferralOut, TaxIdIn, TaxIdOut
 from streamsvc.security.authentication import current_viewer
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("tax and referrals", __name__, url_prefix="/v1/account", description="VAT numbers and referrals.")
+bp = Blueprint(
+    "tax and referrals", __name__, url_prefix="/v1/account", description="VAT numbers, billing addresses and referrals."
+)
 
 
 @bp.route("/tax-id")
@@ -33,7 +35,9 @@ def get_tax_id() -> dict:
 def set_tax_id(body: dict) -> dict:
     """Set the VAT number of a business.
 
-    Once it is verified, invoices leave the tax to the customer (reverse charge).
+    Its country, format and check digits must be right. In the EU it is then checked with VIES, the register of VAT
+    numbers; once that has confirmed it, invoices to another country than the seller's leave the tax to the customer
+    (reverse charge). Until then the tax is charged.
     """
     tax_id = tax_id_view(taxing.replace_tax_id(current_viewer().account_id, body["number"], clock.now()))
     db.session.commit()
@@ -48,6 +52,50 @@ def delete_tax_id() -> None:
     Tax is charged again.
     """
     taxing.delete_tax_id(current_viewer().account_id)
+    db.session.commit()
+
+
+@bp.route("/billing-address")
+@bp.errors(NotFound)
+@bp.response(200, BillingAddressOut)
+def get_billing_address() -> BillingAddress:
+    """Retrieve the name and address on your invoices."""
+    address = db.session.get(BillingAddress, current_viewer().account_id)
+    if address is None:
+        raise NotFound
+    return address
+
+
+@bp.route("/billing-address", methods=["PUT"])
+@bp.arguments(BillingAddressIn)
+@bp.response(200, BillingAddressOut)
+def set_billing_address(body: dict) -> BillingAddress:
+    """Set the name and address on your invoices.
+
+    Applies to invoices issued from now on; issued ones keep theirs. The country is the account's.
+    """
+    account_id = current_viewer().account_id
+    lock_row(Account, account_id)
+    address = db.session.get(BillingAddress, account_id) or BillingAddress(account_id=account_id)
+    for name, value in body.items():
+        setattr(address, name, value)
+    address.updated_at = clock.now()
+    db.session.add(address)
+    db.session.commit()
+    return address
+
+
+@bp.route("/billing-address", methods=["DELETE"])
+@bp.response(204)
+def delete_billing_address() -> None:
+    """Delete the name and address on your invoices.
+
+    Invoices then show the account's name, email and country.
+    """
+    account_id = current_viewer().account_id
+    lock_row(Account, account_id)
+    if address := db.session.get(BillingAddress, account_id):
+        db.session.delete(address)
     db.session.commit()
 
 
@@ -69,10 +117,6 @@ def get_referral_code() -> dict:
 
 def tax_id_view(tax_id: TaxId) -> dict:
     """Return the VAT number as the API shows it."""
-    reverse_charge = taxing.find_reverse_charge_vat_id(db.session.get_one(Account, tax_id.account_id)) is not None
-    return {
-        "number": tax_id.number,
-        "status": tax_id.status,
-        "checked_at": tax_id.checked_at,
-        "reverse_charge": reverse_charge,
-    }
+    taxation = taxing.load_taxation(db.session.get_one(Account, tax_id.account_id))
+    names = ("number", "status", "checked_at", "reference", "error")
+    return {name: getattr(tax_id, name) for name in names} | {"reverse_charge": taxation.vat_id is not None}

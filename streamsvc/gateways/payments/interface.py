@@ -18,6 +18,27 @@ class ProviderMethod:
     exp_month: int | None = None
     exp_year: int | None = None
     fingerprint: str | None = None
+    is_set_up: bool = False
+    """Whether the customer's bank has authorized charges for which the customer is not present."""
+
+
+@dataclass(frozen=True)
+class CardSetup:
+    """A setup that was started: the provider's form confirms it with `client_secret`."""
+
+    reference: str
+    client_secret: str
+
+
+@dataclass(frozen=True)
+class SetupOutcome:
+    """The current state of a setup of this account; `method` is set if it succeeded. UNKNOWN: not confirmed yet."""
+
+    status: str
+    account_id: str | None
+    method: ProviderMethod | None = None
+    decline_code: str | None = None
+    next_action: dict | None = None
 
 
 @dataclass(frozen=True)
@@ -93,12 +114,14 @@ class PaymentProvider(Protocol):
         Raises PaymentMethodRejected, CustomerMissing, ProviderUnavailable.
         """
 
-    def create_setup_secret(self, customer: str | None) -> str | None:
-        """Create a secret with which the customer's browser sets up a method, authenticated by the bank.
+    def create_setup(self, account_id: str, customer: str | None) -> CardSetup | None:
+        """Create a setup, which the customer's browser confirms and the bank authenticates.
 
-        The method's token is attached afterwards. None if the provider has no such step. Raises PaymentMethodRejected,
-        CustomerMissing, ProviderUnavailable.
+        None if the provider has no such step. Raises PaymentMethodRejected, CustomerMissing, ProviderUnavailable.
         """
+
+    def retrieve_setup(self, reference: str) -> SetupOutcome:
+        """Retrieve the current state of a setup. Raises PaymentMethodRejected, ProviderUnavailable."""
 
     def detach(self, reference: str) -> None:
         """Detach the method; one that is detached already stays so. Raises ProviderUnavailable."""

@@ -19,6 +19,7 @@ from streamsvc.gateways.payments.interface import (
     Outcome,
     PaymentMethodRejected,
     ProviderMethod,
+    SetupOutcome,
 )
 from streamsvc.models.subscriptions import SandboxCharge, SandboxPlannedOutcome
 from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, insert, new_id
@@ -52,10 +53,16 @@ class SandboxProvider:
             raise PaymentMethodRejected("invalid_token")
         fingerprint = hashlib.sha256(f"{name}:{shared or account_id}".encode()).hexdigest()[:16]
         reference = f"{name}/{new_id('pm')}"
-        return ProviderMethod(reference, "card", "visa", TEST_TOKENS[name][0], 12, clock.now().year + 3, fingerprint)
+        last4, decline = TEST_TOKENS[name]
+        is_set_up = decline != "authentication_required"
+        return ProviderMethod(reference, "card", "visa", last4, 12, clock.now().year + 3, fingerprint, is_set_up)
 
-    def create_setup_secret(self, customer: str | None) -> None:
+    def create_setup(self, account_id: str, customer: str | None) -> None:
         """Return None: test cards need no setup."""
+
+    def retrieve_setup(self, reference: str) -> SetupOutcome:
+        """Raise PaymentMethodRejected: the sandbox has no setups."""
+        raise PaymentMethodRejected("resource_missing")
 
     def detach(self, reference: str) -> None:
         """Do nothing: the sandbox stores no methods."""

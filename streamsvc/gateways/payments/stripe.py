@@ -20,6 +20,7 @@ from streamsvc.gateways.payments.interface import (
     REQUIRES_ACTION,
     SUCCEEDED,
     UNKNOWN,
+    CardSetup,
     ChargeRequest,
     CustomerMissing,
     Outcome,
@@ -27,8 +28,10 @@ from streamsvc.gateways.payments.interface import (
     ProviderMethod,
     ProviderRefund,
     ProviderUnavailable,
+    SetupOutcome,
 )
 from streamsvc.gateways.payments.stripe_amounts import from_stripe_amount, maximum_charge_minor, to_stripe_amount
+from streamsvc.gateways.payments.stripe_setups import provider_method, setup_outcome
 from streamsvc.settings import current_settings
 
 log = logging.getLogger("streamsvc")
@@ -92,16 +95,24 @@ class StripeProvider:
         """Attach the method; its reference holds customer and method: `cus_…/pm_…`."""
         with _setup_errors():
             method = self.client.v1.payment_methods.attach(token, {"customer": customer or ""})
-        return _provider_method(method, customer or "")
+        return provider_method(method, customer or "")
 
-    def create_setup_secret(self, customer: str | None) -> str:
+    def create_setup(self, account_id: str, customer: str | None) -> CardSetup:
+        """Create a SetupIntent of the account's customer, for cards and their wallets."""
         params: SetupIntentCreateParams = {
             "customer": customer or "",
             "usage": "off_session",
             "allowed_payment_method_types": [*CARD_TYPES],
+            "metadata": {"account_id": account_id},
         }
         with _setup_errors():
-            return self.client.v1.setup_intents.create(params).client_secret or ""
+            intent = self.client.v1.setup_intents.create(params)
+        return CardSetup(intent.id, intent.client_secret or "")
+
+    def retrieve_setup(self, reference: str) -> SetupOutcome:
+        """Retrieve a SetupIntent with the card that it set up."""
+        with _setup_errors():
+            return setup_outcome(self.client.v1.setup_intents.retrieve(reference, {"expand": ["payment_method"]}))
 
     def detach(self, reference: str) -> None:
         with _missing_ignored():
@@ -117,7 +128,7 @@ class StripeProvider:
         except stripe.StripeError as error:
             raise _unavailable(error) from None
         customer = method.to_dict().get("customer")
-        return _provider_method(method, customer) if customer else None
+        return provider_method(method, customer) if customer else None
 
     def charge(self, request: ChargeRequest) -> Outcome:
         if (amount := to_stripe_amount(request.amount_minor, request.currency)) is None:
@@ -246,11 +257,6 @@ def _outcome_from_intent(intent: stripe.PaymentIntent) -> Outcome:
     failure = state.get("last_payment_error") or {}
     code = failure.get("decline_code") or failure.get("code") or state.get("cancellation_reason")
     return Outcome(status, intent.id, code or intent.status)
-
-
-def _provider_method(method: stripe.PaymentMethod, customer: str) -> ProviderMethod:
-    card = method.to_dict().get("card") or {}
-    return ProviderMethod(f"{customer}/{method.id}", method.type, *(card.get(name) for name in CARD_DETAILS))
 
 
 def _provider_refund(refund: dict) -> ProviderRefund:

@@ -10,10 +10,12 @@ from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refu
 from streamsvc.models.subscriptions.plans import Plan, Price
 from streamsvc.models.subscriptions.referrals import Referral, ReferralCode, ReferralReward
 from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlannedOutcome
+from streamsvc.models.subscriptions.sellers import BillingAddress, LegalEntity, LegalEntityCountry
 from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionAddonPrice, SubscriptionEvent
-from streamsvc.models.subscriptions.taxes import TaxId, TaxRate
+from streamsvc.models.subscriptions.taxes import TaxId, TaxIdCheck, TaxRate
 
 __all__ = [
+    "BillingAddress",
     "Coupon",
     "CreditNote",
     "CreditNoteLine",
@@ -23,6 +25,8 @@ __all__ = [
     "InvoiceLine",
     "InvoiceNumber",
     "LedgerEntry",
+    "LegalEntity",
+    "LegalEntityCountry",
     "Payment",
     "PaymentMethod",
     "Plan",
@@ -41,5 +45,6 @@ __all__ = [
     "SubscriptionAddonPrice",
     "SubscriptionEvent",
     "TaxId",
+    "TaxIdCheck",
     "TaxRate",
 ]

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY, TaxedAmount, sum_by_rate
+from streamsvc.rules.billing.number_series import format_number
 from streamsvc.storage import lock_order
 from streamsvc.storage.database import Base, Json, UtcTime, batching_session, db, insert, new_id
 from streamsvc.storage.owned import OwnedByAccount
@@ -41,13 +42,16 @@ class Invoice(OwnedByAccount, Base):
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     subscription_id: Mapped[str | None] = mapped_column(sa.ForeignKey("subscriptions.id"))
     number: Mapped[str | None] = mapped_column(unique=True)
-    """Allocated when the invoice is issued, without gaps; None for a first invoice that was never paid."""
+    """Allocated when the invoice is issued, without gaps; None for a first invoice that was never paid, and for an
+    invoice with a total of zero, unless a setting numbers those too."""
     status: Mapped[str]
     reason: Mapped[str]
     """Why it was issued: start, renewal, change, cancellation, one_off, …"""
     currency: Mapped[str]
     customer: Mapped[dict] = mapped_column(Json)
-    """The customer's name, email, country and language at the time of issue."""
+    """The customer's name, email, address, country and language at the time of issue."""
+    seller: Mapped[dict | None] = mapped_column(Json)
+    """The seller's name, address and numbers at the time of issue; None for invoices from before it was stored."""
     tax_name: Mapped[str | None]
     subtotal_minor: Mapped[int] = mapped_column(sa.BigInteger)
     discount_minor: Mapped[int] = mapped_column(sa.BigInteger)
@@ -201,4 +205,4 @@ class InvoiceNumber(Base):
             .on_conflict_do_update(index_elements=["series"], set_={"last": cls.last + count})
             .returning(cls.last)
         ).one()
-        return [f"{series}-{number:06d}" for number in range(last - count + 1, last + 1)]
+        return [format_number(series, number) for number in range(last - count + 1, last + 1)]

@@ -39,6 +39,8 @@ class PaymentMethod(OwnedByAccount, Base):
     fingerprint: Mapped[str | None]
     """Identifies the card across accounts: each card gets one trial."""
     is_default: Mapped[bool] = mapped_column(default=False)
+    set_up_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When the customer's bank authorized charges for which the customer is not present; None: not yet."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
@@ -56,6 +58,12 @@ class PaymentMethod(OwnedByAccount, Base):
     def find_default(cls, account_id: str) -> "PaymentMethod | None":
         """Find the account's default payment method."""
         return db.session.scalar(cls.select_owned(account_id).where(cls.is_default))
+
+    @classmethod
+    def find_by_reference(cls, account_id: str, provider: str, reference: str) -> "PaymentMethod | None":
+        """Find the account's method with the provider's reference, an active one before a removed one."""
+        matches = sa.and_(cls.account_id == account_id, cls.provider == provider, cls.reference == reference)
+        return db.session.scalar(sa.select(cls).where(matches).order_by(cls.removed_at.is_not(None)).limit(1))
 
     @classmethod
     def visible_conditions(cls) -> tuple[sa.ColumnElement[bool], ...]:

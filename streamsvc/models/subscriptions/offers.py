@@ -89,7 +89,7 @@ class Discount(Base):
 
 
 class GiftCode(Base):
-    """A prepaid code; redeeming it adds its amount to the account credit."""
+    """A prepaid code, worth an amount of account credit, or `periods` periods of a price."""
 
     __tablename__ = "gift_codes"
     __table_args__ = (
@@ -105,10 +105,15 @@ class GiftCode(Base):
     code: Mapped[str] = mapped_column(unique=True)
     currency: Mapped[str]
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    """Its value as account credit."""
+    price_id: Mapped[str | None] = mapped_column(sa.ForeignKey("prices.id"))
+    periods: Mapped[int | None]
     expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     redeemed_at: Mapped[datetime | None] = mapped_column(UtcTime)
     redeemed_by: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
+    subscription_id: Mapped[str | None] = mapped_column(sa.ForeignKey("subscriptions.id"))
+    """The subscription that it started or extended."""
 
     @classmethod
     def find_by_code(cls, code: str) -> "GiftCode | None":

@@ -63,6 +63,12 @@ class Payment(Base):
 
     method: Mapped["PaymentMethod | None"] = relationship()
 
+    @classmethod
+    def find_owned(cls, account_id: str, invoice_id: str, payment_id: str) -> "Payment | None":
+        """Find a payment of one of the account's invoices."""
+        conditions = (cls.id == payment_id, cls.invoice_id == invoice_id, cls.account_id == account_id)
+        return db.session.scalar(sa.select(cls).where(*conditions))
+
     @property
     def is_in_flight(self) -> bool:
         return self.status in IN_FLIGHT_STATUSES

@@ -21,7 +21,7 @@ EXPORTED_COLUMNS = {
          canceled_at cancel_reason cancel_feedback paused_at resumes_at pending_price_id pending_on
          planned_price_id addon_prices past_due_since latest_invoice_id due_at reminded_of
          billing_held_at billing_hold_reason addons addon_grants created_at""",
-    "invoices": """id account_id subscription_id number status reason currency customer tax_name subtotal_minor
+    "invoices": """id account_id subscription_id number status reason currency customer seller tax_name subtotal_minor
         discount_minor tax_minor total_minor credit_applied_minor amount_paid_minor balance_minor issued_at due_date
         created_at attempts first_failed_on next_attempt_on finalizes_at""",
     "ledger": "id journal_id kind account_id book currency amount_minor invoice_id payment_id note at",

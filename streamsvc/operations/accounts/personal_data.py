@@ -24,16 +24,20 @@ RETAINED_FOR_TAX = {
     "ledger_entries",
     "payment_methods",
     "payments",
+    "price_migration_targets",
     "referrals",
     "refunds",
+    "subscription_addon_prices",
     "subscription_events",
     "subscriptions",
+    "tax_id_checks",
     "tax_ids",
     "webhook_deliveries",
 }
 ANONYMIZED = {"audit_events", "devices", "sessions"}
 """The row stays; its personal columns are cleared."""
 ERASED = {
+    "billing_addresses",
     "pending_flows",
     "device_codes",
     "device_trusts",

@@ -39,13 +39,17 @@ async function api(method, path, body, options = {}) {
   if (payload.code === "not_signed_in" && me) location.assign((me = null, "#/sign-in"));
   throw Object.assign(new Error(errorText(payload)), payload);
 }
-const errorText = (problem) => Object.values(problem.errors ?? {}).flat().join(" ") || problem.detail;
+const errorText = (problem) => (problem.code === "payment_failed" && DECLINE_MESSAGES[problem.decline_code]) || Object.values(problem.errors ?? {}).flat().join(" ") || problem.detail;
 const idempotent = () => ({ headers: { "Idempotency-Key": Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16)).join("") } });
 
 function notify(text) {
   $("notice").textContent = text;
   clearTimeout(notify.timer);
   notify.timer = setTimeout(() => ($("notice").textContent = ""), 4000);
+}
+function render(nodes) {
+  main.replaceChildren(...[nodes].flat(Infinity).filter(Boolean));
+  main.querySelector("[data-mount]")?.dispatchEvent(new Event("mount")); // for what needs to be in the document first
 }
 function showStep(heading, ...children) { // the next step of a flow, without a new URL
   main.replaceChildren(h("h1", { tabindex: -1 }, heading), ...children.flat());
@@ -327,20 +331,133 @@ function subscriptionStatus({ id, status, cancel_at, period }, planName) {
   return h("p", { class: "actions" }, h("span", {}, `${planName}, ${status.replace("_", " ")}`, cancel_at ? `, ends on ${cancel_at}` : period && `, next billing date ${period.end}`),
     cancel_at ? change("Keep subscription", () => api("DELETE", `/subscriptions/${id}/cancellation`)) : change("Cancel subscription", () => api("POST", `/subscriptions/${id}/cancellation`, { when: "period_end" }, idempotent())));
 }
-async function buy(priceId) {
+async function buy(priceId, _, chosenCard) {
   const { subscription } = me;
   const order = subscription ? { price_id: priceId, when: "auto" } : { price_id: priceId };
-  const preview = await api("POST", "/invoice-previews", subscription ? { ...order, subscription_id: subscription.id } : order);
-  const cards = { pm_card_visa: "Visa: payment succeeds", pm_card_chargeDeclined: "Card: payment is declined", pm_card_authenticationRequired: "Card: bank requires authentication" };
-  return [h("h1", {}, "Checkout"), h("div", { class: "panel" }, facts([...preview.lines.map((line) => [line.description, `${line.period?.start ?? ""} – ${line.period?.end ?? ""}: ${formatMoney(preview, line.amount_minor)}`]),
-    ["Due now", formatMoney(preview, preview.amount_due_minor)], ...(preview.next_renewal ? [["Next renewal", `${formatMoney(preview, preview.next_renewal.total_minor)} on ${preview.next_renewal.date}`]] : [])])),
-  h("br"), form(subscription ? "Change plan" : "Subscribe", async ({ card }) => {
-    const method = await api("POST", "/payment-methods", { token: card }, idempotent());
-    await (subscription ? api("POST", `/subscriptions/${subscription.id}/plan-change`, order, idempotent()) : api("POST", "/subscriptions", { ...order, payment_method_id: method.id }, idempotent()));
+  const [config, { items: cards }, preview] = await Promise.all([api("GET", "/payment-config"), api("GET", "/payment-methods"),
+    api("POST", "/invoice-previews", subscription ? { ...order, subscription_id: subscription.id } : order)]);
+  const newCard = config.publishable_key ? stripeCard(config, preview.currency, priceId) : config.provider === "sandbox" ? sandboxCard() : null;
+  const status = h("p", { class: "muted", role: "status" });
+  const placeOrder = () => api("POST", subscription ? `/subscriptions/${subscription.id}/plan-change` : "/subscriptions", order, idempotent());
+  const checkout = async ({ card, ...values }) => {
+    status.textContent = "Contacting your bank. This can take a moment.";
+    let added = null;
+    try {
+      if (!card || card === NEW_CARD) added = await newCard.add(values);
+      await payWith(added?.id ?? card, cards, () => authenticated(config, placeOrder));
+    } catch (error) {
+      if (!added) throw error;
+      render(await buy(priceId, _, added.id)); // the card is saved: it need not be entered again
+      main.querySelector("[role=alert]").textContent = error.message;
+      main.querySelector("button.primary").focus();
+      return;
+    } finally { status.textContent = ""; }
     await refreshSession();
     notify("Done. Enjoy!");
     location.assign("#/");
-  }, h("label", {}, "Sandbox cards (no money moves)", h("select", { name: "card" }, Object.entries(cards).map(([value, text]) => h("option", { value }, text)))))];
+  };
+  return [h("h1", {}, "Checkout"), h("div", { class: "panel" }, facts([...preview.lines.map((line) => [line.description, `${line.period?.start ?? ""} – ${line.period?.end ?? ""}: ${formatMoney(preview, line.amount_minor)}`]),
+    ["Due now", formatMoney(preview, preview.amount_due_minor)], ...(preview.next_renewal ? [["Next renewal", `${formatMoney(preview, preview.next_renewal.total_minor)} on ${preview.next_renewal.date}`]] : [])])),
+  h("br"), newCard || cards.length ? form(subscription ? "Change plan" : "Subscribe", checkout, cardChoice(cards, newCard, chosenCard), status) : h("p", { class: "error" }, "Payments are not set up here yet.")];
+}
+
+// --- cards and payments --------------------------------------------------------------------------------------------
+const NEW_CARD = "new";
+const DECLINE_MESSAGES = {
+  insufficient_funds: "The card does not have enough money for this. Use another card.",
+  expired_card: "The card has expired. Use another card.",
+  incorrect_cvc: "The security code of the card is wrong. Check it, then try again.",
+  payment_method_required: "Add a card first.",
+  authentication_failed: "Your bank did not confirm the payment. Try again, or use another card.",
+};
+for (const code of ["payment_intent_authentication_failure", "setup_intent_authentication_failure", "authentication_abandoned", "authentication_required"]) DECLINE_MESSAGES[code] = DECLINE_MESSAGES.authentication_failed;
+const cardName = ({ brand, last4, exp_month, exp_year }) => `${brand ? brand[0].toUpperCase() + brand.slice(1) : "Card"} ending in ${last4 ?? "?"}` + (exp_year ? `, valid until ${String(exp_month).padStart(2, "0")}/${exp_year}` : "");
+
+// The saved cards and a new one. Chosen is the given card, else the default one.
+function cardChoice(cards, newCard, chosenCard) {
+  if (!cards.length) { newCard.fields.setAttribute("data-mount", ""); return newCard.fields; }
+  const chosen = cards.find((card) => card.id === chosenCard) ?? cards.find((card) => card.is_default);
+  const choices = cards.map((card) => [card.id, cardName(card)]);
+  if (newCard) { choices.push([NEW_CARD, "Another card"]); newCard.fields.hidden = true; }
+  const choose = ({ target }) => {
+    if (!newCard) return;
+    newCard.fields.hidden = target.value !== NEW_CARD;
+    if (target.value === NEW_CARD) newCard.show();
+  };
+  return [h("fieldset", { onchange: choose }, h("legend", {}, "Pay with"), choices.map(([value, text], index) => h("label", { class: "choice" }, h("input", { type: "radio", name: "card", value, checked: chosen ? value === chosen.id : index === 0 }), text))), newCard?.fields];
+}
+function sandboxCard() {
+  const cards = { pm_card_visa: "Visa: payment succeeds", pm_card_chargeDeclined: "Card: payment is declined", pm_card_authenticationRequired: "Card: bank requires authentication" };
+  const fields = h("label", {}, "Sandbox cards (no money moves)", h("select", { name: "token" }, Object.entries(cards).map(([value, text]) => h("option", { value }, text))));
+  return { fields, show: () => {}, add: ({ token }) => api("POST", "/payment-methods", { token }, idempotent()) };
+}
+function stripeCard(config, currency, priceId) {
+  const message = h("p", { class: "muted", role: "status" }), box = h("div", { class: "card-form" });
+  let opening = null, opened = null;
+  const show = async () => {
+    if (opening) return;
+    message.replaceChildren("Loading the payment form…");
+    try {
+      opening = import("./payment.js").then(({ createCardForm }) => createCardForm(config, currency, box));
+      opened = await opening;
+      message.replaceChildren();
+    } catch (error) {
+      opening = null;
+      message.replaceChildren(error.message, " ", button("Try again", show));
+    }
+  };
+  const fields = h("div", { role: "group", "aria-label": "Card", onmount: show }, message, box);
+  const add = async () => {
+    if (!opened) throw new Error("The payment form is not loaded yet.");
+    const returnUrl = `${location.origin}${location.pathname}#/payment-return/${priceId}`;
+    try {
+      const setup_id = await opened.confirm(() => api("POST", "/payment-methods/setup"), returnUrl);
+      return await api("POST", "/payment-methods", { setup_id }, idempotent());
+    } catch (error) { throw Object.assign(error, { message: DECLINE_MESSAGES[error.decline_code] ?? error.message }); }
+  };
+  return { fields, show, add };
+}
+
+// Makes the card the default, which the order charges. A declined card does not stay the default.
+async function payWith(methodId, cards, order) {
+  const previous = cards.find((card) => card.is_default);
+  const setDefault = (id) => api("PUT", `/payment-methods/${id}/default`);
+  if (methodId !== previous?.id) await setDefault(methodId);
+  try { return await order(); } catch (error) {
+    if (previous && methodId !== previous.id) await setDefault(previous.id).catch(() => {});
+    throw error;
+  }
+}
+// Sends a request that charges. If the bank wants to see the customer, opens its window, then asks what came of it.
+async function authenticated(config, request) {
+  try { return await request(); } catch (problem) {
+    if (problem.code !== "authentication_required" || problem.next_action?.type !== "stripe") throw problem;
+    const { authenticate } = await import("./payment.js");
+    await authenticate(config, problem.next_action.client_secret);
+    await requirePaid(await api("POST", `/invoices/${problem.invoice_id}/payments/${problem.payment_id}/refresh`));
+  }
+}
+function requirePaid({ status, decline_code }) {
+  if (status === "failed" || status === "requires_action") throw new Error(DECLINE_MESSAGES[decline_code ?? "authentication_failed"] ?? "The payment was declined; try another card.");
+  if (status !== "succeeded") throw new Error("The outcome of the payment is not known yet. You will receive an email.");
+}
+// Where the bank's page sends the customer back to. Stripe adds its parameters before the fragment.
+async function paymentReturn(priceId) {
+  const query = new URLSearchParams(location.search);
+  history.replaceState(null, "", location.pathname + location.hash); // the client secret does not stay in the history
+  const result = (heading, to, label, text) => [h("h1", {}, heading), text && h("p", { class: "error", role: "alert" }, text), h("p", { class: "actions" }, h("a", { class: "button primary", href: to }, label))];
+  const checkout = priceId ? `#/buy/${priceId}` : "#/plans";
+  try {
+    if (query.has("setup_intent")) {
+      await api("POST", "/payment-methods", { setup_id: query.get("setup_intent") }, idempotent());
+      return result("Your card is saved", checkout, "Continue to checkout");
+    }
+    const { items } = await api("GET", "/invoices?limit=12");
+    const waiting = items.flatMap(({ payments }) => payments).filter(({ status }) => ["requires_action", "unknown", "pending"].includes(status));
+    for (const { id, invoice_id } of waiting) requirePaid(await api("POST", `/invoices/${invoice_id}/payments/${id}/refresh`));
+    await refreshSession();
+    return result(waiting.length ? "Your payment succeeded" : "No payment is waiting", "#/", "Continue");
+  } catch (error) { return result("It did not work", checkout, "Back to checkout", error.message); }
 }
 
 // --- playback ------------------------------------------------------------------------------------------------------
@@ -434,7 +551,7 @@ async function security() {
 
 // --- navigation ----------------------------------------------------------------------------------------------------
 const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot: forgotPassword, "reset-password": resetPassword, plans, ...EMAIL_PAGES };
-const SIGNED_IN_PAGES = { profiles, search, genre, title, buy, play, account, security, activate };
+const SIGNED_IN_PAGES = { profiles, search, genre, title, buy, "payment-return": paymentReturn, play, account, security, activate };
 let navigation = 0; // counts page changes, so that a slow page cannot replace a later one
 async function show() {
   const current = ++navigation;
@@ -451,7 +568,7 @@ async function show() {
     nodes = [h("h1", {}, "Something went wrong"), h("p", { class: "error" }, error.message), h("a", { class: "button", href: "#/" }, "Home")];
   }
   if (current !== navigation) return;
-  main.replaceChildren(...[nodes].flat(Infinity).filter(Boolean));
+  render(nodes);
   $("search").hidden = !me;
   if (name !== "search" && document.activeElement !== searchField) searchField.value = "";
   const link = (to, text) => h("a", { href: `#/${to}`, "aria-current": to === name && "page" }, text);

@@ -59,6 +59,22 @@ class Imported(Event):
 
 
 @dataclass(frozen=True)
+class Gifted(Event):
+    """The subscription started on the day `start` with a gift, which pays for the days up to `paid_through`."""
+
+    price: PriceTerms
+    start: date
+    paid_through: date
+
+
+@dataclass(frozen=True)
+class GiftAdded(Event):
+    """A gift extended the paid days up to `paid_through`."""
+
+    paid_through: date
+
+
+@dataclass(frozen=True)
 class PriceChanged(Event):
     """The price changes now; the day `effective` is the first that is charged at the new price.
 

@@ -79,6 +79,25 @@ class AddonChangeInput(TypedDict, total=False):
     ends_at: date | None
 
 
+class LegalEntityInput(TypedDict):
+    """A company that sells, and its countries."""
+
+    name: str
+    street: str | None
+    postal_code: str | None
+    city: str | None
+    country: str
+    vat_id: str | None
+    tax_number: str | None
+    registration: str | None
+    email: str | None
+    phone: str | None
+    tax_exemption: str | None
+    prefix: str
+    time_zone: str
+    countries: list[str]
+
+
 class SubscriptionInput(TypedDict):
     """What to subscribe to, and how to pay for it."""
 
@@ -170,10 +189,12 @@ class CouponInput(TypedDict):
 
 
 class GiftCodesInput(TypedDict):
-    """The amount of gift codes and how many to create, or one custom code."""
+    """The amount of gift codes, or a price and its periods, and how many to create, or one custom code."""
 
-    currency: str
-    amount_minor: int
+    currency: str | None
+    amount_minor: int | None
+    price_id: str | None
+    periods: int | None
     quantity: int
     code: str | None
     expires_at: datetime | None

@@ -47,6 +47,7 @@ class Timeline:
         self.pauses: list[Pause] = []  # those that are over, oldest first
         self.ended_on: date | None = None
         self.end_scheduled: fact.EndScheduled | None = None
+        self.has_gifts = False
         self._intro_periods: dict[tuple[str, str], list[date]] = {}
         self._charged_prices: dict[str, fact.PriceTerms] = {}
 
@@ -76,6 +77,10 @@ class Timeline:
     def paid_end(self) -> date:
         """Return the first day that is neither paid nor in the trial."""
         return self.paid_through or self.paid_from
+
+    def has_gifted_days(self, day: date) -> bool:
+        """Return whether a gift pays for a day from `day` on: one that is paid, but not by a charge."""
+        return self.has_gifts and bool(self.paid.missing_units(fact.BASE_ITEM, 1, day, self.paid_end))
 
     @property
     def next_due_on(self) -> date | None:
@@ -332,6 +337,21 @@ class Timeline:
         self.anchor_day, self.anchor_month = event.anchor_day, event.anchor_month
         self.paid_through = event.paid_through
         self.period = Period(event.start, event.paid_through)
+
+    @apply.register
+    def _(self, event: fact.Gifted) -> None:
+        self.started_on = self.paid_from = event.start
+        self.prices = {fact.BASE_ITEM: event.price}
+        self.anchor_day = event.start.day if event.price.interval.months else None
+        self.paid_through, self.has_gifts = event.paid_through, True
+        self.period = Period(event.start, event.paid_through)
+
+    @apply.register
+    def _(self, event: fact.GiftAdded) -> None:
+        """Extend the paid days, whose end keeps its place in the interval."""
+        assert self.period is not None, "paid days belong to a period"
+        self.paid_through, self.has_gifts = event.paid_through, True
+        self.period = Period(self.period.start, event.paid_through)
 
     @apply.register
     def _(self, event: fact.PriceChanged) -> None:

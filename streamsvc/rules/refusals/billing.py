@@ -14,13 +14,26 @@ class PaymentFailed(Refusal):
     member_schemas: ClassVar = {"decline_code": {"type": ["string", "null"]}}
 
 
+class PaymentMethodRequired(Refusal):
+    code = "payment_method_required"
+    status = 402
+    detail = "A trial needs a card that the bank has authorized for later charges; set one up first."
+
+
 class AuthenticationRequired(Refusal):
-    """`next_action`: what the payer must do before the bank approves the payment."""
+    """`next_action`: what the payer must do before the bank approves the payment.
+
+    `payment_id` and `invoice_id`: the payment to refresh afterwards; absent for the setup of a card.
+    """
 
     code = "authentication_required"
     status = 402
     detail = "The payer's bank requires authentication; follow `next_action`."
-    member_schemas: ClassVar = {"next_action": {"type": "object"}}
+    member_schemas: ClassVar = {
+        "next_action": {"type": "object"},
+        "payment_id": {"type": "string"},
+        "invoice_id": {"type": "string"},
+    }
 
 
 class AlreadySubscribed(Refusal):
@@ -48,6 +61,12 @@ class GiftCodeCurrencyMismatch(Refusal):
     status = 422
     detail = "This gift code is in another currency than the subscription; it was not used."
     member_schemas: ClassVar = {"currency": {"type": "string"}}
+
+
+class GiftNotSoldHere(Refusal):
+    code = "gift_not_sold_here"
+    status = 422
+    detail = "The plan of this gift is not sold in the account's country; it was not used."
 
 
 class ReferralCodeInvalid(Refusal):
@@ -111,3 +130,18 @@ class PaymentInProgress(Refusal):
     code = "payment_in_progress"
     status = 409
     detail = "A payment of this invoice is in progress; its outcome will be known within a minute."
+
+
+class NoDocument(Refusal):
+    code = "no_document"
+    status = 409
+    detail = "An invoice with a total of zero has no number and no documents; its lines are in the API."
+
+
+class EInvoiceIncomplete(Refusal):
+    """`missing`: the settings, or the fields of the legal entity or the billing address, that are missing."""
+
+    code = "einvoice_incomplete"
+    status = 409
+    detail = "The invoice lacks data that EN 16931 requires; see `missing`. It applies to invoices issued afterwards."
+    member_schemas: ClassVar = {"missing": {"type": "array", "items": {"type": "string"}}}

@@ -149,7 +149,7 @@ def _scrypt(cost: int, block: int, parallel: int, salt: bytes, digest: bytes) ->
     )
 
     def verify(password: str) -> bool:
-        memory = 128 * cost * block * 2 + 1024 * 1024
+        memory = 128 * block * (cost + parallel + 2)  # as OpenSSL computes it
         computed = hashlib.scrypt(
             password.encode(), salt=salt, n=cost, r=block, p=parallel, maxmem=memory, dklen=len(digest)
         )

@@ -104,11 +104,25 @@ class CouponAdminOut(StrictSchema):
 
 
 class GiftCodesIn(StrictSchema):
-    currency = Currency(required=True)
-    amount_minor = Money(minimum=1, required=True)
+    """Either `currency` and `amount_minor`, or `price_id` and `periods`."""
+
+    currency = Currency(load_default=None, allow_none=True)
+    amount_minor = Money(minimum=1, load_default=None, allow_none=True)
+    price_id = Text(load_default=None, allow_none=True)
+    periods = Int(minimum=1, maximum=36, load_default=None, allow_none=True)
     quantity = Int(minimum=1, maximum=1000, load_default=1)
     code = Text(max_length=64, min_length=4, load_default=None, allow_none=True)
     expires_at = Moment(load_default=None, allow_none=True)
+
+    @validates_schema
+    def check_gift(self, data: dict, **kwargs: Any) -> None:
+        given, other = ("price_id", "periods"), ("currency", "amount_minor")
+        if not any(data.get(name) for name in given):
+            given, other = other, given
+        errors = {name: ["Missing data for required field."] for name in given if not data.get(name)}
+        errors |= {name: ["Must be absent from a gift of another kind."] for name in other if data.get(name)}
+        if errors:
+            raise ValidationError(errors)
 
     @validates_schema
     def check_quantity(self, data: dict, **kwargs: Any) -> None:

@@ -7,7 +7,9 @@ from streamsvc.schemas.subscriptions.subscriptions import AddonIn, AnchorMonth, 
 
 
 class LineOut(StrictSchema):
-    sometimes_absent = ("id", "price_id", "period", "days", "full_days", "cause", "tax_category")
+    sometimes_absent = (
+        *("id", "price_id", "period", "net_minor", "tax_percent", "days", "full_days", "cause", "tax_category"),
+    )
     id = PrefixedId("lin")
     kind = OneOf("charge", "credit", "trial", "discount", "one_off")
     description = fields.String()
@@ -20,6 +22,8 @@ class LineOut(StrictSchema):
     tax_category = fields.String(
         allow_none=True, metadata={"description": "The category whose rate applies: of the plan, or `standard`."}
     )
+    net_minor = fields.Integer(metadata={"description": "The amount less its discount, without tax."})
+    tax_percent = fields.Float()
     days = fields.Integer(allow_none=True)
     full_days = fields.Integer(allow_none=True)
     cause = fields.String(
@@ -82,6 +86,46 @@ class CreditNoteOut(StrictSchema):
     issued_at = Moment()
 
 
+class SellerOut(StrictSchema):
+    """The seller as it was when the invoice was issued; `code` is null for the seller of the settings."""
+
+    code = fields.String(allow_none=True)
+    name = fields.String()
+    street = fields.String(allow_none=True)
+    postal_code = fields.String(allow_none=True)
+    city = fields.String(allow_none=True)
+    country = fields.String(allow_none=True)
+    vat_id = fields.String(allow_none=True)
+    tax_number = fields.String(allow_none=True)
+    registration = fields.String(allow_none=True)
+    email = fields.String(allow_none=True)
+    phone = fields.String(allow_none=True)
+    tax_exemption = fields.String(allow_none=True)
+
+
+class InvoiceCustomerOut(StrictSchema):
+    """The customer as it was when the invoice was issued. `locale` is the language of its documents."""
+
+    name = fields.String(allow_none=True)
+    email = fields.String(allow_none=True)
+    street = fields.String(allow_none=True)
+    postal_code = fields.String(allow_none=True)
+    city = fields.String(allow_none=True)
+    region = fields.String(allow_none=True)
+    country = fields.String(allow_none=True)
+    locale = fields.String(allow_none=True)
+    vat_id = fields.String(allow_none=True)
+
+
+class TaxGroupOut(StrictSchema):
+    """The lines of one rate, added up. `category` is that of EN 16931: S, Z, E, O, or AE for reverse charge."""
+
+    category = OneOf("S", "Z", "E", "O", "AE")
+    percent = fields.Float()
+    net_minor = fields.Integer()
+    tax_minor = fields.Integer()
+
+
 class InvoiceOut(StrictSchema):
     id = PrefixedId("inv")
     number = fields.String(allow_none=True)
@@ -99,6 +143,9 @@ class InvoiceOut(StrictSchema):
     )
     reverse_charge = fields.Boolean(metadata={"description": "No tax is charged: the customer accounts for it."})
     customer_vat_id = fields.String(allow_none=True)
+    seller = fields.Nested(SellerOut, allow_none=True)
+    customer = fields.Nested(InvoiceCustomerOut)
+    tax_breakdown = fields.List(fields.Nested(TaxGroupOut))
     total_minor = fields.Integer()
     credit_applied_minor = fields.Integer()
     amount_due_minor = fields.Integer()
@@ -188,6 +235,9 @@ class PreviewOut(InvoiceOut):
         "issued_at",
         "next_attempt_on",
         "finalizes_at",
+        "seller",
+        "customer",
+        "tax_breakdown",
         "payments",
         "credit_notes",
     )
@@ -244,9 +294,42 @@ class TaxIdOut(StrictSchema):
     """`reverse_charge`: whether invoices issued now leave the tax to the customer."""
 
     number = fields.String()
-    status = OneOf("unchecked", "valid", "invalid")
+    status = OneOf(
+        "unchecked",
+        "unverified",
+        "valid",
+        "invalid",
+        metadata={
+            "description": "`unchecked`: its form is right, and no register was asked yet; `unverified`: the register "
+            "was asked and could not answer, and will be asked again."
+        },
+    )
     checked_at = Moment(allow_none=True)
+    reference = fields.String(
+        allow_none=True, metadata={"description": "The register's consultation number: the evidence of the check."}
+    )
+    error = fields.String(
+        allow_none=True, metadata={"description": "Why the register could not answer, such as MS_UNAVAILABLE."}
+    )
     reverse_charge = fields.Boolean()
+
+
+class BillingAddressIn(StrictSchema):
+    name = Text(load_default=None, allow_none=True)
+    street = Text(load_default=None, allow_none=True)
+    postal_code = Text(max_length=20, load_default=None, allow_none=True)
+    city = Text(load_default=None, allow_none=True)
+    region = Text(load_default=None, allow_none=True)
+
+
+class BillingAddressOut(StrictSchema):
+    """Name and address on invoices; the country is the account's, and without a name the account's is used."""
+
+    name = fields.String(allow_none=True)
+    street = fields.String(allow_none=True)
+    postal_code = fields.String(allow_none=True)
+    city = fields.String(allow_none=True)
+    region = fields.String(allow_none=True)
 
 
 class GiftRedemptionIn(StrictSchema):
@@ -254,9 +337,17 @@ class GiftRedemptionIn(StrictSchema):
 
 
 class GiftOut(StrictSchema):
+    """A gift of account credit, or of `periods` periods of a price; `amount_minor` is then what it is worth as credit.
+
+    `subscription_id`: the subscription that it started or extended.
+    """
+
     code = fields.String()
     currency = fields.String()
     amount_minor = fields.Integer()
+    price_id = fields.String(allow_none=True)
+    periods = fields.Integer(allow_none=True)
+    subscription_id = fields.String(allow_none=True)
     redeemed_at = Moment(allow_none=True)
     expires_at = Moment(allow_none=True)
 

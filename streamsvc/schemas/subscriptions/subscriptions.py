@@ -168,14 +168,37 @@ class PlanQuery(PageQuery):
 
 
 class PaymentMethodIn(StrictSchema):
-    token = Text(required=True)
+    """`setup_id` of a confirmed setup, or a `token` of the payment provider."""
+
+    token = Text(load_default=None)
+    setup_id = Text(load_default=None)
+
+    @validates_schema
+    def check_source(self, data: dict, **kwargs: Any) -> None:
+        if (data["token"] is None) == (data["setup_id"] is None):
+            raise ValidationError("Must be given unless `setup_id` is, and not together with it.", "token")
 
 
 class PaymentSetupOut(StrictSchema):
-    """`client_secret` of a Stripe SetupIntent; null if the provider has no such step."""
+    """A Stripe SetupIntent; `setup_id` and `client_secret` are null if the provider has no such step."""
 
     provider = fields.String()
+    setup_id = fields.String(allow_none=True)
     client_secret = fields.String(allow_none=True)
+
+
+class PaymentConfigOut(StrictSchema):
+    """What a front end needs to show the provider's payment form. Nothing in it is secret."""
+
+    provider = OneOf("sandbox", "stripe")
+    publishable_key = fields.String(allow_none=True)
+    api_version = fields.String(
+        allow_none=True, metadata={"description": "The version of the provider's API that the service uses."}
+    )
+    script_url = fields.String(
+        allow_none=True, metadata={"description": "Load the provider's script from here: it fits `api_version`."}
+    )
+    wallets = fields.List(fields.String(), metadata={"description": "Wallets that the form can offer."})
 
 
 class PaymentMethodOut(StrictSchema):
@@ -186,6 +209,10 @@ class PaymentMethodOut(StrictSchema):
     exp_month = fields.Integer(allow_none=True)
     exp_year = fields.Integer(allow_none=True)
     is_default = fields.Boolean()
+    set_up_at = Moment(
+        allow_none=True,
+        metadata={"description": "When the bank authorized charges for which the customer is not present."},
+    )
     created_at = Moment()
 
 

@@ -13,9 +13,12 @@ from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import UNKNOWN, ChargeRequest, Outcome
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
+    BillingAddress,
     Discount,
     Invoice,
     LedgerEntry,
+    LegalEntity,
+    LegalEntityCountry,
     Payment,
     PaymentMethod,
     Price,
@@ -105,6 +108,10 @@ def _preload_for_billing(work: UnitOfWork, accounts: Mapping[str, Account], subs
     countries = {account.country for account in accounts.values()}
     rates = sa.select(TaxRate).where(TaxRate.country.in_(countries)).order_by(TaxRate.country, TaxRate.category)
     work.preload_lists(TaxRate.country, countries, _load_fresh(rates))
+    _preload_by_key(work, LegalEntityCountry.country, countries)
+    sellers = sa.select(LegalEntityCountry.entity_code).where(LegalEntityCountry.country.in_(countries))
+    _preload_by_key(work, LegalEntity.code, set(db.session.scalars(sellers)))
+    _preload_by_key(work, BillingAddress.account_id, accounts)
     work.preload_lists(LedgerEntry.account_id, accounts, ledger.sum_credit_entries(list(accounts)))
 
 

@@ -203,10 +203,10 @@ def refresh_waiting_payments(account_id: str, now: datetime) -> None:
     """
     waiting = sa.select(Payment).where(Payment.account_id == account_id, Payment.status == "requires_action")
     references = [(payment.id, payment.provider_reference) for payment in db.session.scalars(waiting)]
-    db.session.commit()
-    provider = current_provider() if references else None
-    if not isinstance(provider, EventProvider):
+    provider = current_provider()
+    if not references or not isinstance(provider, EventProvider):
         return
+    db.session.commit()
     for payment_id, reference in references:
         outcome = provider.retrieve_outcome(reference) if reference else Outcome(UNKNOWN)
         if outcome.status not in (REQUIRES_ACTION, UNKNOWN):
@@ -260,6 +260,10 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
         carryover.pay_carried_over(invoice, now)
     if invoice.number is None:  # the receipt shows it
         batching_session().write()
+    if (
+        payment.on_session and payment.method
+    ):  # the bank saw the customer, and the provider keeps the card for later charges
+        payment.method.set_up_at = payment.method.set_up_at or now
     notices.enqueue_receipt(payment, invoice, aggregate)
     if invoice.status == "paid":
         referrals.enqueue_reward_if_referred(payment.account_id, now)

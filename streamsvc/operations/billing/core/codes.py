@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import sqlalchemy as sa
 
-from streamsvc.models.subscriptions import Coupon, GiftCode, Plan
+from streamsvc.models.subscriptions import Coupon, GiftCode, Plan, Price
 from streamsvc.rules.billing.inputs import CouponInput, GiftCodesInput
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, new_id
@@ -41,7 +41,11 @@ def replace_coupon(code: str, body: CouponInput, now: datetime) -> Coupon:
 
 
 def create_gift_codes(body: GiftCodesInput, now: datetime) -> list[GiftCode]:
-    """Create `quantity` gift codes, or a single one with a custom `code`. Raises Invalid if that code exists."""
+    """Create `quantity` gift codes, or a single one with a custom `code`, of an amount or of periods of a price.
+
+    Raises Invalid if that code exists, or the price is not on sale, of an add-on or free of charge.
+    """
+    currency, amount_minor = _gift_value(body)
     codes = [body["code"]] if body["code"] else [_generate_gift_code() for _ in range(body["quantity"])]
     if body["code"] and GiftCode.find_by_code(body["code"]):
         raise Invalid(errors={"code": ["This gift code already exists."]})
@@ -49,8 +53,10 @@ def create_gift_codes(body: GiftCodesInput, now: datetime) -> list[GiftCode]:
         GiftCode(
             id=new_id("gif"),
             code=code,
-            currency=body["currency"],
-            amount_minor=body["amount_minor"],
+            currency=currency,
+            amount_minor=amount_minor,
+            price_id=body["price_id"],
+            periods=body["periods"],
             expires_at=body["expires_at"],
             created_at=now,
         )
@@ -59,6 +65,18 @@ def create_gift_codes(body: GiftCodesInput, now: datetime) -> list[GiftCode]:
     db.session.add_all(gifts)
     db.session.flush()
     return gifts
+
+
+def _gift_value(body: GiftCodesInput) -> tuple[str, int]:
+    """Return the currency and the amount that a gift code is worth as account credit. Raises Invalid."""
+    if body["price_id"] is None:
+        assert body["currency"] and body["amount_minor"], "the schema requires them without a price"
+        return body["currency"], body["amount_minor"]
+    price = db.session.get(Price, body["price_id"])
+    if price is None or price.retired_at or price.plan.addon or price.amount_minor == 0:
+        raise Invalid(errors={"price_id": ["Must be a price on sale, of a plan that is sold alone and not free."]})
+    assert body["periods"], "the schema requires them with a price"
+    return price.currency, price.amount_minor * body["periods"]
 
 
 def _generate_gift_code() -> str:

@@ -41,7 +41,7 @@ def find_billing_currency(account_id: str) -> str | None:
 
     A start that was never paid for does not count.
     """
-    has_invoice = sa.exists().where(Invoice.subscription_id == Subscription.id, Invoice.number.is_not(None))
+    has_invoice = sa.exists().where(Invoice.subscription_id == Subscription.id, Invoice.issued_at.is_not(None))
     counts = sa.or_(Subscription.status.in_(LIVE_STATUSES), has_invoice)
     subscriptions = sa.select(Subscription.currency).where(Subscription.account_id == account_id, counts)
     return db.session.scalar(subscriptions.order_by(Subscription.id.desc()).limit(1))
@@ -57,14 +57,19 @@ def list_accepted_currencies(account: Account) -> set[str]:
     return {price.currency for price in Price.list_on_sale(account.country)}
 
 
-def redeem_gift_code(account: Account, code: str, now: datetime, currencies: Collection[str]) -> GiftCode:
+def find_redeemable_gift(code: str, now: datetime) -> GiftCode:
+    """Find an unused gift code. Raises GiftCodeInvalid."""
+    gift = GiftCode.find_by_code(code)
+    if gift is None or (gift.expires_at and gift.expires_at <= now) or gift.redeemed_at:
+        raise GiftCodeInvalid
+    return gift
+
+
+def redeem_for_credit(account: Account, gift: GiftCode, now: datetime, currencies: Collection[str]) -> None:
     """Redeem a gift code for account credit, if it is in one of these currencies; otherwise it remains usable.
 
     `currencies`: if there are none, any is accepted. Raises GiftCodeInvalid, GiftCodeCurrencyMismatch.
     """
-    gift = GiftCode.find_by_code(code)
-    if gift is None or (gift.expires_at and gift.expires_at <= now) or gift.redeemed_at:
-        raise GiftCodeInvalid
     if currencies and gift.currency not in currencies:
         raise GiftCodeCurrencyMismatch(currency=gift.currency)
     if not GiftCode.redeem(gift.id, account.id, now):
@@ -76,11 +81,10 @@ def redeem_gift_code(account: Account, code: str, now: datetime, currencies: Col
         gift.currency,
         "gift",
         now,
-        note=f"Gift {code}",
+        note=f"Gift {gift.code}",
         goodwill=amount_minor,
         customer_credit=-amount_minor,
     )
-    return gift
 
 
 def apply_new_credit(account: Account, currency: str, now: datetime) -> None:

@@ -22,6 +22,8 @@ from streamsvc.storage.database import db
 EVENT_TYPES = {
     "started": fact.Started,
     "imported": fact.Imported,
+    "gifted": fact.Gifted,
+    "gift_added": fact.GiftAdded,
     "price_changed": fact.PriceChanged,
     "price_scheduled": fact.PriceScheduled,
     "anchor_moved": fact.AnchorMoved,

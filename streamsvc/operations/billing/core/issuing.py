@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
+    BillingAddress,
     Coupon,
     CreditNoteLine,
     Discount,
@@ -23,6 +24,7 @@ from streamsvc.operations.billing.core.event_store import load_price
 from streamsvc.operations.billing.core.taxing import Taxation, load_taxation
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.debts import status_for_balance
+from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoicing import (
     STANDARD_CATEGORY,
     CouponTerms,
@@ -34,12 +36,12 @@ from streamsvc.rules.billing.invoicing import (
     sum_by_rate,
     tax_to_credit,
 )
+from streamsvc.rules.billing.number_series import invoice_series
 from streamsvc.rules.billing.paid import Line, starts_new_period
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import batching_session, db, new_id
 from streamsvc.worker import jobs
 
-REVERSE_CHARGE_TEXT = "VAT in the price, not charged: reverse charge"
 FINALIZE_JOB = "invoice.finalize"
 
 
@@ -62,12 +64,13 @@ class ComputedInvoice:
 
         The coupon is None for the tax of one rate taken out of tax-inclusive prices under reverse charge.
         """
+        labels = invoice_labels(self.account.locale)
         by_id = {discount.id: discount.coupon for discount in self.discounts}
         for discount_id, amount_minor in self.totals.discounts:
             if coupon := by_id.get(discount_id):
-                yield coupon, f"Coupon {coupon.code}", amount_minor, TaxTerms()
+                yield coupon, labels["coupon"].format(code=coupon.code), amount_minor, TaxTerms()
         for tax, amount_minor in self.totals.reverse_charges:
-            yield None, REVERSE_CHARGE_TEXT, amount_minor, tax
+            yield None, labels["reverse_charge_discount"], amount_minor, tax
 
     @property
     def tax_breakdown(self) -> list[TaxedAmount]:
@@ -192,6 +195,7 @@ def create_invoice(
         reason=reason,
         currency=computed.currency,
         customer=customer_snapshot(computed.account, computed.taxation),
+        seller=computed.taxation.seller,
         tax_name=computed.taxation.name,
         subtotal_minor=totals.subtotal_minor,
         discount_minor=totals.discount_minor,
@@ -238,10 +242,16 @@ def schedule_finalization(invoice: Invoice, moment: datetime) -> None:
 
 
 def customer_snapshot(account: Account, taxation: Taxation) -> dict:
-    """Return the customer's details as stored on an invoice; under reverse charge also both parties' VAT numbers."""
+    """Return the customer's details as stored on an invoice; under reverse charge also both parties' VAT numbers.
+
+    Name and address are those of the billing address, if the account has one.
+    """
     customer = {name: getattr(account, name) for name in ("name", "email", "country", "locale")}
+    if address := db.session.get(BillingAddress, account.id):
+        customer |= {name: getattr(address, name) for name in ("street", "postal_code", "city", "region")}
+        customer["name"] = address.name or account.name
     if taxation.vat_id:
-        customer |= {"vat_id": taxation.vat_id, "seller_vat_id": current_settings().seller_vat_id}
+        customer |= {"vat_id": taxation.vat_id, "seller_vat_id": taxation.seller["vat_id"]}
     return customer
 
 
@@ -249,7 +259,7 @@ def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     rows = []
     for line, position in zip(computed.lines, computed.totals.positions, strict=True):
         name = find_tax_name(computed, line, position.tax)
-        rows.append(build_invoice_line(computed.subscription, line, position, name))
+        rows.append(build_invoice_line(computed.subscription, line, position, name, computed.account.locale))
     for coupon, description, amount_minor, tax in computed.reductions:
         row = InvoiceLine(kind="discount", description=description, amount_minor=-amount_minor, tax_minor=0)
         row.coupon_id = coupon.id if coupon else None
@@ -262,13 +272,13 @@ def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
 
 
 def build_invoice_line(
-    subscription: Subscription | None, line: Any, position: Position, tax_name: str | None
+    subscription: Subscription | None, line: Any, position: Position, tax_name: str | None, locale: str | None
 ) -> InvoiceLine:
     """Build the row for a line with its discount and tax; `subscription` is None for a one-off line."""
     row = (
         InvoiceLine(kind=line.kind, description=line.description)
         if subscription is None
-        else _build_subscription_line(subscription, line)
+        else _build_subscription_line(subscription, line, locale)
     )
     row.amount_minor = line.amount_minor
     row.discount_minor, row.tax_minor = position.discount_minor, position.tax_minor
@@ -277,12 +287,12 @@ def build_invoice_line(
     return row
 
 
-def _build_subscription_line(subscription: Subscription, line: Line) -> InvoiceLine:
+def _build_subscription_line(subscription: Subscription, line: Line, locale: str | None) -> InvoiceLine:
     """Build the row for a line derived from a subscription's history."""
     credited = line.credited_identity and find_line_by_identity(subscription.id, line.credited_identity)
     return InvoiceLine(
         kind=line.kind,
-        description=describe_line(line),
+        description=describe_line(line, locale),
         subscription_id=subscription.id,
         identity=line.identity,
         cause=line.cause,
@@ -297,14 +307,15 @@ def _build_subscription_line(subscription: Subscription, line: Line) -> InvoiceL
     )
 
 
-def describe_line(line: Line) -> str:
-    """Return the line's description: the plan, its units, and the part of the period if it is prorated."""
-    plan = load_price(line.price_id).plan
+def describe_line(line: Line, locale: str | None) -> str:
+    """Return the line's description in the customer's language: the plan, its units, and the part of the period."""
+    labels, plan = invoice_labels(locale), load_price(line.price_id).plan
     name = plan.name if line.quantity == 1 else f"{line.quantity} × {plan.name}"
     if line.kind == "trial":
-        return f"{name}: free trial"
-    part = "" if line.days == line.full_days else f", {line.days} of {line.full_days} days"
-    return f"{name}: unused time{part}" if line.kind == "credit" else f"{name}{part}"
+        return labels["free_trial"].format(plan=name)
+    is_part = line.days != line.full_days
+    part = labels["part_of_period"].format(days=line.days, full_days=line.full_days) if is_part else ""
+    return (labels["unused_time"].format(plan=name) if line.kind == "credit" else name) + part
 
 
 def _record_discount_use(computed: ComputedInvoice, now: datetime) -> None:
@@ -342,9 +353,14 @@ def apply_account_credit(invoice: Invoice, amount_minor: int, now: datetime) -> 
 
 
 def issue_invoice(invoice: Invoice, now: datetime) -> None:
-    """Issue the invoice: it becomes immutable and gets the next number. Issuing it again has no effect."""
-    if invoice.issued_at is None:
-        invoice.issued_at = now
+    """Issue the invoice: it becomes immutable and gets the next number. Issuing it again has no effect.
+
+    An invoice over nothing gets no number, and so no documents and no event, unless a setting wants it.
+    """
+    if invoice.issued_at is not None:
+        return
+    invoice.issued_at = now
+    if invoice.total_minor or invoice.tax_minor or current_settings().number_empty_invoices:
         batching_session().collect(_assign_numbers, (invoice, invoice_payload(invoice)))
 
 
@@ -353,15 +369,23 @@ def _assign_numbers(issued: list[tuple[Invoice, dict]]) -> None:
 
     Done as late as possible, since taking a number blocks every other transaction that needs one.
     """
-    by_year: dict[int, list] = {}
+    by_series: dict[str, list] = {}
     for invoice, payload in issued:
         assert invoice.issued_at is not None, "a number is assigned to an issued invoice"
-        by_year.setdefault(invoice.issued_at.year, []).append((invoice, payload))
-    for year, issued_in_year in sorted(by_year.items()):
-        numbers = InvoiceNumber.allocate_block(str(year), len(issued_in_year))
-        for (invoice, payload), number in zip(issued_in_year, numbers, strict=True):
+        series = invoice_series(*numbering_of(invoice), invoice.issued_at)
+        by_series.setdefault(series, []).append((invoice, payload))
+    for series, issued_in_series in sorted(by_series.items()):
+        numbers = InvoiceNumber.allocate_block(series, len(issued_in_series))
+        for (invoice, payload), number in zip(issued_in_series, numbers, strict=True):
             invoice.number = number
             publish_event("invoice.issued", invoice.account_id, invoice.issued_at, **payload | {"number": number})
+
+
+def numbering_of(invoice: Invoice) -> tuple[str, str]:
+    """Return the seller's number prefix and its time zone; of an invoice without a stored seller, the settings'."""
+    seller = invoice.seller or {}
+    settings = current_settings()
+    return seller.get("prefix", settings.invoice_prefix), seller.get("time_zone") or settings.seller_time_zone
 
 
 def invoice_payload(invoice: Invoice) -> dict:
@@ -373,14 +397,22 @@ def invoice_payload(invoice: Invoice) -> dict:
 def update_status(invoice: Invoice, now: datetime) -> None:
     """Set the invoice's status for its balance: the one place that marks it as paid, or as owed again.
 
-    A paid invoice is out of dunning. One that is owed again enters it today.
+    What refunds in flight are about to return counts as owed already. A paid invoice is out of dunning; one that is
+    owed again enters it today.
     """
-    status = status_for_balance(invoice.status, invoice.balance_minor)
+    status = status_for_balance(invoice.status, invoice.balance_minor + _sum_refunds_in_flight(invoice))
     if status == "paid" and invoice.status != status:
         invoice.status, invoice.first_failed_on, invoice.next_attempt_on = status, None, None
     elif status == "open" and invoice.status != status:
         invoice.status = status
         debts.start_dunning(invoice, now)
+
+
+def _sum_refunds_in_flight(invoice: Invoice) -> int:
+    """Return what refunds that pay out a credit note are about to return to the payer."""
+    if invoice.amount_paid_minor <= 0 or not any(payment.refunded_minor for payment in invoice.payments):
+        return 0
+    return Refund.sum_credited_in_flight(invoice.id)
 
 
 def collect_reowed_amount(invoice: Invoice, now: datetime) -> None:
@@ -406,7 +438,7 @@ def credit_overpayment(invoice: Invoice, now: datetime) -> None:
     if invoice.balance_minor >= 0:
         return
     _reverse_write_off(invoice, now)
-    surplus = -invoice.balance_minor - Refund.sum_credited_in_flight(invoice.id)
+    surplus = -invoice.balance_minor - _sum_refunds_in_flight(invoice)
     if surplus > 0:
         ledger.post_journal("credit", invoice, now, receivable=surplus, customer_credit=-surplus)
         invoice.balance_minor += surplus

@@ -28,6 +28,7 @@ NOTICE_JOB = "price.notice"
 PRICE_EVENTS = (
     fact.Started,
     fact.Imported,
+    fact.Gifted,
     fact.PriceChanged,
     fact.PriceScheduled,
     fact.AddonAdded,

@@ -56,7 +56,9 @@ def create_referral(subscription: Subscription, code: str, now: datetime) -> Non
     """
     referrer_id = db.session.scalar(sa.select(ReferralCode.account_id).where(ReferralCode.code == code.strip().upper()))
     account_id = subscription.account_id
-    issued_invoice = sa.select(Invoice.id).where(Invoice.account_id == account_id, Invoice.number.is_not(None)).limit(1)
+    issued_invoice = (
+        sa.select(Invoice.id).where(Invoice.account_id == account_id, Invoice.issued_at.is_not(None)).limit(1)
+    )
     if referrer_id is None or is_own_household(subscription, referrer_id) or db.session.scalar(issued_invoice):
         raise ReferralCodeInvalid
     if previous := db.session.get(Referral, account_id):  # left by a subscription whose first payment never succeeded

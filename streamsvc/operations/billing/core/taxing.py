@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import sqlalchemy as sa
+
 from streamsvc.gateways import vies
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import TaxId, TaxRate
+from streamsvc.models.subscriptions import TaxId, TaxIdCheck, TaxRate
+from streamsvc.operations.billing.core.sellers import find_seller
 from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY, TaxTerms
 from streamsvc.rules.refusals.requests import Invalid
@@ -16,6 +19,7 @@ from streamsvc.worker import jobs
 
 TAX_ID_CHECK_JOB = "tax_id.check"
 CHECK_RETRY_AFTER = timedelta(hours=1)
+SWEEP_SIZE = 500
 
 
 class CategoryRate(NamedTuple):
@@ -34,6 +38,8 @@ class Taxation(NamedTuple):
 
     rates: Mapping[str, CategoryRate]
     vat_id: str | None
+    seller: dict
+    """The seller for the account's country; see `find_seller`."""
 
     @property
     def name(self) -> str | None:
@@ -56,69 +62,131 @@ def load_taxation(account: Account) -> Taxation:
     """Load the tax rates of the account's country and its reverse-charge VAT number, if any."""
     rates = TaxRate.list_for_country(account.country)
     by_category = {rate.category: CategoryRate(rate.rate_ppm, rate.name) for rate in rates}
-    return Taxation(by_category, find_reverse_charge_vat_id(account))
+    seller = find_seller(account.country)
+    return Taxation(by_category, find_reverse_charge_vat_id(account, seller["vat_id"]), seller)
 
 
-def find_reverse_charge_vat_id(account: Account) -> str | None:
+def find_reverse_charge_vat_id(account: Account, seller_vat_id: str | None) -> str | None:
     """Return the VAT number under which the account pays the tax itself; None if we charge the tax.
 
     With `vat_check` set to `vies` only numbers that the register confirmed count, otherwise unchecked ones too.
     """
-    settings = current_settings()
-    if not settings.seller_vat_id or account.country not in vat.NUMBER_FORMATS:
+    if not seller_vat_id or account.country not in vat.MEMBER_STATES:
         return None
     tax_id = db.session.get(TaxId, account.id)
-    accepted = ("valid",) if settings.vat_check == "vies" else ("valid", "unchecked")
+    accepted = ("valid",) if current_settings().vat_check == "vies" else ("valid", "unchecked", "unverified")
     if tax_id is None or tax_id.status not in accepted:
         return None
-    if not vat.is_reverse_charged(settings.seller_vat_id, account.country, tax_id.number):
-        return None
-    return tax_id.number
+    return tax_id.number if vat.is_reverse_charged(seller_vat_id, account.country, tax_id.number) else None
 
 
 def replace_tax_id(account_id: str, number: str, now: datetime) -> TaxId:
-    """Set the account's VAT number and, if `vat_check` is `vies`, enqueue a check with the register. Raises Invalid."""
+    """Set the account's VAT number and enqueue its check with the register, if it can be asked. Raises Invalid."""
     account = lock_existing_row(Account, account_id)
-    number = vat.normalize_vat_number(number)
-    if vat.vat_number_country(number) != account.country:
+    parsed = vat.parse_vat_number(number, account.country)
+    if parsed is None:
         raise Invalid(errors={"number": ["Must be a valid VAT number of the account's country."]})
     tax_id = db.session.get(TaxId, account_id)
-    if tax_id is None or tax_id.number != number:
+    if tax_id is None or tax_id.number != parsed:
         if tax_id:
             db.session.delete(tax_id)
             db.session.flush()
-        tax_id = TaxId(account_id=account_id, number=number, status="unchecked", created_at=now)
+        tax_id = TaxId(account_id=account_id, number=parsed, status="unchecked", created_at=now)
         db.session.add(tax_id)
         db.session.flush()
-    if current_settings().vat_check == "vies" and tax_id.status != "valid":
-        jobs.enqueue_job(TAX_ID_CHECK_JOB, {"account_id": account_id, "number": number}, now)
+    if tax_id.status != "valid" and find_requester(account.country):
+        enqueue_check(tax_id, now)
     return tax_id
 
 
+def find_requester(country: str) -> str | None:
+    """Return the seller's VAT number in whose name VIES is asked about numbers of the country; None if it is not."""
+    seller_vat_id = find_seller(country)["vat_id"]
+    is_asked = current_settings().vat_check == "vies" and country in vat.MEMBER_STATES
+    can_ask = seller_vat_id is not None and vat.vat_number_country(seller_vat_id) in vat.MEMBER_STATES
+    return seller_vat_id if is_asked and can_ask else None
+
+
+def enqueue_check(tax_id: TaxId, now: datetime) -> None:
+    """Enqueue the check of a VAT number."""
+    jobs.enqueue_job(TAX_ID_CHECK_JOB, {"account_id": tax_id.account_id, "number": tax_id.number}, now)
+
+
 def delete_tax_id(account_id: str) -> None:
-    """Delete the account's VAT number, if it has one."""
+    """Delete the account's VAT number, if it has one. The record of its checks stays."""
     lock_row(Account, account_id)
     if tax_id := db.session.get(TaxId, account_id):
         db.session.delete(tax_id)
+
+
+@jobs.recurring_job("tax_id.sweep", every=timedelta(days=1))
+def enqueue_missing_checks(payload: dict, now: datetime) -> None:
+    """Enqueue checks for numbers that no register has answered for, such as those from before the seller had one."""
+    is_asked = sa.exists().where(
+        TaxIdCheck.account_id == TaxId.account_id,
+        TaxIdCheck.number == TaxId.number,
+        TaxIdCheck.started_at > now - timedelta(days=1),
+    )
+    is_unconfirmed = sa.text("tax_ids.status IN ('unchecked', 'unverified')")  # literals, as in the partial index
+    query = (
+        sa.select(TaxId, Account.country)
+        .join(Account, Account.id == TaxId.account_id)
+        .where(is_unconfirmed, Account.country.in_(vat.MEMBER_STATES), ~is_asked)
+        .order_by(TaxId.account_id)
+        .limit(SWEEP_SIZE)
+    )
+    for tax_id, country in db.session.execute(query).all():
+        if find_requester(country):
+            enqueue_check(tax_id, now)
 
 
 @jobs.job_handler(TAX_ID_CHECK_JOB)
 def check_tax_id(payload: dict, now: datetime) -> None:
     """Check a VAT number with the VIES register. Tax is charged until the register has confirmed it.
 
-    Raises Retry, for an hour later, if the register does not answer.
+    The question is recorded before it is asked, and its answer with the consultation number after. Raises Retry, for an
+    hour later, if the register does not answer.
     """
-    number, seller = payload["number"], current_settings().seller_vat_id
-    if fetch_one(TaxId.__table__.select().where(TaxId.account_id == payload["account_id"])) is None:
+    account_id, number = payload["account_id"], payload["number"]
+    check = _record_check(account_id, number, now)
+    if check is None:
         return
-    result = vies.check_vat_number(number, seller)
-    tax_id = db.session.get(TaxId, payload["account_id"])
-    if tax_id is None or tax_id.number != number:
-        return
-    if result.is_valid is None:
+    check_id, requester = check.id, check.requester
+    db.session.commit()
+    result = vies.check_vat_number(number, requester)
+    lock_row(Account, account_id)
+    _record_result(db.session.get_one(TaxIdCheck, check_id, populate_existing=True), result, now)
+    tax_id = db.session.get(TaxId, account_id, populate_existing=True)
+    if tax_id is not None and tax_id.number == number:
+        _apply_result(tax_id, result, now)
+    db.session.commit()
+    if result.is_valid is None and tax_id is not None and tax_id.number == number:
         raise jobs.Retry(now + CHECK_RETRY_AFTER)
-    tax_id.status, tax_id.reference, tax_id.checked_at = (
-        "valid" if result.is_valid else "invalid",
-        result.reference,
-        now,
-    )
+
+
+def _record_check(account_id: str, number: str, now: datetime) -> TaxIdCheck | None:
+    """Record that the register is asked; None if the number is not the account's any more, or cannot be checked."""
+    current = fetch_one(sa.select(TaxId.number).where(TaxId.account_id == account_id))
+    account = db.session.get(Account, account_id)
+    requester = find_requester(account.country) if account else None
+    if current is None or current.number != number or requester is None:
+        return None
+    check = TaxIdCheck(account_id=account_id, number=number, requester=requester, started_at=now)
+    db.session.add(check)
+    db.session.flush()
+    return check
+
+
+def _record_result(check: TaxIdCheck, result: vies.VatCheck, now: datetime) -> None:
+    check.outcome = {True: "valid", False: "invalid", None: "unavailable"}[result.is_valid]
+    check.error, check.reference, check.completed_at = result.error, result.reference, now
+
+
+def _apply_result(tax_id: TaxId, result: vies.VatCheck, now: datetime) -> None:
+    """Apply the register's answer; without one, the number stays as it is, but no longer counts as unchecked."""
+    tax_id.error = result.error
+    if result.is_valid is None:
+        tax_id.status = "unverified" if tax_id.status == "unchecked" else tax_id.status
+        return
+    tax_id.status = "valid" if result.is_valid else "invalid"
+    tax_id.reference, tax_id.checked_at = result.reference, now

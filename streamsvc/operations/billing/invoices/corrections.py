@@ -28,9 +28,11 @@ from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
 from streamsvc.rules.billing.invoicing import tax_to_credit
+from streamsvc.rules.billing.number_series import credit_note_series
 from streamsvc.rules.money import allocate_amount
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row, new_id
 from streamsvc.worker import jobs
 
@@ -49,7 +51,8 @@ def create_credit_note(
 ) -> CreditNote:
     """Create a credit note for the body's `lines`, its `amount_minor`, or everything not yet credited.
 
-    `credit_surplus`: turn what is overpaid as a result into account credit. Raises Invalid, WrongState.
+    `credit_surplus`: turn what is overpaid as a result into account credit; otherwise the caller refunds it and updates
+    the invoice's status. Raises Invalid, WrongState.
     """
     if invoice.number is None or invoice.status == "void":
         raise WrongState(detail="Only an issued invoice can be credited.")
@@ -57,7 +60,7 @@ def create_credit_note(
         id=new_id("crn"),
         account_id=invoice.account_id,
         invoice_id=invoice.id,
-        number=InvoiceNumber.allocate(f"CN-{now.year}"),
+        number=InvoiceNumber.allocate(_credit_note_series(invoice, now)),
         currency=invoice.currency,
         reason=body["reason"],
         issued_at=now,
@@ -87,8 +90,13 @@ def create_credit_note(
     invoice.balance_minor -= note.total_minor
     if credit_surplus:
         issuing.credit_overpayment(invoice, now)
-    issuing.update_status(invoice, now)
+        issuing.update_status(invoice, now)
     return note
+
+
+def _credit_note_series(invoice: Invoice, now: datetime) -> str:
+    is_shared = current_settings().credit_note_series == "shared"
+    return credit_note_series(*issuing.numbering_of(invoice), now, is_shared)
 
 
 def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[InvoiceLine, int, int]]:
@@ -215,6 +223,7 @@ def refund_invoice(
         if part_minor:
             refund_ids.append(_create_refund(payment, part_minor, note, body["reason"], now).id)
         amount_minor -= part_minor
+    issuing.update_status(invoice, now)
     update_live_subscription(account, now)
     idempotency.save_checkpoint(refunds=refund_ids)
     db.session.commit()
@@ -293,7 +302,8 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
             referrals.enqueue_revocation_if_rewarded(account.id, refund.id, now)
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
-            _credit_surplus(invoice, now)
+            issuing.credit_overpayment(invoice, now)
+            issuing.update_status(invoice, now)
     update_live_subscription(account, now)
     db.session.commit()
     return refund
@@ -305,22 +315,8 @@ def book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
     ledger.post_journal("refund", invoice, now, refund.payment_id, cash=-amount_minor, receivable=amount_minor)
     invoice.amount_paid_minor -= amount_minor
     invoice.balance_minor += amount_minor
-    _credit_surplus(invoice, now)
-    issuing.collect_reowed_amount(invoice, now)
-
-
-def _credit_surplus(invoice: Invoice, now: datetime) -> None:
-    """Turn an overpayment into account credit, except for what other refunds in flight will return of it."""
-    in_flight = sa.select(sa.func.coalesce(sa.func.sum(Refund.amount_minor), 0)).where(
-        Refund.invoice_id == invoice.id,
-        Refund.credit_note_id.is_not(None),
-        Refund.status.in_(("pending", "unknown")),
-    )
-    db.session.flush()
-    reserved_minor = int(db.session.scalars(in_flight).one())
-    invoice.balance_minor += reserved_minor
     issuing.credit_overpayment(invoice, now)
-    invoice.balance_minor -= reserved_minor
+    issuing.collect_reowed_amount(invoice, now)
 
 
 def record_refund_failure(refund_id: str, now: datetime) -> None:

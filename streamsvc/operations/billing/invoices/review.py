@@ -14,6 +14,7 @@ from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, l
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.invoices.one_off import OneOffLine
+from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY, Position, TaxTerms, Totals, compute_totals
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.settings import current_settings
@@ -126,12 +127,13 @@ def add_draft_line(
     totals = compute_totals([*map(_line_position, existing_rows), Position("", line.amount_minor, tax)])
     for row, position in zip(existing_rows, totals.positions[:-1], strict=True):
         row.tax_minor = position.tax_minor
-    rows = [issuing.build_invoice_line(None, line, totals.positions[-1], taxation.name_of(tax.category))]
+    locale = invoice.customer.get("locale")
+    rows = [issuing.build_invoice_line(None, line, totals.positions[-1], taxation.name_of(tax.category), locale)]
     for reversed_tax, amount_minor in totals.reverse_charges:
         rows.append(
             InvoiceLine(
                 kind="discount",
-                description=issuing.REVERSE_CHARGE_TEXT,
+                description=invoice_labels(locale)["reverse_charge_discount"],
                 amount_minor=-amount_minor,
                 tax_ppm=reversed_tax.rate_ppm,
                 tax_category=reversed_tax.category,

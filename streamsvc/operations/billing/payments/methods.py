@@ -25,7 +25,7 @@ CARD_DETAILS = ("brand", "last4", "exp_month", "exp_year", "fingerprint")
 
 
 @contextmanager
-def _report_provider_errors(field: str) -> Iterator[None]:
+def report_provider_errors(field: str) -> Iterator[None]:
     """Raise Invalid for `field` if the provider rejects the method, Unavailable if it cannot be reached."""
     try:
         yield
@@ -38,20 +38,26 @@ def _report_provider_errors(field: str) -> Iterator[None]:
 
 
 def attach_payment_method(account_id: str, token: str, now: datetime) -> PaymentMethod:
-    """Attach and store the payment method behind a provider's token; an account's first one becomes its default.
-
-    Enqueues the expiry notice for a card. Raises Invalid, Unavailable.
-    """
+    """Attach and store the payment method behind a provider's token. Raises Invalid, Unavailable."""
     payment_provider = current_provider()
-    with _report_provider_errors("token"):
+    with report_provider_errors("token"):
         card = customers.call_with_customer(
             account_id, lambda customer: payment_provider.attach(token, account_id, customer)
         )
     lock_row(Account, account_id)
+    known = PaymentMethod.find_by_reference(account_id, payment_provider.name, card.reference)
+    return known if known and known.removed_at is None else create_payment_method(account_id, card, now)
+
+
+def create_payment_method(account_id: str, card: ProviderMethod, now: datetime) -> PaymentMethod:
+    """Store a method of the current provider; an account's first one becomes its default.
+
+    The caller holds the account's lock. Enqueues the expiry notice for a card.
+    """
     is_first = PaymentMethod.find_default(account_id) is None
     method = PaymentMethod(
         account_id=account_id,
-        provider=payment_provider.name,
+        provider=current_provider().name,
         reference=card.reference,
         kind=card.kind,
         brand=card.brand,
@@ -60,6 +66,7 @@ def attach_payment_method(account_id: str, token: str, now: datetime) -> Payment
         exp_year=card.exp_year,
         fingerprint=card.fingerprint,
         is_default=is_first,
+        set_up_at=now if card.is_set_up else None,
         created_at=now,
     )
     db.session.add(method)
@@ -98,17 +105,6 @@ def notify_card_expiring(payload: dict, now: datetime) -> None:
     account, subscription = db.session.get_one(Account, method.account_id), Subscription.find_live(method.account_id)
     if subscription and charging.select_account_method(account.id, subscription.payment_method_id) is method:
         notices.enqueue_card_expiring_notice(method, account, subscription, now)
-
-
-def start_card_setup(account_id: str) -> dict:
-    """Return {provider, client_secret}, with which a front end verifies a card before adding it.
-
-    Raises Invalid, Unavailable.
-    """
-    payment_provider = current_provider()
-    with _report_provider_errors(""):
-        client_secret = customers.call_with_customer(account_id, payment_provider.create_setup_secret)
-    return {"provider": payment_provider.name, "client_secret": client_secret}
 
 
 def set_default_payment_method(method: PaymentMethod) -> None:

@@ -10,7 +10,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Payment, PaymentMethod, ProviderEvent, Refund
 from streamsvc.operations.billing.core import charging, customers
 from streamsvc.operations.billing.invoices import disputes, provider_refunds
-from streamsvc.operations.billing.payments import methods
+from streamsvc.operations.billing.payments import methods, setups
 from streamsvc.storage.database import db, insert, lock_row
 from streamsvc.worker import jobs
 
@@ -27,9 +27,10 @@ CUSTOMER_DELETED = "customer.deleted"
 DISPUTE_OPENED_EVENTS = ("charge.dispute.created", "charge.dispute.updated", "charge.dispute.funds_withdrawn")
 DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED = "charge.dispute.closed", "charge.dispute.funds_reinstated"
 DISPUTE_EVENTS = (*DISPUTE_OPENED_EVENTS, DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED)
+SETUP_SUCCEEDED = "setup_intent.succeeded"
 INQUIRY_STATUS_PREFIX = "warning_"
 """Statuses with this prefix belong to inquiries: disputes that move no money."""
-OBJECTS_WITH_REFERENCE = ("payment_intent", "dispute", "payment_method", "customer")
+OBJECTS_WITH_REFERENCE = ("payment_intent", "dispute", "payment_method", "customer", "setup_intent")
 RETRY_AFTER = timedelta(minutes=1)
 """How long to wait for a provider that is unavailable."""
 
@@ -77,6 +78,8 @@ def handle_provider_event(payload: dict, now: datetime) -> None:
             _update_dispute(db.session.get_one(Payment, payment_id), kind, payload, reference, now)
         elif kind in METHOD_EVENTS:
             _update_method(f"{payload['customer']}/{reference}", now)
+        elif kind == SETUP_SUCCEEDED and reference:
+            setups.complete_reported_setup(reference, now)
         elif kind == CUSTOMER_DELETED and reference:
             customers.record_customer_deleted(reference, now)
     except ProviderUnavailable:

@@ -25,7 +25,7 @@ from streamsvc.rules.billing.facts import PriceTerms as PriceFacts
 from streamsvc.rules.billing.recurring import INVOLUNTARY_REASONS, Movement, RateStep, compute_movements, monthly_rate
 from streamsvc.storage.database import fetch_all
 
-ISSUED_INVOICE_CONDITIONS = (Invoice.number.is_not(None), Invoice.status != "void")
+ISSUED_INVOICE_CONDITIONS = (Invoice.issued_at.is_not(None), Invoice.status != "void")
 QUANTITY_KINDS = ("addon_added", "addon_quantity_changed")
 STEP_KINDS = {"paused": "pause", "resumed": "resume", "canceled": "end"}
 StandardRate = aliased(TaxRate)

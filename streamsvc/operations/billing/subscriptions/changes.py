@@ -9,7 +9,7 @@ from datetime import date, datetime
 from functools import cache
 
 from streamsvc.http import idempotency
-from streamsvc.models.subscriptions import Plan, Price, Subscription
+from streamsvc.models.subscriptions import PaymentMethod, Plan, Price, Subscription
 from streamsvc.operations.billing.core import charging, debts
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, list_overdue_invoices, load_locked
 from streamsvc.operations.billing.invoices import review
@@ -27,7 +27,13 @@ from streamsvc.rules.billing.changes import first_day_after_cancellation, first_
 from streamsvc.rules.billing.debts import BLOCKING_STAGES
 from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput
 from streamsvc.rules.billing.pauses import PauseRules
-from streamsvc.rules.refusals.billing import PauseLimitReached, PaymentFailed, PaymentOverdue, WrongState
+from streamsvc.rules.refusals.billing import (
+    PauseLimitReached,
+    PaymentFailed,
+    PaymentMethodRequired,
+    PaymentOverdue,
+    WrongState,
+)
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
@@ -80,6 +86,8 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
             aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
         return
     effective, today = aggregate.today, aggregate.today
+    if aggregate.timeline.has_gifted_days(today):  # nothing was charged for them that could be credited
+        raise WrongState(detail="A gift pays for this plan; change to another one at the end of the period.")
     if not is_trial:
         effective = first_day_of_new_price(aggregate.timeline.price_used_on(today), price.terms, today)
     details = (effective, body["anchor_day"], first_day_after_cancellation(today), includes)
@@ -211,12 +219,23 @@ def cancel_subscription(
 
 
 def undo_cancellation(aggregate: SubscriptionAggregate, actor: str) -> None:
-    """Undo a pending cancellation. Raises WrongState if the subscription has ended."""
+    """Undo a pending cancellation.
+
+    Raises WrongState if the subscription has ended, and PaymentMethodRequired if a gift pays for it and no card would
+    pay for it afterwards.
+    """
     if aggregate.timeline.ended_on or aggregate.subscription.status == "canceled":
         raise WrongState(detail="The subscription has ended; start a new one.")
     if aggregate.timeline.end_scheduled:
+        if aggregate.timeline.has_gifts and find_method(aggregate) is None:
+            raise PaymentMethodRequired(detail="Add a card first: it is charged when the gift ends.")
         aggregate.record_event(fact.EndDropped, actor=actor)
         aggregate.subscription.cancel_reason = aggregate.subscription.cancel_feedback = None
+
+
+def find_method(aggregate: SubscriptionAggregate) -> PaymentMethod | None:
+    """Find the payment method that renewals would charge."""
+    return charging.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id)
 
 
 def pause_subscription(aggregate: SubscriptionAggregate, resumes_at: datetime | None, actor: str) -> None:

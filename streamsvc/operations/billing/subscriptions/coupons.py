@@ -58,7 +58,7 @@ def _is_eligible(coupon: Coupon, subscription: Subscription, plans: set[str]) ->
         Subscription.id != subscription.id,
         Subscription.status.not_in(LIVE_STATUSES),
         Invoice.subscription_id == Subscription.id,
-        Invoice.number.is_not(None),
+        Invoice.issued_at.is_not(None),
     )
     is_returning = db.session.scalar(sa.select(ended_subscription))
     is_starting = subscription.status == "incomplete"

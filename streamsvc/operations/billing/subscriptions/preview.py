@@ -195,7 +195,7 @@ def computed_invoice_view(computed: ComputedInvoice, due_date: date | None) -> d
     lines = [
         {
             "kind": line.kind,
-            "description": describe_line(line),
+            "description": describe_line(line, computed.account.locale),
             "price_id": line.price_id,
             "period": line.period,
             "quantity": line.quantity,

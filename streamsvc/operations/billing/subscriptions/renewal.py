@@ -157,8 +157,8 @@ def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:
 
 def end_unpaid_trial(aggregate: SubscriptionAggregate, policy: str) -> None:
     """End a trial without a payment method: `cancel` the subscription, `pause` it as of the trial's last day, or do
-    nothing (`invoice`), so that the charge is invoiced and owed."""
-    if policy == "cancel":
+    nothing (`invoice`), so that the charge is invoiced and owed. `refuse`: the card was removed meanwhile; cancel."""
+    if policy in ("cancel", "refuse"):
         end_subscription(aggregate, aggregate.timeline.trial_end, credit=False, reason="trial_without_payment_method")
     elif policy == "pause":
         assert aggregate.timeline.trial_end is not None, "a trial has an end"

@@ -17,15 +17,24 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.operations.billing.core import charging, debts, referrals
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
-from streamsvc.operations.billing.core.credit import redeem_gift_code
+from streamsvc.operations.billing.core.credit import find_redeemable_gift, redeem_for_credit
 from streamsvc.operations.billing.subscriptions import coupons
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.inputs import AddonInput, SubscriptionInput
+from streamsvc.rules.billing.trials import may_start_trial
 from streamsvc.rules.refusals.accounts import AccountNotActive
-from streamsvc.rules.refusals.billing import AlreadySubscribed, AuthenticationRequired, PaymentFailed, PaymentInProgress
+from streamsvc.rules.refusals.billing import (
+    AlreadySubscribed,
+    AuthenticationRequired,
+    GiftCodeInvalid,
+    PaymentFailed,
+    PaymentInProgress,
+    PaymentMethodRequired,
+)
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sign_in.sessions import hash_token
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row, new_id
 
 
@@ -42,7 +51,8 @@ def subscribe_account(
     `request_key`: identifies the request; a retry under the same key returns the subscription that it started.
     `paid_through`: the day up to which the customer has paid elsewhere.
     Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, GiftCodeCurrencyMismatch,
-    ReferralCodeInvalid, Invalid, PaymentFailed, PaymentOverdue, AuthenticationRequired, PaymentInProgress.
+    ReferralCodeInvalid, Invalid, PaymentFailed, PaymentMethodRequired, PaymentOverdue, AuthenticationRequired,
+    PaymentInProgress.
     """
     charging.refresh_waiting_payments(account_id, now)
     account = lock_existing_row(Account, account_id)
@@ -75,7 +85,8 @@ def start_subscription(
 ) -> SubscriptionAggregate:
     """Do everything up to the first payment; nothing is committed.
 
-    `payment_method_required`: raise PaymentFailed if something is owed and there is no payment method.
+    `payment_method_required`: raise PaymentFailed if something is owed and there is no payment method, and
+    PaymentMethodRequired if a trial needs one that is set up.
     `paid_through`: the day up to which the customer has paid elsewhere.
     """
     replace_abandoned_start(account, now)
@@ -103,7 +114,10 @@ def start_subscription(
     db.session.add(subscription)
     db.session.flush()
     if body["gift_code"]:
-        redeem_gift_code(account, body["gift_code"], now, [price.currency])
+        gift = find_redeemable_gift(body["gift_code"], now)
+        if gift.price_id:
+            raise GiftCodeInvalid(detail="This gift is a subscription of its own; redeem it instead of subscribing.")
+        redeem_for_credit(account, gift, now, [price.currency])
     addons = requested_addons(body)
     addon_prices = get_addon_prices(account, price, [addon["price_id"] for addon in addons])
     addon_codes = [addon_price.plan.code for addon_price in addon_prices]
@@ -111,6 +125,8 @@ def start_subscription(
     if body["referral_code"]:
         referrals.create_referral(subscription, body["referral_code"], now)
     trial_days = price.trial_days if can_start_trial(account, subscription.device_hash) else 0
+    if trial_days and payment_method_required and not paid_through:
+        require_card_for_trial(method)
     aggregate = load_locked(subscription.id, now)
     check_anchor(price, body["anchor_day"], body["anchor_month"])
     start, anchor = subscription.started_on, (body["anchor_day"], body["anchor_month"])
@@ -248,6 +264,13 @@ def get_requested_method(account: Account, method_id: str | None) -> PaymentMeth
     return method
 
 
+def require_card_for_trial(method: PaymentMethod | None) -> None:
+    """Raise PaymentMethodRequired if a trial needs a card that is set up and `method` is none."""
+    is_set_up = method is not None and method.set_up_at is not None
+    if not may_start_trial(current_settings().trial_without_card, is_set_up):
+        raise PaymentMethodRequired
+
+
 def hash_device_fingerprint(device_fingerprint: str | None) -> str | None:
     """Hash the app's device fingerprint: only the hash is stored, which is enough to recognize the device."""
     return device_fingerprint and hash_token(f"device:{device_fingerprint}")
@@ -277,7 +300,7 @@ def can_start_addon_trial(account: Account, device_hash: str | None, addon: str)
 
 def has_trial_invoice(condition: sa.ColumnElement[bool], item: str) -> bool:
     """Return whether there is an issued invoice with a trial of the item, for a condition on it or its subscription."""
-    is_trial = (Invoice.number.is_not(None), InvoiceLine.kind == "trial", InvoiceLine.item == item)
+    is_trial = (Invoice.issued_at.is_not(None), InvoiceLine.kind == "trial", InvoiceLine.item == item)
     statement = (
         sa.select(Invoice.id)
         .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
@@ -329,4 +352,6 @@ def raise_if_not_paid(payment: Payment | None) -> None:
     if payment and payment.status == "failed":
         raise PaymentFailed(decline_code=payment.decline_code)
     if payment and payment.status == "requires_action":
-        raise AuthenticationRequired(next_action=payment.next_action, payment_id=payment.id)
+        raise AuthenticationRequired(
+            next_action=payment.next_action, payment_id=payment.id, invoice_id=payment.invoice_id
+        )

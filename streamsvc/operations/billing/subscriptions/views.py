@@ -15,8 +15,10 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.operations.billing.core import carryover, event_store, items
 from streamsvc.operations.billing.core.aggregate import list_waiting_invoices
+from streamsvc.operations.billing.documents import content
 from streamsvc.operations.billing.subscriptions.price_migrations import list_declinable_migrations
 from streamsvc.rules.billing.calendar import Period
+from streamsvc.rules.billing.document_lines import group_by_rate
 from streamsvc.rules.billing.lines import replay_timeline
 from streamsvc.storage.database import db
 
@@ -150,10 +152,25 @@ def invoice_view(invoice: Invoice) -> dict:
     view["carried_over"] = carryover.is_carried_over(invoice)
     view["customer_vat_id"] = invoice.customer.get("vat_id")
     view["reverse_charge"] = view["customer_vat_id"] is not None
+    view["customer"] = {name: invoice.customer.get(name) for name in CUSTOMER_FIELDS}
+    view["seller"] = invoice.seller if invoice.seller and invoice.seller["name"] else None
     view["lines"] = [invoice_line_view(line) for line in invoice.lines]
     view["taxes"] = invoice.tax_breakdown
+    document_lines = content.invoice_document_lines(invoice)
+    taxed_views = [line_view for line_view in view["lines"] if line_view["kind"] != "discount"]
+    for line_view, line in zip(taxed_views, document_lines, strict=True):
+        line_view |= {"net_minor": line.net_minor, "tax_percent": line.tax_ppm / PPM_PER_PERCENT}
+    view["tax_breakdown"] = [
+        {"category": group.category, "percent": group.tax_ppm / PPM_PER_PERCENT}
+        | {"net_minor": group.net_minor, "tax_minor": group.tax_minor}
+        for group in group_by_rate(document_lines)
+    ]
     view["payments"], view["credit_notes"] = invoice.payments, invoice.credit_notes
     return view
+
+
+PPM_PER_PERCENT = 10_000
+CUSTOMER_FIELDS = ("name", "email", "street", "postal_code", "city", "region", "country", "locale", "vat_id")
 
 
 def invoice_line_view(line: InvoiceLine) -> dict:

@@ -10,8 +10,8 @@ from alembic import op
 
 from streamsvc.storage.database import Json, UtcTime
 
-revision = "0026"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 

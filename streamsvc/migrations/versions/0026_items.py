@@ -5,8 +5,8 @@ from alembic import op
 
 from streamsvc.storage.database import Json, UtcTime
 
-revision = "0027"
-down_revision = "0026"
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
