@@ -58,21 +58,26 @@ STEPS = (
     (6, "resume"),
     (3, "cancel", ("period_end", "now", "now")),
     (3, "undo_cancellation"),
-    (3, "add_addon"),
+    (3, "add_addon", (1, 2)),
+    (3, "change_addon", (1, 2, 3)),
+    (1, "restore_addon"),
     (3, "remove_addon", ("now", "period_end")),
     (2, "move_anchor", range(1, 32)),
+    (1, "withdraw_anchor_move"),
     (2, "add_coupon", tuple(COUPONS)),
-    (2, "redeem_gift_code"),
+    (2, "redeem_gift_code", ("USD", "USD", "EUR")),
     (5, "add_card", ANY_CARD),
     (2, "remove_card"),
     (4, "authenticate", (True, True, False)),
-    (3, "pay"),
+    (3, "pay", (None, None, 1, 400)),
+    (1, "record_payment", (1, 400)),
+    (1, "write_off"),
     (2, "charge_back", (None, 100)),
     (1, "win_dispute"),
     (2, "refund", (True, False), (None, 100)),
     (1, "credit_note", (1, 300, 5000)),
     (1, "decline_next"),
-    (1, "lose_response", ("timeout", "error")),
+    (1, "plan_outcome", ("timeout", "error", "partial")),
     (8, "subscribe", range(6), (None, 1, 31), (None, "half", "six")),
 )
 
@@ -100,7 +105,8 @@ class GreedyLife:
         self.bystander.subscribe(self.prices[0])
         self.tiers_seen = {}
         """The highest tier seen on each civil day."""
-        self.gifts_minor = 0
+        self.gifts_minor = Counter()
+        """The gift codes redeemed, by currency."""
 
     def _remember(self, code, price_ids):
         self.prices += price_ids
@@ -181,10 +187,17 @@ class GreedyLife:
     def undo_cancellation(self):
         self.send("delete", "cancellation")
 
-    def add_addon(self):
+    def add_addon(self, quantity):
         subscription = self.latest()
         if subscription and subscription["price"]["interval"] in self.addons:
-            self.send("post", "addons", {"price_id": self.addons[subscription["price"]["interval"]]})
+            price_id = self.addons[subscription["price"]["interval"]]
+            self.send("post", "addons", {"price_id": price_id, "quantity": quantity})
+
+    def change_addon(self, quantity):
+        self.send("patch", f"addons/{ADDON}", {"quantity": quantity})
+
+    def restore_addon(self):
+        self.send("delete", f"addons/{ADDON}/removal")
 
     def remove_addon(self, when):
         self.send("delete", f"addons/{ADDON}?when={when}")
@@ -192,14 +205,17 @@ class GreedyLife:
     def move_anchor(self, day):
         self.send("put", "anchor", {"day": day})
 
+    def withdraw_anchor_move(self):
+        self.send("delete", "anchor")
+
     def add_coupon(self, code):
         self.send("post", "coupons", {"coupon": code})
 
-    def redeem_gift_code(self):
-        body = {"amount_minor": 700, "currency": "USD"}
+    def redeem_gift_code(self, currency):
+        body = {"amount_minor": 700, "currency": currency}
         code = self.world.operator.post("/v1/admin/gift-codes", body).json["items"][0]["code"]
         if self.expect_no_error(self.viewer.post("/v1/gift-redemptions", {"code": code})).status_code < 300:
-            self.gifts_minor += 700
+            self.gifts_minor[currency] += 700
 
     def add_card(self, token):
         response = self.viewer.post("/v1/payment-methods", {"token": token})
@@ -224,9 +240,20 @@ class GreedyLife:
             body = {"approve": approve}
             self.expect_no_error(self.world.operator.post(f"/v1/sandbox/payments/{payment_id}/authentication", body))
 
-    def pay(self):
+    def pay(self, amount_minor):
         for invoice in self.viewer.invoices()[-2:]:
-            self.expect_no_error(self.viewer.post(f"/v1/invoices/{invoice['id']}/payments"))
+            body = {"amount_minor": amount_minor} if amount_minor else {}
+            self.expect_no_error(self.viewer.post(f"/v1/invoices/{invoice['id']}/payments", body))
+
+    def record_payment(self, amount_minor):
+        for invoice in self.viewer.invoices()[-1:]:
+            path, body = f"/v1/admin/invoices/{invoice['id']}/payments", {"amount_minor": amount_minor}
+            response = self.expect_no_error(self.world.operator.post(path, body))
+            self.recorded_minor += amount_minor if response.status_code < 300 else 0
+
+    def write_off(self):
+        for invoice in self.viewer.invoices()[-1:]:
+            self.expect_no_error(self.world.operator.post(f"/v1/admin/invoices/{invoice['id']}/write-off"))
 
     def charge_back(self, amount_minor):
         for _, payment_id in self.payments("succeeded")[:1]:
@@ -250,7 +277,7 @@ class GreedyLife:
     def decline_next(self):
         self.world.next_charge("decline")
 
-    def lose_response(self, how):
+    def plan_outcome(self, how):
         self.world.next_charge(how)
 
     def check(self):
