@@ -138,6 +138,20 @@ def test_an_amount_that_stripe_finds_too_small_in_its_own_currency_is_carried_ov
     )
     world.go_to("2026-01-25")
     assert (ann.subscription()["status"], stripe.charged_amounts()) == ("active", [])
+    assert world.differences() == []
+    world.go_to("2026-02-25")
+    assert (stripe.charged_amounts(), ann.balances()) == ([2400], [])
+    assert {status for status, *_ in invoice_states(ann)} == {"paid"}
+
+
+def test_a_debt_that_stripe_finds_too_small_is_written_off_without_a_subscription(world, stripe):
+    stripe.minimums["TRY"] = 2000
+    ann = world.person()
+    assert charge_once(world, ann, 1200, "TRY").status_code == 201
+    world.go_to("2026-02-01")
+    assert [state[0] for state in invoice_states(ann)] == ["open"]
+    world.go_to("2026-02-16")
+    assert [state[0] for state in invoice_states(ann)] == ["uncollectible"]
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,9 @@ class Caller:
     def put(self, path, body=None):
         return self.client.put(path, json=body, headers=self.headers())
 
+    def patch(self, path, body):
+        return self.client.patch(path, json=body, headers=self.headers())
+
     def delete(self, path):
         return self.client.delete(path, headers=self.headers())
 

@@ -32,6 +32,11 @@ def minimum_charge_minor(currency: str) -> int:
     return stripe_amounts.minimum_charge_minor(currency)
 
 
+def has_known_minimum(currency: str) -> bool:
+    """Whether `minimum_charge_minor` is known; otherwise the provider refuses what it finds too small."""
+    return current_settings().payment_provider != "stripe" or currency in stripe_amounts.MINIMUM_MINOR
+
+
 def maximum_charge_minor(currency: str) -> int:
     """Return the largest amount that the configured provider charges, in minor units."""
     if current_settings().payment_provider != "stripe":

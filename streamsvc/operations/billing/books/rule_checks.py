@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc.gateways.payments import current_provider, minimum_charge_minor
+from streamsvc.gateways.payments import current_provider, has_known_minimum, minimum_charge_minor
 from streamsvc.gateways.payments.interface import (
     DECLINED,
     REQUIRES_ACTION,
@@ -70,6 +70,7 @@ def check_next_steps(now: datetime, account_id: str | None = None) -> Iterator[D
     on billing hold for its operator.
     """
     in_flight = sa.exists().where(Payment.invoice_id == Invoice.id, Payment.status.in_(IN_FLIGHT_STATUSES))
+    too_small = sa.exists().where(Payment.invoice_id == Invoice.id, Payment.decline_code == debts.AMOUNT_TOO_SMALL)
     live, own = sa.orm.aliased(Subscription), sa.orm.aliased(Subscription)
     is_live = live.status.in_(LIVE_STATUSES)
     columns = (Invoice.balance_minor, Invoice.currency, Invoice.issued_at, Invoice.first_failed_on)
@@ -79,6 +80,7 @@ def check_next_steps(now: datetime, account_id: str | None = None) -> Iterator[D
         *columns,
         Invoice.next_attempt_on,
         sa.exists().where(live.account_id == Invoice.account_id, is_live).label("has_subscription"),
+        too_small.label("was_too_small"),
         own.billing_held_at.label("held_at"),
         sa.and_(own.status.in_(LIVE_STATUSES), own.account_id != Invoice.account_id).label("waits_for_other"),
     )
@@ -97,7 +99,8 @@ def _has_next_step(invoice: sa.Row, now: datetime) -> bool:
     if invoice.held_at or invoice.waits_for_other:
         return True
     late, schedule = now - LATE_AFTER, debts.current_dunning_schedule()
-    if invoice.balance_minor < minimum_charge_minor(invoice.currency):
+    was_too_small = invoice.was_too_small and not has_known_minimum(invoice.currency)
+    if was_too_small or invoice.balance_minor < minimum_charge_minor(invoice.currency):
         closed_from = late - timedelta(days=schedule.cancel_day)
         return bool(invoice.has_subscription) or invoice.issued_at > closed_from
     if invoice.next_attempt_on:

@@ -61,9 +61,6 @@ PAYMENT_METHOD_REQUIRED = payment_limits.PAYMENT_METHOD_REQUIRED
 PARTIALLY_CAPTURED = "partially_captured"
 """The decline code of what an invoice still lacks after the provider captured less than was asked for."""
 
-AMOUNT_TOO_SMALL = "amount_too_small"
-"""The decline code of an amount below the provider's minimum, which is carried over like those known to be."""
-
 
 def select_retry_method(invoice: Invoice) -> PaymentMethod | None:
     """Return the payment method to charge an invoice to without the customer; None if there is none.
@@ -304,7 +301,7 @@ def record_decline(
     """
     if invoice.status == "uncollectible":  # only the customer pays these, manually
         return
-    if decline_code == AMOUNT_TOO_SMALL:  # in the currency into which the provider converts it
+    if decline_code == debts.AMOUNT_TOO_SMALL:  # in the currency into which the provider converts it
         issuing.issue_invoice(invoice, now)
         if aggregate and aggregate.subscription.status == "incomplete":
             aggregate.subscription.status = "active"

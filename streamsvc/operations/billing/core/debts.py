@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
 
-from streamsvc.gateways.payments import minimum_charge_minor
+from streamsvc.gateways.payments import has_known_minimum, minimum_charge_minor
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.rules.billing import debts as rules
@@ -23,6 +23,8 @@ from streamsvc.worker import jobs
 
 DUE_JOB = "subscription.due"
 COLLECT_JOB = "invoice.collect"
+AMOUNT_TOO_SMALL = "amount_too_small"
+"""The decline code of an amount below the provider's minimum, which is carried over like those known to be."""
 NOTICE_JOB = "dunning.notice"
 FIRST_NOTICE, SUSPENSION_NOTICE = "failed", "suspended"
 dunning_schedule_of = cache(DunningSchedule.parse)
@@ -34,7 +36,12 @@ def current_dunning_schedule() -> DunningSchedule:
 
 
 def is_small(invoice: Invoice) -> bool:
-    """Whether the invoice's balance is below the provider's minimum charge: it waits for the account's next payment."""
+    """Whether the invoice's balance is below the provider's minimum charge: it waits for the account's next payment.
+
+    If the minimum is not known, the provider has refused the invoice's last payment for it.
+    """
+    if not has_known_minimum(invoice.currency) and invoice.balance_minor > 0:
+        return bool(invoice.payments) and invoice.payments[-1].decline_code == AMOUNT_TOO_SMALL
     return 0 < invoice.balance_minor < minimum_charge_minor(invoice.currency)
 
 

@@ -44,8 +44,8 @@ def apply_due_step(account: Account, now: datetime) -> list[Payment]:
     today = civil_day(now, account.time_zone)
     if debts.current_dunning_schedule().stage(since, today) == "over":
         charging.write_off_debts(account.id, now)
-    payments = charging.create_debt_payments(Invoice.list_open(account.id), now)
     charging.write_off_small_debts(account, now)
+    payments = charging.create_debt_payments(Invoice.list_open(account.id), now)
     db.session.flush()
     debts.enqueue_collection(account, now)
     return payments
