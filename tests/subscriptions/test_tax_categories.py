@@ -4,7 +4,7 @@ import pytest
 
 from tests.worlds.billing_world import FEATURES, World
 
-SELLER = "IE1234567WA"
+SELLER = "IE1234564WA"
 
 
 @pytest.fixture
