@@ -258,9 +258,7 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
         carryover.pay_carried_over(invoice, now)
     if invoice.number is None:  # the receipt shows it
         batching_session().write()
-    if (
-        payment.on_session and payment.method
-    ):  # the bank saw the customer, and the provider keeps the card for later charges
+    if payment.on_session and payment.method:  # the bank saw the customer: the card can be charged later
         payment.method.set_up_at = payment.method.set_up_at or now
     notices.enqueue_receipt(payment, invoice, aggregate)
     if invoice.status == "paid":

@@ -398,11 +398,14 @@ def update_status(invoice: Invoice, now: datetime) -> None:
     """Set the invoice's status for its balance: the one place that marks it as paid, or as owed again.
 
     What refunds in flight are about to return counts as owed already. A paid invoice is out of dunning; one that is
-    owed again enters it today.
+    owed again enters it today. While a payment is disputed, the day of the first failure stays: however often the
+    payer disputes, there is one grace period.
     """
     status = status_for_balance(invoice.status, invoice.balance_minor + _sum_refunds_in_flight(invoice))
     if status == "paid" and invoice.status != status:
-        invoice.status, invoice.first_failed_on, invoice.next_attempt_on = status, None, None
+        invoice.status, invoice.next_attempt_on = status, None
+        if not any(payment.status == "disputed" for payment in invoice.payments):
+            invoice.first_failed_on = None
     elif status == "open" and invoice.status != status:
         invoice.status = status
         debts.start_dunning(invoice, now)

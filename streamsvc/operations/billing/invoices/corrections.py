@@ -235,6 +235,15 @@ def _create_refund(
     payment: Payment, amount_minor: int, note: CreditNote | None, reason: str | None, now: datetime
 ) -> Refund:
     """Record a refund about to be sent, and enqueue its reconciliation."""
+    refund = record_refund(payment, amount_minor, note, reason, now)
+    jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
+    return refund
+
+
+def record_refund(
+    payment: Payment, amount_minor: int, note: CreditNote | None, reason: str | None, now: datetime
+) -> Refund:
+    """Record a pending refund of a part of a payment, which counts as refunded from now on."""
     refund = Refund(
         id=new_id("ref"),
         payment_id=payment.id,
@@ -249,7 +258,6 @@ def _create_refund(
     payment.refunded_minor += amount_minor
     db.session.add(refund)
     db.session.flush()
-    jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
     return refund
 
 
