@@ -1,10 +1,11 @@
 """Idempotency keys: a retried request acts once and gets the same response.
 
 The first request leases the key, acts, and commits its effects together with its response. A second request gets the
-same response, or an error if the first is still running or the key was used for a different request. If the first
-request dies, the next one takes over its key when the lease ends, and the view runs again. A view that commits midway
-therefore records what it has started with `save_checkpoint`, in that same commit; when it runs again, `load_checkpoint`
-tells it where to continue.
+same response, or an error if the first is still running or the key was used for a different request. If the process of
+the first request dies, the next one takes over its key when the lease ends, seconds later, and the view runs again. A
+request that was only stopped for so long finds at its next commit that the key is no longer its own: it commits
+nothing, and returns the response of the other request. A view that commits midway therefore records what it has started
+with `save_checkpoint`, in that same commit; when it runs again, `load_checkpoint` tells it where to continue.
 
 A response is stored if the request began something: a success, or an error after something was committed, such as a
 declined payment or a failed attempt to sign in. An error of 4xx before anything was committed releases the key, so that
@@ -24,11 +25,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from flask import Response, g, make_response, request
 from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from streamsvc import clock
 from streamsvc.http.edge import refusal_response
@@ -39,9 +41,17 @@ from streamsvc.rules.sign_in.device_codes import format_user_code
 from streamsvc.rules.sign_in.totp import encode_totp_secret
 from streamsvc.security.authentication import View, current_principal
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_one, format_utc, insert
+from streamsvc.storage import leases
+from streamsvc.storage.database import (
+    db,
+    execute_in_session,
+    execute_write,
+    fetch_existing,
+    fetch_one,
+    format_utc,
+    insert,
+)
 
-LEASE = timedelta(seconds=60)
 RETENTION_PERIOD = timedelta(hours=48)
 MAX_KEY_LENGTH = 255
 
@@ -70,7 +80,10 @@ class RequestKey:
     raw: str
     body: bytes
     has_begun: bool = False
-    leased_until: datetime | None = None
+    lease: str | None = None
+    """The token under which this request runs; None once its response is stored."""
+    outcome: dict[str, Any] | None = None
+    """The columns of the response, to be stored by the next commit."""
     first_seen_at: datetime | None = None
     checkpoint: dict | None = None
     issued_secrets: dict[str, str] = field(default_factory=dict)
@@ -121,11 +134,30 @@ def idempotent(required: bool = False) -> Callable[[View], View]:
     return decorate
 
 
+class LeaseLost(Exception):
+    """Another request has taken over the key of this one, which has committed nothing since."""
+
+
+@event.listens_for(db.session, "before_commit")
+def _keep_lease(session: Session) -> None:
+    """Commit only while the key is ours, in the same transaction. Raises LeaseLost."""
+    key = g.get("idempotency_key")
+    if key is None or key.lease is None:
+        return
+    values = key.outcome or {"leased_until": leases.lease_end()}
+    is_ours = (IdempotencyKey.id == key.id, IdempotencyKey.lease == key.lease)
+    result = session.execute(sa.update(IdempotencyKey.__table__).where(*is_ours).values(values))
+    if cast("sa.CursorResult", result).rowcount != 1:
+        raise LeaseLost
+
+
 @event.listens_for(db.session, "after_commit")
 def _note_commit(_: object) -> None:
     """Note that the current request has committed something."""
     if key := g.get("idempotency_key"):
         key.has_begun = True
+        if key.outcome:
+            key.lease = None
 
 
 def current_key_id() -> str | None:
@@ -180,38 +212,69 @@ def _read_request_key(required: bool) -> RequestKey | None:
 
 def _lease_or_replay(key: RequestKey) -> Response | None:
     """Lease the key, or return its stored response. Raises IdempotencyKeyInUse, IdempotencyKeyReused."""
-    key.first_seen_at = wall = clock.wall_time()
-    row = {"id": key.id, "fingerprint": key.fingerprint(_signing_keys()[0]), "created_at": wall}
-    row["leased_until"] = key.leased_until = wall + LEASE
+    key.first_seen_at, token = clock.wall_time(), leases.new_token()
+    row = {"id": key.id, "fingerprint": key.fingerprint(_signing_keys()[0]), "created_at": key.first_seen_at}
+    row |= {"lease": token, "leased_until": leases.lease_end()}
     if execute_write(insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["id"])):
+        key.lease = token
         return None
+    if replay := _load_replay(key):
+        return replay
+    is_abandoned = (
+        IdempotencyKey.id == key.id,
+        IdempotencyKey.status.is_(None),
+        leases.is_free(IdempotencyKey.leased_until),
+    )
+    take_over = sa.update(IdempotencyKey).where(*is_abandoned).values(lease=token, leased_until=leases.lease_end())
+    if not execute_write(take_over):
+        raise IdempotencyKeyInUse
+    key.lease, key.has_begun = token, True
+    key.checkpoint = fetch_existing(sa.select(IdempotencyKey.checkpoint).where(IdempotencyKey.id == key.id))[0]
+    return None
+
+
+def _load_replay(key: RequestKey) -> Response | None:
+    """Return the stored response to the same request; None if there is none yet.
+
+    Raises IdempotencyKeyInUse, IdempotencyKeyReused.
+    """
     stored = fetch_one(sa.select(*IdempotencyKey.__table__.c).where(IdempotencyKey.id == key.id))
     if stored is None:  # the first request failed without effect just now
         raise IdempotencyKeyInUse
     signed_by = next((k for k in _signing_keys() if key.fingerprint(k) == stored.fingerprint), None)
     if signed_by is None:
         raise IdempotencyKeyReused
-    key.first_seen_at, key.checkpoint = stored.created_at, stored.checkpoint
-    if stored.status is not None:
-        replay = Response(key.fill_placeholders(stored.body, signed_by), stored.status)
-        replay.content_type = stored.content_type
-        replay.headers["Idempotency-Replayed"] = "true"
-        return replay
-    take_over = (
-        sa.update(IdempotencyKey)
-        .where(IdempotencyKey.id == key.id, IdempotencyKey.status.is_(None), IdempotencyKey.leased_until < wall)
-        .values(leased_until=wall + LEASE)
-    )
-    if not execute_write(take_over):
-        raise IdempotencyKeyInUse
-    key.leased_until, key.has_begun = wall + LEASE, True
-    return None
+    key.first_seen_at = stored.created_at
+    if stored.status is None:
+        return None
+    replay = Response(key.fill_placeholders(stored.body, signed_by), stored.status)
+    replay.content_type = stored.content_type
+    replay.headers["Idempotency-Replayed"] = "true"
+    return replay
 
 
 def _run_view(key: RequestKey, view: Callable[[], Any]) -> Response:
-    """Run the view and store its response in the same transaction, unless it is an error that frees the key."""
+    """Run the view and store its response in the same transaction, unless it is an error that frees the key.
+
+    Raises IdempotencyKeyInUse if the key was lost to a request that is still running.
+    """
+    try:
+        with leases.renewed(IdempotencyKey.__table__, [(key.id, cast("str", key.lease))]):
+            return _run_leased_view(key, view)
+    except LeaseLost:
+        db.session.rollback()
+        key.lease = None
+        replay = _load_replay(key)
+        if replay is None:
+            raise IdempotencyKeyInUse from None
+        return replay
+
+
+def _run_leased_view(key: RequestKey, view: Callable[[], Any]) -> Response:
     try:
         response = make_response(view())
+    except LeaseLost:
+        raise
     except Refusal as refusal:
         db.session.rollback()
         response = refusal_response(refusal)
@@ -225,12 +288,8 @@ def _run_view(key: RequestKey, view: Callable[[], Any]) -> Response:
     body = response.get_data(as_text=True)
     for placeholder, secret in key.issued_secrets.items():
         body = body.replace(secret, placeholder)
-    values = {"status": response.status_code, "body": body}
-    db.session.execute(
-        sa.update(IdempotencyKey)
-        .where(IdempotencyKey.id == key.id)
-        .values(content_type=response.content_type, leased_until=None, **values)
-    )
+    key.outcome = {"status": response.status_code, "content_type": response.content_type, "body": body}
+    key.outcome |= {"lease": None, "leased_until": None}
     db.session.commit()
     return response
 
@@ -238,17 +297,14 @@ def _run_view(key: RequestKey, view: Callable[[], Any]) -> Response:
 def _release_key(key: RequestKey) -> None:
     """Let a retry run: end the lease if something has begun, so that only the same request continues it; else delete.
 
-    Does nothing if the lease had ended and another request has taken it over.
+    Does nothing if another request has taken over the key.
     """
-    is_leased_by_us = (
-        IdempotencyKey.id == key.id,
-        IdempotencyKey.status.is_(None),
-        IdempotencyKey.leased_until == key.leased_until,
-    )
+    is_ours = (IdempotencyKey.id == key.id, IdempotencyKey.lease == key.lease)
     if key.has_begun:
-        execute_write(sa.update(IdempotencyKey).where(*is_leased_by_us).values(leased_until=clock.wall_time()))
+        execute_write(sa.update(IdempotencyKey).where(*is_ours).values(lease=None, leased_until=None))
     else:
-        execute_write(sa.delete(IdempotencyKey).where(*is_leased_by_us))
+        execute_write(sa.delete(IdempotencyKey).where(*is_ours))
+    key.lease = None
 
 
 def purge_old_keys() -> int:

@@ -29,7 +29,7 @@ class Job(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     lease: Mapped[str | None]
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    """Wall time: a lease outlives a worker, but not a jump of the sandbox's clock."""
+    """The database's time, see `storage/leases.py`."""
     done_at: Mapped[datetime | None] = mapped_column(UtcTime)
     failed_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """Set when the last retry failed; the job is kept for inspection."""
@@ -53,6 +53,8 @@ class IdempotencyKey(Base):
     fingerprint: Mapped[str]
     """Keyed hash of method, path and body: the same key for a different request is rejected."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    lease: Mapped[str | None]
+    """The token of the request that runs; it commits only as long as the token is its own."""
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
     checkpoint: Mapped[dict | None] = mapped_column(Json)
     """What the request has started and must not repeat, if its view commits midway."""

@@ -4,7 +4,8 @@ The payload of a finished job is cleared, since it may name a person.
 
 A handler runs in the `db.session` transaction that also marks the job as done, so its effects on this database happen
 exactly once. Its effects elsewhere may happen twice if the machine fails in between; a handler that calls an external
-service therefore records the call first and sends it with an idempotency key.
+service therefore records the call first and sends it with an idempotency key. Its lease is renewed while it runs. A job
+whose process dies `MAX_ATTEMPTS` times has failed, like one that raises as often.
 
 Jobs of one kind that are due at the same time can be run as a batch, by a batch handler that must be idempotent: it
 commits as it goes, and the jobs are marked as done afterwards. If a batch fails, its jobs are run one by one.
@@ -12,8 +13,8 @@ commits as it goes, and the jobs are marked as done afterwards. If a batch fails
 
 import logging
 import random
-import secrets
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Job
+from streamsvc.storage import leases
 from streamsvc.storage.database import (
     batching_session,
     db,
@@ -32,7 +34,6 @@ from streamsvc.storage.database import (
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LEASE = timedelta(seconds=60)
 RETENTION_PERIOD = timedelta(days=30)
 MAX_ATTEMPTS = 12
 MAX_BATCH_SIZE = 64
@@ -131,7 +132,7 @@ def _cancel_jobs(names: list[str]) -> None:
 
 
 IS_OPEN = sa.and_(Job.done_at.is_(None), Job.failed_at.is_(None))
-IS_LEASABLE = sa.and_(IS_OPEN, sa.or_(Job.leased_until.is_(None), Job.leased_until < sa.bindparam("wall")))
+IS_LEASABLE = sa.and_(IS_OPEN, leases.is_free(Job.leased_until))
 NEXT_DUE = (
     sa.select(Job.id)
     .where(IS_LEASABLE, Job.run_at <= sa.bindparam("until"))
@@ -142,13 +143,14 @@ NEXT_DUE = (
 SAME_KIND_AND_TIME = (
     sa.select(Job.id)
     .where(IS_LEASABLE, Job.run_at == sa.bindparam("run_at_of_first"), Job.kind == sa.bindparam("kind_of_first"))
+    .where(Job.attempts == 0)  # a job that may have killed its process runs alone
     .order_by(Job.id)
     .limit(sa.bindparam("max_jobs"))
     .with_for_update(skip_locked=True)
 )
 LEASE_JOBS = (
     sa.update(Job)
-    .values(lease=sa.bindparam("token"), leased_until=sa.bindparam("lease_end"), attempts=Job.attempts + 1)
+    .values(lease=sa.bindparam("token"), leased_until=leases.lease_end(), attempts=Job.attempts + 1)
     .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease)
 )
 LEASE_NEXT = LEASE_JOBS.where(Job.id == NEXT_DUE.scalar_subquery())
@@ -157,28 +159,21 @@ LEASE_SAME_KIND_AND_TIME = LEASE_JOBS.where(Job.id.in_(SAME_KIND_AND_TIME))
 
 def lease_next_job(until: datetime) -> sa.Row | None:
     """Lease the earliest job due by `until`; None if there is none."""
-    return fetch_one(LEASE_NEXT, {"until": until, **_lease_parameters()})
-
-
-def _lease_parameters() -> dict:
-    wall = clock.wall_time()
-    return {"wall": wall, "lease_end": wall + LEASE, "token": secrets.token_hex(8)}
+    return fetch_one(LEASE_NEXT, {"until": until, "token": leases.new_token()})
 
 
 def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE) -> list[sa.Row]:
     """Lease the earliest job due by `until` and, if its kind has a batch handler, others of the same kind and time."""
     first = lease_next_job(until)
-    if first is None or first.kind not in _batch_handlers or max_jobs < 2:
+    if first is None or first.kind not in _batch_handlers or max_jobs < 2 or first.attempts > 1:
         return [first] if first else []
     parameters = {
         "run_at_of_first": first.run_at,
         "kind_of_first": first.kind,
         "max_jobs": min(max_jobs, MAX_BATCH_SIZE) - 1,
+        "token": leases.new_token(),
     }
-    return [
-        first,
-        *sorted(fetch_all(LEASE_SAME_KIND_AND_TIME, parameters | _lease_parameters()), key=lambda job: job.id),
-    ]
+    return [first, *sorted(fetch_all(LEASE_SAME_KIND_AND_TIME, parameters), key=lambda job: job.id)]
 
 
 def find_next_due_job(until: datetime) -> sa.Row | None:
@@ -193,8 +188,11 @@ def run_job(job: sa.Row, now: datetime) -> bool:
 
     A failure is recorded, not raised.
     """
+    if job.attempts > MAX_ATTEMPTS:
+        _retry_later(job, now, RuntimeError(f"the process died {MAX_ATTEMPTS} times while it ran this job"))
+        return False
     try:
-        with clock.frozen_at(now):
+        with clock.frozen_at(now), _renewed([job]):
             _handlers[job.kind](job.payload, now)
             if job.kind in _recurring:
                 _schedule_next(job.kind, now)
@@ -217,10 +215,10 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
 
     Returns how many succeeded.
     """
-    if batch[0].kind not in _batch_handlers:
+    if batch[0].kind not in _batch_handlers or batch[0].attempts > 1:
         return sum(run_job(job, now) for job in batch)
     try:
-        with clock.frozen_at(now):
+        with clock.frozen_at(now), _renewed(batch):
             remaining = _batch_handlers[batch[0].kind]([job.payload for job in batch], now) or []
         singles = [job for job in batch if job.payload in remaining]
         _complete_batch([job for job in batch if job not in singles], now)
@@ -236,6 +234,10 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
     finally:
         db.session.remove()
     return len(batch) - len(singles) + sum(run_job(job, now) for job in singles)
+
+
+def _renewed(batch: list[sa.Row]) -> AbstractContextManager[None]:
+    return leases.renewed(Job.__table__, [(job.id, job.lease) for job in batch])
 
 
 def _complete_batch(batch: list[sa.Row], now: datetime) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Job, Worker
-from streamsvc.storage.database import db, fetch_all
+from streamsvc.storage.database import db, execute_write, fetch_all
 from streamsvc.worker import jobs
 from tests.worlds.plans import query_plan
 
@@ -87,15 +87,35 @@ def test_the_wait_doubles_and_is_capped():
     assert max(waits) <= 1.25 * jobs.MAX_BACKOFF
 
 
-def test_a_worker_that_lost_its_lease_has_no_effect(context, monkeypatch):
+def end_leases():
+    execute_write(sa.update(Job).values(leased_until=clock.wall_time() - timedelta(seconds=1)))
+
+
+def test_a_worker_that_lost_its_lease_has_no_effect(context):
     enqueue("a")
-    monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=-1))
-    lost_job, leased_job = jobs.lease_next_job(clock.now()), jobs.lease_next_job(clock.now())
+    lost_job = jobs.lease_next_job(clock.now())
+    assert jobs.lease_next_job(clock.now()) is None
+    end_leases()
+    leased_job = jobs.lease_next_job(clock.now())
     assert lost_job.id == leased_job.id
     assert not jobs.run_job(lost_job, clock.now())
     assert completed_ids() == []
     assert jobs.run_job(leased_job, clock.now())
     assert completed_ids() == ["a"]
+
+
+def test_a_job_that_kills_its_process_is_given_up(context):
+    """Each attempt leases the job, and never finishes it. Another job, due at the same time, is not harmed."""
+    enqueue("deadly")
+    for _ in range(jobs.MAX_ATTEMPTS):
+        assert len(jobs.lease_batch(clock.now())) == 1
+        end_leases()
+    assert only_job().failed_at is None
+    enqueue("harmless")
+    assert jobs.run_due_jobs(clock.now()) == 2
+    failed, done = fetch_all(sa.select(Job.__table__).order_by(Job.id))
+    assert (failed.failed_at is not None, "died 12 times" in failed.last_error, done.done_at is not None) == (True,) * 3
+    assert completed_ids() == ["harmless"]
 
 
 def test_four_concurrent_workers_run_each_job_exactly_once(context):
