@@ -18,10 +18,20 @@ class Job(Base):
             sqlite_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
             postgresql_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
         ),
+        sa.Index(
+            "ix_jobs_open_lane_run_at",
+            "lane",
+            "run_at",
+            "id",
+            sqlite_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
+            postgresql_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("job"))
     kind: Mapped[str]
+    lane: Mapped[str] = mapped_column(server_default="default")
+    """A worker runs the jobs of each lane in a thread of their own; see `worker/jobs.py`."""
     payload: Mapped[dict] = mapped_column(Json)
     dedupe: Mapped[str | None] = mapped_column(unique=True)
     """A name under which the job exists at most once, ever."""

@@ -53,7 +53,7 @@ def new_token() -> str:
 
 def lease_end() -> database_time:
     """Return the SQL expression for the end of a lease that begins now."""
-    return database_time(sa.literal(LEASE_S))
+    return database_time(LEASE_S)
 
 
 def is_free(leased_until: Any) -> sa.ColumnElement[bool]:

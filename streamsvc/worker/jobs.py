@@ -9,6 +9,8 @@ whose process dies `MAX_ATTEMPTS` times has failed, like one that raises as ofte
 
 Jobs of one kind that are due at the same time can be run as a batch, by a batch handler that must be idempotent: it
 commits as it goes, and the jobs are marked as done afterwards. If a batch fails, its jobs are run one by one.
+
+A worker runs each lane in threads of its own: a webhook receiver that hangs delays no mail, and an import no renewal.
 """
 
 import logging
@@ -38,6 +40,9 @@ RETENTION_PERIOD = timedelta(days=30)
 MAX_ATTEMPTS = 12
 MAX_BATCH_SIZE = 64
 """Jobs per batch: as many as SQLite's single writer runs in about 50 ms."""
+DEFAULT_LANE, INTERACTIVE_LANE, WEBHOOK_LANE, BULK_LANE = "default", "interactive", "webhooks", "bulk"
+"""Interactive: what a person is waiting for, such as a mail. Bulk: long work on many rows, and work of no hurry."""
+THREADS_BY_LANE = {DEFAULT_LANE: 1, INTERACTIVE_LANE: 2, WEBHOOK_LANE: 2, BULK_LANE: 1}
 MIN_BACKOFF = timedelta(seconds=5)
 MAX_BACKOFF = timedelta(hours=1)
 
@@ -46,6 +51,8 @@ BatchHandler = Callable[[list[dict], datetime], list[dict] | None]
 _handlers: dict[str, Handler] = {}
 _batch_handlers: dict[str, BatchHandler] = {}
 _recurring: dict[str, timedelta] = {}
+_lanes: dict[str, str] = {}
+"""{kind: lane}"""
 log = logging.getLogger("streamsvc.jobs")
 
 
@@ -57,11 +64,11 @@ class Retry(Exception):
         self.at = at
 
 
-def job_handler(kind: str) -> Callable[[Handler], Handler]:
+def job_handler(kind: str, lane: str = DEFAULT_LANE) -> Callable[[Handler], Handler]:
     """Register the function that runs jobs of this kind: `f(payload, now)`, where `now` is the time of the job."""
 
     def register(function: Handler) -> Handler:
-        _handlers[kind] = function
+        _handlers[kind], _lanes[kind] = function, lane
         return function
 
     return register
@@ -80,10 +87,10 @@ def batch_job_handler(kind: str) -> Callable[[BatchHandler], BatchHandler]:
     return register
 
 
-def recurring_job(kind: str, every: timedelta) -> Callable[[Handler], Handler]:
+def recurring_job(kind: str, every: timedelta, lane: str = BULK_LANE) -> Callable[[Handler], Handler]:
     """Register the function that runs this kind of work periodically, at whole multiples of `every`."""
     _recurring[kind] = every
-    return job_handler(kind)
+    return job_handler(kind, lane)
 
 
 def schedule_recurring() -> None:
@@ -118,7 +125,8 @@ def postpone_recurring_job(job: sa.Row, until: datetime) -> bool:
 
 def enqueue_job(kind: str, payload: dict, run_at: datetime, dedupe: str | None = None) -> None:
     """Add a job in the caller's transaction. If a job with the same `dedupe` name exists, the new one is dropped."""
-    row = {"kind": kind, "payload": payload, "run_at": run_at, "dedupe": dedupe}
+    lane = _lanes.get(kind, DEFAULT_LANE)
+    row = {"kind": kind, "lane": lane, "payload": payload, "run_at": run_at, "dedupe": dedupe}
     batching_session().insert_rows(Job, [row], unique_by="dedupe")
 
 
@@ -133,13 +141,9 @@ def _cancel_jobs(names: list[str]) -> None:
 
 IS_OPEN = sa.and_(Job.done_at.is_(None), Job.failed_at.is_(None))
 IS_LEASABLE = sa.and_(IS_OPEN, leases.is_free(Job.leased_until))
-NEXT_DUE = (
-    sa.select(Job.id)
-    .where(IS_LEASABLE, Job.run_at <= sa.bindparam("until"))
-    .order_by(Job.run_at, Job.id)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
+DUE = sa.select(Job.id).where(IS_LEASABLE, Job.run_at <= sa.bindparam("until"))
+NEXT_DUE = DUE.order_by(Job.run_at, Job.id).limit(1).with_for_update(skip_locked=True)
+NEXT_DUE_IN_LANE = NEXT_DUE.where(Job.lane == sa.bindparam("lane_of_job"))
 SAME_KIND_AND_TIME = (
     sa.select(Job.id)
     .where(IS_LEASABLE, Job.run_at == sa.bindparam("run_at_of_first"), Job.kind == sa.bindparam("kind_of_first"))
@@ -154,17 +158,21 @@ LEASE_JOBS = (
     .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease)
 )
 LEASE_NEXT = LEASE_JOBS.where(Job.id == NEXT_DUE.scalar_subquery())
+LEASE_NEXT_IN_LANE = LEASE_JOBS.where(Job.id == NEXT_DUE_IN_LANE.scalar_subquery())
 LEASE_SAME_KIND_AND_TIME = LEASE_JOBS.where(Job.id.in_(SAME_KIND_AND_TIME))
 
 
-def lease_next_job(until: datetime) -> sa.Row | None:
-    """Lease the earliest job due by `until`; None if there is none."""
-    return fetch_one(LEASE_NEXT, {"until": until, "token": leases.new_token()})
+def lease_next_job(until: datetime, lane: str | None = None) -> sa.Row | None:
+    """Lease the earliest job due by `until`, of any lane or the given one; None if there is none."""
+    parameters = {"until": until, "token": leases.new_token()}
+    return (
+        fetch_one(LEASE_NEXT_IN_LANE, parameters | {"lane_of_job": lane}) if lane else fetch_one(LEASE_NEXT, parameters)
+    )
 
 
-def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE) -> list[sa.Row]:
+def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE, lane: str | None = None) -> list[sa.Row]:
     """Lease the earliest job due by `until` and, if its kind has a batch handler, others of the same kind and time."""
-    first = lease_next_job(until)
+    first = lease_next_job(until, lane)
     if first is None or first.kind not in _batch_handlers or max_jobs < 2 or first.attempts > 1:
         return [first] if first else []
     parameters = {

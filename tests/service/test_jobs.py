@@ -1,6 +1,7 @@
 """Jobs run exactly once, in order of their due time, are retried with back-off, and are kept if they fail for good."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Job, Worker
+from streamsvc.operations.maintenance.worker_loop import is_worker_alive, run_worker
 from streamsvc.storage.database import db, execute_write, fetch_all
 from streamsvc.worker import jobs
 from tests.worlds.plans import query_plan
@@ -161,3 +163,43 @@ def test_the_query_for_the_next_job_uses_its_index(context):
     if db.engine.dialect.name == "sqlite":
         assert "ix_jobs_open_run_at" in plan
         assert "TEMP B-TREE" not in plan
+
+
+@jobs.job_handler("test wait", jobs.WEBHOOK_LANE)
+def wait_for_release(payload, now):
+    assert released.wait(20)
+
+
+released = threading.Event()
+
+
+def test_a_receiver_that_hangs_delays_no_other_lane(context):
+    """Every thread for webhooks hangs; a renewal, a mail and an import are run all the same."""
+    kinds = {lane: f"test {lane}" for lane in jobs.THREADS_BY_LANE if lane != jobs.WEBHOOK_LANE}
+    for lane, kind in kinds.items():
+        jobs.job_handler(kind, lane)(record_note)
+    released.clear()
+    for _ in range(3 * jobs.THREADS_BY_LANE[jobs.WEBHOOK_LANE]):
+        jobs.enqueue_job("test wait", {}, clock.now() - timedelta(hours=1))
+    for lane, kind in kinds.items():
+        jobs.enqueue_job(kind, {"id": lane}, clock.now())
+    db.session.commit()
+    stop = threading.Event()
+
+    def work():
+        with context.app_context():
+            run_worker(stop)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    deadline = time.monotonic() + 10
+    while not set(kinds) <= set(completed_ids()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    try:
+        assert set(kinds) <= set(completed_ids())
+        assert is_worker_alive()
+    finally:
+        stop.set()
+        released.set()
+        worker.join(20)
+    assert not worker.is_alive()

@@ -137,7 +137,7 @@ def enqueue_sign_up(new_account: NewAccount, facts: RequestFacts, now: datetime)
         jobs.enqueue_job("accounts.sign_up", {**vars(new_account)}, now)
 
 
-@jobs.job_handler("accounts.sign_up")
+@jobs.job_handler("accounts.sign_up", jobs.INTERACTIVE_LANE)
 def send_sign_up_mail(payload: dict, now: datetime) -> None:
     """Mail a confirmation link to the address, or a notice that it already has an account."""
     if Account.find_by_email_key(email_key(payload["email"])):

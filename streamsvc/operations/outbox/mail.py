@@ -66,13 +66,13 @@ def enqueue_token_mail(
     jobs.enqueue_job("mail.proof", {"proof_id": mailed_token.id}, now)
 
 
-@jobs.job_handler("mail.send")
+@jobs.job_handler("mail.send", jobs.INTERACTIVE_LANE)
 def send_mail(payload: dict, now: datetime) -> None:
     """Render and send one mail."""
     _deliver_mail(payload["kind"], payload["to"], payload["facts"], now)
 
 
-@jobs.job_handler("mail.proof")
+@jobs.job_handler("mail.proof", jobs.INTERACTIVE_LANE)
 def send_token_mail(payload: dict, now: datetime) -> None:
     """Generate the secret, store its hash, and send it.
 

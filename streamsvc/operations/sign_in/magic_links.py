@@ -33,7 +33,7 @@ def enqueue_magic_link(email: str, binding: str, facts: RequestFacts, now: datet
         jobs.enqueue_job("accounts.magic_link", {"email_key": key, "binding_hash": hash_token(binding)}, now)
 
 
-@jobs.job_handler("accounts.magic_link")
+@jobs.job_handler("accounts.magic_link", jobs.INTERACTIVE_LANE)
 def send_magic_link(payload: dict, now: datetime) -> None:
     """Mail a link to the account's own address, if an active account has this email."""
     account = Account.find_by_email_key(payload["email_key"])

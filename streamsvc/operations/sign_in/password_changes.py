@@ -42,7 +42,7 @@ def enqueue_password_reset(email: str, facts: RequestFacts, now: datetime) -> No
         jobs.enqueue_job("accounts.password_reset", {"email_key": key}, now)
 
 
-@jobs.job_handler("accounts.password_reset")
+@jobs.job_handler("accounts.password_reset", jobs.INTERACTIVE_LANE)
 def send_password_reset(payload: dict, now: datetime) -> None:
     """Mail a reset link to the account's own address, if an active account has this email."""
     account = Account.find_by_email_key(payload["email_key"])
