@@ -22,7 +22,7 @@ from streamsvc.models import Profile, Session
 from streamsvc.operations.accounts import pins
 from streamsvc.operations.credentials import revocation, second_factor, sessions, trusted_devices
 from streamsvc.operations.outbox import audit
-from streamsvc.operations.sign_in import passkeys, password, reauthentication
+from streamsvc.operations.sign_in import hook, passkeys, password, reauthentication
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import (
@@ -34,6 +34,7 @@ from streamsvc.rules.refusals.accounts import (
     PinRequired,
     SecondFactorInvalid,
     SecondFactorRequired,
+    SignInDenied,
     TooManyAttempts,
     WrongCode,
     WrongPassword,
@@ -64,7 +65,9 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @public
 @token_in_cookie_on_request
 @idempotent()
-@bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
+@bp.errors(
+    EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, SignInDenied, TooManyAttempts
+)
 @bp.response(201, SignedIn)
 def create_session(body: PasswordSignInInput) -> Response:
     """Sign in.
@@ -79,6 +82,7 @@ def create_session(body: PasswordSignInInput) -> Response:
     )
     now = clock.now()
     second = second_factor.require_second_factor(verified, body, trust_token, facts, now)
+    hook.require_permission(verified.account.id, "password", device, facts, second)
     if not password.lock_and_recheck_password(verified):
         raise InvalidCredentials
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
