@@ -188,14 +188,14 @@ OPERATOR = _row_resource(
         "recovery_codes": _list_recovery_codes,
     },
 )
-OPERATOR_SERVICE_EPOCH = AuditedResource("service_epoch", _load_service_epoch, only_id="service")
-SESSION = AuditedResource(
+OPERATOR_SESSION = AuditedResource(
     "operator_session", _load_columns(OperatorSession.id, ("operator_id", "created_at", "ended_at"))
 )
 OPERATOR_SESSIONS = AuditedResource("operator", _load_operator_sessions)
 PLAN = _row_resource("plan", Plan.code, PlanOut())
 PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut(exclude=("counts",)))
 REFERRAL_REWARD = _row_resource("referral_reward", ReferralReward.currency, ReferralRewardOut())
+SERVICE_EPOCH = AuditedResource("service_epoch", _load_service_epoch, only_id="service")
 SESSION = AuditedResource(
     "session",
     _load_columns(

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from streamsvc.models import DeviceCode, Identity, MailedToken, Passkey, RecoveryCode, TotpFactor
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.outbox import audit, security_events
+from streamsvc.rules.security_events import Factor
 from streamsvc.storage.database import db, execute_in_session
 
 PENDING_TOKEN_KINDS = ("password_reset", "magic_link", "sign_in_code", "reauthentication_code", "email_change")
@@ -36,7 +37,7 @@ def revoke_passkeys_and_identities(account_id: str) -> None:
         deleted = sa.delete(model).where(model.account_id == account_id).returning(model.id, provider)
         rows = db.session.execute(deleted.execution_options(synchronize_session=False)).all()
         for factor_id, provider_name in rows:
-            factor: security_events.Factor = "provider" if provider_name else "passkey"
+            factor: Factor = "provider" if provider_name else "passkey"
             security_events.publish_factor_removed(account_id, factor, factor_id, provider_name)
         counts[model.__tablename__] = len(rows)
     if any(counts.values()):

@@ -1,28 +1,14 @@
 """Ends viewers' sessions: some of an account, those of a support operator, or every one of the service."""
 
 from datetime import datetime
-from typing import Literal
 
 import sqlalchemy as sa
 
 from streamsvc.models import DeviceCode, ServiceEpoch, Session
 from streamsvc.operations.outbox import audit, security_events
+from streamsvc.rules.security_events import EndReason
 from streamsvc.storage.database import db, fetch_one, insert
 
-EndReason = Literal[
-    "signed_out",
-    "ended_by_owner",
-    "ended_by_operator",
-    "password_changed",
-    "password_reset",
-    "email_change_undone",
-    "device_removed",
-    "device_evicted",
-    "device_disowned",
-    "account_disabled",
-    "account_closed",
-    "impersonation_ended",
-]
 THE_EPOCH = 1
 """The primary key of the only row."""
 

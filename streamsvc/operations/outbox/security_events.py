@@ -14,10 +14,10 @@ from streamsvc import clock
 from streamsvc.models import Session, WebhookDelivery, WebhookEvent
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.rate_limits import SIGN_IN_ACCOUNT, SIGN_IN_DEVICE
+from streamsvc.rules.security_events import Factor
 from streamsvc.storage.database import db, execute_in_session, format_utc
 from streamsvc.worker import jobs
 
-Factor = Literal["totp", "passkey", "recovery_codes", "provider"]
 SECURITY_EVENTS = (
     "session.started",
     "session.ended",

@@ -4,8 +4,7 @@ from typing import get_args
 
 from marshmallow import fields
 
-from streamsvc.operations.credentials.sessions import EndReason
-from streamsvc.operations.outbox.security_events import Factor
+from streamsvc.rules.security_events import EndReason, Factor
 from streamsvc.schemas.admin.webhooks import EventData
 from streamsvc.schemas.base import Moment, OneOf, StrictSchema
 
@@ -23,7 +22,7 @@ class SessionStartedData(SessionEventData):
     method = fields.String(
         required=True,
         metadata={
-            "description": "`password`, `passkey`, `magic_link`, `device_code`, `impersonation`, or the name of a provider."
+            "description": "`password`, `passkey`, `magic_link`, `device_code`, `impersonation`, or a provider's name."
         },
     )
     impersonated_by = fields.String(
