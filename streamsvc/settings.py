@@ -382,7 +382,7 @@ class Settings:
     sign_in_hook_url: str = setting(
         "",
         parse_url,
-        "URL of your own service that is asked before each sign-in; only addresses that webhooks may have; empty: none.",
+        "URL of your own service asked before each sign-in; only addresses that webhooks may have; empty: none.",
     )
     sign_in_hook_secret: str = setting(
         "", parse_signing_secret, "Secret that signs the calls of the sign-in hook: `whsec_…`.", secret=True
