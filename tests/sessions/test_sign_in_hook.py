@@ -67,9 +67,7 @@ def hook(app, monkeypatch):
 
 
 def set_policy(app, monkeypatch, policy):
-    monkeypatch.setitem(
-        app.extensions, "settings", app.extensions["settings"].replace(sign_in_hook_on_failure=policy)
-    )
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(sign_in_hook_on_failure=policy))
 
 
 @pytest.fixture
