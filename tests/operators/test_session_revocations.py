@@ -56,10 +56,10 @@ def test_trusted_devices_lose_their_trust(app, client, clock):
     clock.advance(seconds=STEP_S)
     code = totp_code(secret, int(clock.at.timestamp()) // STEP_S)
     signed = ann.again().sign_in(totp=code, trust_device=True, device={"name": "Phone", "kind": "phone"}).json
-    device = {"id": signed["session"]["device"]["id"], "trust_token": signed["device_trust"]["token"]}
-    assert ann.again().sign_in(device=device).status_code == 201
+    body = {"device": {"id": signed["session"]["device"]["id"]}, "device_trust": signed["device_trust"]["token"]}
+    assert ann.again().sign_in(**body).status_code == 201
     operator(app).post(PATH, {"reason": REASON})
-    assert code_of(ann.again().sign_in(device=device)) == (401, "second_factor_required")
+    assert code_of(ann.again().sign_in(**body)) == (401, "second_factor_required")
 
 
 def test_a_sign_in_that_commits_afterwards_but_began_before_ends_too(app, client, database):
