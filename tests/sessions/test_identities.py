@@ -366,6 +366,6 @@ def test_a_sign_in_with_a_provider_asks_the_hook(app, client, ann, provider, mon
         }
         monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**hook))
         assert code_of(sign_in(client, provider)) == (403, "sign_in_denied")
-        provider.subject = "someone else"
+        provider.user["sub"] = "of someone else"
         assert code_of(sign_in(client, provider, SIGN_UP)) == (403, "sign_in_denied")
     assert [(data["method"], data["account_id"] is None) for data in asked] == [("example", False), ("example", True)]
