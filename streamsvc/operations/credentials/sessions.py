@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc.models import DeviceCode, ServiceEpoch, Session
 from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.security_events import EndReason
-from streamsvc.storage.database import db, fetch_one, insert
+from streamsvc.storage.database import db, fetch_existing, insert
 
 THE_EPOCH = 1
 """The primary key of the only row."""
@@ -41,7 +41,7 @@ def _end_sessions(now: datetime, reason: EndReason, *conditions: sa.ColumnElemen
 
 def count_live_sessions(now: datetime) -> int:
     """Count the live sessions of all accounts. Reads every session that has not ended."""
-    return fetch_one(sa.select(sa.func.count()).select_from(Session).where(*Session.live_conditions(now)))[0]
+    return fetch_existing(sa.select(sa.func.count()).select_from(Session).where(*Session.live_conditions(now)))[0]
 
 
 def end_all_sessions(actor: str | None, reason: str, count: int) -> None:

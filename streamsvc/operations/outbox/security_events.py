@@ -130,4 +130,4 @@ def purge_old_security_events(now: datetime) -> None:
 
 
 def _format(moment: datetime | None) -> str | None:
-    return moment and format_utc(moment)
+    return format_utc(moment) if moment else None

@@ -42,7 +42,7 @@ def require_permission(
         return
     if db.session().in_transaction():
         raise RuntimeError("the sign-in hook must be called outside of a transaction")
-    data = {"account_id": account_id, "method": method, "second_factor": second_factor}
+    data: dict[str, Any] = {"account_id": account_id, "method": method, "second_factor": second_factor}
     data["device"] = {name: (device or {}).get(name) for name in ("id", "name", "kind")}
     data |= {"address": facts.address, "city": facts.city, "user_agent": facts.user_agent}
     try:
@@ -53,7 +53,8 @@ def require_permission(
     if not decision.is_allowed:
         audit.record_event("authn_hook_denied", account_id, actor="anonymous", method=method, why=decision.reason)
         db.session.commit()
-        raise SignInDenied(**({"reason": decision.reason} if decision.reason else {}))
+        members: dict[str, Any] = {"reason": decision.reason} if decision.reason else {}
+        raise SignInDenied(**members)
 
 
 def _ask_hook(settings: Settings, data: dict) -> HookDecision:
