@@ -1,5 +1,6 @@
 """Every `STREAMSVC_*` variable: its name, type, default and description. Read once, at startup."""
 
+import base64
 import ipaddress
 import json
 import os
@@ -195,6 +196,17 @@ def parse_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def parse_signing_secret(text: str) -> str:
+    """Parse a secret of Standard Webhooks. The message never repeats it."""
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("must be whsec_ and 24 to 64 bytes in base64: `echo whsec_$(openssl rand -base64 32)`")
+    return text
+
+
 def parse_mail_url(text: str) -> str:
     if not text.startswith(("console:", "file:/", "smtp://", "smtps://")):
         raise ValueError("must be console:, file:/folder, smtp://host:port or smtps://host:port")
@@ -367,6 +379,22 @@ class Settings:
         "URL that verifies challenges: siteverify of Turnstile or hCaptcha; empty: no challenges.",
     )
     challenge_secret: str = setting("", str, "Secret key for the challenge URL.", secret=True)
+    sign_in_hook_url: str = setting(
+        "",
+        parse_url,
+        "URL of your own service asked before each sign-in; only addresses that webhooks may have; empty: none.",
+    )
+    sign_in_hook_secret: str = setting(
+        "", parse_signing_secret, "Secret that signs the calls of the sign-in hook: `whsec_…`.", secret=True
+    )
+    sign_in_hook_timeout_ms: int = setting(
+        1000, integer_between(100, 5000), "Milliseconds that the whole call of the sign-in hook may take."
+    )
+    sign_in_hook_on_failure: str = setting(
+        "deny",
+        one_of("deny", "allow"),
+        "What happens to a sign-in when the hook fails or is late: `deny` with 503, or `allow`.",
+    )
     payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Payment provider.")
     stripe_secret_key: str = setting("", str, "Stripe's secret key. Needs the extra `stripe`.", secret=True)
     stripe_publishable_key: str = setting(
@@ -529,6 +557,11 @@ class Settings:
                 raise SettingsError(f"{PREFIX}{name.upper()}: {reason}")
         if bool(self.challenge_url) != bool(self.challenge_secret):
             raise SettingsError(f"{PREFIX}CHALLENGE_URL and {PREFIX}CHALLENGE_SECRET: both are required for challenges")
+        if bool(self.sign_in_hook_url) != bool(self.sign_in_hook_secret):
+            names = f"{PREFIX}SIGN_IN_HOOK_URL and {PREFIX}SIGN_IN_HOOK_SECRET"
+            raise SettingsError(f"{names}: both are required for the sign-in hook")
+        if self.sign_in_hook_url.startswith("http://") and not self.webhooks_to_private:
+            raise SettingsError(f"{PREFIX}SIGN_IN_HOOK_URL: must be a URL that starts with https://")
         if not self.login_throttle and not self.sandbox:
             raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: can be turned off in the sandbox only")
         if self.sandbox_clock and not self.sandbox:

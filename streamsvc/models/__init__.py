@@ -29,7 +29,7 @@ from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
 from streamsvc.models.rate_limits import RateLimitCounter
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
-from streamsvc.models.sessions import Device, Session
+from streamsvc.models.sessions import Device, ServiceEpoch, Session
 from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "SearchDoc",
     "SearchWord",
     "Season",
+    "ServiceEpoch",
     "Session",
     "Stream",
     "StreamDevice",

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, impersonation_view, session_expires_at
-from streamsvc.storage.database import Base, UtcTime, db, new_id
+from streamsvc.storage.database import Base, UtcTime, new_id
 from streamsvc.storage.owned import OwnedByAccount
 
 
@@ -25,6 +25,18 @@ class Device(OwnedByAccount, Base):
     @classmethod
     def visible_conditions(cls) -> tuple[sa.ColumnElement[bool], ...]:
         return (cls.removed_at.is_(None),)
+
+
+class ServiceEpoch(Base):
+    """The only row: raised to end every session of the service at once. Without a row, the number is 0."""
+
+    __tablename__ = "service_epoch"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int]
+
+
+CURRENT_SERVICE_EPOCH = sa.select(sa.func.coalesce(sa.func.max(ServiceEpoch.number), 0)).scalar_subquery()
 
 
 class Session(Base):
@@ -54,6 +66,8 @@ class Session(Base):
     lifetime: Mapped[str]
     """A key of SESSION_LIFETIMES in rules/sign_in/sessions.py, so that a change of policy takes effect at once."""
     epoch: Mapped[int]
+    service_epoch: Mapped[int] = mapped_column(server_default="0")
+    """The number of `ServiceEpoch` when the session began."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     authenticated_at: Mapped[datetime] = mapped_column(UtcTime)
     """When the viewer last authenticated; opens the window for sensitive calls."""
@@ -85,20 +99,17 @@ class Session(Base):
 
     @classmethod
     def live_conditions(cls, now: datetime) -> tuple:
-        """Return the conditions of a live session, equivalent to `session_expires_at` in rules/sign_in/sessions.py."""
+        """Return the conditions of a live session."""
+        return (cls.ended_at.is_(None), cls.unexpired_condition(now))
+
+    @classmethod
+    def unexpired_condition(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return the condition of a session that has not expired and is of the current service epoch.
+
+        Equivalent to `session_expires_at` in rules/sign_in/sessions.py.
+        """
         classes = (
             sa.and_(cls.lifetime == name, cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
             for name, life in SESSION_LIFETIMES.items()
         )
-        return (cls.ended_at.is_(None), sa.or_(*classes))
-
-    @classmethod
-    def revoke_all(cls, account_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:
-        """End the account's sessions that meet the conditions, effective from the very next request; their ids."""
-        statement = (
-            sa.update(cls)
-            .where(cls.account_id == account_id, cls.ended_at.is_(None), *conditions)
-            .values(ended_at=now)
-            .returning(cls.id)
-        )
-        return list(db.session.scalars(statement))
+        return sa.and_(sa.or_(*classes), cls.service_epoch >= CURRENT_SERVICE_EPOCH)

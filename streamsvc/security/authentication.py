@@ -19,6 +19,7 @@ from flask_login import LoginManager, UserMixin
 
 from streamsvc import clock
 from streamsvc.models import Account, Device, Profile, Session
+from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import status_condition
 from streamsvc.rules.billing.access import LIVE_STATUSES
@@ -221,7 +222,11 @@ VIEWER_BY_TOKEN = (
         sa.and_(Subscription.account_id == Account.id, status_condition("subscriptions.status", LIVE_STATUSES)),
     )
     .outerjoin(Plan, Plan.id == Subscription.plan_id)
-    .where(Session.token_hash == sa.bindparam("token_hash"), Session.ended_at.is_(None))
+    .where(
+        Session.token_hash == sa.bindparam("token_hash"),
+        Session.ended_at.is_(None),
+        Session.service_epoch >= CURRENT_SERVICE_EPOCH,
+    )
     .order_by(Profile.id)
 )
 COMPILED_VIEWER_BY_TOKEN = CompiledStatement(VIEWER_BY_TOKEN)

@@ -13,6 +13,7 @@ from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage.database import db
 from tests.conftest import Clock, delete_all_rows
 from tests.worlds import oidc_provider
+from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.oidc_provider import CLIENT
 from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator
 
@@ -347,3 +348,24 @@ def test_a_denied_consent_reaches_the_front_end_and_a_malformed_form_does_not(cl
     denied = client.post("/v1/sessions/oidc-callback", data={"state": "x", "error": "user_canceled_authorize"})
     assert denied.headers["Location"] == f"{by_form}#state=x&error=user_canceled_authorize"
     assert client.post("/v1/sessions/oidc-callback", data={"code": "x"}).status_code == 422
+
+
+def test_a_sign_in_with_a_provider_asks_the_hook(app, client, ann, provider, monkeypatch):
+    asked = []
+
+    class Hook(LocalHandler):
+        def do_POST(self):
+            asked.append(json.loads(self.read_body())["data"])
+            self.respond(200, {"allow": False})
+
+    with local_server(Hook) as server:
+        hook = {
+            "sign_in_hook_url": server.url,
+            "sign_in_hook_secret": "whsec_" + "dGVz" * 11,
+            "webhooks_to_private": True,
+        }
+        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**hook))
+        assert code_of(sign_in(client, provider)) == (403, "sign_in_denied")
+        provider.user["sub"] = "of someone else"
+        assert code_of(sign_in(client, provider, SIGN_UP)) == (403, "sign_in_denied")
+    assert [(data["method"], data["account_id"] is None) for data in asked] == [("example", False), ("example", True)]

@@ -20,6 +20,7 @@ from streamsvc.blueprints.admin import (
     operators,
     playback,
     reports,
+    session_revocations,
     webhooks,
 )
 
@@ -43,5 +44,6 @@ BLUEPRINTS = (
     operators.bp,
     playback.bp,
     reports.bp,
+    session_revocations.bp,
     webhooks.bp,
 )

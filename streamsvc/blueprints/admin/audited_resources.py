@@ -19,6 +19,7 @@ from streamsvc.models import (
     OperatorAccount,
     OperatorCode,
     OperatorSession,
+    ServiceEpoch,
     Session,
     Stream,
     WebhookDelivery,
@@ -99,6 +100,10 @@ def _load_account_sessions(account_id: str) -> dict:
 def _load_operator_sessions(operator_id: str) -> dict:
     live = OperatorSession.live(operator_id, clock.now()).with_only_columns(OperatorSession.id)
     return {"sessions": sorted(db.session.scalars(live))}
+
+
+def _load_service_epoch(_: str) -> dict:
+    return {"number": db.session.scalar(sa.select(ServiceEpoch.number)) or 0}
 
 
 def _load_columns(column: InstrumentedAttribute, names: tuple[str, ...]) -> Callable[[str], dict | None]:
@@ -190,6 +195,7 @@ OPERATOR_SESSIONS = AuditedResource("operator", _load_operator_sessions)
 PLAN = _row_resource("plan", Plan.code, PlanOut())
 PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut(exclude=("counts",)))
 REFERRAL_REWARD = _row_resource("referral_reward", ReferralReward.currency, ReferralRewardOut())
+SERVICE_EPOCH = AuditedResource("service_epoch", _load_service_epoch, only_id="service")
 SESSION = AuditedResource(
     "session",
     _load_columns(

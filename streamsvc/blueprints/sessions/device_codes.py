@@ -40,7 +40,7 @@ bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Televisi
 ERROR_DESCRIPTIONS = {
     "authorization_pending": "The request has not been approved or denied yet; poll again.",
     "slow_down": "Polling too often; wait five seconds longer between polls.",
-    "access_denied": "The account's owner denied the request.",
+    "access_denied": "The account's owner or the service denied the request.",
     "expired_token": "The code has expired; start again.",
     "invalid_grant": "The code is unknown or was already used.",
     "invalid_request": "A parameter is missing, repeated or invalid; to poll, send grant_type and device_code.",
@@ -125,7 +125,7 @@ def create_token(form: dict) -> Any:
         return _oauth_error("invalid_request")
     now = clock.now()
     try:
-        code = device_codes.poll_device_code(form["device_code"], now)
+        code = device_codes.poll_device_code(form["device_code"], current_request_facts(), now)
     except OAuthError as error:
         return _oauth_error(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}

@@ -17,10 +17,16 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
-from streamsvc.operations.sign_in import magic_links, password
+from streamsvc.operations.sign_in import hook, magic_links, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
-from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TokenInvalid, TooManyAttempts
+from streamsvc.rules.refusals.accounts import (
+    SecondFactorInvalid,
+    SecondFactorRequired,
+    SignInDenied,
+    TokenInvalid,
+    TooManyAttempts,
+)
 from streamsvc.rules.sign_in.inputs import MagicLinkSignInInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.magic_links import MagicLinkRequested, MagicLinkSignIn, NewMagicLink
@@ -53,7 +59,9 @@ def create_magic_link(body: dict) -> Response:
 @public
 @token_in_cookie_on_request
 @idempotent()
-@bp.errors(EndUserAddressInvalid, SecondFactorInvalid, SecondFactorRequired, TokenInvalid, TooManyAttempts)
+@bp.errors(
+    EndUserAddressInvalid, SecondFactorInvalid, SecondFactorRequired, SignInDenied, TokenInvalid, TooManyAttempts
+)
 @bp.response(201, SignedIn)
 def create_magic_link_session(body: MagicLinkSignInInput) -> Response:
     """Sign in with a magic link.
@@ -68,6 +76,7 @@ def create_magic_link_session(body: MagicLinkSignInInput) -> Response:
     second = second_factor.require_authenticator_code(
         password.load_sign_in_account(account_id, (device or {}).get("id")), body, trust_token, now
     )
+    hook.require_permission(account_id, "magic_link", device, facts, second)
     magic_links.consume_magic_link(body["token"], now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(

@@ -20,9 +20,9 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Profile, Session
 from streamsvc.operations.accounts import pins
-from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
+from streamsvc.operations.credentials import revocation, second_factor, sessions, trusted_devices
 from streamsvc.operations.outbox import audit
-from streamsvc.operations.sign_in import passkeys, password, reauthentication
+from streamsvc.operations.sign_in import hook, passkeys, password, reauthentication
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import (
@@ -34,6 +34,7 @@ from streamsvc.rules.refusals.accounts import (
     PinRequired,
     SecondFactorInvalid,
     SecondFactorRequired,
+    SignInDenied,
     TooManyAttempts,
     WrongCode,
     WrongPassword,
@@ -64,7 +65,9 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @public
 @token_in_cookie_on_request
 @idempotent()
-@bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
+@bp.errors(
+    EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, SignInDenied, TooManyAttempts
+)
 @bp.response(201, SignedIn)
 def create_session(body: PasswordSignInInput) -> Response:
     """Sign in.
@@ -79,6 +82,7 @@ def create_session(body: PasswordSignInInput) -> Response:
     )
     now = clock.now()
     second = second_factor.require_second_factor(verified, body, trust_token, facts, now)
+    hook.require_permission(verified.account.id, "password", device, facts, second)
     if not password.lock_and_recheck_password(verified):
         raise InvalidCredentials
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
@@ -116,7 +120,7 @@ def delete_current_session() -> Response:
     The next use of the token is refused, on every worker.
     """
     viewer = current_viewer()
-    Session.revoke_all(viewer.account_id, clock.now(), Session.id == viewer.row.session_id)
+    sessions.end_sessions(viewer.account_id, clock.now(), "signed_out", Session.id == viewer.row.session_id)
     audit.record_event("session_ended", viewer.account_id, session=viewer.row.session_id)
     db.session.commit()
     response = Response(status=204)
@@ -217,7 +221,8 @@ def delete_other_sessions() -> None:
     Pending television sign-ins are denied, and all trusted devices lose their trust, this one included.
     """
     viewer = current_viewer()
-    for session_id in Session.revoke_all(viewer.account_id, clock.now(), Session.id != viewer.row.session_id):
+    is_other = Session.id != viewer.row.session_id
+    for session_id in sessions.end_sessions(viewer.account_id, clock.now(), "ended_by_owner", is_other):
         audit.record_event("session_ended", viewer.account_id, session=session_id)
     revocation.deny_pending_device_codes(viewer.account_id)
     trusted_devices.revoke_device_trust(viewer.account_id)
@@ -229,7 +234,8 @@ def delete_other_sessions() -> None:
 def delete_session(session_id: str) -> None:
     """End one of your sessions."""
     viewer, now = current_viewer(), clock.now()
-    if not Session.revoke_all(viewer.account_id, now, Session.id == session_id, *Session.live_conditions(now)):
+    is_named = (Session.id == session_id, *Session.live_conditions(now))
+    if not sessions.end_sessions(viewer.account_id, now, "ended_by_owner", *is_named):
         raise NotFound
     trusted_devices.revoke_session_device_trust(viewer.account_id, session_id)
     audit.record_event("session_ended", viewer.account_id, session=session_id)

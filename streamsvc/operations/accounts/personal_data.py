@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, AuditEvent, Device, Job, Session
-from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox import audit, security_events
 from streamsvc.storage.database import db, fetch_all, lock_existing_row
 
 RETAINED_FOR_TAX = {
@@ -104,6 +104,7 @@ def erase_personal_data(account_id: str, email: str | None, now: datetime) -> No
         if table.name in ERASED:
             _delete_owned_rows(table, account_id)
     audit.record_event("account_deleted", account_id)
+    security_events.publish_account_deleted(account_id, None)
 
 
 def _anonymize_rows(account: Account, now: datetime) -> None:

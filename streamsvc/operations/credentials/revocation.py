@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from streamsvc.models import DeviceCode, Identity, MailedToken, Passkey, RecoveryCode, TotpFactor
 from streamsvc.operations.credentials import trusted_devices
-from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox import audit, security_events
+from streamsvc.rules.security_events import Factor
 from streamsvc.storage.database import db, execute_in_session
 
 PENDING_TOKEN_KINDS = ("password_reset", "magic_link", "sign_in_code", "reauthentication_code", "email_change")
@@ -32,8 +33,13 @@ def revoke_passkeys_and_identities(account_id: str) -> None:
     again."""
     counts: dict[str, Any] = {}
     for model in (Passkey, Identity):
-        statement = sa.delete(model).where(model.account_id == account_id)
-        counts[model.__tablename__] = execute_in_session(statement)
+        provider = Identity.provider if model is Identity else sa.null()
+        deleted = sa.delete(model).where(model.account_id == account_id).returning(model.id, provider)
+        rows = db.session.execute(deleted.execution_options(synchronize_session=False)).all()
+        for factor_id, provider_name in rows:
+            factor: Factor = "provider" if provider_name else "passkey"
+            security_events.publish_factor_removed(account_id, factor, factor_id, provider_name)
+        counts[model.__tablename__] = len(rows)
     if any(counts.values()):
         audit.record_event("credentials_revoked", account_id, **counts)
 
@@ -42,6 +48,13 @@ def revoke_authenticator(account_id: str, since: datetime) -> None:
     """Delete an authenticator app that was added at or after `since`; an older one stays."""
     statement = sa.delete(TotpFactor).where(TotpFactor.account_id == account_id, TotpFactor.created_at >= since)
     if execute_in_session(statement):
-        db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
+        security_events.publish_factor_removed(account_id, "totp")
+        delete_recovery_codes(account_id)
         trusted_devices.revoke_device_trust(account_id)
         audit.record_event("authn_factor_removed", account_id, factor="totp")
+
+
+def delete_recovery_codes(account_id: str) -> None:
+    """Delete the recovery codes together with the authenticator that they stand in for."""
+    if execute_in_session(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id)):
+        security_events.publish_factor_removed(account_id, "recovery_codes")

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 
 from streamsvc.models import Account, MailedToken, RecoveryCode, TotpFactor
-from streamsvc.operations.credentials import breached_passwords, trusted_devices
+from streamsvc.operations.credentials import breached_passwords, revocation, trusted_devices
 from streamsvc.operations.credentials.attempts import audit_lockout, is_mail_allowed
 from streamsvc.operations.credentials.trusted_devices import AUTHENTICATOR_METHODS, TRUSTED_DEVICE
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
 from streamsvc.rules.refusals.requests import NotFound
@@ -159,6 +159,7 @@ def complete_totp_enrollment(account_id: str, code: str, now: datetime) -> list[
     factor.confirmed_at = now
     codes = replace_recovery_codes(account_id)
     audit.record_event("authn_factor_added", account_id, factor="totp")
+    security_events.publish_factor_added(account_id, "totp")
     mail.enqueue_mail("factor_added", account.email, now, factor="An authenticator app")
     return codes
 
@@ -171,6 +172,7 @@ def replace_recovery_codes(account_id: str) -> list[str]:
     hashes = [hash_token(recovery_code_key(account_id, code)) for code in codes]
     db.session.add_all([RecoveryCode(account_id=account_id, code_hash=code_hash) for code_hash in hashes])
     audit.record_event("recovery_codes_made", account_id)
+    security_events.publish_factor_added(account_id, "recovery_codes")
     return codes
 
 
@@ -187,8 +189,9 @@ def delete_totp(account_id: str, now: datetime) -> None:
         raise NotFound
     db.session.delete(factor)
     trusted_devices.revoke_device_trust(account_id)
-    db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
     audit.record_event("authn_factor_removed", account_id, factor="totp")
+    security_events.publish_factor_removed(account_id, "totp")
+    revocation.delete_recovery_codes(account_id)
     mail.enqueue_mail(
         "factor_removed", db.session.get_one(Account, account_id).email, now, factor="The authenticator app"
     )

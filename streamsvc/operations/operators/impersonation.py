@@ -2,10 +2,9 @@
 
 from datetime import datetime
 
-import sqlalchemy as sa
-
 from streamsvc.models import Account, ApiKey, Device, OperatorAccount, Profile, Session
-from streamsvc.operations.outbox import audit
+from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
+from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
@@ -45,6 +44,7 @@ def start_impersonation(
         token_hash=hash_token(token),
         lifetime=LIFETIME_NAME,
         epoch=current_settings().session_epoch,
+        service_epoch=CURRENT_SERVICE_EPOCH,
         created_at=now,
         authenticated_at=now,
         last_seen_at=now,
@@ -53,16 +53,11 @@ def start_impersonation(
     )
     db.session.add(session)
     db.session.flush()
+    security_events.publish_session_started(session, "impersonation", device.kind, is_new_device=False)
     audit.record_event(
         "impersonation_started", account_id, actor=operator.id, session=session.id, reason=body["reason"]
     )
     return session
-
-
-def revoke_impersonations(operator_id: str, now: datetime) -> None:
-    """End all impersonation sessions of this operator or API key, in the caller's transaction."""
-    is_live = (Session.impersonated_by == operator_id, Session.ended_at.is_(None))
-    db.session.execute(sa.update(Session).where(*is_live).values(ended_at=now))
 
 
 def _lock_active_operator(operator: Operator) -> None:

@@ -5,10 +5,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.models import Account, MailedToken, Session
-from streamsvc.operations.credentials import revocation
+from streamsvc.models import Account, MailedToken
+from streamsvc.operations.credentials import revocation, sessions
 from streamsvc.operations.credentials.attempts import hit_mail_limits
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
@@ -37,6 +37,7 @@ def complete_email_change(mailed_token: MailedToken, now: datetime) -> None:
     revocation.cancel_pending_sign_ins(account.id, now)
     mail.enqueue_mail("email_changed", mailed_token.email, now, email=mailed_token.email)
     audit.record_event("email_changed", account.id)
+    security_events.publish_email_changed(account.id)
 
 
 def undo_email_change(mailed_token: MailedToken, now: datetime) -> None:
@@ -54,12 +55,15 @@ def undo_email_change(mailed_token: MailedToken, now: datetime) -> None:
     revocation.revoke_authenticator(account.id, since=mailed_token.created_at)
     is_newer = (MailedToken.account_id == account.id, MailedToken.used_at.is_(None), MailedToken.id > mailed_token.id)
     db.session.execute(sa.update(MailedToken).where(*is_newer).values(used_at=now))
-    Session.revoke_all(account.id, now)
+    sessions.end_sessions(account.id, now, "email_change_undone")
     if account.status == "deleted":
         account.status, account.erase_at = "active", None
         audit.record_event("account_restored", account.id)
     mail.enqueue_token_mail("password_reset", mailed_token.email, account.id, now)
     audit.record_event("email_change_undone", account.id)
+    security_events.publish_email_changed(account.id, is_undone=True)
+    security_events.publish_password_changed(account.id, "cleared")
+    security_events.publish_account_recovered(account.id, "email_change_undone")
 
 
 def _set_email(account: Account, email: str, now: datetime) -> None:

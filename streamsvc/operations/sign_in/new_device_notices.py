@@ -5,8 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Device, Session
-from streamsvc.operations.credentials import mailed_tokens, revocation
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.credentials import mailed_tokens, revocation, sessions
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.storage.database import db, lock_existing_row
@@ -34,8 +34,9 @@ def disown_device(token: str, now: datetime) -> None:
         raise TokenInvalid
     account, device_id = lock_existing_row(Account, mailed_token.owner_id), mailed_token.data["device_id"]
     db.session.execute(sa.update(Device).where(Device.id == device_id).values(removed_at=now))
-    ended = Session.revoke_all(account.id, now, Session.device_id == device_id)
+    ended = sessions.end_sessions(account.id, now, "device_disowned", Session.device_id == device_id)
     account.password_hash = None
     revocation.cancel_pending_sign_ins(account.id, now)
     audit.record_event("device_disowned", account.id, device=device_id, sessions_ended=len(ended))
+    security_events.publish_password_changed(account.id, "cleared")
     mail.enqueue_token_mail("password_reset", account.email, account.id, now)

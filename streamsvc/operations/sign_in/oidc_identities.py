@@ -19,7 +19,7 @@ from streamsvc.models import Account, Identity, PendingFlow
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import pending_flows
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.refusals.accounts import (
     EmailUnverified,
     IdentityTaken,
@@ -139,6 +139,7 @@ def link_identity(provider_sign_in: ProviderSignIn, account_id: str, now: dateti
 def unlink_identity(identity: Identity, now: datetime) -> None:
     """Unlink the identity and notify the owner by mail."""
     audit.record_event("identity_unlinked", identity.account_id, provider=identity.provider, identity=identity.id)
+    security_events.publish_factor_removed(identity.account_id, "provider", identity.id, identity.provider)
     mail.enqueue_mail(
         "factor_removed", _account_email(identity.account_id), now, factor=f"Sign-in with {identity.provider}"
     )
@@ -173,6 +174,7 @@ def _create_identity(provider_sign_in: ProviderSignIn, account_id: str, now: dat
         db.session.rollback()
         raise IdentityTaken from None
     audit.record_event("identity_linked", account_id, provider=identity.provider, identity=identity.id)
+    security_events.publish_factor_added(account_id, "provider", identity.id, identity.provider)
     return identity
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
+from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.attempts import SignInAttempt
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import InvalidCredentials
@@ -122,6 +123,7 @@ def create_session(
     """
     device = {"id": None, "name": "Unnamed device", "kind": "other", **(device or {})}
     device_row = Device.find_owned(account_id, device["id"]) if device["id"] else None
+    is_new_device = device_row is None
     if device_row is None:
         device_row = Device(account_id=account_id, name=device["name"], kind=device["kind"])
         device_row.created_at = device_row.last_seen_at = now
@@ -139,6 +141,7 @@ def create_session(
         token_hash=hash_token(token),
         lifetime=session_lifetime_name(device_row.kind, remember),
         epoch=current_settings().session_epoch,
+        service_epoch=CURRENT_SERVICE_EPOCH,
         created_at=now,
         authenticated_at=authenticated_at or now,
         last_seen_at=now,
@@ -148,6 +151,7 @@ def create_session(
     )
     db.session.add(session)
     db.session.flush()
+    security_events.publish_session_started(session, method, device_row.kind, is_new_device)
     details = {"session": session.id, "device": device_row.id, "method": method, "second": second_factor}
     audit.record_event("authn_login_success", account_id, **details)
     if second_factor == "recovery_code":

@@ -1,14 +1,15 @@
 """Changes of an account's password and the verification of its email address."""
 
 from datetime import datetime
+from typing import Literal
 
 import sqlalchemy as sa
 
 from streamsvc.models import Account, MailedToken, Session
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.credentials import mailed_tokens, revocation
+from streamsvc.operations.credentials import mailed_tokens, revocation, sessions
 from streamsvc.operations.credentials.attempts import is_mail_allowed
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.operations.sign_in import email_changes
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
@@ -24,11 +25,14 @@ def set_password(account_id: str, new_hash: str, now: datetime, kept_session_id:
     """Set the password, end all other sessions, cancel pending sign-ins, and notify the owner by mail."""
     account = lock_existing_row(Account, account_id)
     account.password_hash = new_hash
-    ended = Session.revoke_all(account_id, now, Session.id != (kept_session_id or ""))
+    is_reset = kept_session_id is None
+    reason: Literal["password_reset", "password_changed"] = "password_reset" if is_reset else "password_changed"
+    ended = sessions.end_sessions(account_id, now, reason, Session.id != (kept_session_id or ""))
     revocation.cancel_pending_sign_ins(account_id, now)
     rate_limits.clear_in_transaction(limits.SIGN_IN_ACCOUNT, account.email_key)
     rate_limits.clear_in_transaction(limits.REAUTHENTICATION, account_id)
     audit.record_event("authn_password_change", account_id, sessions_ended=len(ended))
+    security_events.publish_password_changed(account_id, "reset" if is_reset else "changed")
     mail.enqueue_mail("password_changed", account.email, now)
 
 
@@ -93,6 +97,7 @@ def reset_password(token: str, new_hash: str, now: datetime) -> None:
         revocation.revoke_passkeys_and_identities(mailed_token.owner_id)
     set_password(mailed_token.owner_id, new_hash, now, kept_session_id=None)
     verify_address(mailed_token, now)
+    security_events.publish_account_recovered(mailed_token.owner_id, "password_reset")
 
 
 def confirm_email(token: str, now: datetime) -> None:

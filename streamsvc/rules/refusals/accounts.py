@@ -11,6 +11,15 @@ class InvalidCredentials(Refusal):
     detail = "The email or password is incorrect."
 
 
+class SignInDenied(Refusal):
+    """`reason`: why, if the sign-in hook gave a reason."""
+
+    code = "sign_in_denied"
+    status = 403
+    detail = "This sign-in is not allowed. Contact the service if you think that this is wrong."
+    member_schemas: ClassVar = {"reason": {"type": "string"}}
+
+
 class TooManyAttempts(Refusal):
     """`challenge`: true if solving a challenge allows one attempt now."""
 
