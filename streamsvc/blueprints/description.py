@@ -9,7 +9,7 @@ from marshmallow import Schema
 
 from streamsvc.http.edge import Api
 from streamsvc.schemas.admin.subscriptions import Percent, PercentIn
-from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, SubscriptionEvent
+from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, PayoutEvent, SubscriptionEvent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
 from streamsvc.schemas.catalog.title_record import title_record_schemas
 
@@ -47,6 +47,8 @@ WEBHOOKS = {
     "invoice.issued": (InvoiceEvent, "An invoice got its number."),
     "payment.succeeded": (PaymentEvent, "A payment succeeded."),
     "payment.failed": (PaymentEvent, "A payment failed."),
+    "payout.paid": (PayoutEvent, "A payout of account credit has reached the customer."),
+    "payout.failed": (PayoutEvent, "A payout of account credit failed, or a part of it."),
     "subscription.changed": (SubscriptionEvent, "The public state of a subscription changed."),
 }
 """{event kind: (schema of the body, when it is sent)}"""

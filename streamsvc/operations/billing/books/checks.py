@@ -18,6 +18,7 @@ from streamsvc.models.subscriptions import (
     InvoiceNumber,
     LedgerEntry,
     Payment,
+    Payout,
     Price,
     Refund,
     Subscription,
@@ -60,6 +61,7 @@ def check_books(account_id: str | None = None) -> Iterator[Difference]:
         check_invoice_balances,
         check_payment_cash,
         check_credit_limits,
+        check_payouts,
     ):
         yield from check(account_id)
 
@@ -131,12 +133,19 @@ def check_invoice_balances(account_id: str | None = None) -> Iterator[Difference
 
 
 def check_payment_cash(account_id: str | None = None) -> Iterator[Difference]:
-    """Check that each payment's cash in the ledger is its amount less refunds and disputes."""
+    """Check that each payment's cash in the ledger is its amount less refunds and disputes.
+
+    A refund of a payout is booked when it is recorded, and taken back if it fails.
+    """
     is_successful, zero = Payment.status.in_(("succeeded", "disputed")), sa.literal(0)
     kept_minor = sa.case((is_successful, Payment.amount_minor - Payment.disputed_minor), else_=0)
     received = sa.select(Payment.id.label("payment"), Payment.account_id, kept_minor.label("kept"), zero.label("cash"))
     refunded = sa.select(Payment.id, Payment.account_id, -Refund.amount_minor, zero)
-    refunded = refunded.join(Refund, Refund.payment_id == Payment.id).where(is_successful, Refund.status == "succeeded")
+    is_booked = sa.or_(
+        Refund.status == "succeeded",
+        sa.and_(Refund.payout_id.is_not(None), Refund.status.in_(("pending", "unknown"))),
+    )
+    refunded = refunded.join(Refund, Refund.payment_id == Payment.id).where(is_successful, is_booked)
     posted = sa.select(LedgerEntry.payment_id, LedgerEntry.account_id, zero, ENTRY_AMOUNT)
     posted = posted.where(LedgerEntry.book == "cash", LedgerEntry.payment_id.is_not(None))
     columns = (Payment.account_id, Payment.account_id, LedgerEntry.account_id)
@@ -180,6 +189,45 @@ def check_credit_limits(account_id: str | None = None) -> Iterator[Difference]:
     )
     for account, balance_minor in fetch_all(balances.having(sa.func.sum(ENTRY_AMOUNT) > 0)):
         yield Difference("account credit is not negative", account, 0, -int(balance_minor), account)
+
+
+def check_payouts(account_id: str | None = None) -> Iterator[Difference]:
+    """Check that the ledger has each payout at the amount of its parts that did not fail, and so does its row."""
+    zero, is_kept = sa.literal(0), Refund.status != "failed"
+    transferred = sa.case((Payout.bank_transfer_status.in_(("pending", "paid")), Payout.bank_transfer_minor), else_=0)
+    parts = (
+        sa.union_all(
+            of_account(
+                sa.select(Payout.id.label("payout"), transferred.label("kept"), zero.label("posted")).select_from(
+                    Payout
+                ),
+                Payout.account_id,
+                account_id,
+            ),
+            of_account(
+                sa.select(Payout.id, Refund.amount_minor, zero)
+                .join(Refund, Refund.payout_id == Payout.id)
+                .where(is_kept),
+                Payout.account_id,
+                account_id,
+            ),
+            of_account(
+                sa.select(LedgerEntry.note, zero, ENTRY_AMOUNT).where(
+                    LedgerEntry.kind == "payout", LedgerEntry.book == "customer_credit"
+                ),
+                LedgerEntry.account_id,
+                account_id,
+            ),
+        )
+        .subquery()
+        .c
+    )
+    sums = sa.func.sum(parts.kept), sa.func.sum(parts.posted)
+    statement = sa.select(parts.payout, *sums).group_by(parts.payout).having(sums[0] != sums[1])
+    for payout_id, kept_minor, posted_minor in fetch_all(statement):
+        payout = db.session.get(Payout, payout_id)
+        owner_id = payout.account_id if payout else account_id
+        yield Difference("payout matches the ledger", payout_id, int(kept_minor), int(posted_minor), owner_id)
 
 
 def check_numbers() -> Iterator[Difference]:

@@ -18,7 +18,7 @@ from streamsvc.gateways.payments.interface import (
     EventProvider,
     Outcome,
 )
-from streamsvc.models.subscriptions import Invoice, LedgerEntry, Payment, PaymentMethod, Subscription
+from streamsvc.models.subscriptions import Invoice, LedgerEntry, Payment, PaymentMethod, Payout, Subscription
 from streamsvc.models.subscriptions.payments import IN_FLIGHT_STATUSES
 from streamsvc.operations.billing.books.checks import Difference, of_account
 from streamsvc.operations.billing.core import debts
@@ -111,8 +111,10 @@ def _has_next_step(invoice: sa.Row, now: datetime) -> bool:
 
 
 def check_returned_money(account_id: str | None = None) -> Iterator[Difference]:
-    """Check that no customer was credited more than was charged, and that no payment returned more than it brought.
+    """Check that no customer was credited more than was charged, and none got back more money than they had paid.
 
+    No payment returns more than it brought; nor do all payments of an account together, with its payouts, but for what
+    an operator has forced.
     Charges and credits are summed by subscription, which a transfer may move between accounts, or else by account.
     """
     charged, owner = (
@@ -132,6 +134,27 @@ def check_returned_money(account_id: str | None = None) -> Iterator[Difference]:
     payments = of_account(payments, Payment.account_id, account_id)
     for row in fetch_all(payments.where(returned > Payment.amount_minor)):
         yield Difference("no payment returns more than it brought", *row)
+    yield from _check_paid_out(account_id)
+
+
+def _check_paid_out(account_id: str | None) -> Iterator[Difference]:
+    zero, columns = sa.literal(0), (LedgerEntry.account_id, LedgerEntry.currency)
+    cash = sa.select(*columns, LedgerEntry.amount_minor.label("kept"), zero.label("forced"))
+    forced = sa.select(Payout.account_id, Payout.currency, zero, Payout.forced_minor)
+    paid_out = sa.select(Payout.account_id)  # only a payout takes money that no payment of the account brought
+    parts = sa.union_all(
+        of_account(
+            cash.where(LedgerEntry.book == "cash", LedgerEntry.account_id.in_(paid_out)), columns[0], account_id
+        ),
+        of_account(forced, Payout.account_id, account_id),
+    )
+    sums = parts.subquery().c
+    kept, allowed = sa.func.sum(sums.kept), sa.func.sum(sums.forced)
+    statement = sa.select(sums.account_id, kept, allowed).group_by(sums.account_id, sums.currency)
+    for owner_id, kept_minor, forced_minor in fetch_all(statement.having(kept + allowed < 0)):
+        yield Difference(
+            "no account gets back more than it paid", owner_id, -int(forced_minor), int(kept_minor), owner_id
+        )
 
 
 def select_recent_payments(now: datetime) -> sa.Select:
