@@ -138,23 +138,22 @@ def check_returned_money(account_id: str | None = None) -> Iterator[Difference]:
 
 
 def _check_paid_out(account_id: str | None) -> Iterator[Difference]:
+    """Check the accounts with a payout: only a payout returns money that no payment names.
+
+    What went back although it was paid out already, by a chargeback, counts as kept: it is owed again.
+    """
     zero, columns = sa.literal(0), (LedgerEntry.account_id, LedgerEntry.currency)
-    cash = sa.select(*columns, LedgerEntry.amount_minor.label("kept"), zero.label("forced"))
-    forced = sa.select(Payout.account_id, Payout.currency, zero, Payout.forced_minor)
-    paid_out = sa.select(Payout.account_id)  # only a payout takes money that no payment of the account brought
-    parts = sa.union_all(
-        of_account(
-            cash.where(LedgerEntry.book == "cash", LedgerEntry.account_id.in_(paid_out)), columns[0], account_id
-        ),
-        of_account(forced, Payout.account_id, account_id),
-    )
-    sums = parts.subquery().c
-    kept, allowed = sa.func.sum(sums.kept), sa.func.sum(sums.forced)
-    statement = sa.select(sums.account_id, kept, allowed).group_by(sums.account_id, sums.currency)
-    for owner_id, kept_minor, forced_minor in fetch_all(statement.having(kept + allowed < 0)):
-        yield Difference(
-            "no account gets back more than it paid", owner_id, -int(forced_minor), int(kept_minor), owner_id
-        )
+    is_paid_out = columns[0].in_(sa.select(Payout.account_id))
+    is_kept = LedgerEntry.book.in_(("cash", "receivable", "written_off"))
+    kept = sa.select(*columns, LedgerEntry.amount_minor.label("kept"), zero.label("forced")).where(is_kept, is_paid_out)
+    forced = sa.select(Payout.account_id, Payout.currency, zero, Payout.forced_minor).where(Payout.status != "failed")
+    parts = (of_account(kept, columns[0], account_id), of_account(forced, Payout.account_id, account_id))
+    union = sa.union_all(*parts).subquery().c
+    sums = sa.func.sum(union.kept), sa.func.sum(union.forced)
+    statement = sa.select(union.account_id, *sums).group_by(union.account_id, union.currency)
+    for owner_id, kept_minor, forced_minor in fetch_all(statement.having(sums[0] + sums[1] < 0)):
+        expected, found = -int(forced_minor), int(kept_minor)
+        yield Difference("no account gets back more than it paid", owner_id, expected, found, owner_id)
 
 
 def select_recent_payments(now: datetime) -> sa.Select:
