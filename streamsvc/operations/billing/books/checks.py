@@ -18,7 +18,6 @@ from streamsvc.models.subscriptions import (
     InvoiceNumber,
     LedgerEntry,
     Payment,
-    Payout,
     Price,
     Refund,
     Subscription,
@@ -61,7 +60,6 @@ def check_books(account_id: str | None = None) -> Iterator[Difference]:
         check_invoice_balances,
         check_payment_cash,
         check_credit_limits,
-        check_payouts,
     ):
         yield from check(account_id)
 
@@ -189,45 +187,6 @@ def check_credit_limits(account_id: str | None = None) -> Iterator[Difference]:
     )
     for account, balance_minor in fetch_all(balances.having(sa.func.sum(ENTRY_AMOUNT) > 0)):
         yield Difference("account credit is not negative", account, 0, -int(balance_minor), account)
-
-
-def check_payouts(account_id: str | None = None) -> Iterator[Difference]:
-    """Check that the ledger has each payout at the amount of its parts that did not fail, and so does its row."""
-    zero, is_kept = sa.literal(0), Refund.status != "failed"
-    transferred = sa.case((Payout.bank_transfer_status.in_(("pending", "paid")), Payout.bank_transfer_minor), else_=0)
-    parts = (
-        sa.union_all(
-            of_account(
-                sa.select(Payout.id.label("payout"), transferred.label("kept"), zero.label("posted")).select_from(
-                    Payout
-                ),
-                Payout.account_id,
-                account_id,
-            ),
-            of_account(
-                sa.select(Payout.id, Refund.amount_minor, zero)
-                .join(Refund, Refund.payout_id == Payout.id)
-                .where(is_kept),
-                Payout.account_id,
-                account_id,
-            ),
-            of_account(
-                sa.select(LedgerEntry.note, zero, ENTRY_AMOUNT).where(
-                    LedgerEntry.kind == "payout", LedgerEntry.book == "customer_credit"
-                ),
-                LedgerEntry.account_id,
-                account_id,
-            ),
-        )
-        .subquery()
-        .c
-    )
-    sums = sa.func.sum(parts.kept), sa.func.sum(parts.posted)
-    statement = sa.select(parts.payout, *sums).group_by(parts.payout).having(sums[0] != sums[1])
-    for payout_id, kept_minor, posted_minor in fetch_all(statement):
-        payout = db.session.get(Payout, payout_id)
-        owner_id = payout.account_id if payout else account_id
-        yield Difference("payout matches the ledger", payout_id, int(kept_minor), int(posted_minor), owner_id)
 
 
 def check_numbers() -> Iterator[Difference]:

@@ -18,8 +18,9 @@ from streamsvc.gateways.payments.interface import (
     EventProvider,
     Outcome,
 )
-from streamsvc.models.subscriptions import Invoice, LedgerEntry, Payment, PaymentMethod, Payout, Subscription
+from streamsvc.models.subscriptions import Invoice, LedgerEntry, Payment, PaymentMethod, Subscription
 from streamsvc.models.subscriptions.payments import IN_FLIGHT_STATUSES
+from streamsvc.operations.billing.books import payout_checks
 from streamsvc.operations.billing.books.checks import Difference, of_account
 from streamsvc.operations.billing.core import debts
 from streamsvc.rules.billing.access import LIVE_STATUSES
@@ -46,6 +47,8 @@ def check_rules(now: datetime, account_id: str | None = None) -> Iterator[Differ
     yield from check_overdue_subscriptions(account_id)
     yield from check_next_steps(now, account_id)
     yield from check_returned_money(account_id)
+    yield from payout_checks.check_payout_totals(account_id)
+    yield from payout_checks.check_money_paid_out(account_id)
 
 
 def check_overdue_subscriptions(account_id: str | None = None) -> Iterator[Difference]:
@@ -111,10 +114,8 @@ def _has_next_step(invoice: sa.Row, now: datetime) -> bool:
 
 
 def check_returned_money(account_id: str | None = None) -> Iterator[Difference]:
-    """Check that no customer was credited more than was charged, and none got back more money than they had paid.
+    """Check that no customer was credited more than was charged, and that no payment returned more than it brought.
 
-    No payment returns more than it brought; nor do all payments of an account together, with its payouts, but for what
-    an operator has forced.
     Charges and credits are summed by subscription, which a transfer may move between accounts, or else by account.
     """
     charged, owner = (
@@ -134,26 +135,6 @@ def check_returned_money(account_id: str | None = None) -> Iterator[Difference]:
     payments = of_account(payments, Payment.account_id, account_id)
     for row in fetch_all(payments.where(returned > Payment.amount_minor)):
         yield Difference("no payment returns more than it brought", *row)
-    yield from _check_paid_out(account_id)
-
-
-def _check_paid_out(account_id: str | None) -> Iterator[Difference]:
-    """Check the accounts with a payout: only a payout returns money that no payment names.
-
-    What went back although it was paid out already, by a chargeback, counts as kept: it is owed again.
-    """
-    zero, columns = sa.literal(0), (LedgerEntry.account_id, LedgerEntry.currency)
-    is_paid_out = columns[0].in_(sa.select(Payout.account_id))
-    is_kept = LedgerEntry.book.in_(("cash", "receivable", "written_off"))
-    kept = sa.select(*columns, LedgerEntry.amount_minor.label("kept"), zero.label("forced")).where(is_kept, is_paid_out)
-    forced = sa.select(Payout.account_id, Payout.currency, zero, Payout.forced_minor).where(Payout.status != "failed")
-    parts = (of_account(kept, columns[0], account_id), of_account(forced, Payout.account_id, account_id))
-    union = sa.union_all(*parts).subquery().c
-    sums = sa.func.sum(union.kept), sa.func.sum(union.forced)
-    statement = sa.select(union.account_id, *sums).group_by(union.account_id, union.currency)
-    for owner_id, kept_minor, forced_minor in fetch_all(statement.having(sums[0] + sums[1] < 0)):
-        expected, found = -int(forced_minor), int(kept_minor)
-        yield Difference("no account gets back more than it paid", owner_id, expected, found, owner_id)
 
 
 def select_recent_payments(now: datetime) -> sa.Select:
