@@ -85,6 +85,7 @@ def get_payout(payout_id: str) -> Payout:
 @bp.route("/payouts/<payout_id>", methods=["PATCH"])
 @bp.arguments(PayoutUpdateIn)
 @operator_only("billing")
+@idempotent()
 @bp.errors(WrongState)
 @bp.response(200, PayoutOut)
 @audited(PAYOUT, "payout_id", "payout_updated")
@@ -96,7 +97,6 @@ def update_payout(body: dict, payout_id: str) -> Payout:
     payout = _require_payout(payout_id)
     creating.complete_bank_transfer(payout, body["status"], body["reference"], clock.now())
     _record_payout_event("payout_updated", payout)
-    db.session.commit()
     return payout
 
 

@@ -43,7 +43,7 @@ def schedule_delivery(purchase: GiftPurchase, account: Account, now: datetime) -
     code, day = purchase.gift_code, purchase.deliver_on
     assert code is not None, "only a gift that was paid is delivered"
     expires_on = gift_expiry_day(day, current_settings().gift_expiry_months)
-    code.expires_at = expires_on and start_of_day(expires_on, account.time_zone)
+    code.expires_at = start_of_day(expires_on, account.time_zone) if expires_on else None
     moment = max(now, start_of_day(day, account.time_zone))
     jobs.enqueue_job(DELIVERY_JOB, {"purchase_id": purchase.id}, moment, f"gift {purchase.id} {moment.isoformat()}")
 
@@ -51,7 +51,7 @@ def schedule_delivery(purchase: GiftPurchase, account: Account, now: datetime) -
 def has_usable_code(invoice: Invoice) -> bool:
     """Whether the invoice is for a gift whose code is neither redeemed nor revoked; an expired one counts as well."""
     purchase = GiftPurchase.find_by_invoice(invoice)
-    code = purchase and purchase.gift_code
+    code = purchase.gift_code if purchase else None
     return code is not None and code.redeemed_at is None and code.revoked_at is None
 
 

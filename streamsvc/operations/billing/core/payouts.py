@@ -58,9 +58,15 @@ def _source_of(books: dict) -> str:
 
 def post_payout(payout: Payout, amount_minor: int, now: datetime, payment_id: str | None = None) -> None:
     """Post that a part of the payout leaves the account's credit; with a negative amount, that it comes back."""
-    books = {"customer_credit": amount_minor, "cash": -amount_minor}
     ledger.post_account_journal(
-        payout.account_id, payout.currency, PAYOUT_KIND, now, payment_id=payment_id, note=payout.id, **books
+        payout.account_id,
+        payout.currency,
+        PAYOUT_KIND,
+        now,
+        payment_id=payment_id,
+        note=payout.id,
+        customer_credit=amount_minor,
+        cash=-amount_minor,
     )
 
 

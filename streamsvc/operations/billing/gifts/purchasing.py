@@ -3,12 +3,10 @@
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-import sqlalchemy as sa
-
 from streamsvc.gateways.payments import maximum_charge_minor, minimum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import GiftPurchase, Invoice, Payment, Price
+from streamsvc.models.subscriptions import GiftPurchase, Invoice, Payment, Plan, Price
 from streamsvc.models.subscriptions.gift_purchases import GIFT_REASON
 from streamsvc.operations.billing.core import charging, debts, issuing
 from streamsvc.operations.billing.core.taxing import load_taxation
@@ -142,6 +140,5 @@ def _find_credit_offer(account: Account, body: GiftPurchaseInput) -> _Offer:
 
 
 def _is_sold_in(currency: str) -> bool:
-    """Whether anything is on sale in the currency: credit could not be spent otherwise."""
-    on_sale = sa.exists().where(Price.currency == currency, Price.retired_at.is_(None))
-    return bool(db.session.scalar(sa.select(on_sale)))
+    """Whether a plan is on sale in the currency: credit could not be spent otherwise."""
+    return any(price.currency == currency for plan in Plan.list_on_sale(addon=False) for price in plan.prices)
