@@ -19,6 +19,7 @@ from typing import Any
 from flask import current_app
 
 from streamsvc.rules.billing import vat
+from streamsvc.rules.billing.gifts import GiftAmounts
 from streamsvc.rules.billing.number_series import is_number_prefix
 from streamsvc.rules.catalog.codes import COUNTRIES
 
@@ -161,6 +162,11 @@ def parse_dunning_schedule(text: str) -> str:
 def parse_pause_rules(text: str) -> str:
     if not re.fullmatch(r"min=\d{1,3} per_year=[1-9]\d{0,2} cool_down=\d{1,3}", text):
         raise ValueError("must be min=DAYS per_year=COUNT cool_down=DAYS")
+    return text
+
+
+def parse_gift_amounts(text: str) -> str:
+    GiftAmounts.parse(text)
     return text
 
 
@@ -429,6 +435,14 @@ class Settings:
         parse_pause_rules,
         "Limits of pauses: a pause of fewer days than `min` freezes none, `per_year` may begin within 365 days, and "
         "`cool_down` days lie between the end of one and the next.",
+    )
+    gift_amounts: str = setting(
+        "EUR=500-20000 GBP=500-20000 USD=500-20000",
+        parse_gift_amounts,
+        "Least and most gift credit that viewers can buy at once, in minor units by currency; empty: none is sold.",
+    )
+    gift_expiry_months: int = setting(
+        0, integer_between(0, 120), "Months after which a gift that a viewer bought expires; 0: it does not expire."
     )
     invoice_review_hours: int = setting(
         0,

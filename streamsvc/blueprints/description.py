@@ -20,7 +20,7 @@ from streamsvc.schemas.admin.security_events import (
     SessionStartedEvent,
 )
 from streamsvc.schemas.admin.subscriptions import Percent, PercentIn
-from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, SubscriptionEvent
+from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, PayoutEvent, SubscriptionEvent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
 from streamsvc.schemas.catalog.title_record import title_record_schemas
 
@@ -58,6 +58,8 @@ WEBHOOKS = {
     "invoice.issued": (InvoiceEvent, "An invoice got its number."),
     "payment.succeeded": (PaymentEvent, "A payment succeeded."),
     "payment.failed": (PaymentEvent, "A payment failed."),
+    "payout.paid": (PayoutEvent, "A payout of account credit has reached the customer."),
+    "payout.failed": (PayoutEvent, "A payout of account credit failed, or a part of it."),
     "subscription.changed": (SubscriptionEvent, "The public state of a subscription changed."),
     "session.started": (SessionStartedEvent, "A viewer signed in, or support started to impersonate one."),
     "session.ended": (SessionEndedEvent, "A session was ended before it expired."),

@@ -84,6 +84,12 @@ CARDS_BY_ADDRESS = RateLimit("cards.address", 1_000, HOUR_S)
 CARD_SETUPS_BY_ACCOUNT = RateLimit("card_setups.account", 20, DAY_S)
 PAYMENT_REFRESHES = RateLimit("payment.refresh", 30, MINUTE_S)
 """How often one account may have the payment provider asked for the state of its payments."""
+GIFT_CODES_BY_ACCOUNT = RateLimit("gift_codes.account", 20, HOUR_S)
+"""Gift codes that one account tries."""
+GIFT_MAILS_BY_ACCOUNT = RateLimit("mail.gifts_account", 20, DAY_S)
+"""Mails with gifts that one account can cause to be sent to others."""
+GIFT_MAILS_TO_ADDRESS = RateLimit("mail.gifts_to", 5, DAY_S)
+"""Mails with gifts to one address, whoever sends them."""
 MAIL_TO_ADDRESS = RateLimit("mail.to", 5, HOUR_S)
 """Mails to one address that anyone can cause to be sent."""
 MAIL_FROM_ADDRESS = RateLimit("mail.from", 100, HOUR_S)

@@ -30,6 +30,7 @@ from streamsvc.models.subscriptions import (
     GiftCode,
     Invoice,
     LegalEntity,
+    Payout,
     Plan,
     PriceMigration,
     ReferralReward,
@@ -49,6 +50,7 @@ from streamsvc.schemas.admin.api_keys import ApiKeyOut
 from streamsvc.schemas.admin.catalog import ImportOut
 from streamsvc.schemas.admin.legal_entities import LegalEntityOut
 from streamsvc.schemas.admin.operators import OperatorOut
+from streamsvc.schemas.admin.payouts import PayoutOut
 from streamsvc.schemas.admin.subscriptions import (
     AdminSubscriptionOut,
     CouponAdminOut,
@@ -192,6 +194,7 @@ OPERATOR_SESSION = AuditedResource(
     "operator_session", _load_columns(OperatorSession.id, ("operator_id", "created_at", "ended_at"))
 )
 OPERATOR_SESSIONS = AuditedResource("operator", _load_operator_sessions)
+PAYOUT = _row_resource("payout", Payout.id, PayoutOut())
 PLAN = _row_resource("plan", Plan.code, PlanOut())
 PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut(exclude=("counts",)))
 REFERRAL_REWARD = _row_resource("referral_reward", ReferralReward.currency, ReferralRewardOut())

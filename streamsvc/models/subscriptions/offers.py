@@ -114,6 +114,8 @@ class GiftCode(Base):
     redeemed_by: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
     subscription_id: Mapped[str | None] = mapped_column(sa.ForeignKey("subscriptions.id"))
     """The subscription that it started or extended."""
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When it became unusable because its purchase was refunded or disputed."""
 
     @classmethod
     def find_by_code(cls, code: str) -> "GiftCode | None":
@@ -121,6 +123,14 @@ class GiftCode(Base):
 
     @classmethod
     def redeem(cls, gift_id: str, account_id: str, now: datetime) -> bool:
-        """Redeem the code; False if another request was faster."""
-        free = sa.update(cls).where(cls.id == gift_id, cls.redeemed_at.is_(None))
-        return execute_in_session(free.values(redeemed_at=now, redeemed_by=account_id)) == 1
+        """Redeem the code; False if another request was faster, or it was revoked."""
+        return execute_in_session(cls._update_unused(gift_id).values(redeemed_at=now, redeemed_by=account_id)) == 1
+
+    @classmethod
+    def revoke(cls, gift_id: str, now: datetime) -> bool:
+        """Make the code unusable; False if it is already redeemed or revoked."""
+        return execute_in_session(cls._update_unused(gift_id).values(revoked_at=now)) == 1
+
+    @classmethod
+    def _update_unused(cls, gift_id: str) -> sa.Update:
+        return sa.update(cls).where(cls.id == gift_id, cls.redeemed_at.is_(None), cls.revoked_at.is_(None))

@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, AuditEvent, Device, Job, Session
+from streamsvc.models.subscriptions import GiftPurchase
 from streamsvc.operations.outbox import audit, security_events
 from streamsvc.storage.database import db, fetch_all, lock_existing_row
 
@@ -24,6 +25,7 @@ RETAINED_FOR_TAX = {
     "ledger_entries",
     "payment_methods",
     "payments",
+    "payouts",
     "price_migration_targets",
     "referrals",
     "refunds",
@@ -34,7 +36,7 @@ RETAINED_FOR_TAX = {
     "tax_ids",
     "webhook_deliveries",
 }
-ANONYMIZED = {"audit_events", "devices", "sessions"}
+ANONYMIZED = {"audit_events", "devices", "gift_purchases", "sessions"}
 """The row stays; its personal columns are cleared."""
 ERASED = {
     "billing_addresses",
@@ -114,6 +116,8 @@ def _anonymize_rows(account: Account, now: datetime) -> None:
     cleared = dict.fromkeys(("profile_id", "address", "city", "user_agent", "impersonation_reason"))
     db.session.execute(sa.update(Session).where(Session.account_id == account.id).values(**cleared))
     db.session.execute(sa.update(Device).where(Device.account_id == account.id).values(name="", removed_at=now))
+    strangers = dict.fromkeys(("recipient_email", "recipient_name", "sender_name", "message"))
+    db.session.execute(sa.update(GiftPurchase).where(GiftPurchase.account_id == account.id).values(**strangers))
     db.session.execute(sa.update(AuditEvent).where(AuditEvent.account_id == account.id).values(details=sa.null()))
 
 

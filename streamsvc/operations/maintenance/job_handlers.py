@@ -3,6 +3,7 @@
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing.books import audit
 from streamsvc.operations.billing.core import batches, charging, customers, referrals, taxing
+from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.invoices import corrections, review
 from streamsvc.operations.billing.payments import cleanup, methods, provider_events
 from streamsvc.operations.billing.subscriptions import collection, price_migrations, renewal
@@ -24,6 +25,7 @@ __all__ = [
     "collection",
     "corrections",
     "customers",
+    "delivery",
     "housekeeping",
     "imports",
     "indexing",

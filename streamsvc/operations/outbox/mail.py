@@ -69,7 +69,7 @@ def enqueue_token_mail(
 @jobs.job_handler("mail.send", jobs.INTERACTIVE_LANE)
 def send_mail(payload: dict, now: datetime) -> None:
     """Render and send one mail."""
-    _deliver_mail(payload["kind"], payload["to"], payload["facts"], now)
+    deliver_mail(payload["kind"], payload["to"], payload["facts"], now)
 
 
 @jobs.job_handler("mail.proof", jobs.INTERACTIVE_LANE)
@@ -95,7 +95,7 @@ def send_token_mail(payload: dict, now: datetime) -> None:
         secret = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
         mailed_token.token_hash = hash_token(f"{mailed_token.account_id}:{secret}")
         context["code"] = secret
-    _deliver_mail(kind, mailed_token.email, context, now)
+    deliver_mail(kind, mailed_token.email, context, now)
 
 
 def _page_link(kind: str, secret: str) -> str:
@@ -103,7 +103,8 @@ def _page_link(kind: str, secret: str) -> str:
     return f"{current_app.extensions['settings'].public_url}/#/{PAGE_BY_KIND[kind]}?token={secret}"
 
 
-def _deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
+def deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
+    """Render and send a mail now, from a job. Commits before it is sent, except in the sandbox."""
     settings = current_settings()
     subject, text, html = render_mail(kind, context)
     if settings.sandbox:

@@ -10,6 +10,7 @@ from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.billing.core import charging, customers
 from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.credentials import mailed_tokens, revocation, sessions, trusted_devices
 from streamsvc.operations.outbox import audit, mail, security_events
@@ -45,6 +46,7 @@ def close_account(account_id: str, now: datetime) -> None:
     account.email_verified_at = None
     audit.record_event("account_closed", account_id)
     if not grace_period:
+        delivery.deliver_scheduled_gifts(account_id, now)
         customers.erase_customer(account_id, now)
         personal_data.erase_personal_data(account_id, email, now)
         mail.enqueue_mail("account_deleted", email, now)
@@ -87,6 +89,7 @@ def erase_closed_account(payload: dict, now: datetime) -> None:
         sa.select(MailedToken.email).where(MailedToken.account_id == account.id, MailedToken.kind == TOKEN_KIND)
     )
     _cancel_subscriptions(account.id, now)
+    delivery.deliver_scheduled_gifts(account.id, now)
     customers.erase_customer(account.id, now)
     personal_data.erase_personal_data(account.id, email, now)
 

@@ -24,6 +24,7 @@ from streamsvc.schemas.base import (
     StrictSchema,
     Text,
 )
+from streamsvc.schemas.subscriptions.gifts import check_kind_of_gift
 from streamsvc.schemas.subscriptions.invoices import CreditBalanceOut
 from streamsvc.schemas.subscriptions.subscriptions import CancellationIn, Money, SubscriptionIn, SubscriptionOut
 
@@ -116,13 +117,7 @@ class GiftCodesIn(StrictSchema):
 
     @validates_schema
     def check_gift(self, data: dict, **kwargs: Any) -> None:
-        given, other = ("price_id", "periods"), ("currency", "amount_minor")
-        if not any(data.get(name) for name in given):
-            given, other = other, given
-        errors = {name: ["Missing data for required field."] for name in given if not data.get(name)}
-        errors |= {name: ["Must be absent from a gift of another kind."] for name in other if data.get(name)}
-        if errors:
-            raise ValidationError(errors)
+        check_kind_of_gift(data)
 
     @validates_schema
     def check_quantity(self, data: dict, **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, Outcome, ProviderRefund
 from streamsvc.models.subscriptions import CreditNote, Invoice, Payment, Refund
+from streamsvc.operations.billing.core import gift_purchases
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.invoices import corrections
 from streamsvc.rules.billing.inputs import CreditNoteInput
@@ -44,7 +45,8 @@ def _find_refund(payment_id: str, reported: ProviderRefund) -> Refund | None:
 def _book_foreign_refund(payment: Payment, invoice: Invoice, reported: ProviderRefund, now: datetime) -> None:
     """Book a refund made at the provider, with a credit note over what can still be credited.
 
-    Without one, as for what was credited before, the amount is owed again, and account credit pays it.
+    Without one, as for what was credited before, the amount is owed again, and account credit pays it. A gift that was
+    not redeemed is credited as a whole: its code is revoked, and what was not refunded becomes account credit.
     """
     amount_minor = min(reported.amount_minor, payment.refundable_minor)
     is_paid = payment.status in ("succeeded", "disputed")
@@ -59,7 +61,9 @@ def _book_foreign_refund(payment: Payment, invoice: Invoice, reported: ProviderR
 def _create_credit_note(invoice: Invoice, amount_minor: int, now: datetime) -> CreditNote | None:
     if invoice.number is None or invoice.status == "void":
         return None
-    credited_minor = min(amount_minor, corrections.creditable_amount(invoice))
+    creditable_minor = corrections.creditable_amount(invoice)
+    is_whole = gift_purchases.has_usable_code(invoice)
+    credited_minor = creditable_minor if is_whole else min(amount_minor, creditable_minor)
     if credited_minor <= 0:
         return None
     body: CreditNoteInput = {"lines": None, "amount_minor": credited_minor, "refund": True, "reason": REASON}
