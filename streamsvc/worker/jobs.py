@@ -117,7 +117,7 @@ def postpone_recurring_job(job: sa.Row, until: datetime) -> bool:
 
 def enqueue_job(kind: str, payload: dict, run_at: datetime, dedupe: str | None = None) -> None:
     """Add a job in the caller's transaction. If a job with the same `dedupe` name exists, the new one is dropped."""
-    row = {"kind": kind, "payload": payload, "run_at": run_at, "dedupe": dedupe}
+    row = {"kind": kind, "payload": payload, "run_at": run_at, "dedupe": dedupe, "clock_owner": clock.clock_owner()}
     batching_session().insert_rows(Job, [row], unique_by="dedupe")
 
 
@@ -149,15 +149,29 @@ SAME_KIND_AND_TIME = (
 LEASE_JOBS = (
     sa.update(Job)
     .values(lease=sa.bindparam("token"), leased_until=sa.bindparam("lease_end"), attempts=Job.attempts + 1)
-    .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease)
+    .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease, Job.clock_owner)
 )
 LEASE_NEXT = LEASE_JOBS.where(Job.id == NEXT_DUE.scalar_subquery())
+LEASE_NEXT_OF_ACCOUNT = LEASE_JOBS.where(
+    Job.id
+    == sa.select(Job.id)
+    .where(IS_LEASABLE, Job.clock_owner == sa.bindparam("owner"), Job.run_at <= sa.bindparam("until"))
+    .order_by(Job.run_at, Job.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
+)
 LEASE_SAME_KIND_AND_TIME = LEASE_JOBS.where(Job.id.in_(SAME_KIND_AND_TIME))
 
 
 def lease_next_job(until: datetime) -> sa.Row | None:
     """Lease the earliest job due by `until`; None if there is none."""
     return fetch_one(LEASE_NEXT, {"until": until, **_lease_parameters()})
+
+
+def lease_job_of_account(owner: str, until: datetime) -> sa.Row | None:
+    """Lease the earliest job due by `until` on the account's sandbox clock; None if there is none."""
+    return fetch_one(LEASE_NEXT_OF_ACCOUNT, {"owner": owner, "until": until, **_lease_parameters()})
 
 
 def _lease_parameters() -> dict:
@@ -168,7 +182,7 @@ def _lease_parameters() -> dict:
 def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE) -> list[sa.Row]:
     """Lease the earliest job due by `until` and, if its kind has a batch handler, others of the same kind and time."""
     first = lease_next_job(until)
-    if first is None or first.kind not in _batch_handlers or max_jobs < 2:
+    if first is None or first.kind not in _batch_handlers or first.clock_owner or max_jobs < 2:
         return [first] if first else []
     parameters = {
         "run_at_of_first": first.run_at,
@@ -181,20 +195,24 @@ def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE) -> list[sa.Row]
     ]
 
 
-def find_next_due_job(until: datetime) -> sa.Row | None:
-    """Find the earliest open job due by `until`, leased or not; None if there is none."""
-    return fetch_one(
-        sa.select(Job.id, Job.run_at).where(IS_OPEN, Job.run_at <= until).order_by(Job.run_at, Job.id).limit(1)
-    )
+def find_next_due_job(until: datetime, clock_owner: str | None = None) -> sa.Row | None:
+    """Find the earliest open job due by `until`, leased or not; None if there is none.
+
+    `clock_owner`: of those that run by the sandbox clock of this account.
+    """
+    due = sa.select(Job.id, Job.run_at).where(IS_OPEN, Job.run_at <= until)
+    due = due.where(Job.clock_owner == clock_owner) if clock_owner else due
+    return fetch_one(due.order_by(Job.run_at, Job.id).limit(1))
 
 
 def run_job(job: sa.Row, now: datetime) -> bool:
     """Run one leased job as of `now`. Returns True if it is done or asked to run again.
 
-    A failure is recorded, not raised.
+    A failure is recorded, not raised. A job of an account with a sandbox clock runs by that clock.
     """
+    now = clock.account_now(job.clock_owner, now) if job.clock_owner else now
     try:
-        with clock.frozen_at(now):
+        with clock.frozen_at(now, job.clock_owner):
             _handlers[job.kind](job.payload, now)
             if job.kind in _recurring:
                 _schedule_next(job.kind, now)
@@ -217,7 +235,7 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
 
     Returns how many succeeded.
     """
-    if batch[0].kind not in _batch_handlers:
+    if batch[0].kind not in _batch_handlers or any(job.clock_owner for job in batch):
         return sum(run_job(job, now) for job in batch)
     try:
         with clock.frozen_at(now):

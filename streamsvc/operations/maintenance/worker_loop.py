@@ -11,6 +11,7 @@ from flask import current_app
 
 from streamsvc import clock
 from streamsvc.models import Worker
+from streamsvc.operations import account_clocks
 from streamsvc.operations.sandbox import is_clock_moving
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_one, new_id
@@ -83,4 +84,4 @@ def _run_next_batch() -> bool:
     batch = jobs.lease_batch(clock.now())
     if batch:
         jobs.run_batch(batch, clock.now())
-    return bool(batch)
+    return bool(batch) or (current_settings().sandbox and account_clocks.continue_moves(clock.now()) > 0)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing.core import debts, event_store, issuing, items, ledger, price_changes
@@ -173,6 +174,7 @@ def build_aggregate(
 
     `previous`: its history as replayed a moment ago, which is used again if neither the facts nor the day have changed.
     """
+    now = clock.account_now(account.id, now)
     today = civil_day(now, subscription.time_zone)
     if previous is not None and (previous.facts, previous.today) == (facts, today):
         timeline = previous.timeline

@@ -1,0 +1,39 @@
+"""sandbox clocks of single accounts"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from streamsvc.storage.database import UtcTime
+
+revision = "0040"
+down_revision = "0027"
+branch_labels = None
+depends_on = None
+
+HAS_OWNER = sa.text("clock_owner IS NOT NULL")
+
+
+def upgrade():
+    op.create_table(
+        "sandbox_account_clocks",
+        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), primary_key=True),
+        sa.Column("shows", UtcTime(), nullable=False),
+        sa.Column("moved_from", UtcTime(), nullable=False),
+        sa.Column("target", UtcTime(), nullable=False),
+        sa.Column("jobs_run", sa.Integer(), nullable=False),
+        sa.Column("moving_until", UtcTime()),
+    )
+    op.add_column("jobs", sa.Column("clock_owner", sa.String()))
+    op.create_index(
+        "ix_jobs_clock_owner",
+        "jobs",
+        ["clock_owner", "run_at", "id"],
+        sqlite_where=HAS_OWNER,
+        postgresql_where=HAS_OWNER,
+    )
+
+
+def downgrade():
+    op.drop_index("ix_jobs_clock_owner", "jobs")
+    op.drop_column("jobs", "clock_owner")
+    op.drop_table("sandbox_account_clocks")
