@@ -1,4 +1,4 @@
-"""sandbox clocks of single accounts"""
+"""sandbox clocks of single accounts; since when a subscription is suspended"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,6 +23,7 @@ def upgrade():
         sa.Column("jobs_run", sa.Integer(), nullable=False),
         sa.Column("moving_until", UtcTime()),
     )
+    op.add_column("subscriptions", sa.Column("suspended_since", sa.Date()))
     op.add_column("jobs", sa.Column("clock_owner", sa.String()))
     op.create_index(
         "ix_jobs_clock_owner",
@@ -34,6 +35,8 @@ def upgrade():
 
 
 def downgrade():
+    with op.batch_alter_table("subscriptions") as subscriptions:
+        subscriptions.drop_column("suspended_since")
     op.drop_index("ix_jobs_clock_owner", "jobs")
     op.drop_column("jobs", "clock_owner")
     op.drop_table("sandbox_account_clocks")
