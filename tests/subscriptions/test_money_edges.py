@@ -1,7 +1,10 @@
 """Introductory prices that are had once, and days without access that are credited from their first one."""
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc.models.subscriptions import Discount
+from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 
 INTRO = {"intro": {"amount_minor": 100, "periods": 2}}
@@ -80,3 +83,54 @@ def test_days_without_access_are_credited_from_the_first_one_though_that_invoice
     assert world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", credit).status_code == 201
     assert ann.subscription()["status"] == "active"
     assert [line[1:3] for line in ann.lines() if line[0] == "credit"] == [("2026-02-22", "2026-02-27")]
+
+
+def coupon_used(world, person):
+    """Return the periods that the coupon has been counted for, and whether it still runs."""
+    with world.app.app_context():
+        discount = db.session.scalars(sa.select(Discount)).one()
+        return discount.periods_used, discount.ended_at is None
+
+
+def change(person, price, when="now"):
+    path = f"/v1/subscriptions/{person.subscription()['id']}/plan-change"
+    return person.post(path, {"price_id": price, "when": when})
+
+
+@pytest.fixture
+def ann(world):
+    """A subscriber to `a` of five plans, with a coupon for two periods given on the tenth day."""
+    ann = world.person()
+    ann.prices = [world.plan(code, amount) for code, amount in (("a", 1000), ("b", 2000), ("c", 3000), ("d", 4000))]
+    ann.subscribe(ann.prices[0])
+    world.go_to("2026-01-25T12:00:00+00:00")
+    body = {"percent_off": 50, "duration": "repeating", "periods": 2}
+    assert world.operator.put("/v1/admin/coupons/HALF", body).status_code == 200
+    path = f"/v1/subscriptions/{ann.subscription()['id']}/coupons"
+    assert ann.post(path, {"coupon": "HALF"}).status_code == 201
+    return ann
+
+
+def test_a_period_in_which_a_coupon_gave_something_only_on_changes_counts_once(world, ann):
+    assert change(ann, ann.prices[1]).status_code == 200
+    assert change(ann, ann.prices[2]).status_code == 200
+    assert coupon_used(world, ann) == (1, True)
+    world.go_to("2026-02-16T12:00:00+00:00")
+    assert coupon_used(world, ann) == (2, False)
+    world.go_to("2026-03-16T12:00:00+00:00")
+    renewals = [invoice["total_minor"] for invoice in ann.invoices() if invoice["reason"] == "renewal"]
+    assert renewals == [1500, 3000]
+
+
+def test_a_declined_change_gives_the_period_back_and_revives_no_removed_coupon(world, ann):
+    world.next_charge("decline")
+    assert change(ann, ann.prices[3]).status_code == 402
+    assert coupon_used(world, ann) == (0, True)
+    world.go_to("2026-02-14T12:00:00+00:00")
+    world.next_charge("decline")
+    world.go_to("2026-02-15T12:00:00+00:00")
+    renewal = ann.invoices()[-1]
+    assert (renewal["status"], coupon_used(world, ann)) == ("open", (1, True))
+    assert ann.delete(f"/v1/subscriptions/{ann.subscription()['id']}/coupons/HALF").status_code == 200
+    assert world.operator.post(f"/v1/admin/invoices/{renewal['id']}/void", {}).status_code == 200
+    assert coupon_used(world, ann) == (0, False)

@@ -1,4 +1,4 @@
-"""sandbox clocks of single accounts; since when a subscription is suspended"""
+"""sandbox clocks of single accounts; since when a subscription is suspended; which period a coupon counted"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,6 +23,9 @@ def upgrade():
         sa.Column("jobs_run", sa.Integer(), nullable=False),
         sa.Column("moving_until", UtcTime()),
     )
+    op.add_column("discounts", sa.Column("counted_period", sa.Date()))
+    op.add_column("discounts", sa.Column("counted_by", sa.String()))
+    op.add_column("discounts", sa.Column("removed_at", UtcTime()))
     op.add_column("subscriptions", sa.Column("suspended_since", sa.Date()))
     op.add_column("jobs", sa.Column("clock_owner", sa.String()))
     op.create_index(
@@ -35,6 +38,9 @@ def upgrade():
 
 
 def downgrade():
+    with op.batch_alter_table("discounts") as discounts:
+        for column in ("removed_at", "counted_by", "counted_period"):
+            discounts.drop_column(column)
     with op.batch_alter_table("subscriptions") as subscriptions:
         subscriptions.drop_column("suspended_since")
     op.drop_index("ix_jobs_clock_owner", "jobs")
