@@ -28,12 +28,13 @@ from streamsvc.models.pending_flows import PendingFlow
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
 from streamsvc.models.rate_limits import RateLimitCounter
-from streamsvc.models.sandbox import SandboxClock, SandboxEmail
+from streamsvc.models.sandbox import AccountClock, SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, ServiceEpoch, Session
 from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 __all__ = [
     "Account",
+    "AccountClock",
     "ApiKey",
     "AuditEvent",
     "CatalogState",

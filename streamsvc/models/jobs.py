@@ -26,6 +26,14 @@ class Job(Base):
             sqlite_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
             postgresql_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
         ),
+        sa.Index(
+            "ix_jobs_clock_owner",
+            "clock_owner",
+            "run_at",
+            "id",
+            sqlite_where=sa.text("clock_owner IS NOT NULL"),
+            postgresql_where=sa.text("clock_owner IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("job"))
@@ -35,6 +43,8 @@ class Job(Base):
     payload: Mapped[dict] = mapped_column(Json)
     dedupe: Mapped[str | None] = mapped_column(unique=True)
     """A name under which the job exists at most once, ever."""
+    clock_owner: Mapped[str | None]
+    """The id of the account by whose sandbox clock the job runs; None: by the service's."""
     run_at: Mapped[datetime] = mapped_column(UtcTime)
     attempts: Mapped[int] = mapped_column(default=0)
     lease: Mapped[str | None]

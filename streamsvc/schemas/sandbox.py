@@ -15,6 +15,17 @@ class ClockOut(StrictSchema):
     jobs_run = fields.Integer(metadata={"description": "Number of jobs that fell due on the way."})
 
 
+class AccountClockOut(StrictSchema):
+    now = Moment(required=True, metadata={"description": "The time of the account's billing."})
+    target = Moment(required=True, metadata={"description": "Where the last move leads."})
+    status = fields.Function(
+        lambda state: "advancing" if state.is_advancing else "ready",
+        metadata={"type": "string", "enum": ["advancing", "ready"]},
+    )
+    progress_percent = fields.Integer(required=True, metadata={"description": "How much of the last move is done."})
+    jobs_run = fields.Integer(required=True, metadata={"description": "Number of jobs that the last move has run."})
+
+
 class EmailQuery(PageQuery):
     to = Email(load_default=None)
 

@@ -148,7 +148,7 @@ class Viewer(UserMixin):
             row.access_until,
             row.plan_code,
             row.features,
-            clock.now(),
+            clock.account_now(row.account_id) if row.access_until or grants else clock.now(),
             grants,
             Plan.load_addon_features(grant.addon for grant in grants) if grants else None,
         )

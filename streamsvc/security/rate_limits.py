@@ -124,7 +124,7 @@ def purge_old_counters() -> int:
 
 
 def _now_s() -> int:
-    return int(clock.now().timestamp())
+    return int(clock.service_now().timestamp())
 
 
 def _is_allowed(rule: RateLimit | Backoff, row: Any, now_s: Any, challenge_solved: bool = False) -> Any:

@@ -127,6 +127,7 @@ def enqueue_job(kind: str, payload: dict, run_at: datetime, dedupe: str | None =
     """Add a job in the caller's transaction. If a job with the same `dedupe` name exists, the new one is dropped."""
     lane = _lanes.get(kind, DEFAULT_LANE)
     row = {"kind": kind, "lane": lane, "payload": payload, "run_at": run_at, "dedupe": dedupe}
+    row["clock_owner"] = clock.clock_owner()
     batching_session().insert_rows(Job, [row], unique_by="dedupe")
 
 
@@ -155,25 +156,40 @@ SAME_KIND_AND_TIME = (
 LEASE_JOBS = (
     sa.update(Job)
     .values(lease=sa.bindparam("token"), leased_until=leases.lease_end(), attempts=Job.attempts + 1)
-    .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease)
+    .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease, Job.clock_owner)
 )
 LEASE_NEXT = LEASE_JOBS.where(Job.id == NEXT_DUE.scalar_subquery())
 LEASE_NEXT_IN_LANE = LEASE_JOBS.where(Job.id == NEXT_DUE_IN_LANE.scalar_subquery())
+LEASE_NEXT_OF_ACCOUNT = LEASE_JOBS.where(
+    Job.id
+    == sa.select(Job.id)
+    .where(IS_LEASABLE, Job.clock_owner == sa.bindparam("owner"), Job.run_at <= sa.bindparam("until"))
+    .order_by(Job.run_at, Job.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
+)
 LEASE_SAME_KIND_AND_TIME = LEASE_JOBS.where(Job.id.in_(SAME_KIND_AND_TIME))
 
 
 def lease_next_job(until: datetime, lane: str | None = None) -> sa.Row | None:
     """Lease the earliest job due by `until`, of any lane or the given one; None if there is none."""
     parameters = {"until": until, "token": leases.new_token()}
-    return (
-        fetch_one(LEASE_NEXT_IN_LANE, parameters | {"lane_of_job": lane}) if lane else fetch_one(LEASE_NEXT, parameters)
-    )
+    if lane is None:
+        return fetch_one(LEASE_NEXT, parameters)
+    return fetch_one(LEASE_NEXT_IN_LANE, parameters | {"lane_of_job": lane})
+
+
+def lease_job_of_account(owner: str, until: datetime) -> sa.Row | None:
+    """Lease the earliest job due by `until` on the account's sandbox clock; None if there is none."""
+    return fetch_one(LEASE_NEXT_OF_ACCOUNT, {"owner": owner, "until": until, "token": leases.new_token()})
 
 
 def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE, lane: str | None = None) -> list[sa.Row]:
     """Lease the earliest job due by `until` and, if its kind has a batch handler, others of the same kind and time."""
     first = lease_next_job(until, lane)
-    if first is None or first.kind not in _batch_handlers or max_jobs < 2 or first.attempts > 1:
+    is_alone = first is None or first.kind not in _batch_handlers or first.clock_owner or first.attempts > 1
+    if is_alone or max_jobs < 2:
         return [first] if first else []
     parameters = {
         "run_at_of_first": first.run_at,
@@ -184,23 +200,27 @@ def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE, lane: str | Non
     return [first, *sorted(fetch_all(LEASE_SAME_KIND_AND_TIME, parameters), key=lambda job: job.id)]
 
 
-def find_next_due_job(until: datetime) -> sa.Row | None:
-    """Find the earliest open job due by `until`, leased or not; None if there is none."""
-    return fetch_one(
-        sa.select(Job.id, Job.run_at).where(IS_OPEN, Job.run_at <= until).order_by(Job.run_at, Job.id).limit(1)
-    )
+def find_next_due_job(until: datetime, clock_owner: str | None = None) -> sa.Row | None:
+    """Find the earliest open job due by `until`, leased or not; None if there is none.
+
+    `clock_owner`: of those that run by the sandbox clock of this account.
+    """
+    due = sa.select(Job.id, Job.run_at).where(IS_OPEN, Job.run_at <= until)
+    due = due.where(Job.clock_owner == clock_owner) if clock_owner else due
+    return fetch_one(due.order_by(Job.run_at, Job.id).limit(1))
 
 
 def run_job(job: sa.Row, now: datetime) -> bool:
     """Run one leased job as of `now`. Returns True if it is done or asked to run again.
 
-    A failure is recorded, not raised.
+    A failure is recorded, not raised. A job of an account with a sandbox clock runs by that clock.
     """
     if job.attempts > MAX_ATTEMPTS:
         _retry_later(job, now, RuntimeError(f"the process died {MAX_ATTEMPTS} times while it ran this job"))
         return False
+    now = clock.account_now(job.clock_owner, now) if job.clock_owner else now
     try:
-        with clock.frozen_at(now), _renewed([job]):
+        with clock.frozen_at(now, job.clock_owner), _renewed([job]):
             _handlers[job.kind](job.payload, now)
             if job.kind in _recurring:
                 _schedule_next(job.kind, now)
@@ -223,7 +243,8 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
 
     Returns how many succeeded.
     """
-    if batch[0].kind not in _batch_handlers or batch[0].attempts > 1:
+    is_alone = batch[0].attempts > 1 or any(job.clock_owner for job in batch)
+    if batch[0].kind not in _batch_handlers or is_alone:
         return sum(run_job(job, now) for job in batch)
     try:
         with clock.frozen_at(now), _renewed(batch):

@@ -1,6 +1,6 @@
 """coupons, their redemptions, and gift codes."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -72,8 +72,13 @@ class Discount(Base):
     coupon_id: Mapped[str] = mapped_column(sa.ForeignKey("coupons.id"))
     periods_used: Mapped[int] = mapped_column(default=0)
     used_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    counted_period: Mapped[date | None]
+    counted_by: Mapped[str | None]
+    """The start of the period that was counted last, and the id of the invoice that counted it."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When it was removed on request: then no void invoice revives it."""
 
     coupon: Mapped["Coupon"] = relationship(lazy="joined")
     subscription: Mapped["Subscription"] = relationship()

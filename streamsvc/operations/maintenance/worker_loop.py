@@ -10,6 +10,7 @@ from flask import Flask, current_app
 
 from streamsvc import clock
 from streamsvc.models import Worker
+from streamsvc.operations import account_clocks
 from streamsvc.operations.sandbox import is_clock_moving
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_one, is_unavailable, new_id
@@ -104,4 +105,4 @@ def _run_next_batch(lane: str) -> bool:
     batch = jobs.lease_batch(clock.now(), lane=lane)
     if batch:
         jobs.run_batch(batch, clock.now())
-    return bool(batch)
+    return bool(batch) or (current_settings().sandbox and account_clocks.continue_moves(clock.now()) > 0)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.models.subscriptions import (
     CreditNote,
     CreditNoteLine,
@@ -224,7 +225,8 @@ def check_subscriptions(
         facts = event_store.load_facts_by_subscription(subscription_ids)
         invoiced = _load_invoiced_lines(subscription_ids)
         for subscription in subscriptions:
-            differences = check_subscription(subscription, facts[subscription.id], invoiced[subscription.id], now)
+            time = clock.account_now(subscription.account_id, now)
+            differences = check_subscription(subscription, facts[subscription.id], invoiced[subscription.id], time)
             yield subscription, list(differences)
         del prices
         subscriptions = db.session.scalars(statement.where(Subscription.id > subscription_ids[-1])).all()

@@ -417,8 +417,11 @@ def restore_discount(invoice: Invoice, line: InvoiceLine) -> None:
         for invoice_line in invoice.lines
     )
     discount.used_minor += line.amount_minor
-    discount.periods_used -= bool(renews or discount.coupon.duration == "once")
-    discount.ended_at = None
+    is_counted = renews or discount.counted_by == invoice.id or discount.coupon.duration == "once"
+    discount.periods_used -= is_counted
+    if discount.counted_by == invoice.id:
+        discount.counted_period = discount.counted_by = None
+    discount.ended_at = discount.removed_at
 
 
 @jobs.job_handler(RECONCILE_JOB)
