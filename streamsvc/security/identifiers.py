@@ -75,7 +75,7 @@ def _username_profile() -> Any:
 
 @cache
 def _prototypes() -> dict[int, str]:
-    with gzip.open(CONFUSABLES_FILE, "rt", encoding="ascii") as lines:
+    with gzip.open(CONFUSABLES_FILE, "rt", encoding="utf-8") as lines:
         pairs = [line.strip().split(";") for line in lines if not line.startswith("#")]
     return {int(source, 16): "".join(chr(int(c, 16)) for c in target.split()) for source, target in pairs}
 

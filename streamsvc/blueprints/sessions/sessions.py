@@ -69,14 +69,14 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 def create_session(body: PasswordSignInInput) -> Response:
     """Sign in.
 
-    An unknown address, a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing
-    second factor is 401 `second_factor_required`; too many attempts are 429 `too_many_attempts`.
+    `identifier` is an email address, or a username or telephone number where the service accepts them. An unknown one,
+    a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing second factor is 401
+    `second_factor_required`; too many attempts are 429 `too_many_attempts`.
     """
     facts = current_request_facts()
     device, trust_token = device_and_trust_token(body)
-    verified = password.verify_sign_in_password(
-        body["email"], body["password"], (device or {}).get("id"), facts, body.get("challenge")
-    )
+    identifier, device_id = body.get("identifier") or body["email"], (device or {}).get("id")
+    verified = password.verify_sign_in_password(identifier, body["password"], device_id, facts, body.get("challenge"))
     now = clock.now()
     second = second_factor.require_second_factor(verified, body, trust_token, facts, now)
     if not password.lock_and_recheck_password(verified):

@@ -43,6 +43,8 @@ ERASED = {
     "device_trusts",
     "identities",
     "passkeys",
+    "phone_verifications",
+    "phones",
     "profiles",
     "progress",
     "provider_customers",
@@ -53,6 +55,7 @@ ERASED = {
     "stream_devices",
     "streams",
     "totp_factors",
+    "usernames",
     "watchlist",
 }
 SECRET_SUFFIXES = ("_hash", "_encrypted", "fingerprint", "request_key")

@@ -9,7 +9,7 @@ from streamsvc.operations.billing.subscriptions import collection, price_migrati
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.maintenance import housekeeping
-from streamsvc.operations.outbox import mail, webhooks
+from streamsvc.operations.outbox import mail, sms, webhooks
 from streamsvc.operations.playback import usage
 from streamsvc.operations.sign_in import account_status, closing, magic_links, password_changes
 
@@ -37,6 +37,7 @@ __all__ = [
     "referrals",
     "renewal",
     "review",
+    "sms",
     "taxing",
     "usage",
     "webhooks",

@@ -12,7 +12,11 @@ from streamsvc.schemas.sessions.profiles import Pin, ProfileOut
 
 
 class NewSession(DeviceTrustRequest):
-    email = Email(required=True)
+    email = Email()
+    identifier = Text(
+        max_length=320,
+        metadata={"description": "Instead of `email`: an email address, a username or a telephone number."},
+    )
     password = Password(required=True)
     totp = Pattern("[0-9]{6}", "Must be six digits.", max_length=6)
     recovery_code = Text(max_length=40)
@@ -23,6 +27,16 @@ class NewSession(DeviceTrustRequest):
     cookie = Bool(load_default=False, metadata={"description": "Set the token as a cookie instead of returning it."})
     remember = Bool(load_default=True, metadata={"description": "False: the session ends after two hours without use."})
     device = fields.Nested(DeviceIn(), load_default=None)
+
+    @validates_schema(skip_on_field_errors=False)
+    def require_one_identifier(self, body: dict, **_: Any) -> None:
+        if "email" in body and "identifier" in body:
+            raise ValidationError("Must not be sent together with email.", "identifier")
+
+    @validates_schema
+    def require_identifier(self, body: dict, **_: Any) -> None:
+        if "email" not in body and "identifier" not in body:
+            raise ValidationError("Missing data for required field.", "email")
 
 
 class SessionPatch(StrictSchema):
