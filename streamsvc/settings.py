@@ -347,6 +347,11 @@ class Settings:
         integer_between(1, 1_000_000),
         "Text messages per hour to numbers of one country calling code, against fraud with paid messages.",
     )
+    dpop: bool = setting(
+        False,
+        parse_flag,
+        "Apps may bind their sessions to a key of the device (DPoP, RFC 9449). Needs the extra `dpop`.",
+    )
     login_throttle: bool = setting(
         True, parse_flag, "Rate limits on sign-in and on payments; can be turned off in the sandbox only."
     )
@@ -568,6 +573,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}SMS_COUNTRIES: required for telephone numbers, such as DE,AT,CH")
         if self.phones and not self.sandbox and not (self.sms_url and self.sms_secret):
             raise SettingsError(f"{PREFIX}SMS_URL and {PREFIX}SMS_SECRET: both are required for telephone numbers")
+        if self.dpop and find_spec("joserfc") is None:
+            raise SettingsError(f"{PREFIX}DPOP: needs the extra `dpop`: pip install 'streamsvc[dpop]'")
         if self.metrics and find_spec("prometheus_client") is None:
             raise SettingsError(f"{PREFIX}METRICS: needs the extra `metrics`: pip install 'streamsvc[metrics]'")
         for name in ("country_header", "city_header"):

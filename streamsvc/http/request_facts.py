@@ -1,6 +1,6 @@
 """Reads what operations and the audit log need to know of the current request."""
 
-from flask import Flask, Request, request
+from flask import Flask, Request, g, request
 
 from streamsvc.http.trusted_proxies import client_city
 from streamsvc.rules.request_facts import RequestFacts
@@ -13,7 +13,9 @@ MAX_USER_AGENT_LENGTH = 300
 def current_request_facts() -> RequestFacts:
     """Return the facts of the current request, for views to pass to operations."""
     user_agent = request.headers.get("User-Agent", "")[:MAX_USER_AGENT_LENGTH]
-    return RequestFacts(address=request.remote_addr, city=client_city(), user_agent=user_agent)
+    return RequestFacts(
+        address=request.remote_addr, city=client_city(), user_agent=user_agent, dpop_jkt=g.get("dpop_jkt")
+    )
 
 
 def _bind_audit_context() -> None:

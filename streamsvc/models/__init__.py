@@ -18,6 +18,7 @@ from streamsvc.models.catalog.titles import (
     TitleWindow,
 )
 from streamsvc.models.device_codes import DeviceCode
+from streamsvc.models.dpop import DpopProof
 from streamsvc.models.factors import DeviceTrust, RecoveryCode, TotpFactor
 from streamsvc.models.identifiers import Phone, PhoneVerification, Username
 from streamsvc.models.identities import Identity
@@ -43,6 +44,7 @@ __all__ = [
     "Device",
     "DeviceCode",
     "DeviceTrust",
+    "DpopProof",
     "Episode",
     "Facet",
     "HomeRow",

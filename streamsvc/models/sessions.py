@@ -63,6 +63,8 @@ class Session(Base):
     city: Mapped[str | None]
     """Where the viewer signed in, as reported by a trusted proxy."""
     user_agent: Mapped[str | None]
+    dpop_jkt: Mapped[str | None]
+    """The thumbprint of the key that every request of the session must prove (DPoP); None for a bearer token."""
     impersonated_by: Mapped[str | None]
     """The id of the operator or API key of a read-only impersonation session; None for the owner's own."""
     impersonation_reason: Mapped[str | None]

@@ -14,6 +14,8 @@ class RequestFacts:
     city: str | None
     """The client's city as reported by a trusted proxy; None if unknown."""
     user_agent: str
+    dpop_jkt: str | None = None
+    """The thumbprint of the key that the client proved at sign-in (DPoP)."""
 
     @property
     def network(self) -> str:

@@ -152,6 +152,7 @@ def create_session(
         address=facts.address,
         city=facts.city,
         user_agent=facts.user_agent,
+        dpop_jkt=facts.dpop_jkt,
     )
     db.session.add(session)
     db.session.flush()

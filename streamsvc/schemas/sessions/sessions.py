@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from streamsvc.schemas.base import Bool, Choice, Email, Moment, Pattern, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Choice, Email, Moment, OneOf, Pattern, PrefixedId, StrictSchema, Text
 from streamsvc.schemas.sessions.accounts import AccountOut, Password
 from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrustOut, DeviceTrustRequest, SessionDevice
 from streamsvc.schemas.sessions.passkeys import AssertionCredential
@@ -120,10 +120,11 @@ class CurrentSession(StrictSchema):
 
 
 class SignedIn(CurrentSession):
-    sometimes_absent = ("csrf_token", "device_trust", "token")
+    sometimes_absent = ("csrf_token", "device_trust", "token", "token_type")
     device_trust = fields.Nested(
         DeviceTrustOut(), metadata={"description": "Only with `trust_device` and a second factor."}
     )
+    token_type = OneOf("DPoP", metadata={"description": "Only if a DPoP proof bound the session to its key."})
     token = fields.String(metadata={"description": "Returned only once. Absent if a cookie was requested."})
 
 
