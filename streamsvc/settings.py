@@ -313,6 +313,17 @@ class Settings:
     city_header: str = setting(
         "", str, "Header in which a trusted proxy sends the viewer's city, shown in the list of sessions; empty: none."
     )
+    geo_database: str = setting(
+        "",
+        parse_existing_file,
+        "File in MaxMind's format (GeoLite2-City.mmdb) that says where addresses are; empty: none. Needs the extra "
+        "`geography`.",
+    )
+    impossible_travel_kmh: int = setting(
+        1000,
+        integer_between(0, 100_000),
+        "Speed between two sign-ins above which the owner is notified, with the geographic database; 0: never.",
+    )
     media_url: str = setting(
         "/media/{item_id}/master.m3u8",
         parse_media_pattern,
@@ -575,6 +586,10 @@ class Settings:
             raise SettingsError(f"{PREFIX}SMS_URL and {PREFIX}SMS_SECRET: both are required for telephone numbers")
         if self.dpop and find_spec("joserfc") is None:
             raise SettingsError(f"{PREFIX}DPOP: needs the extra `dpop`: pip install 'streamsvc[dpop]'")
+        if self.geo_database and find_spec("maxminddb") is None:
+            raise SettingsError(
+                f"{PREFIX}GEO_DATABASE: needs the extra `geography`: pip install 'streamsvc[geography]'"
+            )
         if self.metrics and find_spec("prometheus_client") is None:
             raise SettingsError(f"{PREFIX}METRICS: needs the extra `metrics`: pip install 'streamsvc[metrics]'")
         for name in ("country_header", "city_header"):

@@ -56,6 +56,7 @@ from streamsvc.schemas.sessions.sessions import (
 from streamsvc.security.authentication import allow_kids, current_viewer, public
 from streamsvc.storage.database import db
 
+ORIGIN_NAMES = ("address", "city", "country", "impossible_travel", "user_agent", "impersonation")
 bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sign in, check and end sessions.")
 
 
@@ -239,5 +240,5 @@ def delete_session(session_id: str) -> None:
 def session_view(session: Session, current_id: str | None = None) -> dict:
     """Return the JSON of `ListedSession`. `current_id` is the id of the calling session, if a viewer calls."""
     names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
-    view = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}
+    view = {name: getattr(session, name) for name in (*names, *ORIGIN_NAMES)}
     return view | {"current": session.id == current_id}

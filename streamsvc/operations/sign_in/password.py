@@ -16,7 +16,7 @@ from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.attempts import SignInAttempt
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.operations.sign_in import new_device_notices
+from streamsvc.operations.sign_in import new_device_notices, travel
 from streamsvc.operations.sign_in.identifiers import parse_identifier
 from streamsvc.rules.refusals.accounts import InvalidCredentials
 from streamsvc.rules.request_facts import RequestFacts
@@ -151,11 +151,16 @@ def create_session(
         last_seen_at=now,
         address=facts.address,
         city=facts.city,
+        country=facts.place.country,
+        latitude=facts.place.latitude,
+        longitude=facts.place.longitude,
+        radius_km=facts.place.radius_km,
         user_agent=facts.user_agent,
         dpop_jkt=facts.dpop_jkt,
     )
     db.session.add(session)
     db.session.flush()
+    travel.flag_impossible_travel(session, device_row.name, now)
     details = {"session": session.id, "device": device_row.id, "method": method, "second": second_factor}
     audit.record_event("authn_login_success", account_id, **details)
     if second_factor == "recovery_code":

@@ -67,6 +67,10 @@ class ListedSession(SessionOut):
     city = fields.String(
         required=True, allow_none=True, metadata={"description": "The city where the session started; null if unknown."}
     )
+    country = fields.String(required=True, allow_none=True, metadata={"description": "Null if unknown."})
+    impossible_travel = fields.Boolean(
+        required=True, metadata={"description": "Too far from the sign-in before, for the time between them."}
+    )
     user_agent = fields.String(required=True, allow_none=True)
     impersonation = fields.Nested(Impersonation(), required=True, allow_none=True)
 
