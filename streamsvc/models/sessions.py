@@ -63,9 +63,9 @@ class Session(Base):
     city: Mapped[str | None]
     """Where the viewer signed in, as reported by a trusted proxy or the geographic database."""
     country: Mapped[str | None]
-    latitude: Mapped[float | None]
-    longitude: Mapped[float | None]
-    radius_km: Mapped[float | None]
+    latitude: Mapped[float | None] = mapped_column(sa.Double)
+    longitude: Mapped[float | None] = mapped_column(sa.Double)
+    radius_km: Mapped[float | None] = mapped_column(sa.Double)
     """The uncertainty of the coordinates."""
     impossible_travel: Mapped[bool] = mapped_column(default=False)
     """Whether the sign-in was too far from the one before for the time between them."""

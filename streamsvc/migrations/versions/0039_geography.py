@@ -8,7 +8,7 @@ down_revision = "0038"
 branch_labels = None
 depends_on = None
 
-COLUMNS = {"country": sa.String(), "latitude": sa.Float(), "longitude": sa.Float(), "radius_km": sa.Float()}
+COLUMNS = {"country": sa.String(), "latitude": sa.Double(), "longitude": sa.Double(), "radius_km": sa.Double()}
 
 
 def upgrade():
