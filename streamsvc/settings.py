@@ -184,6 +184,21 @@ def parse_country(text: str) -> str:
     return text
 
 
+def parse_countries(text: str) -> tuple[str, ...]:
+    return tuple(parse_country(code.strip()) for code in text.split(","))
+
+
+def parse_signing_secret(text: str) -> str:
+    """Parse a secret of the Standard Webhooks specification."""
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
+    return text
+
+
 def parse_time_zone(text: str) -> str:
     if text not in zoneinfo.available_timezones():
         raise ValueError("must be an IANA time zone such as Europe/Berlin")
@@ -315,6 +330,17 @@ class Settings:
     city_header: str = setting(
         "", str, "Header in which a trusted proxy sends the viewer's city, shown in the list of sessions; empty: none."
     )
+    geo_database: str = setting(
+        "",
+        parse_existing_file,
+        "File in MaxMind's format (GeoLite2-City.mmdb) that says where addresses are; empty: none. Needs the extra "
+        "`geography`.",
+    )
+    impossible_travel_kmh: int = setting(
+        1000,
+        integer_between(0, 100_000),
+        "Speed between two sign-ins above which the owner is notified, with the geographic database; 0: never.",
+    )
     media_url: str = setting(
         "/media/{item_id}/master.m3u8",
         parse_media_pattern,
@@ -324,6 +350,35 @@ class Settings:
         "open",
         one_of("open", "confirm"),
         "`confirm` requires confirmation by mail and never reveals whether an email address is taken.",
+    )
+    usernames: bool = setting(
+        False, parse_flag, "Viewers may sign in with a username of their own. Needs the extra `identifiers`."
+    )
+    phones: bool = setting(
+        False,
+        parse_flag,
+        "Viewers may sign in with a verified telephone number, which proves nothing by itself. Needs the extra "
+        "`identifiers`.",
+    )
+    sms_url: str = setting("", parse_https_url, "URL of the HTTP gateway that sends text messages.")
+    sms_secret: str = setting(
+        "",
+        parse_signing_secret,
+        "Signs calls to the SMS gateway: `whsec_` and 24 to 64 bytes in base64, as of Standard Webhooks.",
+        secret=True,
+    )
+    sms_countries: tuple[str, ...] = setting(
+        (), parse_countries, "Countries whose telephone numbers are accepted: `DE,AT,CH`."
+    )
+    sms_per_country: int = setting(
+        100,
+        integer_between(1, 1_000_000),
+        "Text messages per hour to numbers of one country calling code, against fraud with paid messages.",
+    )
+    dpop: bool = setting(
+        False,
+        parse_flag,
+        "Apps may bind their sessions to a key of the device (DPoP, RFC 9449). Needs the extra `dpop`.",
     )
     login_throttle: bool = setting(
         True, parse_flag, "Rate limits on sign-in and on payments; can be turned off in the sandbox only."
@@ -563,6 +618,19 @@ class Settings:
             raise SettingsError(f"{PREFIX}PAYMENT_PROVIDER: needs the extra `stripe`: pip install 'streamsvc[stripe]'")
         if self.oidc_providers and find_spec("joserfc") is None:
             raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra `oidc`: pip install 'streamsvc[oidc]'")
+        if (self.usernames or self.phones) and not (find_spec("precis_i18n") and find_spec("phonenumbers")):
+            name = "USERNAMES" if self.usernames else "PHONES"
+            raise SettingsError(f"{PREFIX}{name}: needs the extra `identifiers`: pip install 'streamsvc[identifiers]'")
+        if self.phones and not self.sms_countries:
+            raise SettingsError(f"{PREFIX}SMS_COUNTRIES: required for telephone numbers, such as DE,AT,CH")
+        if self.phones and not self.sandbox and not (self.sms_url and self.sms_secret):
+            raise SettingsError(f"{PREFIX}SMS_URL and {PREFIX}SMS_SECRET: both are required for telephone numbers")
+        if self.dpop and find_spec("joserfc") is None:
+            raise SettingsError(f"{PREFIX}DPOP: needs the extra `dpop`: pip install 'streamsvc[dpop]'")
+        if self.geo_database and find_spec("maxminddb") is None:
+            raise SettingsError(
+                f"{PREFIX}GEO_DATABASE: needs the extra `geography`: pip install 'streamsvc[geography]'"
+            )
         if self.metrics and find_spec("prometheus_client") is None:
             raise SettingsError(f"{PREFIX}METRICS: needs the extra `metrics`: pip install 'streamsvc[metrics]'")
         for name in ("country_header", "city_header"):

@@ -28,6 +28,7 @@ ALLOWED_WRITES = (
     "INSERT INTO sandbox_clock",
     "INSERT INTO rate_limit_counters",  # counts the first denial of its kind
     "INSERT INTO audit_events",
+    "INSERT INTO dpop_proofs",
 )
 SLOWEST_FIRST = (
     "test_end_to_end",

@@ -54,3 +54,14 @@ class SandboxEmail(Base):
     html: Mapped[str | None]
     kind: Mapped[str]
     sent_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class SandboxSms(Base):
+    __tablename__ = "sandbox_sms"
+    __table_args__ = (sa.Index("ix_sandbox_sms_to", "to", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("sms"))
+    to: Mapped[str]
+    kind: Mapped[str]
+    text: Mapped[str]
+    sent_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -75,8 +75,17 @@ class Session(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     address: Mapped[str | None]
     city: Mapped[str | None]
-    """Where the viewer signed in, as reported by a trusted proxy."""
+    """Where the viewer signed in, as reported by a trusted proxy or the geographic database."""
+    country: Mapped[str | None]
+    latitude: Mapped[float | None] = mapped_column(sa.Double)
+    longitude: Mapped[float | None] = mapped_column(sa.Double)
+    radius_km: Mapped[float | None] = mapped_column(sa.Double)
+    """The uncertainty of the coordinates."""
+    impossible_travel: Mapped[bool] = mapped_column(default=False)
+    """Whether the sign-in was too far from the one before for the time between them."""
     user_agent: Mapped[str | None]
+    dpop_jkt: Mapped[str | None]
+    """The thumbprint of the key that every request of the session must prove (DPoP); None for a bearer token."""
     impersonated_by: Mapped[str | None]
     """The id of the operator or API key of a read-only impersonation session; None for the owner's own."""
     impersonation_reason: Mapped[str | None]

@@ -93,6 +93,9 @@ GIFT_MAILS_TO_ADDRESS = RateLimit("mail.gifts_to", 5, DAY_S)
 MAIL_TO_ADDRESS = RateLimit("mail.to", 5, HOUR_S)
 """Mails to one address that anyone can cause to be sent."""
 MAIL_FROM_ADDRESS = RateLimit("mail.from", 100, HOUR_S)
+SMS_BY_ACCOUNT = RateLimit("sms.account", 5, DAY_S)
+SMS_TO_NUMBER = RateLimit("sms.number", 5, DAY_S)
+SMS_FROM_ADDRESS = RateLimit("sms.address", 20, HOUR_S)
 
 
 def source_network(address: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Email, Moment, PageQuery, PrefixedId, StrictSchema
+from streamsvc.schemas.base import Email, Moment, PageQuery, PrefixedId, StrictSchema, Text
 
 
 class ClockIn(StrictSchema):
@@ -37,4 +37,16 @@ class EmailOut(StrictSchema):
     subject = fields.String(required=True)
     text = fields.String(required=True)
     html = fields.String(allow_none=True)
+    sent_at = Moment(required=True)
+
+
+class SmsQuery(PageQuery):
+    to = Text(max_length=20, load_default=None)
+
+
+class SmsOut(StrictSchema):
+    id = PrefixedId("sms", required=True)
+    to = fields.String(required=True)
+    kind = fields.String(required=True)
+    text = fields.String(required=True)
     sent_at = Moment(required=True)

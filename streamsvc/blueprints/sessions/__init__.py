@@ -4,6 +4,7 @@ from streamsvc.blueprints.sessions import (
     accounts,
     device_codes,
     devices,
+    identifiers,
     identities,
     magic_links,
     passkeys,
@@ -24,4 +25,5 @@ BLUEPRINTS = (
     passkeys.bp,
     magic_links.bp,
     identities.bp,
+    identifiers.bp,
 )

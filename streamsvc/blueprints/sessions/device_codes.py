@@ -130,7 +130,7 @@ def create_token(form: dict) -> Any:
         return _oauth_error(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
     authenticated_at = device_codes.approver_authenticated_at(code)
-    password.create_session(
+    session = password.create_session(
         code.account_id,
         device,
         True,
@@ -144,6 +144,8 @@ def create_token(form: dict) -> Any:
     db.session.commit()
     lifetime = SESSION_LIFETIMES[session_lifetime_name(code.device["kind"], True)]
     response = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
+    if session.dpop_jkt:
+        response["token_type"] = "DPoP"
     return response, 200, {"Pragma": "no-cache"}  # required by RFC 6749, 5.1; every response has Cache-Control
 
 

@@ -57,6 +57,7 @@ from streamsvc.schemas.sessions.sessions import (
 from streamsvc.security.authentication import allow_kids, current_viewer, public
 from streamsvc.storage.database import db
 
+ORIGIN_NAMES = ("address", "city", "country", "impossible_travel", "user_agent", "impersonation")
 bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sign in, check and end sessions.")
 
 
@@ -72,14 +73,14 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 def create_session(body: PasswordSignInInput) -> Response:
     """Sign in.
 
-    An unknown address, a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing
-    second factor is 401 `second_factor_required`; too many attempts are 429 `too_many_attempts`.
+    `identifier` is an email address, or a username or telephone number where the service accepts them. An unknown one,
+    a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing second factor is 401
+    `second_factor_required`; too many attempts are 429 `too_many_attempts`.
     """
     facts = current_request_facts()
     device, trust_token = device_and_trust_token(body)
-    verified = password.verify_sign_in_password(
-        body["email"], body["password"], (device or {}).get("id"), facts, body.get("challenge")
-    )
+    identifier, device_id = body.get("identifier") or body["email"], (device or {}).get("id")
+    verified = password.verify_sign_in_password(identifier, body["password"], device_id, facts, body.get("challenge"))
     now = clock.now()
     second = second_factor.require_second_factor(verified, body, trust_token, facts, now)
     hook.require_permission(verified.account.id, "password", device, facts, second)
@@ -245,5 +246,5 @@ def delete_session(session_id: str) -> None:
 def session_view(session: Session, current_id: str | None = None) -> dict:
     """Return the JSON of `ListedSession`. `current_id` is the id of the calling session, if a viewer calls."""
     names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
-    view = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}
+    view = {name: getattr(session, name) for name in (*names, *ORIGIN_NAMES)}
     return view | {"current": session.id == current_id}

@@ -45,6 +45,8 @@ ERASED = {
     "device_trusts",
     "identities",
     "passkeys",
+    "phone_verifications",
+    "phones",
     "profiles",
     "progress",
     "provider_customers",
@@ -55,11 +57,17 @@ ERASED = {
     "stream_devices",
     "streams",
     "totp_factors",
+    "usernames",
     "watchlist",
 }
 SECRET_SUFFIXES = ("_hash", "_encrypted", "fingerprint", "request_key")
 OPERATOR_ONLY_DETAILS = ("address", "client")
 """Request details of events by others than the owner, which are not exported to the owner."""
+_SESSION_COLUMNS = (
+    *("profile_id", "address", "city", "country", "latitude", "longitude", "radius_km"),
+    *("user_agent", "dpop_jkt", "impersonation_reason"),
+)
+"""What is cleared of the sessions of an erased account."""
 NOT_EXPORTED = {"pending_flows", "device_codes", "mailed_tokens"}
 
 
@@ -113,7 +121,7 @@ def _anonymize_rows(account: Account, now: datetime) -> None:
     """Clear the personal columns of the rows that stay."""
     account.name = account.password_hash = account.erase_at = None
     db.session.flush()
-    cleared = dict.fromkeys(("profile_id", "address", "city", "user_agent", "impersonation_reason"))
+    cleared = dict.fromkeys(_SESSION_COLUMNS)
     db.session.execute(sa.update(Session).where(Session.account_id == account.id).values(**cleared))
     db.session.execute(sa.update(Device).where(Device.account_id == account.id).values(name="", removed_at=now))
     strangers = dict.fromkeys(("recipient_email", "recipient_name", "sender_name", "message"))

@@ -7,7 +7,7 @@ from streamsvc.operations.credentials import expiry
 from streamsvc.operations.operators import sign_in as operators_sign_in
 from streamsvc.operations.outbox import security_events
 from streamsvc.operations.sign_in import password
-from streamsvc.security import rate_limits
+from streamsvc.security import dpop, rate_limits
 from streamsvc.worker import jobs
 
 
@@ -21,3 +21,9 @@ def purge_expired_data(payload: dict, now: datetime) -> None:
     password.purge_old_sessions(now)
     security_events.purge_old_security_events(now)
     operators_sign_in.purge_old_operator_sessions(now)
+
+
+@jobs.recurring_job("dpop_proofs.purge", every=timedelta(hours=1))
+def purge_used_proofs(payload: dict, now: datetime) -> None:
+    """Delete DPoP proofs that are too old to be accepted again."""
+    dpop.purge_used_proofs()

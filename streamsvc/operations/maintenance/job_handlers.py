@@ -10,7 +10,7 @@ from streamsvc.operations.billing.subscriptions import collection, price_migrati
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.maintenance import housekeeping
-from streamsvc.operations.outbox import mail, security_events, webhooks
+from streamsvc.operations.outbox import mail, security_events, sms, webhooks
 from streamsvc.operations.playback import usage
 from streamsvc.operations.sign_in import account_status, closing, magic_links, password_changes
 
@@ -40,6 +40,7 @@ __all__ = [
     "renewal",
     "review",
     "security_events",
+    "sms",
     "taxing",
     "usage",
     "webhooks",

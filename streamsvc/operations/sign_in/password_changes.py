@@ -10,7 +10,7 @@ from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import mailed_tokens, revocation, sessions
 from streamsvc.operations.credentials.attempts import is_mail_allowed
 from streamsvc.operations.outbox import audit, mail, security_events
-from streamsvc.operations.sign_in import email_changes
+from streamsvc.operations.sign_in import email_changes, identifiers
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
@@ -29,7 +29,8 @@ def set_password(account_id: str, new_hash: str, now: datetime, kept_session_id:
     reason: Literal["password_reset", "password_changed"] = "password_reset" if is_reset else "password_changed"
     ended = sessions.end_sessions(account_id, now, reason, Session.id != (kept_session_id or ""))
     revocation.cancel_pending_sign_ins(account_id, now)
-    rate_limits.clear_in_transaction(limits.SIGN_IN_ACCOUNT, account.email_key)
+    for subject in identifiers.list_rate_limit_subjects(account):
+        rate_limits.clear_in_transaction(limits.SIGN_IN_ACCOUNT, subject)
     rate_limits.clear_in_transaction(limits.REAUTHENTICATION, account_id)
     audit.record_event("authn_password_change", account_id, sessions_ended=len(ended))
     security_events.publish_password_changed(account_id, "reset" if is_reset else "changed")

@@ -39,6 +39,12 @@ class EmailTaken(Refusal):
     detail = "An account with this email already exists; sign in instead."
 
 
+class UsernameTaken(Refusal):
+    code = "username_taken"
+    status = 409
+    detail = "This username is taken, reserved, or looks like one that is; choose another."
+
+
 class SecondFactorRequired(Refusal):
     """`methods`: the second factors that this account accepts: totp, recovery_code, email_code."""
 
