@@ -1,5 +1,8 @@
 """idempotency keys: which members of a stored response are secrets; pending flows: when claimed
 
+Also renews the keys of email addresses beyond ASCII, which now are NFKC with the domain in ASCII. Where two accounts
+have the same one, the older keeps it, and the other one the key that it has.
+
 Until now a placeholder in the text was what told a secret, so that a name in a response could pass for one. Responses
 that are stored already get the members that this service wrote placeholders into.
 """
@@ -10,6 +13,7 @@ import re
 import sqlalchemy as sa
 from alembic import op
 
+from streamsvc.rules.emails import email_key
 from streamsvc.storage.database import Json, UtcTime
 
 revision = "0034"
@@ -30,6 +34,18 @@ def upgrade():
     for key_id, body in connection.execute(stored).all():
         members = list(find_members(json.loads(body)))
         connection.execute(sa.update(KEYS).where(KEYS.c.id == key_id).values(secret_members=members))
+    for table in ("accounts", "operators"):
+        renew_email_keys(connection, sa.table(table, *map(sa.column, ("id", "email", "email_key"))))
+
+
+def renew_email_keys(connection, table):
+    rows = connection.execute(sa.select(table.c.id, table.c.email, table.c.email_key).order_by(table.c.id)).all()
+    used = {row.email_key for row in rows}
+    for row in rows:
+        new_key = email_key(row.email)
+        if new_key not in used:
+            connection.execute(sa.update(table).where(table.c.id == row.id).values(email_key=new_key))
+            used.add(new_key)
 
 
 def find_members(value, path=()):
