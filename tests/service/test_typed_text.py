@@ -1,11 +1,17 @@
 """Names and messages that people type: visible, on the right side, in one form."""
 
+import flask_migrate
 import pytest
+import sqlalchemy as sa
 from marshmallow import ValidationError
 from marshmallow.fields import List, Nested
 
+from streamsvc.models import Account
+from streamsvc.operations.accounts.accounts import register_account
 from streamsvc.schemas.base import Email
 from streamsvc.schemas.names import Message, Name
+from streamsvc.storage.database import db
+from tests.conftest import NOON
 from tests.worlds.sessions_steps import code_of, new_person
 
 HOSTILE = [
@@ -106,8 +112,9 @@ def test_names_are_checked_where_people_type_them(client):
         ann.sign_in(**device),
     ):
         assert code_of(response) == (422, "invalid"), response.json
-    form = {"client_id": "tv", "device_name": "a\u202eb"}
-    assert client.post("/v1/device_authorization", data=form).status_code in (400, 404)
+    for name, status in (("a\u202eb", 400), ("   ", 400), ("", 200)):  # empty: as if it were omitted, RFC 6749, 3.1
+        form = {"client_id": "tv", "device_name": name}
+        assert client.post("/v1/device-authorizations", data=form).status_code == status
 
 
 def test_nobody_registers_a_look_alike_of_an_existing_address(client):
@@ -121,3 +128,19 @@ def test_nobody_registers_a_look_alike_of_an_existing_address(client):
     mixed = client.post("/v1/accounts", json={"email": "\u0430nn@example.com", **body})
     assert code_of(mixed) == (422, "invalid") and "email" in mixed.json["errors"]
     assert client.post("/v1/accounts", json={"email": "роса@other.example", **body}).status_code == 201
+
+
+def test_the_migration_renews_the_keys_of_addresses_beyond_ascii(database, new_app):
+    app, keys = new_app(database, "email_keys"), {}
+    with app.app_context():
+        for email in ("ann@b\u00fccher.example", "\uff50oca@example.com", "bob@example.com"):
+            keys[register_account(email, "a long secret 7", "DE", NOON)] = email
+        db.session.commit()
+        flask_migrate.downgrade(revision="-1")
+        for account_id, email in keys.items():
+            db.session.execute(sa.update(Account).where(Account.id == account_id).values(email_key=email))
+        db.session.commit()
+        flask_migrate.upgrade()
+        found = set(db.session.scalars(sa.select(Account.email_key)))
+        db.session.rollback()
+    assert found == {"ann@xn--bcher-kva.example", "poca@example.com", "bob@example.com"}
