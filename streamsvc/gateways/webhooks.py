@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from streamsvc.rules.webhooks import is_public_address
+from streamsvc.rules.ip_addresses import is_public_address
 from streamsvc.settings import current_settings
 
 TIMEOUT_S = 15

@@ -14,17 +14,20 @@ key serves the same request only if something was committed.
 
 No secret is stored. A repeated request is recognized by a keyed hash, since bodies contain passwords. A secret in the
 response (a new token) comes from `generate_secret`: it is derived from the key as sent by the client, which is not
-stored, and the stored response contains a placeholder instead; only the same request can have it filled in again.
+stored, and the stored response contains a placeholder instead; only the same request can have it filled in again, and
+only in the members that it was taken from (`http/stored_secrets.py`). A view that returns a secret under a condition
+that ends, such as a recent reauthentication, checks it again `before_replay`.
 """
 
 import base64
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -34,6 +37,7 @@ from sqlalchemy.orm import Session
 
 from streamsvc import clock
 from streamsvc.http.edge import refusal_response
+from streamsvc.http.stored_secrets import extract_secrets, restore_secrets
 from streamsvc.models import IdempotencyKey
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused, Invalid
@@ -52,6 +56,9 @@ from streamsvc.storage.database import (
     insert,
 )
 
+REPEAT_WINDOW = timedelta(seconds=60)
+"""How long the same browser gets the response of a single-use exchange again, without an Idempotency-Key."""
+REPEAT_WAIT_S, POLL_INTERVAL_S = 10.0, 0.05
 RETENTION_PERIOD = timedelta(hours=48)
 MAX_KEY_LENGTH = 255
 
@@ -79,6 +86,8 @@ class RequestKey:
     id: str
     raw: str
     body: bytes
+    is_implicit: bool = False
+    """Whether the key stands for a single-use exchange of one browser, instead of being sent by the client."""
     has_begun: bool = False
     lease: str | None = None
     """The token under which this request runs; None once its response is stored."""
@@ -97,38 +106,40 @@ class RequestKey:
         """Derive the secret of a placeholder: the same for the same request while its response is stored."""
         return PLACEHOLDERS[placeholder](self._digest(signing_key, f"{placeholder} {format_utc(self.first_seen_at)}"))
 
-    def fill_placeholders(self, body: str, signing_key: str) -> str:
-        """Restore the secrets in a stored response."""
-        for placeholder in PLACEHOLDERS:
-            body = body.replace(placeholder, self.derive_secret(signing_key, placeholder))
-        return body
-
     def _digest(self, signing_key: str, purpose: str) -> bytes:
         target = (request.method, request.path, request.query_string.decode("latin-1"), request.mimetype)
         parts = (purpose, self.id, self.raw, *target)
         return hmac.digest(signing_key.encode(), b"\n".join([*(p.encode() for p in parts), self.body]), "sha256")
 
 
-def idempotent(required: bool = False) -> Callable[[View], View]:
+def idempotent(
+    required: bool = False,
+    before_replay: Callable[[], None] | None = None,
+    browser_binding: Callable[[], str] | None = None,
+) -> Callable[[View], View]:
     """Make a view that changes something safe to retry, whatever its method.
 
-    Goes above `@bp.response`; the view leaves its last commit to this decorator.
+    Goes above `@bp.response`; the view leaves its last commit to this decorator. `before_replay` raises the view's own
+    error where its stored response may no longer be shown. `browser_binding`, for single-use exchanges, returns the
+    secret of the browser that may send the same request twice without a key, or an empty text.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def idempotent_view(*args: Any, **kwargs: Any) -> Any:
-            key = _read_request_key(required)
+            key = _read_request_key(required) or _exchange_key(browser_binding)
             if key is None:
                 response = make_response(view(*args, **kwargs))
                 if db.session.registry.has():
                     db.session.commit()
                 return response
-            return _lease_or_replay(key) or _run_view(key, lambda: view(*args, **kwargs))
+            lease = _lease_or_await if key.is_implicit else _lease_or_replay
+            return lease(key, before_replay) or _run_view(key, lambda: view(*args, **kwargs))
 
         marked: View = idempotent_view
         marked.takes_idempotency_key = True
         marked.requires_idempotency_key = required
+        marked.before_replay = before_replay
         return marked
 
     return decorate
@@ -210,8 +221,40 @@ def _read_request_key(required: bool) -> RequestKey | None:
     return g.idempotency_key
 
 
-def _lease_or_replay(key: RequestKey) -> Response | None:
-    """Lease the key, or return its stored response. Raises IdempotencyKeyInUse, IdempotencyKeyReused."""
+def _exchange_key(browser_binding: Callable[[], str] | None) -> RequestKey | None:
+    """Return the key of a single-use exchange: the same request of the same browser has the same one."""
+    binding = browser_binding() if browser_binding else ""
+    if not binding:
+        return None
+    body = request.get_data()
+    parts = (b"exchange", request.path.encode(), binding.encode(), body)
+    g.idempotency_key = RequestKey(hashlib.sha256(b"\n".join(parts)).hexdigest(), binding, body, is_implicit=True)
+    return g.idempotency_key
+
+
+def _lease_or_await(key: RequestKey, before_replay: Callable[[], None] | None) -> Response | None:
+    """Lease the key of an exchange, or return the response of the request that has it, if need be after waiting.
+
+    A response older than `REPEAT_WINDOW` is forgotten, so that the view rejects the used secret. Raises
+    IdempotencyKeyInUse if the first request takes too long.
+    """
+    is_old = (IdempotencyKey.id == key.id, IdempotencyKey.created_at < clock.wall_time() - REPEAT_WINDOW)
+    execute_write(sa.delete(IdempotencyKey).where(*is_old, IdempotencyKey.status.is_not(None)))
+    deadline = time.monotonic() + REPEAT_WAIT_S
+    while True:
+        try:
+            return _lease_or_replay(key, before_replay)
+        except IdempotencyKeyInUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_INTERVAL_S)
+
+
+def _lease_or_replay(key: RequestKey, before_replay: Callable[[], None] | None = None) -> Response | None:
+    """Lease the key, or return its stored response.
+
+    Raises IdempotencyKeyInUse, IdempotencyKeyReused, and the error of `before_replay`.
+    """
     key.first_seen_at, token = clock.wall_time(), leases.new_token()
     row = {"id": key.id, "fingerprint": key.fingerprint(_signing_keys()[0]), "created_at": key.first_seen_at}
     row |= {"lease": token, "leased_until": leases.lease_end()}
@@ -247,7 +290,10 @@ def _load_replay(key: RequestKey) -> Response | None:
     key.first_seen_at = stored.created_at
     if stored.status is None:
         return None
-    replay = Response(key.fill_placeholders(stored.body, signed_by), stored.status)
+    if before_replay is not None and stored.status < 400:
+        before_replay()
+    derive = partial(key.derive_secret, signed_by)
+    replay = Response(restore_secrets(stored.body, stored.secret_members or [], derive), stored.status)
     replay.content_type = stored.content_type
     replay.headers["Idempotency-Replayed"] = "true"
     return replay
@@ -278,18 +324,16 @@ def _run_leased_view(key: RequestKey, view: Callable[[], Any]) -> Response:
     except Refusal as refusal:
         db.session.rollback()
         response = refusal_response(refusal)
-        if response.status_code >= 500 or not key.has_begun:
+        if response.status_code >= 500 or not key.has_begun or key.is_implicit:
             _release_key(key)
             return response
     except BaseException:
         db.session.rollback()
         _release_key(key)
         raise
-    body = response.get_data(as_text=True)
-    for placeholder, secret in key.issued_secrets.items():
-        body = body.replace(secret, placeholder)
+    body, secret_members = extract_secrets(response.get_data(as_text=True), key.issued_secrets)
     key.outcome = {"status": response.status_code, "content_type": response.content_type, "body": body}
-    key.outcome |= {"lease": None, "leased_until": None}
+    key.outcome |= {"secret_members": secret_members, "lease": None, "leased_until": None}
     db.session.commit()
     return response
 
@@ -300,7 +344,7 @@ def _release_key(key: RequestKey) -> None:
     Does nothing if another request has taken over the key.
     """
     is_ours = (IdempotencyKey.id == key.id, IdempotencyKey.lease == key.lease)
-    if key.has_begun:
+    if key.has_begun and not key.is_implicit:
         execute_write(sa.update(IdempotencyKey).where(*is_ours).values(lease=None, leased_until=None))
     else:
         execute_write(sa.delete(IdempotencyKey).where(*is_ours))

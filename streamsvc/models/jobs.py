@@ -81,3 +81,6 @@ class IdempotencyKey(Base):
     status: Mapped[int | None]
     content_type: Mapped[str | None]
     body: Mapped[str | None]
+    """The response, with placeholders for its secrets."""
+    secret_members: Mapped[list | None] = mapped_column(Json)
+    """Where the secrets were: a list of SecretMember in http/stored_secrets.py."""

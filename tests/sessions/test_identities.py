@@ -1,12 +1,15 @@
 """Sign-in with an OpenID Connect provider, against a provider over HTTP."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sqlalchemy as sa
 
 from streamsvc.gateways import oidc
+from streamsvc.http import idempotency
 from streamsvc.models import PendingFlow
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.settings import Settings, SettingsError
@@ -153,15 +156,47 @@ def test_a_browser_is_recognized_by_its_cookie(app, provider, ann):
     assert response.status_code == 201 and "token" not in response.json
 
 
-def test_a_sign_in_completes_once_and_within_ten_minutes(client, provider, ann, clock):
-    started = start(client).json
-    redirect = provider.consent(started["authorization_url"])
-    codes = [complete(client, redirect, binding=started["binding"]).status_code for _ in range(2)]
-    assert codes == [201, 422]
+def test_a_sign_in_completes_within_ten_minutes(client, provider, ann, clock):
     started = start(client).json
     redirect = provider.consent(started["authorization_url"])
     clock.advance(minutes=10)
     assert code_of(complete(client, redirect, binding=started["binding"])) == (422, "token_invalid")
+
+
+def test_a_sign_in_that_arrives_several_times_at_once_signs_in_once(app, client, provider, ann):
+    started = start(client).json
+    redirect, before = provider.consent(started["authorization_url"]), provider.exchanges
+    with ThreadPoolExecutor(4) as pool:
+        again = [pool.submit(complete, app.test_client(), redirect, binding=started["binding"]) for _ in range(4)]
+        responses = [future.result() for future in again]
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json["token"] for response in responses}) == 1
+    assert provider.exchanges == before + 1
+    assert len(Person(client, "", token=responses[0].json["token"]).get("/v1/sessions").json["items"]) == 2
+
+
+def test_different_requests_for_one_sign_in_exchange_the_code_once_and_one_of_them_signs_in(app, provider, client, ann):
+    started = start(client).json
+    redirect, before = provider.consent(started["authorization_url"]), provider.exchanges
+    more = {"binding": started["binding"]}
+    with ThreadPoolExecutor(4) as pool:
+        again = [pool.submit(complete, app.test_client(), redirect, **more, remember=n % 2 == 0) for n in range(4)]
+        codes = [code_of(future.result()) for future in again]
+    assert set(codes) == {(201, None), (422, "token_invalid")} and provider.exchanges == before + 1
+
+
+def test_a_sign_in_that_arrives_again_gets_the_same_session_for_a_minute_and_nobody_else_does(
+    app, client, provider, ann, monkeypatch
+):
+    started = start(client).json
+    redirect, binding = provider.consent(started["authorization_url"]), started["binding"]
+    first, again = (complete(client, redirect, binding=binding) for _ in range(2))
+    assert (again.status_code, again.json) == (201, first.json)
+    for other in ({}, {"binding": start(client).json["binding"]}):
+        assert code_of(complete(client, redirect, **other)) == (422, "token_invalid")
+    assert first.json["token"] not in everything(app) and binding not in everything(app)
+    monkeypatch.setattr(idempotency, "REPEAT_WINDOW", timedelta(0))
+    assert code_of(complete(client, redirect, binding=binding)) == (422, "token_invalid")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ bp = Blueprint(
 @bp.route("", methods=["POST"])
 @bp.arguments(NewApiKey)
 @operator_only("admin")
-@idempotent()
+@idempotent(before_replay=lambda: current_operator().require_recent_authentication())
 @bp.errors(ReauthenticationRequired)
 @bp.response(201, CreatedApiKey)
 @audited(API_KEY, created_id, "api_key_created")

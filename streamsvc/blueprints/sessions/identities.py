@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
+    binding_of_request,
     device_and_trust_token,
     get_or_create_binding,
     presented_binding,
@@ -109,7 +110,7 @@ def receive_oidc_form_post(form: dict) -> BaseResponse:
 @bp.arguments(OidcSignIn)
 @public
 @token_in_cookie_on_request
-@idempotent()
+@idempotent(browser_binding=binding_of_request)
 @bp.errors(
     EmailTaken,
     EmailUnverified,

@@ -4,6 +4,7 @@ from flask import Response
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
+    binding_cookie,
     device_and_trust_token,
     get_or_create_binding,
     presented_binding,
@@ -58,7 +59,7 @@ def create_magic_link(body: dict) -> Response:
 @bp.arguments(MagicLinkSignIn)
 @public
 @token_in_cookie_on_request
-@idempotent()
+@idempotent(browser_binding=binding_cookie)
 @bp.errors(
     EndUserAddressInvalid, SecondFactorInvalid, SecondFactorRequired, SignInDenied, TokenInvalid, TooManyAttempts
 )

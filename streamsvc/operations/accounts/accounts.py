@@ -12,7 +12,7 @@ from streamsvc.operations.credentials import breached_passwords
 from streamsvc.operations.credentials.attempts import is_mail_allowed
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import rate_limits as limits
-from streamsvc.rules.emails import canonical_email, email_key
+from streamsvc.rules.emails import canonical_email, email_key, imitated_email_key, new_email_error
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.request_facts import RequestFacts
@@ -76,11 +76,28 @@ def register_account(
     return create_account(new_account, now, verified)
 
 
+def check_new_email(email: str) -> None:
+    """Check an address that is new to the service. Raises Invalid."""
+    if error := new_email_error(email):
+        raise Invalid(errors={"email": [error]})
+
+
+def refuse_look_alike(email: str, account_id: str | None = None) -> None:
+    """Refuse an address that looks like the one of another account. Raises EmailTaken."""
+    imitated = imitated_email_key(email)
+    account = Account.find_by_email_key(imitated) if imitated else None
+    if account is not None and account.id != account_id:
+        raise EmailTaken
+
+
 def create_account(new_account: NewAccount, now: datetime, verified: bool) -> str:
     """Create an account with one profile and return its id.
 
-    Unless `verified`, a mail to verify the address is enqueued. Raises EmailTaken, also for concurrent sign-ups.
+    Unless `verified`, a mail to verify the address is enqueued. Raises EmailTaken, also for concurrent sign-ups, and
+    Invalid.
     """
+    check_new_email(new_account.email)
+    refuse_look_alike(new_account.email)
     account_id, email = new_id("acc"), canonical_email(new_account.email)
     row = {
         "id": account_id,
@@ -131,8 +148,9 @@ def import_account(record: ImportedAccountInput, now: datetime) -> str:
 def enqueue_sign_up(new_account: NewAccount, facts: RequestFacts, now: datetime) -> None:
     """Leave a sign-up to the worker, so that neither the response nor its timing reveals whether the account exists.
 
-    Requests beyond the mail limits are dropped silently.
+    Requests beyond the mail limits are dropped silently. Raises Invalid.
     """
+    check_new_email(new_account.email)
     if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"sign_up {email_key(new_account.email)}", facts):
         jobs.enqueue_job("accounts.sign_up", {**vars(new_account)}, now)
 

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, MailedToken
+from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import revocation, sessions
 from streamsvc.operations.credentials.attempts import hit_mail_limits
 from streamsvc.operations.outbox import audit, mail, security_events
@@ -19,8 +20,10 @@ from streamsvc.storage.database import db, lock_existing_row
 def start_email_change(account_id: str, email: str, facts: RequestFacts, now: datetime) -> None:
     """Mail a confirmation link to the new address and an undo link to the old one.
 
-    Whether the new address is taken shows only in its confirmation. Raises TooManyAttempts, to protect both mailboxes.
+    Whether the new address is taken shows only in its confirmation. Raises TooManyAttempts, to protect both mailboxes;
+    Invalid.
     """
+    accounts.check_new_email(email)
     for subject in (f"email_change {email_key(email)}", f"email_change {account_id}"):
         hit_mail_limits(limits.MAIL_TO_ADDRESS, subject, facts)
     account = lock_existing_row(Account, account_id)
@@ -32,6 +35,7 @@ def start_email_change(account_id: str, email: str, facts: RequestFacts, now: da
 def complete_email_change(mailed_token: MailedToken, now: datetime) -> None:
     """Give the account its new address and cancel pending sign-ins. Raises EmailTaken."""
     account = lock_existing_row(Account, mailed_token.owner_id)
+    accounts.refuse_look_alike(mailed_token.email, account.id)
     _set_email(account, mailed_token.email, now)
     MailedToken.revoke_all(account.id, now, "email_verification")
     revocation.cancel_pending_sign_ins(account.id, now)
