@@ -27,7 +27,7 @@ from streamsvc.models.passkeys import Passkey
 from streamsvc.models.pending_flows import PendingFlow
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
-from streamsvc.models.rate_limits import RateLimitCounter
+from streamsvc.models.rate_limits import RateLimitCounter, RateLimitKey
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, Session
 from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -62,6 +62,7 @@ __all__ = [
     "Profile",
     "Progress",
     "RateLimitCounter",
+    "RateLimitKey",
     "RecoveryCode",
     "SandboxClock",
     "SandboxEmail",
