@@ -188,17 +188,6 @@ def parse_countries(text: str) -> tuple[str, ...]:
     return tuple(parse_country(code.strip()) for code in text.split(","))
 
 
-def parse_signing_secret(text: str) -> str:
-    """Parse a secret of the Standard Webhooks specification."""
-    try:
-        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        key = b""
-    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
-        raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
-    return text
-
-
 def parse_time_zone(text: str) -> str:
     if text not in zoneinfo.available_timezones():
         raise ValueError("must be an IANA time zone such as Europe/Berlin")

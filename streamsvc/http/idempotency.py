@@ -261,7 +261,7 @@ def _lease_or_replay(key: RequestKey, before_replay: Callable[[], None] | None =
     if execute_write(insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["id"])):
         key.lease = token
         return None
-    if replay := _load_replay(key):
+    if replay := _load_replay(key, before_replay):
         return replay
     is_abandoned = (
         IdempotencyKey.id == key.id,
@@ -276,10 +276,10 @@ def _lease_or_replay(key: RequestKey, before_replay: Callable[[], None] | None =
     return None
 
 
-def _load_replay(key: RequestKey) -> Response | None:
+def _load_replay(key: RequestKey, before_replay: Callable[[], None] | None = None) -> Response | None:
     """Return the stored response to the same request; None if there is none yet.
 
-    Raises IdempotencyKeyInUse, IdempotencyKeyReused.
+    Raises IdempotencyKeyInUse, IdempotencyKeyReused, and the error of `before_replay`.
     """
     stored = fetch_one(sa.select(*IdempotencyKey.__table__.c).where(IdempotencyKey.id == key.id))
     if stored is None:  # the first request failed without effect just now

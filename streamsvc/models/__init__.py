@@ -29,7 +29,7 @@ from streamsvc.models.passkeys import Passkey
 from streamsvc.models.pending_flows import PendingFlow
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
-from streamsvc.models.rate_limits import RateLimitCounter
+from streamsvc.models.rate_limits import RateLimitCounter, RateLimitKey
 from streamsvc.models.sandbox import AccountClock, SandboxClock, SandboxEmail, SandboxSms
 from streamsvc.models.sessions import Device, ServiceEpoch, Session
 from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -68,6 +68,7 @@ __all__ = [
     "Profile",
     "Progress",
     "RateLimitCounter",
+    "RateLimitKey",
     "RecoveryCode",
     "SandboxClock",
     "SandboxEmail",

@@ -71,6 +71,8 @@ class Session(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     authenticated_at: Mapped[datetime] = mapped_column(UtcTime)
     """When the viewer last authenticated; opens the window for sensitive calls."""
+    pin_verified_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When the PIN of the selected profile was last entered; None if it has none, or if the PIN was changed since."""
     last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     address: Mapped[str | None]

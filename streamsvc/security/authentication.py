@@ -171,6 +171,12 @@ class Viewer(UserMixin):
         """Whether the viewer authenticated within the last ten minutes."""
         return clock.now() - self.row.authenticated_at <= REAUTHENTICATION_WINDOW
 
+    def has_entered_pin_of(self, profile_id: str) -> bool:
+        """Whether the profile is selected and its PIN was entered within the last ten minutes."""
+        if self.row.selected_profile_id != profile_id or self.row.pin_verified_at is None:
+            return False
+        return clock.now() - self.row.pin_verified_at <= REAUTHENTICATION_WINDOW
+
     @property
     def session_expires_at(self) -> datetime:
         return session_expires_at(self.row.lifetime, self.row.session_created_at, self.row.last_seen_at)
@@ -188,6 +194,7 @@ VIEWER_BY_TOKEN = (
         Session.authenticated_at,
         Session.last_seen_at,
         Session.profile_id.label("selected_profile_id"),
+        Session.pin_verified_at,
         Session.impersonated_by,
         Session.impersonation_reason,
         Device.name.label("device_name"),
@@ -225,7 +232,7 @@ VIEWER_BY_TOKEN = (
     )
     .join(Account, sa.and_(Account.id == Session.account_id, Account.status == "active"))
     .join(Device, Device.id == Session.device_id)
-    .outerjoin(Profile, Profile.account_id == Account.id)
+    .outerjoin(Profile, sa.and_(Profile.account_id == Account.id, *Profile.visible_conditions()))
     .outerjoin(
         Subscription,
         sa.and_(Subscription.account_id == Account.id, status_condition("subscriptions.status", LIVE_STATUSES)),

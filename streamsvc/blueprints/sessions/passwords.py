@@ -76,7 +76,9 @@ def request_email_change(body: dict) -> dict:
 def request_password_reset(body: dict) -> dict:
     """Request a password reset.
 
-    The response does not reveal whether the address has an account.
+    The response does not reveal whether the address has an account. Links of earlier requests stay valid until they
+    expire or one of them is used. Beyond five requests an hour from one network address, no new link is sent while one
+    is fresh.
     """
     password_changes.enqueue_password_reset(body["email"], current_request_facts(), clock.now())
     db.session.commit()
@@ -91,7 +93,7 @@ def request_password_reset(body: dict) -> dict:
 def reset_password(body: dict) -> None:
     """Reset a password with an emailed token.
 
-    All sessions end. A second factor stays in force.
+    All sessions end, and all waits after wrong passwords, second factors and PINs. A second factor stays in force.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     password_changes.check_password_reset(body["token"], body["password"], clock.now())
@@ -106,7 +108,7 @@ def reset_password(body: dict) -> None:
 def request_email_verification() -> dict:
     """Send the verification email again.
 
-    The previous link becomes invalid.
+    Earlier links stay valid until one of them is used.
     """
     password_changes.enqueue_email_verification(current_viewer().account_id, current_request_facts(), clock.now())
     db.session.commit()

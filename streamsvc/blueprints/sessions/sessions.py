@@ -137,10 +137,11 @@ def delete_current_session() -> Response:
 def select_profile(body: dict) -> Response:
     """Select the profile that is watching.
 
-    A profile with a PIN needs it: 403 `pin_required`. Null deselects the profile; leaving a kids' profile that way
+    A profile with a PIN needs it: 403 `pin_required`. For ten minutes, the PIN is also a proof for changing that
+    profile. Null deselects the profile; leaving a kids' profile that way
     requires a recent reauthentication, because without a profile the whole account is open.
     """
-    viewer, profile_id = current_viewer(), body["profile_id"]
+    viewer, profile_id, has_pin = current_viewer(), body["profile_id"], False
     if profile_id is None:
         if viewer.profile and viewer.profile.kids and not viewer.is_recently_authenticated:
             raise KidsProfile
@@ -149,7 +150,9 @@ def select_profile(body: dict) -> Response:
         if profile is None:
             raise NotFound
         pins.check_pin(profile, body.get("pin"))
-    db.session.get_one(Session, viewer.row.session_id).profile_id = profile_id
+        has_pin = profile.pin_hash is not None
+    session = db.session.get_one(Session, viewer.row.session_id)
+    session.profile_id, session.pin_verified_at = profile_id, clock.now() if has_pin else None
     audit.record_event("profile_selected", viewer.account_id, session=viewer.row.session_id, profile=profile_id)
     db.session.flush()
     document = current_session_view(viewer.reload())

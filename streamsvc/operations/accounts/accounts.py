@@ -9,9 +9,8 @@ import sqlalchemy as sa
 from streamsvc.models import Account, MailedToken, Profile
 from streamsvc.models.subscriptions import Plan
 from streamsvc.operations.credentials import breached_passwords
-from streamsvc.operations.credentials.attempts import is_mail_allowed
+from streamsvc.operations.credentials.mail_limits import count_mail_request, is_token_mail_due
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import canonical_email, email_key, imitated_email_key, new_email_error
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import Invalid
@@ -148,20 +147,23 @@ def import_account(record: ImportedAccountInput, now: datetime) -> str:
 def enqueue_sign_up(new_account: NewAccount, facts: RequestFacts, now: datetime) -> None:
     """Leave a sign-up to the worker, so that neither the response nor its timing reveals whether the account exists.
 
-    Requests beyond the mail limits are dropped silently. Raises Invalid.
+    The steps are the same beyond the mail limits. Raises Invalid.
     """
     check_new_email(new_account.email)
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"sign_up {email_key(new_account.email)}", facts):
-        jobs.enqueue_job("accounts.sign_up", {**vars(new_account)}, now)
+    request = count_mail_request(f"sign_up {email_key(new_account.email)}", facts)
+    jobs.enqueue_job("accounts.sign_up", {**vars(new_account), "request": request}, now)
 
 
 @jobs.job_handler("accounts.sign_up", jobs.INTERACTIVE_LANE)
 def send_sign_up_mail(payload: dict, now: datetime) -> None:
     """Mail a confirmation link to the address, or a notice that it already has an account."""
-    if Account.find_by_email_key(email_key(payload["email"])):
-        mail.enqueue_mail("sign_up_again", canonical_email(payload["email"]), now)
-    else:
-        mail.enqueue_token_mail("sign_up", canonical_email(payload["email"]), None, now, **payload)
+    request, sign_up = payload.get("request", {}), {k: v for k, v in payload.items() if k != "request"}
+    address = canonical_email(sign_up["email"])
+    if Account.find_by_email_key(email_key(address)):
+        if not request:
+            mail.enqueue_mail("sign_up_again", address, now)
+    elif is_token_mail_due("sign_up", None, request, now, MailedToken.email == address):
+        mail.enqueue_token_mail("sign_up", address, None, now, **sign_up)
 
 
 def confirm_sign_up(mailed_token: MailedToken, now: datetime) -> str:

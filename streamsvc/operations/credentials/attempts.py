@@ -183,19 +183,3 @@ def hit_address_limit(limit: limits.RateLimit, facts: RequestFacts) -> None:
     """Count one call against `limit` by the client's address. Raises TooManyAttempts."""
     if current_settings().login_throttle:
         rate_limits.hit(limit, facts.network)
-
-
-def is_mail_allowed(limit: limits.RateLimit, subject: str, facts: RequestFacts) -> bool:
-    """Count a requested mail by `subject` and by address; False if it exceeds a limit and must be dropped silently."""
-    try:
-        hit_mail_limits(limit, subject, facts)
-    except TooManyAttempts:
-        return False
-    return True
-
-
-def hit_mail_limits(limit: limits.RateLimit, subject: str, facts: RequestFacts) -> None:
-    """Count a requested mail by `subject` and by the client's address. Raises TooManyAttempts."""
-    hit_address_limit(limits.MAIL_FROM_ADDRESS, facts)
-    if current_settings().login_throttle:
-        rate_limits.hit(limit, subject)

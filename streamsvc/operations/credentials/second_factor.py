@@ -13,7 +13,8 @@ from cryptography.fernet import InvalidToken
 
 from streamsvc.models import Account, MailedToken, RecoveryCode, TotpFactor
 from streamsvc.operations.credentials import breached_passwords, revocation, trusted_devices
-from streamsvc.operations.credentials.attempts import audit_lockout, is_mail_allowed
+from streamsvc.operations.credentials.attempts import audit_lockout
+from streamsvc.operations.credentials.mail_limits import count_mail_request, is_token_mail_due
 from streamsvc.operations.credentials.trusted_devices import AUTHENTICATOR_METHODS, TRUSTED_DEVICE
 from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules import rate_limits as limits
@@ -68,14 +69,17 @@ def _require_code(codes: Mapping[str, str | None], account: sa.Row, now: datetim
     sent = {method: code for method, code in codes.items() if code}
     if not sent:
         raise SecondFactorRequired(methods=list(codes))
-    count = rate_limits.hit(limits.SECOND_FACTOR, account.device_id or account.id)
+    subject = account.device_id or account.id
+    count, _ = rate_limits.hit_all([(limits.SECOND_FACTOR, subject), (limits.SECOND_FACTOR_TOTAL, subject)])
     accepted = next((method for method, code in sent.items() if _consume_code(account.id, method, code, now)), None)
     if accepted is None:
         audit.record_event("authn_second_factor_fail", account.id, method=next(iter(sent)), actor="anonymous")
         audit_lockout(limits.SECOND_FACTOR, count, account.id, actor="anonymous")
         db.session.commit()
         raise SecondFactorInvalid
-    rate_limits.clear(limits.SECOND_FACTOR, account.device_id or account.id)
+    with rate_limits.counter_transaction() as counters:
+        counters.clear(limits.SECOND_FACTOR, subject)
+        counters.refund(limits.SECOND_FACTOR_TOTAL, subject)
     return accepted
 
 
@@ -127,10 +131,10 @@ def find_totp_step(secret_encrypted: str, code: str, now: datetime) -> int | Non
 
 def _enqueue_sign_in_code(account: sa.Row, facts: RequestFacts, now: datetime) -> None:
     """Mail a sign-in code, within the mail limits. Commits."""
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"sign_in_code {account.id}", facts):
+    if is_token_mail_due("sign_in_code", account.id, count_mail_request(f"sign_in_code {account.id}", facts), now):
         mail.enqueue_token_mail("sign_in_code", account.email, account.id, now)
         audit.record_event("authn_step_up_asked", account.id, actor="anonymous")
-        db.session.commit()
+    db.session.commit()
 
 
 def start_totp_enrollment(account_id: str, email: str, secret: str, now: datetime) -> dict:

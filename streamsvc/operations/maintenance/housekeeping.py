@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from streamsvc.http import idempotency
+from streamsvc.operations.accounts import profiles
 from streamsvc.operations.credentials import expiry
 from streamsvc.operations.operators import sign_in as operators_sign_in
 from streamsvc.operations.outbox import security_events
@@ -13,13 +14,14 @@ from streamsvc.worker import jobs
 
 @jobs.recurring_job("housekeeping", every=timedelta(days=1))
 def purge_expired_data(payload: dict, now: datetime) -> None:
-    """Delete expired idempotency keys, counters, jobs, single-use secrets, sessions and security events."""
+    """Delete expired idempotency keys, counters, jobs, secrets, sessions, security events and deleted profiles."""
     idempotency.purge_old_keys()
     jobs.purge_done_jobs(now)
     rate_limits.purge_old_counters()
     expiry.purge_expired_tokens(now)
     password.purge_old_sessions(now)
     security_events.purge_old_security_events(now)
+    profiles.purge_deleted_profiles(now)
     operators_sign_in.purge_old_operator_sessions(now)
 
 

@@ -48,14 +48,14 @@ def enqueue_token_mail(
     account_id: str | None,
     now: datetime,
     expires_at: datetime | None = None,
-    revoke_previous: bool = True,
+    revoke_previous: bool = False,
     **data: Any,
 ) -> None:
     """Enqueue a mail with a new single-use token, which expires at `expires_at` or after its kind's lifetime.
 
-    `data` is stored with the token; `data["told"]` is added to the template's context. `revoke_previous` revokes
-    earlier tokens of the same kind. Pass False for kinds where a second request must not invalidate the owner's token:
-    those that undo a change, and those that work in one browser only.
+    `data` is stored with the token; `data["told"]` is added to the template's context. Earlier tokens of the same kind
+    stay open, since their mails may be about to be used; using one revokes the others. `revoke_previous` revokes them
+    now.
     """
     if account_id and revoke_previous:
         MailedToken.revoke_all(account_id, now, kind)

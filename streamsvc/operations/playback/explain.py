@@ -36,7 +36,9 @@ ACCOUNT_WITH_PLAN = (
     .where(Account.id == sa.bindparam("account_id"))
 )
 PROFILES_OF_ACCOUNT = (
-    sa.select(Profile.id, Profile.max_age).where(Profile.account_id == sa.bindparam("account_id")).order_by(Profile.id)
+    sa.select(Profile.id, Profile.max_age)
+    .where(Profile.account_id == sa.bindparam("account_id"), *Profile.visible_conditions())
+    .order_by(Profile.id)
 )
 
 

@@ -53,7 +53,7 @@ def close_account(account_id: str, now: datetime) -> None:
         return
     account.erase_at = now + grace_period
     security_events.publish_account_deleted(account_id, account.erase_at)
-    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, expires_at=account.erase_at)
+    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, expires_at=account.erase_at, revoke_previous=True)
     jobs.enqueue_job(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
 
 

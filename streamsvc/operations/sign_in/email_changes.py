@@ -8,9 +8,8 @@ from sqlalchemy.exc import IntegrityError
 from streamsvc.models import Account, MailedToken
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import revocation, sessions
-from streamsvc.operations.credentials.attempts import hit_mail_limits
+from streamsvc.operations.credentials.mail_limits import hit_mail_limits
 from streamsvc.operations.outbox import audit, mail, security_events
-from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.request_facts import RequestFacts
@@ -20,15 +19,18 @@ from streamsvc.storage.database import db, lock_existing_row
 def start_email_change(account_id: str, email: str, facts: RequestFacts, now: datetime) -> None:
     """Mail a confirmation link to the new address and an undo link to the old one.
 
-    Whether the new address is taken shows only in its confirmation. Raises TooManyAttempts, to protect both mailboxes;
-    Invalid.
+    Whether the new address is taken shows only in its confirmation. Links of a change to another address are revoked:
+    it may have been mistyped. Raises Invalid; TooManyAttempts, to protect both mailboxes.
     """
     accounts.check_new_email(email)
     for subject in (f"email_change {email_key(email)}", f"email_change {account_id}"):
-        hit_mail_limits(limits.MAIL_TO_ADDRESS, subject, facts)
+        hit_mail_limits(subject, facts)
     account = lock_existing_row(Account, account_id)
-    mail.enqueue_token_mail("email_change", canonical_email(email), account_id, now)
-    mail.enqueue_token_mail("email_undo", account.email, account_id, now, revoke_previous=False)
+    address = canonical_email(email)
+    is_other_change = (MailedToken.kind == "email_change", MailedToken.email != address)
+    MailedToken.revoke_matching(account_id, now, *is_other_change)
+    mail.enqueue_token_mail("email_change", address, account_id, now)
+    mail.enqueue_token_mail("email_undo", account.email, account_id, now)
     audit.record_event("email_change_asked", account_id)
 
 

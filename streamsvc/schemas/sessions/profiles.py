@@ -50,3 +50,8 @@ class ProfileOut(StrictSchema):
 
 class ListedProfile(ProfileOut):
     created_at = Moment(required=True)
+
+
+class DeletedProfile(ListedProfile):
+    deleted_at = Moment(required=True)
+    restorable_until = Moment(required=True)
