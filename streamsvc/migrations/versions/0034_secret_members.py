@@ -17,7 +17,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.storage.database import Json, UtcTime
 
 revision = "0034"
-down_revision = "0027"
+down_revision = "0032"
 branch_labels = None
 depends_on = None
 
