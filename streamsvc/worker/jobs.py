@@ -188,9 +188,11 @@ def lease_job_of_account(owner: str, until: datetime) -> sa.Row | None:
 def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE, lane: str | None = None) -> list[sa.Row]:
     """Lease the earliest job due by `until` and, if its kind has a batch handler, others of the same kind and time."""
     first = lease_next_job(until, lane)
-    is_alone = first is None or first.kind not in _batch_handlers or first.clock_owner or first.attempts > 1
+    if first is None:
+        return []
+    is_alone = first.kind not in _batch_handlers or first.clock_owner or first.attempts > 1
     if is_alone or max_jobs < 2:
-        return [first] if first else []
+        return [first]
     parameters = {
         "run_at_of_first": first.run_at,
         "kind_of_first": first.kind,
