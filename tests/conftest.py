@@ -56,11 +56,22 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """Run the slowest tests first, so that the run does not end by waiting for them."""
+def pytest_collection_modifyitems(config, items):
+    """Run the slowest tests first, so that the run does not end by waiting for them.
+
+    Tests marked `one_database` run on the first database only: what they check cannot depend on it.
+    """
+    repeated = {item for item in items if item.get_closest_marker("one_database") and _is_repetition(item)}
+    config.hook.pytest_deselected(items=list(repeated))
+    items[:] = [item for item in items if item not in repeated]
     items.sort(
         key=lambda item: next((n for n, name in enumerate(SLOWEST_FIRST) if item.path.name.startswith(name)), 99)
     )
+
+
+def _is_repetition(item):
+    """Whether the test runs on the first database too."""
+    return hasattr(item, "callspec") and item.callspec.params.get("database", DATABASES[0]) != DATABASES[0]
 
 
 def pytest_collection_finish():
