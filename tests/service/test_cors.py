@@ -31,12 +31,20 @@ FOREIGN = (
 SIGN_UP = {"email": "ann@example.com", "password": "a long secret 7", "country": "DE"}
 
 
-@pytest.fixture
-def cors_app(app):
-    """The app with two front ends on other origins."""
-    app = create_app(app.extensions["settings"].replace(cors_origins=(FRONT_END, CONSOLE)), app.extensions["clock"])
+@pytest.fixture(scope="module")
+def configured_app(shared_app):
+    """An app with two front ends on other origins, on the database of `app`."""
+    settings = shared_app.extensions["settings"].replace(cors_origins=(FRONT_END, CONSOLE))
+    app = create_app(settings, shared_app.extensions["clock"])
+    app.add_url_rule("/v1/broken", view_func=public(lambda: {}["broken"]))
     yield app
     close_app(app)
+
+
+@pytest.fixture
+def cors_app(app, configured_app):
+    """The configured app on an empty database."""
+    return configured_app
 
 
 @pytest.fixture
@@ -84,7 +92,6 @@ def test_a_preflight_of_a_listed_origin_needs_no_authentication(front_end, origi
     ],
 )
 def test_every_response_may_be_read_by_listed_origins_only(cors_app, call, status):
-    cors_app.add_url_rule("/v1/broken", view_func=public(lambda: {}["broken"]))
     client, (method, path) = cors_app.test_client(use_cookies=False), call
     response = client.open(path, method=method, headers={"Origin": FRONT_END})
     assert response.status_code == status
