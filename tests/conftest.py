@@ -13,6 +13,7 @@ from streamsvc.app import create_app
 from streamsvc.settings import Settings
 from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
+from streamsvc.worker import gc_tuning
 from tests.worlds import databases, postgres
 from tests.worlds.databases import SERVER_VARIABLE
 from tests.worlds.described_client import DescribedClient
@@ -36,7 +37,10 @@ SLOWEST_FIRST = (
     "test_workers",
     "test_crashes",
     "test_access.py",
+    "test_billing_cases",
     "test_billing_lives",
+    "test_payments_stripe",
+    "test_billing_debts",
     "test_serving",
     "test_search_probes",
     "test_migrations",
@@ -57,11 +61,27 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """Run the slowest tests first, so that the run does not end by waiting for them."""
+def pytest_collection_modifyitems(config, items):
+    """Run the slowest tests first, so that the run does not end by waiting for them.
+
+    Tests marked `one_database` run on the first database only: what they check cannot depend on it.
+    """
+    repeated = {item for item in items if item.get_closest_marker("one_database") and _is_repetition(item)}
+    config.hook.pytest_deselected(items=list(repeated))
+    items[:] = [item for item in items if item not in repeated]
     items.sort(
         key=lambda item: next((n for n, name in enumerate(SLOWEST_FIRST) if item.path.name.startswith(name)), 99)
     )
+
+
+def _is_repetition(item):
+    """Whether the test runs on the first database too."""
+    return hasattr(item, "callspec") and item.callspec.params.get("database", DATABASES[0]) != DATABASES[0]
+
+
+def pytest_collection_finish():
+    """Collect garbage less often: what the tests have imported stays until the end."""
+    gc_tuning.tune_gc()
 
 
 def pytest_unconfigure(config):

@@ -200,6 +200,7 @@ def keys_in(value):
             yield from keys_in(inner)
 
 
+@pytest.mark.one_database
 def test_no_response_contains_another_households_data_or_internal_secrets(world):
     foreign_ids, seen = world.ids_by_household["A"], set()
     for row in ROWS:

@@ -31,12 +31,20 @@ FOREIGN = (
 SIGN_UP = {"email": "ann@example.com", "password": "a long secret 7", "country": "DE"}
 
 
-@pytest.fixture
-def cors_app(app):
-    """The app with two front ends on other origins."""
-    app = create_app(app.extensions["settings"].replace(cors_origins=(FRONT_END, CONSOLE)), app.extensions["clock"])
+@pytest.fixture(scope="module")
+def configured_app(shared_app):
+    """An app with two front ends on other origins, on the database of `app`."""
+    settings = shared_app.extensions["settings"].replace(cors_origins=(FRONT_END, CONSOLE))
+    app = create_app(settings, shared_app.extensions["clock"])
+    app.add_url_rule("/v1/broken", view_func=public(lambda: {}["broken"]))
     yield app
     close_app(app)
+
+
+@pytest.fixture
+def cors_app(app, configured_app):
+    """The configured app on an empty database."""
+    return configured_app
 
 
 @pytest.fixture
@@ -53,6 +61,7 @@ def cors_headers(response):
     return {name for name, _ in response.headers if name.startswith("Access-Control-")}
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("path", ["/v1/account", "/v1/plans", "/v1/admin/accounts", "/v1/nowhere", "/openapi.json"])
 @pytest.mark.parametrize("origin", [FRONT_END, CONSOLE])
 def test_a_preflight_of_a_listed_origin_needs_no_authentication(front_end, origin, path):
@@ -67,6 +76,7 @@ def test_a_preflight_of_a_listed_origin_needs_no_authentication(front_end, origi
     assert headers["X-Request-Id"].startswith("req_")
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "call, status",
     [
@@ -82,7 +92,6 @@ def test_a_preflight_of_a_listed_origin_needs_no_authentication(front_end, origi
     ],
 )
 def test_every_response_may_be_read_by_listed_origins_only(cors_app, call, status):
-    cors_app.add_url_rule("/v1/broken", view_func=public(lambda: {}["broken"]))
     client, (method, path) = cors_app.test_client(use_cookies=False), call
     response = client.open(path, method=method, headers={"Origin": FRONT_END})
     assert response.status_code == status
@@ -104,6 +113,7 @@ def test_unreachable_storage_is_reported_to_front_ends_too():
     assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (503, FRONT_END)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("origin", FOREIGN)
 def test_a_preflight_of_another_origin_gets_no_permission(front_end, origin):
     for path in ("/v1/account", "/v1/plans"):
@@ -111,6 +121,7 @@ def test_a_preflight_of_another_origin_gets_no_permission(front_end, origin):
         assert (cors_headers(response), response.headers["Vary"]) == (set(), "Origin")
 
 
+@pytest.mark.one_database
 def test_a_shared_cache_keeps_the_responses_of_origins_apart(front_end):
     """Publicly cacheable responses, and revalidated ones, depend on the origin, also for a request without one."""
     for headers in ({}, {"Origin": FRONT_END}, {"Origin": FOREIGN[0]}):
@@ -125,6 +136,7 @@ def test_a_shared_cache_keeps_the_responses_of_origins_apart(front_end):
             assert ("Access-Control-Allow-Origin" in each.headers) is is_listed
 
 
+@pytest.mark.one_database
 def test_without_the_setting_no_response_mentions_origins(client):
     for response in (client.get("/v1/plans", headers={"Origin": FRONT_END}), preflight(client, FRONT_END)):
         assert cors_headers(response) == set() and "Vary" not in response.headers
@@ -216,6 +228,7 @@ def served_front_ends(database, new_app):
             yield api, port, other.server_port
 
 
+@pytest.mark.one_database
 def test_chromium_lets_a_listed_origin_sign_in_and_change_things(database, new_app):
     with served_front_ends(database, new_app) as (api, port, other_port), launch_chromium() as browser:
         # the same site on another origin: cookies work, with the CSRF token

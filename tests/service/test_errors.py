@@ -18,6 +18,7 @@ from streamsvc.security.authentication import public
 from streamsvc.settings import Settings
 from tests.conftest import close_app
 
+pytestmark = pytest.mark.one_database
 SIGN_IN = {"email": "ann@example.com", "password": "seven red herons"}
 DEEP = b'{"email":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 

@@ -84,6 +84,7 @@ def documented_fields(app, row) -> set[str]:
     raise AssertionError(f"{row.key} documents no fields")
 
 
+@pytest.mark.one_database
 def test_a_field_that_the_schema_does_not_name_is_rejected(app, world):
     with app.app_context():
         names = field_names_to_try()

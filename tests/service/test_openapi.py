@@ -14,6 +14,7 @@ from streamsvc.schemas.base import FullMatch
 from streamsvc.security.authentication import VIEWER_ONLY, public
 from tests.worlds.described_client import RECORD_FOLDER
 
+pytestmark = pytest.mark.one_database
 COMMITTED_DOCUMENT = Path(__file__).parent.parent.parent / "openapi.json"
 METHODS = {"get", "post", "put", "patch", "delete"}
 

@@ -79,6 +79,7 @@ def document(person, form, invoice=None, note=None):
     return person.get(f"{path}/{form}")
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_a_pdf_shows_names_in_every_script(world, name):
     ann = customer(world, name=name)
@@ -88,12 +89,14 @@ def test_a_pdf_shows_names_in_every_script(world, name):
     assert words in text or words[::-1] in text  # right to left, a reader may return the glyphs from left to right
 
 
+@pytest.mark.one_database
 def test_what_no_font_has_is_shown_as_its_code_point(world):
     ann = customer(world, name="Ann \U0001f600 𐎠 e\u0301 \u202eevil")
     ann.subscribe(world.plan("standard", 1000, currency="EUR"))
     assert "Ann[U+1F600][U+103A0]éevil" in read_pdf_text(document(ann, "pdf").data)
 
 
+@pytest.mark.one_database
 def test_a_line_in_another_script_leaves_the_lines_after_it_readable(world):
     """A whole line in a fallback font once made the next ones unreadable."""
     ann = customer(world, name="محمد")
@@ -103,6 +106,7 @@ def test_a_line_in_another_script_leaves_the_lines_after_it_readable(world):
     assert "Hauptstraße1" in text and "10115Berlin" in text
 
 
+@pytest.mark.one_database
 def test_a_pdf_embeds_its_fonts_and_claims_pdf_a_3(world, configure):
     configure(**SELLER)
     ann = customer(world, name="髙橋")
@@ -117,6 +121,7 @@ def test_a_pdf_embeds_its_fonts_and_claims_pdf_a_3(world, configure):
     assert root["/OutputIntents"][0]["/S"] == "/GTS_PDFA1"
 
 
+@pytest.mark.one_database
 def test_a_long_invoice_takes_several_pages_with_headings_on_each(world, configure):
     configure(invoice_review_hours=1)
     ann = customer(world)
@@ -133,6 +138,7 @@ def test_a_long_invoice_takes_several_pages_with_headings_on_each(world, configu
     assert all(f"Page {number}" in text for number, text in enumerate(texts, 1))
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("locale", "expected"),
     [
@@ -152,6 +158,7 @@ def test_both_documents_are_in_the_customers_language(world, locale, expected):
         assert words in page and plain_text(words) in text
 
 
+@pytest.mark.one_database
 def test_lines_are_described_in_the_customers_language(world):
     ann, bob, cid = customer(world, locale="ja"), customer(world, locale="de-CH"), customer(world, locale="pl")
     world.operator.put("/v1/admin/coupons/ten", {"percent_off": 10, "duration": "once"})
@@ -173,6 +180,7 @@ def test_lines_are_described_in_the_customers_language(world):
     ]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(("currency", "shown"), [("JPY", "¥1,100"), ("KWD", "KWD\xa01.100"), ("USD", "$11.00")])
 def test_amounts_have_the_decimals_of_their_currency(world, currency, shown):
     ann = customer(world, country="JP")
@@ -283,6 +291,7 @@ def test_a_credit_for_a_canceled_period_names_the_invoice_that_it_corrects(world
     assert broken_rules(xml) == [] and b">381<" in xml
 
 
+@pytest.mark.one_database
 def test_the_xml_satisfies_the_rules_of_en_16931(world, configure):
     configure(**SELLER)
     world.operator.put("/v1/admin/coupons/third", {"percent_off": 33, "duration": "forever"})
@@ -322,6 +331,7 @@ def test_an_exempt_seller_states_why_it_charges_no_tax(world, configure):
     assert ann.invoices()[0]["tax_breakdown"][0]["category"] == "E"
 
 
+@pytest.mark.one_database
 def test_the_pdf_contains_the_xml_if_it_is_complete(world, configure):
     ann, bob = customer(world), customer(world)
     price = world.plan("standard", 1000, currency="EUR")

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import pytest
 from werkzeug.serving import make_server
 
+from tests.worlds.local_server import POLL_INTERVAL_S
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update".split()
 
@@ -46,7 +48,7 @@ def serve_app(create):
         port = free.getsockname()[1]
     url = f"http://localhost:{port}"
     server = make_server("127.0.0.1", port, create(url), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(POLL_INTERVAL_S,))
     thread.start()
     try:
         yield url

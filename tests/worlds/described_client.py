@@ -64,8 +64,8 @@ def find_mismatch(app, operation: dict, response) -> str | None:
         return f"the media type {response.mimetype} is not described"
     if not response.is_json:
         return None
-    schema = json.dumps(content[response.mimetype].get("schema", {}))
-    errors = list(compile_schema(app, schema).iter_errors(json.loads(body)))
+    validator = find_validator(app, content[response.mimetype].get("schema", {}))
+    errors = validator.iter_errors(json.loads(body))
     return "; ".join(f"{'/'.join(map(str, error.instance_path))}: {error.message[:300]}" for error in errors) or None
 
 
@@ -76,11 +76,33 @@ def describe(app) -> dict:
     return app.extensions["description"]
 
 
+def find_validator(app, schema: dict) -> jsonschema_rs.Draft202012Validator:
+    """Return the validator of a schema of the app's description."""
+    validators = app.extensions.setdefault("validators", {})
+    if id(schema) not in validators:
+        used = find_used_schemas(schema, describe(app)["components"]["schemas"])
+        whole = schema | ({"components": {"schemas": used}} if used else {})
+        # The schema is kept with its validator, so that its id remains its own.
+        validators[id(schema)] = schema, compile_schema(json.dumps(whole, sort_keys=True))
+    return validators[id(schema)][1]
+
+
+def find_used_schemas(schema: dict, schemas: dict[str, dict]) -> dict[str, dict]:
+    """Return those of the named schemas that a schema refers to, directly or through others."""
+    used: dict[str, dict] = {}
+    unread = [schema]
+    while unread:
+        for name in re.findall(r'"#/components/schemas/([^"/]+)"', json.dumps(unread.pop())):
+            if name not in used:
+                used[name] = schemas[name]
+                unread.append(schemas[name])
+    return used
+
+
 @cache
-def compile_schema(app, schema: str):
-    """Compile a schema of the description, given as JSON."""
-    whole = json.loads(schema) | {"components": {"schemas": describe(app)["components"]["schemas"]}}
-    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+def compile_schema(schema: str) -> jsonschema_rs.Draft202012Validator:
+    """Compile a JSON schema, once for all apps."""
+    return jsonschema_rs.Draft202012Validator(json.loads(schema), validate_formats=True)
 
 
 def record_exchange(operation: dict, path_values: dict, response, problem: str | None) -> None:

@@ -5,6 +5,9 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+POLL_INTERVAL_S = 0.01
+"""How often a server checks whether to stop: `shutdown` waits for it, so the default of half a second is slow."""
+
 
 class LocalHandler(BaseHTTPRequestHandler):
     """A request handler: override `do_GET` or `do_POST` to respond."""
@@ -31,7 +34,7 @@ def local_server(handler: type[LocalHandler]):
     """A server that responds at `server.url` until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(POLL_INTERVAL_S,), daemon=True)
     thread.start()
     try:
         yield server

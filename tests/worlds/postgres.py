@@ -8,7 +8,20 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-OPTIONS = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
+SETTINGS = {
+    "listen_addresses": "''",
+    "max_connections": "200",
+    # Test data need not survive a crash of the server.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    # The tables of a test are too small for what these do.
+    "autovacuum": "off",
+    "jit": "off",
+}
+OPTIONS = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
 
 
 def find_programs() -> Path | None:

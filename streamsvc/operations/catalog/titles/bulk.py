@@ -1,6 +1,7 @@
 """Bulk reads and writes in the caller's transaction: COPY on PostgreSQL, one prepared statement on SQLite."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -41,14 +42,22 @@ def insert_rows(model: type[Base], columns: Sequence[str], rows: list[tuple]) ->
                 for row in rows:
                     copy.write_row(row)
         return
-    statement = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
-    indexes = [columns.index(name) for name in statement.positiontup or ()]
-    processors = [_bind_processor(table.c[columns[index]], connection.dialect) for index in indexes]
+    text, converters = _compile_insert(table, tuple(columns), connection.dialect)
     values = [
-        map(process, map(itemgetter(index), rows)) if process else map(itemgetter(index), rows)
-        for index, process in zip(indexes, processors, strict=True)
+        map(convert, map(itemgetter(index), rows)) if convert else map(itemgetter(index), rows)
+        for index, convert in converters
     ]
-    connection.exec_driver_sql(statement.string, list(zip(*values, strict=True)))
+    connection.exec_driver_sql(text, list(zip(*values, strict=True)))
+
+
+@lru_cache(maxsize=64)
+def _compile_insert(
+    table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect
+) -> tuple[str, list[tuple[int, Callable[[Any], Any] | None]]]:
+    """Return the text of an INSERT, and per parameter the index of its column and the function that converts it."""
+    statement = table.insert().compile(dialect=dialect, column_keys=list(columns))
+    indexes = [columns.index(name) for name in statement.positiontup or ()]
+    return statement.string, [(index, _bind_processor(table.c[columns[index]], dialect)) for index in indexes]
 
 
 def _bind_processor(column: sa.Column, dialect: sa.Dialect) -> Callable[[Any], Any] | None:
