@@ -8,11 +8,12 @@ PARTS ?= 1
 COUNT ?= 30
 SEED ?= 1
 
-.PHONY: help install run test browser clients lint openapi bench torture simulate mutate stripe-check clean
+.PHONY: help install run test test-both browser clients lint openapi bench torture simulate mutate stripe-check clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
 	@echo "make test     install the test requirements, run the tests on SQLite and PostgreSQL"
+	@echo "make test-both  run every test on both databases: make test runs half of the scenarios on either"
 	@echo "make browser  run the browser tests; requires Chromium (make test skips them without Playwright)"
 	@echo "make clients  check the API description with linters, validators and generated clients (some ten minutes)"
 	@echo "make install  create .venv with the streamsvc command"
@@ -37,6 +38,9 @@ run: install
 
 test: .venv/installed-test
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test-both: .venv/installed-test
+	STREAMSVC_TEST_EVERYTHING=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 browser: .venv/installed-test
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { echo "Chromium is missing: apt-get install chromium"; exit 1; }

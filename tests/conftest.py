@@ -1,6 +1,7 @@
 """Fixtures: every test that uses `app` runs on each database, through HTTP, with a clock that the test moves."""
 
 import os
+import zlib
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -19,6 +20,14 @@ from tests.worlds.databases import SERVER_VARIABLE
 from tests.worlds.described_client import DescribedClient
 
 DATABASES = os.environ.get("STREAMSVC_TEST_DATABASES", "sqlite,postgresql").split(",")
+EVERYTHING = os.environ.get("STREAMSVC_TEST_EVERYTHING") == "1"
+"""Whether every test runs on every database, which takes twice as long: `make test-both`."""
+SCENARIO_FOLDERS = {"subscriptions", "catalog", "playback", "sessions", "operators"}
+"""Folders whose tests run on one of the databases each, half of them on either, chosen by their names.
+
+Not those marked `every_database`: tests whose subject is what the databases do differently, such as locks, races,
+constraints, batches and search.
+"""
 SECRET = "a secret for tests alone, 32 characters at least"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 CHEAP_HASHING = {"argon2_memory_kib": 8, "argon2_time_cost": 1}
@@ -64,9 +73,10 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     """Run the slowest tests first, so that the run does not end by waiting for them.
 
-    Tests marked `one_database` run on the first database only: what they check cannot depend on it.
+    Tests marked `one_database` run on the first database only: what they check cannot depend on it. Scenarios run on
+    one of the two databases each, unless `EVERYTHING` is asked for; see `SCENARIO_FOLDERS`.
     """
-    repeated = {item for item in items if item.get_closest_marker("one_database") and _is_repetition(item)}
+    repeated = {item for item in items if _is_left_out(item)}
     config.hook.pytest_deselected(items=list(repeated))
     items[:] = [item for item in items if item not in repeated]
     items.sort(
@@ -74,9 +84,17 @@ def pytest_collection_modifyitems(config, items):
     )
 
 
-def _is_repetition(item):
-    """Whether the test runs on the first database too."""
-    return hasattr(item, "callspec") and item.callspec.params.get("database", DATABASES[0]) != DATABASES[0]
+def _is_left_out(item) -> bool:
+    database = item.callspec.params.get("database") if hasattr(item, "callspec") else None
+    if database is None or len(DATABASES) < 2:
+        return False
+    if item.get_closest_marker("one_database"):
+        return database != DATABASES[0]
+    is_scenario = item.path.parent.name in SCENARIO_FOLDERS and not item.get_closest_marker("every_database")
+    if EVERYTHING or not is_scenario:
+        return False
+    name = item.nodeid.replace(database, "")
+    return database != DATABASES[zlib.crc32(name.encode()) % len(DATABASES)]
 
 
 def pytest_collection_finish():

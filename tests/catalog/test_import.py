@@ -15,6 +15,8 @@ from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.worlds.catalog_world import Catalog
 
+pytestmark = pytest.mark.every_database
+
 assert job_handlers
 
 

@@ -14,6 +14,8 @@ from streamsvc.storage.database import db
 from tests.catalog.test_import import counts, line, ndjson, rejections, send
 from tests.worlds.catalog_world import Catalog
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
 def catalog(app):

@@ -15,6 +15,8 @@ from streamsvc.worker import jobs
 from tests.catalog.test_import import counts, line, ndjson
 from tests.worlds.catalog_world import Catalog
 
+pytestmark = pytest.mark.every_database
+
 MANY = 120
 
 

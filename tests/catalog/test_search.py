@@ -4,6 +4,8 @@ import pytest
 
 from tests.worlds.catalog_world import Catalog
 
+pytestmark = pytest.mark.every_database
+
 TITLES = """
 Spider-Man = 60
 Spider-Man 2 = 50

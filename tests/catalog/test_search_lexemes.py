@@ -4,6 +4,8 @@ import pytest
 
 from streamsvc.operations.catalog.search.lexemes import LexemeStatistics
 
+pytestmark = pytest.mark.every_database
+
 FILM, THE, RARE = ("term", "nfilm"), ("term", "nthe"), ("term", "nrare")
 STATISTICS = LexemeStatistics(1_000, ["nthe", "nfilm", "nfile"], [0.75, 0.5, 0.25])
 

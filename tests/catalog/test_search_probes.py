@@ -14,6 +14,8 @@ import pytest
 from tests.worlds.catalog_world import Catalog
 from tests.worlds.service import seed_demo
 
+pytestmark = pytest.mark.every_database
+
 HERE = Path(__file__).parent
 FIRST = 5
 MAX_MS = 50

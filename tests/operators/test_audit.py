@@ -11,6 +11,8 @@ from streamsvc.security.audit_context import get_audit_context
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import Person, code_of, new_person, operator
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
 def ann(client):

@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 import sqlalchemy as sa
 
 from streamsvc.cli.sessions import end_all
@@ -14,6 +15,8 @@ from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
 from tests.worlds.operator_steps import new_operator
 from tests.worlds.sessions_steps import add_app, code_of, new_person, operator
+
+pytestmark = pytest.mark.every_database
 
 PATH, REASON = "/v1/admin/session-revocations", "a stolen laptop"
 

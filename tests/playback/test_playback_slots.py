@@ -16,6 +16,8 @@ from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.playback_steps import TWO, new_account, new_session, stream_request
 
+pytestmark = pytest.mark.every_database
+
 WRITERS = 8
 ROUNDS = int(os.environ.get("STREAMSVC_TEST_ROUNDS", "40"))
 

@@ -12,6 +12,8 @@ from streamsvc.storage.database import db
 from tests.worlds.playback_steps import FILM, World
 from tests.worlds.sessions_steps import code_of, new_person
 
+pytestmark = pytest.mark.every_database
+
 REFUSED = (403, "reauthentication_required")
 PIN = "2468"
 

@@ -19,6 +19,8 @@ from tests.sessions.test_enumeration import Costs
 from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import code_of, mails, new_person, operator, run_jobs
 
+pytestmark = pytest.mark.every_database
+
 NUMBER = "+4915112345678"
 SIGNING_SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 

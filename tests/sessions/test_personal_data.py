@@ -12,6 +12,8 @@ from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.sessions_steps import code_of, everything, mailed_token, mails, new_person, operator, run_jobs
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
 def ann(client):

@@ -12,6 +12,8 @@ from streamsvc.security import rate_limits
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import Person, code_of, mailed_token, new_person
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
 def ann(client):

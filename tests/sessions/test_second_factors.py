@@ -13,6 +13,8 @@ from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator
 
+pytestmark = pytest.mark.every_database
+
 RFC_6238 = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 AGAIN = "/v1/sessions/current/reauthentication"
 

@@ -8,6 +8,8 @@ from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from tests.worlds.sessions_steps import Person, mailed_token, new_person
 
+pytestmark = pytest.mark.every_database
+
 NEW = "ann@elsewhere.example"
 CHANGE = "/v1/account/password"
 

@@ -7,6 +7,8 @@ import pytest
 from streamsvc.operations import account_clocks
 from tests.worlds.billing_world import World
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
 def world(app):

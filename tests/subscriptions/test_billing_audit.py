@@ -21,6 +21,8 @@ from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.plans import query_plan
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
 def world(app):

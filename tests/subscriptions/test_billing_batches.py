@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Job, SandboxEmail, WebhookEvent
@@ -25,6 +26,8 @@ from streamsvc.storage.database import db, fetch_all
 from streamsvc.worker import jobs
 from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
+
+pytestmark = pytest.mark.every_database
 
 DAYS = 55
 ZONES = ("UTC", "UTC", "America/Sao_Paulo")

@@ -9,6 +9,8 @@ from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, Outcome
 from streamsvc.operations.billing.core import charging
 from tests.worlds.billing_world import FEATURES, World
 
+pytestmark = pytest.mark.every_database
+
 SLOW_BANK = "pm_card_authenticationRequired"
 
 

@@ -12,6 +12,8 @@ from streamsvc.operations.billing.gifts import delivery
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 
+pytestmark = pytest.mark.every_database
+
 FRIEND = "friend@example.org"
 
 

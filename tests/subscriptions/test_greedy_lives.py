@@ -21,6 +21,8 @@ from streamsvc.storage.database import db
 from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
 
+pytestmark = pytest.mark.every_database
+
 LIVES = int(os.environ.get("STREAMSVC_TEST_GREEDY_LIVES", "2"))
 RACE_S = float(os.environ.get("STREAMSVC_TEST_RACE_S", "2"))
 RACERS = 8

@@ -6,6 +6,8 @@ import pytest
 
 from tests.worlds.billing_world import World
 
+pytestmark = pytest.mark.every_database
+
 FRANCE = {
     "name": "Streamhaus France SAS",
     "street": "12 rue de la Paix",

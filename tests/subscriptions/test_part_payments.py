@@ -6,6 +6,8 @@ import pytest
 
 from tests.worlds.billing_world import World
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
 def world(app):

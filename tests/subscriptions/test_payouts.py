@@ -14,6 +14,8 @@ from streamsvc.operations.billing.invoices import corrections
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
 def world(app):

@@ -13,6 +13,8 @@ from streamsvc.storage.database import db, execute_write, fetch_all
 from streamsvc.worker import jobs
 from tests.conftest import delete_all_rows
 
+pytestmark = pytest.mark.every_database
+
 START = datetime(2012, 2, 1, tzinfo=UTC)
 DAILY = sorted(kind for kind, every in jobs._recurring.items() if every == timedelta(days=1))
 runs = []
