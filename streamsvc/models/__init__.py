@@ -28,17 +28,20 @@ from streamsvc.models.pending_flows import PendingFlow
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
 from streamsvc.models.rate_limits import RateLimitCounter
+from streamsvc.models.recoveries import AccountRecovery, CredentialChange
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, Session
 from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 __all__ = [
     "Account",
+    "AccountRecovery",
     "ApiKey",
     "AuditEvent",
     "CatalogState",
     "Collection",
     "CollectionItem",
+    "CredentialChange",
     "Device",
     "DeviceCode",
     "DeviceTrust",

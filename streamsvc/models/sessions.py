@@ -63,6 +63,12 @@ class Session(Base):
     city: Mapped[str | None]
     """Where the viewer signed in, as reported by a trusted proxy."""
     user_agent: Mapped[str | None]
+    method: Mapped[str | None]
+    """How the viewer signed in: `sign_up`, `password`, `passkey`, `magic_link`, `device_code`, the name of a provider;
+    None for older sessions and impersonations."""
+    added_by_session_id: Mapped[str | None]
+    """The session that approved this one's device code, or the operator's session that began an impersonation. Not a
+    foreign key: old sessions are purged."""
     impersonated_by: Mapped[str | None]
     """The id of the operator or API key of a read-only impersonation session; None for the owner's own."""
     impersonation_reason: Mapped[str | None]
@@ -91,6 +97,12 @@ class Session(Base):
             for name, life in SESSION_LIFETIMES.items()
         )
         return (cls.ended_at.is_(None), sa.or_(*classes))
+
+    @classmethod
+    def is_ended(cls, session_id: str | None) -> bool:
+        """Whether the session was ended before it expired; False for an unknown session."""
+        ended = sa.select(cls.id).where(cls.id == session_id, cls.ended_at.is_not(None))
+        return session_id is not None and db.session.scalar(ended) is not None
 
     @classmethod
     def revoke_all(cls, account_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:

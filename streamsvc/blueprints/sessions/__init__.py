@@ -1,6 +1,7 @@
 """Blueprints of accounts, sign-in, sessions, devices and profiles."""
 
 from streamsvc.blueprints.sessions import (
+    access,
     accounts,
     device_codes,
     devices,
@@ -14,6 +15,7 @@ from streamsvc.blueprints.sessions import (
 )
 
 BLUEPRINTS = (
+    access.bp,
     accounts.bp,
     sessions.bp,
     profiles.bp,

@@ -11,17 +11,21 @@ from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.billing.core import charging, customers
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.subscriptions import changes
-from streamsvc.operations.credentials import mailed_tokens, revocation, trusted_devices
+from streamsvc.operations.credentials import access_revocation, mailed_tokens, revocation, trusted_devices
+from streamsvc.operations.credentials.access_revocation import UNDO_TOKEN_KINDS
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.inputs import CancellationInput
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
+from streamsvc.rules.sign_in.access import EVERYTHING
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
+KEPT_TOKEN_KINDS = {*UNDO_TOKEN_KINDS, "account_recovery", "recovery_notice"}
+"""Kinds of mailed tokens that return an account to its owner: an intruder could close it to get rid of them."""
 TOKEN_KIND = "account_restoration"
 ERASURE_JOB = "accounts.erase"
 
@@ -37,10 +41,12 @@ def close_account(account_id: str, now: datetime) -> None:
     email = account.email
     _cancel_subscriptions(account_id, now)
     Session.revoke_all(account_id, now)
-    MailedToken.revoke_all(account_id, now, *(MAILED_TOKEN_LIFETIMES.keys() - {"email_undo"}))
+    MailedToken.revoke_all(account_id, now, *(MAILED_TOKEN_LIFETIMES.keys() - KEPT_TOKEN_KINDS))
     revocation.deny_pending_device_codes(account_id)
     trusted_devices.revoke_device_trust(account_id)
-    account.status, account.status_reason = "deleted", None
+    is_verified, is_disabled = account.email_verified, account.status == "disabled"
+    account.restored_status = account.status
+    account.status, account.status_reason = "deleted", account.status_reason if is_disabled else None
     account.email = account.email_key = f"{account_id}@deleted.invalid"
     account.email_verified_at = None
     audit.record_event("account_closed", account_id)
@@ -50,12 +56,15 @@ def close_account(account_id: str, now: datetime) -> None:
         mail.enqueue_mail("account_deleted", email, now)
         return
     account.erase_at = now + grace_period
-    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, expires_at=account.erase_at)
+    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, expires_at=account.erase_at, was_verified=is_verified)
     jobs.enqueue_job(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
 
 
 def restore_account(token: str, now: datetime) -> None:
-    """Restore a closed account under its address, in the caller's transaction. Raises TokenInvalid, EmailTaken."""
+    """Restore a closed account under its address, in the caller's transaction. Raises TokenInvalid, EmailTaken.
+
+    A disabled account is disabled again. If the address was never proved before, this is its first proof.
+    """
     mailed_token = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
     if mailed_token is None:
         raise TokenInvalid
@@ -63,7 +72,7 @@ def restore_account(token: str, now: datetime) -> None:
     if account.erase_at is None:
         raise TokenInvalid
     email = mailed_token.email
-    account.status, account.erase_at = "active", None
+    account.status, account.restored_status, account.erase_at = account.restored_status or "active", None, None
     account.email, account.email_key, account.email_verified_at = email, email_key(email), now
     try:
         db.session.flush()
@@ -73,6 +82,9 @@ def restore_account(token: str, now: datetime) -> None:
             detail="Another account has this email address now. Delete that account first, then restore this one."
         ) from None
     audit.record_event("account_restored", account.id)
+    if mailed_token.data.get("was_verified") is False:
+        access_revocation.revoke_access(account.id, EVERYTHING, now, cause="first_proof", all_sessions=True)
+        mail.enqueue_token_mail("password_reset", email, account.id, now)
 
 
 @jobs.job_handler(ERASURE_JOB)
