@@ -1,4 +1,4 @@
-"""account_recoveries: recoveries that support started. credential_changes: past changes of email addresses, passwords."""
+"""account_recoveries: recoveries that support started. credential_changes: changes of addresses and passwords."""
 
 from datetime import datetime
 
@@ -41,7 +41,7 @@ class AccountRecovery(OwnedByAccount, Base):
     expires_at: Mapped[datetime] = mapped_column(UtcTime)
     canceled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     canceled_by: Mapped[str | None]
-    """A session, an operator, an API key, `link` or `superseded`."""
+    """A session, an operator, an API key, `link`, `superseded` by another recovery, or `expired`."""
     completed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod

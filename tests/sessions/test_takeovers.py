@@ -12,9 +12,12 @@ LAPTOP = {"name": "A laptop", "kind": "web"}
 
 
 @pytest.fixture
-def ann(client, clock):
+def ann(app, client, clock):
+    """Ann, who has confirmed her address and signed in again an hour later."""
     ann = new_person(client)
+    assert confirm(client, mailed_token(app, ann.email, "email_verification"), ann) == 204
     clock.advance(hours=1)
+    assert ann.sign_in().status_code == 201
     return ann
 
 

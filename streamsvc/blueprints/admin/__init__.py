@@ -19,6 +19,7 @@ from streamsvc.blueprints.admin import (
     operator_sessions,
     operators,
     playback,
+    recoveries,
     reports,
     webhooks,
 )
@@ -42,6 +43,7 @@ BLUEPRINTS = (
     operator_sessions.bp,
     operators.bp,
     playback.bp,
+    recoveries.bp,
     reports.bp,
     webhooks.bp,
 )

@@ -10,6 +10,7 @@ from streamsvc.blueprints.sessions import (
     passkeys,
     passwords,
     profiles,
+    recoveries,
     sessions,
     totp,
 )
@@ -19,6 +20,7 @@ BLUEPRINTS = (
     accounts.bp,
     sessions.bp,
     profiles.bp,
+    recoveries.bp,
     devices.bp,
     passwords.bp,
     totp.bp,

@@ -99,7 +99,7 @@ def reset_password(body: dict) -> None:
     session that signed up, everything that was set before is revoked.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
-    password_changes.check_password_reset(body["token"], body["password"], clock.now())
+    password_changes.check_new_password(body["token"], body["password"], clock.now())
     new_hash = password_hashing.hash_password(body["password"])
     prover = current_prover()
     password_changes.reset_password(body["token"], new_hash, clock.now(), prover, body["revoke_access_since"])

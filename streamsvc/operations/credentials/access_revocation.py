@@ -48,9 +48,9 @@ def revoke_access(
     """Revoke what was added since `start`, and by sessions of these devices, in the caller's transaction.
 
     The password stops working, and everything pending is canceled: mailed links and codes, approved televisions, flows
-    and support's recoveries. `all_sessions` ends older sessions too. Of the links that revoke access, those mailed after
-    the token `revoke_links_after` are revoked, by default none: of competing claims, the oldest wins. A deleted account
-    is restored. Returns what was revoked.
+    and support's recoveries. `all_sessions` ends older sessions too. Of the links that revoke access, those
+    mailed after the token `revoke_links_after` are revoked, by default none: of competing claims, the oldest wins. A
+    deleted account is restored. Returns what was revoked.
     """
     account = lock_existing_row(Account, account_id)
     revoked = find_entries_to_revoke(list_access(account_id, now), start, device_ids)
@@ -98,13 +98,13 @@ def restore_email(account: Account, email: str, now: datetime) -> bool:
     return True
 
 
-def cancel_recoveries(account_id: str, now: datetime, canceled_by: str) -> None:
+def cancel_recoveries(account_id: str, now: datetime, canceled_by: str, actor: str | None = None) -> None:
     """Cancel the recovery of the account that support started, if there is one, in the caller's transaction."""
     recovery = AccountRecovery.find_pending(account_id)
     if recovery:
         recovery.canceled_at, recovery.canceled_by = now, canceled_by
         MailedToken.revoke_all(account_id, now, "account_recovery", "recovery_notice")
-        audit.record_event("recovery_canceled", account_id, recovery=recovery.id, canceled_by=canceled_by)
+        audit.record_event("recovery_canceled", account_id, actor=actor, recovery=recovery.id, canceled_by=canceled_by)
 
 
 def _ids(entries: Iterable[AccessEntry], kind: str) -> list[str]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from streamsvc.models import Account, MailedToken, Session
-from streamsvc.operations.credentials import revocation, trusted_devices
+from streamsvc.operations.credentials import access_revocation, revocation, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.inputs import AccountStatusInput
@@ -30,6 +30,7 @@ def set_account_status(account: Account, change: AccountStatusInput, now: dateti
         MailedToken.revoke_all(account.id, now)
         revocation.deny_pending_device_codes(account.id)
         trusted_devices.revoke_device_trust(account.id)
+        access_revocation.cancel_recoveries(account.id, now, actor, actor=actor)
     if until:
         jobs.enqueue_job("accounts.enable", {"account_id": account.id}, until)
 

@@ -11,14 +11,13 @@ from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.billing.core import charging, customers
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.subscriptions import changes
-from streamsvc.operations.credentials import access_revocation, mailed_tokens, revocation, trusted_devices
+from streamsvc.operations.credentials import mailed_tokens, revocation, trusted_devices
 from streamsvc.operations.credentials.access_revocation import UNDO_TOKEN_KINDS
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.inputs import CancellationInput
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
-from streamsvc.rules.sign_in.access import EVERYTHING
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
@@ -63,7 +62,7 @@ def close_account(account_id: str, now: datetime) -> None:
 def restore_account(token: str, now: datetime) -> None:
     """Restore a closed account under its address, in the caller's transaction. Raises TokenInvalid, EmailTaken.
 
-    A disabled account is disabled again. If the address was never proved before, this is its first proof.
+    A disabled account is disabled again, and an address that was unverified is unverified again.
     """
     mailed_token = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
     if mailed_token is None:
@@ -73,7 +72,8 @@ def restore_account(token: str, now: datetime) -> None:
         raise TokenInvalid
     email = mailed_token.email
     account.status, account.restored_status, account.erase_at = account.restored_status or "active", None, None
-    account.email, account.email_key, account.email_verified_at = email, email_key(email), now
+    was_verified = mailed_token.data.get("was_verified", True)
+    account.email, account.email_key, account.email_verified_at = email, email_key(email), now if was_verified else None
     try:
         db.session.flush()
     except IntegrityError:
@@ -82,9 +82,6 @@ def restore_account(token: str, now: datetime) -> None:
             detail="Another account has this email address now. Delete that account first, then restore this one."
         ) from None
     audit.record_event("account_restored", account.id)
-    if mailed_token.data.get("was_verified") is False:
-        access_revocation.revoke_access(account.id, EVERYTHING, now, cause="first_proof", all_sessions=True)
-        mail.enqueue_token_mail("password_reset", email, account.id, now)
 
 
 @jobs.job_handler(ERASURE_JOB)

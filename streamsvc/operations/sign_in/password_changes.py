@@ -68,13 +68,13 @@ def enqueue_email_verification(account_id: str, facts: RequestFacts, now: dateti
         audit.record_event("email_verification_asked", account_id)
 
 
-def check_password_reset(token: str, password: str, now: datetime) -> None:
-    """Check a reset token and the new password without consuming the token. Raises TokenInvalid, Invalid."""
+def check_new_password(token: str, password: str, now: datetime, kind: str = "password_reset") -> None:
+    """Check a mailed token of this kind and a new password; the token stays open. Raises TokenInvalid, Invalid."""
     account = fetch_one(
         sa.select(Account.email, Account.name)
         .join(MailedToken, MailedToken.account_id == Account.id)
         .where(
-            MailedToken.kind == "password_reset",
+            MailedToken.kind == kind,
             MailedToken.token_hash == hash_token(token),
             *MailedToken.open_conditions(now),
         )
@@ -122,7 +122,8 @@ def _confirm_address(mailed_token: MailedToken, now: datetime, prover: Prover) -
 
 
 def _confirm_sign_up(mailed_token: MailedToken, now: datetime, prover: Prover) -> None:
-    """Create the account; with the password only for the browser or app that signed up. Others get a link to set one."""
+    """Create the account, with the password only if the browser or app that signed up confirms; else mail a link to set
+    one."""
     is_own = is_bound(mailed_token.data.get("binding_hash"), prover.binding)
     account_id = accounts.confirm_sign_up(mailed_token, now, with_password=is_own)
     if not is_own:
