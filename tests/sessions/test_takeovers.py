@@ -5,7 +5,8 @@ import pytest
 
 from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
 from tests.worlds.authenticator import Authenticator
-from tests.worlds.sessions_steps import Person, add_app, code_of, mailed_token, new_person
+from tests.worlds.operator_steps import new_operator
+from tests.worlds.sessions_steps import Person, add_app, code_of, mailed_token, mails, new_person, operator
 
 NEW = "eve@elsewhere.example"
 LAPTOP = {"name": "A laptop", "kind": "web"}
@@ -192,3 +193,110 @@ def test_what_an_ended_session_began_ends_with_it(app, client, ann, clock, end):
     assert poll(client, device_code).json["error"] == "access_denied"
     assert confirm(client, change) == 422
     assert poll(client, approve_tv(ann)).status_code == 200, "of a session that lives on"
+
+
+def test_the_mail_about_a_new_factor_takes_back_the_session_that_added_it(app, client, ann, clock):
+    eve = ann.again()
+    eve.sign_in(device=LAPTOP)
+    tv = sign_in_tv(eve)
+    clock.advance(minutes=2)
+    key = register(eve)
+    token = mailed_token(app, ann.email, "factor_added")
+    assert "/#/not-me?token=" in mails(app, ann.email, "factor_added")[0]["text"]
+    previews = [client.post("/v1/access-revocation-previews", json={"token": token}) for _ in range(2)]
+    assert previews[0].json == previews[1].json
+    shown = {(item["kind"], item["name"], item["revoked"]) for item in previews[0].json["items"]}
+    assert {("session", "A laptop", True), ("session", "TV", True), ("session", "Unnamed device", False)} <= shown
+    assert is_in(eve) and passkey_sign_in(client, key).status_code == 201, "a preview changes nothing"
+    assert client.put("/v1/access-revocations", json={"token": token}).status_code == 204
+    assert client.put("/v1/access-revocations", json={"token": token}).status_code == 422
+    assert [is_in(person) for person in (ann, eve, tv)] == [True, False, False]
+    assert code_of(passkey_sign_in(client, key)) == (401, "invalid_credentials")
+    assert code_of(eve.sign_in()) == (401, "invalid_credentials")
+
+
+def test_the_history_names_the_session_that_added_each_way_to_sign_in(client, ann, clock):
+    bob = new_person(client, "bob")
+    session = ann.get("/v1/sessions/current").json["session"]["id"]
+    register(ann)
+    sign_in_tv(ann)
+    add_app(ann, clock)
+    ann.put("/v1/account/password", {"current_password": ann.password, "password": "another secret 8"})
+    items, cursor = [], ""
+    while cursor is not None:
+        page = ann.get(f"/v1/account/access-history?limit=4{cursor and '&cursor='}{cursor}").json
+        items, cursor = items + page["items"], page["next_cursor"]
+    assert [item["created_at"] for item in items] == sorted((item["created_at"] for item in items), reverse=True)
+    assert len({(item["kind"], item["id"]) for item in items}) == len(items)
+    added = {item["kind"] for item in items if item["added_by_session_id"] == session}
+    expected = {"passkey", "device_approval", "session", "authenticator", "recovery_codes", "password_change"}
+    assert added == expected
+    assert {item["kind"] for item in bob.get("/v1/account/access-history").json["items"]} == {"session", "device"}
+
+
+def test_a_reset_revokes_on_request_what_was_added_within_the_last_week(app, client, ann, clock):
+    older = register(ann)
+    clock.advance(days=8)
+    eve = ann.again()
+    eve.sign_in()
+    newer = register(eve)
+    add_app(eve, clock)
+    client.post("/v1/password-resets", json={"email": ann.email})
+    token = mailed_token(app, ann.email, "password_reset")
+    body = {"token": token, "password": "another secret 8"}
+    too_early = {"revoke_access_since": "2026-01-16T11:00:00Z"}
+    refused = client.put("/v1/password-resets", json=body | too_early)
+    assert (code_of(refused), list(refused.json["errors"])) == ((422, "invalid"), ["revoke_access_since"])
+    since = {"since": "2026-01-23T00:00:00Z"}
+    preview = client.post("/v1/access-revocation-previews", json={"token": token, **since}).json["items"]
+    assert [item["revoked"] for item in preview if item["kind"] == "passkey"] == [True, False]
+    assert client.put("/v1/password-resets", json=body | {"revoke_access_since": since["since"]}).status_code == 204
+    assert ann.again(token="").sign_in().status_code == 401
+    ann.password = "another secret 8"
+    assert ann.sign_in().status_code == 201
+    assert passkey_sign_in(client, older).status_code == 201
+    assert code_of(passkey_sign_in(client, newer)) == (401, "invalid_credentials")
+
+
+def test_an_address_that_a_takeover_set_free_comes_back_from_whoever_squats_on_it(app, client, ann):
+    eve = ann.again()
+    eve.sign_in(device=LAPTOP)
+    undo = change_email(app, eve, ann.email)
+    squatter = new_person(client, "ann")
+    assert confirm(client, undo) == 204
+    assert reset(app, ann).sign_in().json["account"]["id"] != squatter.get("/v1/account").json["id"]
+    assert squatter.get("/v1/account").json["email"] != ann.email
+
+
+def test_a_disabled_account_stays_disabled_through_deletion_and_restoration(app, client, ann):
+    from streamsvc.models import Account
+    from streamsvc.operations.sign_in import closing
+    from streamsvc.storage.database import db
+
+    account_id = ann.get("/v1/account").json["id"]
+    ban = {"status": "disabled", "reason": "chargebacks"}
+    assert operator(app).patch(f"/v1/admin/accounts/{account_id}", ban).status_code == 200
+    with app.app_context():
+        closing.close_account(account_id, app.extensions["clock"]())
+        db.session.commit()
+    token = mailed_token(app, ann.email, "account_restoration")
+    assert client.put("/v1/account-restorations", json={"token": token}).status_code == 204
+    assert code_of(ann.sign_in()) == (401, "invalid_credentials")
+    with app.app_context():
+        account = db.session.get(Account, account_id)
+        assert (account.status, account.status_reason, account.email) == ("disabled", "chargebacks", ann.email)
+
+
+def test_an_operators_sign_out_ends_the_impersonations_of_that_session(app, ann):
+    account_id = ann.get("/v1/account").json["id"]
+    support, colleague = (new_operator(app, "support", name) for name in ("first", "second"))
+
+    def impersonate(person):
+        path = f"/v1/admin/accounts/{account_id}/impersonations"
+        token = person.post(path, {"reason": "a film does not play"}).json["token"]
+        return Person(ann.client, ann.email, token=token)
+
+    one, other = impersonate(support), impersonate(colleague)
+    assert is_in(one) and is_in(other)
+    assert support.delete("/v1/admin/sessions/current").status_code == 204
+    assert (is_in(one), is_in(other)) == (False, True)

@@ -11,6 +11,7 @@ from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid, TooManyAttempts
+from streamsvc.rules.sign_in.access import AccessEntry
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.access import AccessEntryOut, AccessRevocation, AccessRevocationPreview
 from streamsvc.security.authentication import current_viewer, public
@@ -28,10 +29,9 @@ def list_access_history(query: PageInput) -> dict:
     Sessions, devices, approved televisions, passkeys, linked providers, the authenticator app, recovery codes, and
     changes of the address and the password, each with the session that added it.
     """
-    entries = list_access(current_viewer().account_id, clock.now())
-    newest_first = [(-entry.created_at.timestamp(), n, entry) for n, entry in enumerate(entries)]
-    page = paginate_list(newest_first, query, "access_history", lambda row: [row[0], row[2].id])
-    return page | {"items": [access_links.access_entry_view(entry) for _, _, entry in page["items"]]}
+    entries = sorted(list_access(current_viewer().account_id, clock.now()), key=_newest_first)
+    page = paginate_list(entries, query, "access_history", _newest_first)
+    return page | {"items": [access_links.access_entry_view(entry) for entry in page["items"]]}
 
 
 @bp.route("/access-revocation-previews", methods=["POST"])
@@ -64,3 +64,7 @@ def revoke_access(body: dict) -> None:
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     access_links.use_access_link(body["token"], clock.now(), body["since"])
     db.session.commit()
+
+
+def _newest_first(entry: AccessEntry) -> list:
+    return [-entry.created_at.timestamp(), entry.id]
