@@ -62,7 +62,7 @@ def find_entries_to_revoke(
     entries: Iterable[AccessEntry], start: AccessStart, device_ids: Collection[str] = ()
 ) -> list[AccessEntry]:
     """Find the entries since the moment, those of the devices, and all that their sessions added in turn."""
-    remaining, revoked = list(entries), []
+    remaining, revoked = list(entries), list[AccessEntry]()
     devices, sessions = set(device_ids), set[str]()
     while True:
         found = [
