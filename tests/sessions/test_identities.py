@@ -1,6 +1,7 @@
 """Sign-in with an OpenID Connect provider, against a provider over HTTP."""
 
 import json
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -347,3 +348,16 @@ def test_a_denied_consent_reaches_the_front_end_and_a_malformed_form_does_not(cl
     denied = client.post("/v1/sessions/oidc-callback", data={"state": "x", "error": "user_canceled_authorize"})
     assert denied.headers["Location"] == f"{by_form}#state=x&error=user_canceled_authorize"
     assert client.post("/v1/sessions/oidc-callback", data={"code": "x"}).status_code == 422
+
+
+def test_a_provider_that_an_intruder_linked_goes_with_the_intruders_device(app, client, provider):
+    ann = new_person(client)
+    eve = ann.again()
+    eve.sign_in(device={"name": "A laptop", "kind": "web"})
+    assert link(eve, provider).status_code == 201
+    assert sign_in(client, provider).status_code == 201
+    device = [mail for mail in mails(app, ann.email, "new_device") if "A laptop" in mail["text"]]
+    token = re.search(r"token=([\w-]+)", device[0]["text"])[1]
+    assert client.put("/v1/devices/disowned", json={"token": token}).status_code == 204
+    assert code_of(sign_in(client, provider)) == (409, "identity_unknown")
+    assert ann.get("/v1/account").status_code == 200

@@ -81,7 +81,8 @@ def preview_access_link(token: str, now: datetime, since: datetime | None) -> di
         raise TokenInvalid
     entries = list_access(mailed_token.owner_id, now)
     if mailed_token.kind == "password_reset" and since is None:
-        return access_view(entries, set(), None)
+        is_first_proof = db.session.get_one(Account, mailed_token.owner_id).email_verified_at is None
+        return access_view(entries, {entry.id for entry in entries if is_first_proof}, None)
     start, device_ids = _find_start(mailed_token, now, since)
     revoked = {entry.id for entry in find_entries_to_revoke(entries, start, device_ids)}
     return access_view(entries, revoked, start.at)
