@@ -39,8 +39,10 @@ RETAINED_FOR_TAX = {
 ANONYMIZED = {"audit_events", "devices", "gift_purchases", "sessions"}
 """The row stays; its personal columns are cleared."""
 ERASED = {
+    "account_recoveries",
     "billing_addresses",
     "pending_flows",
+    "credential_changes",
     "device_codes",
     "device_trusts",
     "identities",
