@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, impersonation_view, session_expires_at
-from streamsvc.storage.database import Base, UtcTime, new_id
+from streamsvc.storage.database import Base, UtcTime, db, new_id
 from streamsvc.storage.owned import OwnedByAccount
 
 

@@ -96,10 +96,10 @@ def request_password_reset(body: dict) -> dict:
 def reset_password(body: dict) -> None:
     """Reset a password with an emailed token.
 
-    All sessions end, and all waits after wrong passwords, second factors and PINs. A second factor stays in force, unless
-    `revoke_access_since` revokes it: everything that was added from that moment on, within the last seven days. If it is
-    the first proof of the address, and does not come with the session that signed up, everything that was set before is
-    revoked.
+    All sessions end, and all waits after wrong passwords, second factors and PINs. A second factor stays in force,
+    unless `revoke_access_since` revokes it: everything that was added from that moment on, within the last seven days.
+    If it is the first proof of the address, and does not come with the session that signed up, everything that was set
+    before is revoked.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     password_changes.check_new_password(body["token"], body["password"], clock.now())

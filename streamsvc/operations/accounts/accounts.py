@@ -148,8 +148,8 @@ def import_account(record: ImportedAccountInput, now: datetime) -> str:
 def enqueue_sign_up(new_account: NewAccount, binding: str, facts: RequestFacts, now: datetime) -> None:
     """Leave a sign-up to the worker, so that neither the response nor its timing reveals whether the account exists.
 
-    Only the holder of `binding` can confirm it together with its password. The steps are the same beyond the mail limits.
-    Raises Invalid.
+    Only the holder of `binding` can confirm it together with its password. The steps are the same beyond the mail
+    limits. Raises Invalid.
     """
     check_new_email(new_account.email)
     request = count_mail_request(f"sign_up {email_key(new_account.email)}", facts)

@@ -19,9 +19,12 @@ from streamsvc.models import (
     MailedToken,
     Passkey,
     PendingFlow,
+    Phone,
+    PhoneVerification,
     Session,
     StreamDevice,
     TotpFactor,
+    Username,
 )
 from streamsvc.operations.credentials import revocation, sessions
 from streamsvc.operations.credentials.access_history import list_access, record_credential_change
@@ -56,6 +59,7 @@ def revoke_access(
     revoked = find_entries_to_revoke(list_access(account_id, now), start, device_ids)
     _revoke_devices_and_sessions(account_id, revoked, now, cause, all_sessions)
     _delete_credentials(account_id, revoked)
+    _delete_identifiers(account_id, revoked)
     if account.password_hash is not None:
         account.password_hash = None
         security_events.publish_password_changed(account_id, "cleared")
@@ -154,6 +158,17 @@ def _delete_credentials(account_id: str, revoked: list[AccessEntry]) -> None:
             audit.record_event("authn_factor_removed", account_id, factor="totp")
     if _ids(revoked, "authenticator") or _ids(revoked, "recovery_codes"):
         revocation.delete_recovery_codes(account_id)
+
+
+def _delete_identifiers(account_id: str, revoked: list[AccessEntry]) -> None:
+    """Delete a username and a telephone number by which an intruder could be taken for the owner."""
+    if _ids(revoked, "username"):
+        db.session.execute(sa.delete(Username).where(Username.account_id == account_id))
+        audit.record_event("username_removed", account_id)
+    if _ids(revoked, "phone"):
+        db.session.execute(sa.delete(Phone).where(Phone.account_id == account_id))
+        audit.record_event("phone_removed", account_id)
+    db.session.execute(sa.delete(PhoneVerification).where(PhoneVerification.account_id == account_id))
 
 
 def _cancel_pending(account_id: str, now: datetime, revoke_links_after: str | None) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import MailedToken, OperatorAccount, OperatorCode
 from streamsvc.operations.credentials import sessions
+from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.access import LastAdmin

@@ -58,8 +58,10 @@ def close_account(account_id: str, now: datetime) -> None:
         return
     account.erase_at = now + grace_period
     security_events.publish_account_deleted(account_id, account.erase_at)
-    restoration = {"expires_at": account.erase_at, "was_verified": is_verified}
-    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, revoke_previous=True, **restoration)
+    expires_at = account.erase_at
+    mail.enqueue_token_mail(
+        TOKEN_KIND, email, account_id, now, expires_at, revoke_previous=True, was_verified=is_verified
+    )
     jobs.enqueue_job(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
 
 

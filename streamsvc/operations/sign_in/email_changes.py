@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.models import Account, MailedToken
+from streamsvc.models import Account, MailedToken, Session
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import access_history, revocation
 from streamsvc.operations.credentials.mail_limits import hit_mail_limits

@@ -140,7 +140,7 @@ def finish_recovery(token: str, new_hash: str, now: datetime) -> None:
     db.session.flush()
     start = AccessStart(recovery.since) if recovery.since else EVERYTHING
     access_revocation.revoke_access(
-        account.id, start, now, "account_recovered", all_sessions=True, revoke_links_after=""
+        account.id, start, now, "support_recovery", all_sessions=True, revoke_links_after=""
     )
     if not access_revocation.restore_email(account, recovery.email, now):
         db.session.rollback()
