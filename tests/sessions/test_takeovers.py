@@ -277,7 +277,7 @@ def test_an_intruders_username_and_number_go_and_the_owners_stay(app, client, an
         assert eve.post("/v1/account/phone/verification", {"code": code}).status_code == 200
         assert eve.put("/v1/account/phone", {"phone": "+4915187654321"}).status_code == 202
         added = [i for i in ann.get("/v1/account/access-history").json["items"] if i["kind"] in ("phone", "username")]
-        assert [(i["kind"], i["name"]) for i in added] == [("phone", "+4915•••••678"), ("username", "ann.lee")]
+        assert [(i["kind"], i["name"]) for i in added] == [("phone", "+49*********78"), ("username", "ann.lee")]
         assert disown(client, link) == 204
         names = ann.get("/v1/account/identifiers").json
         assert (names["username"], names["phone"], names["pending_phone"]) == ("ann.lee", None, None)
