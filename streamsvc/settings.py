@@ -387,6 +387,11 @@ class Settings:
         integer_between(0, 365),
         "Days during which a deleted account can be restored before it is erased; 0: erased at once.",
     )
+    recovery_wait_hours: int = setting(
+        72,
+        integer_between(24, 720),
+        "Hours between the start of an account's recovery by support and the link with which its owner finishes it.",
+    )
     shortest_password: int = setting(
         8,
         integer_between(8, 64),

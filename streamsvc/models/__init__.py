@@ -30,6 +30,7 @@ from streamsvc.models.pending_flows import PendingFlow
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
 from streamsvc.models.rate_limits import RateLimitCounter, RateLimitKey
+from streamsvc.models.recoveries import AccountRecovery, CredentialChange
 from streamsvc.models.sandbox import AccountClock, SandboxClock, SandboxEmail, SandboxSms
 from streamsvc.models.sessions import Device, ServiceEpoch, Session
 from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -37,11 +38,13 @@ from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookE
 __all__ = [
     "Account",
     "AccountClock",
+    "AccountRecovery",
     "ApiKey",
     "AuditEvent",
     "CatalogState",
     "Collection",
     "CollectionItem",
+    "CredentialChange",
     "Device",
     "DeviceCode",
     "DeviceTrust",

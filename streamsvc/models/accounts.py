@@ -31,6 +31,8 @@ class Account(Base):
     status_reason: Mapped[str | None]
     disabled_until: Mapped[datetime | None] = mapped_column(UtcTime)
     """When the account is enabled again automatically; None: only by an operator."""
+    restored_status: Mapped[str | None]
+    """The status that restoring a deleted account gives back: a disabled account stays disabled."""
     erase_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """Until when a deleted account can be restored; None once it is erased."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)

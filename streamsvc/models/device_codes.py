@@ -13,6 +13,7 @@ class DeviceCode(Base):
     __table_args__ = (
         sa.CheckConstraint("status IN ('pending', 'approved', 'denied', 'used')", name="status"),
         sa.Index("ix_device_codes_expires_at", "expires_at"),
+        sa.Index("ix_device_codes_account_id", "account_id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("dvc"))
@@ -25,6 +26,8 @@ class DeviceCode(Base):
     status: Mapped[str] = mapped_column(default="pending")
     account_id: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
     """The account of the user who decided."""
+    decided_by_session_id: Mapped[str | None]
+    decided_at: Mapped[datetime | None] = mapped_column(UtcTime)
     interval_s: Mapped[int]
     next_poll_at: Mapped[datetime] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime)

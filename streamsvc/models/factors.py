@@ -19,6 +19,8 @@ class TotpFactor(Base):
     last_step: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     """The latest time step whose code was accepted: no code is accepted twice."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    """When the current secret was created: an enrollment that is begun again is a new one."""
+    added_by_session_id: Mapped[str | None]
 
 
 class RecoveryCode(Base):
@@ -28,6 +30,8 @@ class RecoveryCode(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("rec"))
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     code_hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    added_by_session_id: Mapped[str | None]
     used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 

@@ -20,6 +20,7 @@ class Username(Base):
     skeleton: Mapped[str] = mapped_column(unique=True)
     """Equal for usernames that look alike, so that only one of them can exist."""
     set_at: Mapped[datetime] = mapped_column(UtcTime)
+    added_by_session_id: Mapped[str | None]
 
 
 class Phone(Base):
@@ -29,6 +30,7 @@ class Phone(Base):
     number: Mapped[str] = mapped_column(unique=True)
     """In E.164."""
     verified_at: Mapped[datetime] = mapped_column(UtcTime)
+    added_by_session_id: Mapped[str | None]
 
 
 class PhoneVerification(Base):

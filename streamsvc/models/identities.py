@@ -26,4 +26,6 @@ class Identity(OwnedByAccount, Base):
     email: Mapped[str | None]
     """The email address at the provider when the identity was linked; for display only."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    added_by_session_id: Mapped[str | None]
+    """The session that linked it; None if the account was created with it."""
     last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -21,4 +21,5 @@ class Passkey(OwnedByAccount, Base):
     sign_count: Mapped[int] = mapped_column(sa.BigInteger)
     name: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    added_by_session_id: Mapped[str | None]
     last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, impersonation_view, session_expires_at
-from streamsvc.storage.database import Base, UtcTime, new_id
+from streamsvc.storage.database import Base, UtcTime, db, new_id
 from streamsvc.storage.owned import OwnedByAccount
 
 
@@ -88,6 +88,12 @@ class Session(Base):
     user_agent: Mapped[str | None]
     dpop_jkt: Mapped[str | None]
     """The thumbprint of the key that every request of the session must prove (DPoP); None for a bearer token."""
+    method: Mapped[str | None]
+    """How the viewer signed in: `sign_up`, `password`, `passkey`, `magic_link`, `device_code`, the name of a provider;
+    None for older sessions and impersonations."""
+    added_by_session_id: Mapped[str | None]
+    """The session that approved this one's device code, or the operator's session that began an impersonation. Not a
+    foreign key: old sessions are purged."""
     impersonated_by: Mapped[str | None]
     """The id of the operator or API key of a read-only impersonation session; None for the owner's own."""
     impersonation_reason: Mapped[str | None]
@@ -124,3 +130,10 @@ class Session(Base):
             for name, life in SESSION_LIFETIMES.items()
         )
         return sa.and_(sa.or_(*classes), cls.service_epoch >= CURRENT_SERVICE_EPOCH)
+
+    @classmethod
+    def is_ended(cls, session_id: str | None) -> bool:
+        """Whether the session was ended before it expired, alone or with all others; False for an unknown session."""
+        is_ended = sa.or_(cls.ended_at.is_not(None), cls.service_epoch < CURRENT_SERVICE_EPOCH)
+        ended = sa.select(cls.id).where(cls.id == session_id, is_ended)
+        return session_id is not None and db.session.scalar(ended) is not None

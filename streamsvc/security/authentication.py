@@ -337,6 +337,15 @@ def current_principal() -> Viewer | Operator | None:
     return g.get("_login_user")
 
 
+def find_presented_viewer() -> Viewer | None:
+    """Find the viewer of the token that was sent to a public view; None without a valid one, and while impersonating.
+
+    For views to which the token grants nothing: it only shows who sends another secret.
+    """
+    principal = load_principal(request)
+    return principal if isinstance(principal, Viewer) and not principal.row.impersonated_by else None
+
+
 def current_viewer() -> Viewer:
     """Return the authenticated viewer; call it only if the principal is a viewer."""
     return g._login_user

@@ -155,6 +155,9 @@ def new_account(world):
 REQUESTS = {
     "POST /v1/admin/accounts": new_account,
     "PATCH /v1/admin/accounts/<account_id>": Request({"status": "disabled", "reason": "chargebacks"}),
+    "POST /v1/admin/accounts/<account_id>/recoveries": lambda world: Request(
+        {"reason": "cannot sign in"}, ids={"account": world.shared_ids["unverified_account"]}
+    ),
     "POST /v1/admin/accounts/<account_id>/credits": Request(
         {"amount_minor": 250, "currency": "EUR", "reason": "a lost evening"}
     ),

@@ -122,7 +122,7 @@ def test_the_owner_updates_their_account(client):
 def test_an_email_address_is_verified_once_by_the_mailed_token(app, client):
     ann = new_person(client)
     token = mailed_token(app, ann.email, "email_verification")
-    assert client.put("/v1/email-verifications", json={"token": token}).status_code == 204
+    assert ann.put("/v1/email-verifications", {"token": token}).status_code == 204
     assert ann.get("/v1/account").json["email_verified"]
     assert code_of(client.put("/v1/email-verifications", json={"token": token})) == (422, "token_invalid")
 
@@ -153,7 +153,7 @@ def test_the_verification_mail_is_resent_until_the_address_is_verified(app, clie
     first = mailed_token(app, ann.email, "email_verification")
     assert ann.post("/v1/email-verifications").status_code == 202
     second = mailed_token(app, ann.email, "email_verification")
-    statuses = [client.put("/v1/email-verifications", json={"token": t}).status_code for t in (first, second)]
+    statuses = [ann.put("/v1/email-verifications", {"token": t}).status_code for t in (first, second)]
     assert (statuses, ann.get("/v1/account").json["email_verified"]) == ([204, 422], True)
     assert ann.post("/v1/email-verifications").status_code == 202
     assert len(mails(app, ann.email, "email_verification")) == 2
@@ -166,14 +166,27 @@ def test_in_confirm_mode_a_taken_address_looks_like_a_free_one(database, new_app
     token = mailed_token(app, "ann@example.com", "sign_up")
     ann = Person(client, "ann@example.com")
     assert code_of(ann.sign_in()) == (401, "invalid_credentials")
-    assert client.put("/v1/email-verifications", json={"token": token}).status_code == 204
+    bound = {"token": token, "binding": responses[2].json["binding"]}
+    assert client.put("/v1/email-verifications", json=bound).status_code == 204
     responses[1] = sign_up(client, password="somebody else's 1")
-    seen = [(a.status_code, a.json, {k for k, _ in a.headers}) for a in responses]
+    seen = [(a.status_code, a.json.keys(), a.json["status"], {k for k, _ in a.headers}) for a in responses]
     assert seen[0] == seen[1] == seen[2] and seen[0][0] == 202
     assert ann.sign_in().json["account"]["email_verified"]
     assert len(mails(app, ann.email, "sign_up_again")) == 1
     assert {sign_up(client).status_code for _ in range(4)} == {202}
     assert len(mails(app, ann.email, "sign_up_again")) == 3, "five mails an hour, and the rest are dropped silently"
+
+
+def test_in_confirm_mode_a_password_is_accepted_only_from_where_it_was_sent(database, new_app):
+    app = new_app(database, "confirming_elsewhere", signup="confirm")
+    squatter, ann = (Person(app.test_client(), "ann@example.com", password) for password in (SECRET, "a new secret 9"))
+    assert "binding" in squatter.sign_up().json
+    token = mailed_token(app, ann.email, "sign_up")
+    assert ann.client.put("/v1/email-verifications", json={"token": token}).status_code == 204
+    assert code_of(squatter.sign_in()) == (401, "invalid_credentials")
+    body = {"token": mailed_token(app, ann.email, "password_reset"), "password": ann.password}
+    assert ann.client.put("/v1/password-resets", json=body).status_code == 204
+    assert ann.sign_in().status_code == 201
 
 
 def test_only_operators_read_sandbox_mail(app, client):

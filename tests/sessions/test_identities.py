@@ -1,6 +1,7 @@
 """Sign-in with an OpenID Connect provider, against a provider over HTTP."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -404,3 +405,16 @@ def test_a_sign_in_with_a_provider_asks_the_hook(app, client, ann, provider, mon
         provider.user["sub"] = "of someone else"
         assert code_of(sign_in(client, provider, SIGN_UP)) == (403, "sign_in_denied")
     assert [(data["method"], data["account_id"] is None) for data in asked] == [("example", False), ("example", True)]
+
+
+def test_a_provider_that_an_intruder_linked_goes_with_the_intruders_device(app, client, provider):
+    ann = new_person(client)
+    eve = ann.again()
+    eve.sign_in(device={"name": "A laptop", "kind": "web"})
+    assert link(eve, provider).status_code == 201
+    assert sign_in(client, provider).status_code == 201
+    device = [mail for mail in mails(app, ann.email, "new_device") if "A laptop" in mail["text"]]
+    token = re.search(r"token=([\w-]+)", device[0]["text"])[1]
+    assert client.put("/v1/devices/disowned", json={"token": token}).status_code == 204
+    assert code_of(sign_in(client, provider)) == (409, "identity_unknown")
+    assert ann.get("/v1/account").status_code == 200

@@ -5,7 +5,17 @@ import pytest
 from streamsvc.models import Account
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
-from tests.worlds.sessions_steps import Person, code_of, everything, mailed_token, mails, new_person, operator, run_jobs
+from tests.worlds.sessions_steps import (
+    Person,
+    code_of,
+    everything,
+    mailed_token,
+    mails,
+    new_person,
+    operator,
+    run_jobs,
+    verify,
+)
 
 OTHER_ADDRESS = {"REMOTE_ADDR": "203.0.113.9"}
 
@@ -129,6 +139,7 @@ def test_a_new_password_revokes_open_links(app, client, ann, binding):
 
 
 def test_a_link_does_not_replace_the_authenticator(app, client, ann, binding, clock):
+    verify(app, ann)
     secret = ann.post("/v1/account/totp").json["secret"]
     assert ann.put("/v1/account/totp", {"code": totp_code(secret, step(clock))}).status_code == 200
     clock.advance(seconds=STEP_S)

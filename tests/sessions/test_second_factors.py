@@ -11,7 +11,7 @@ from streamsvc.operations.credentials import second_factor
 from streamsvc.rules.sign_in.totp import STEP_S, find_matching_step, totp_code
 from streamsvc.storage.database import db
 from tests.conftest import NOON
-from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator
+from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator, verify
 
 pytestmark = pytest.mark.every_database
 
@@ -175,6 +175,7 @@ def test_changing_factors_requires_recent_authentication_and_notifies_the_owner(
 
 
 def test_a_reset_does_not_bypass_the_second_factor(app, ann, secret):
+    verify(app, ann)
     ann.client.post("/v1/password-resets", json={"email": ann.email})
     token = re.search(r"token=([\w-]+)", mails(app, ann.email, "password_reset")[0]["text"])[1]
     ann.client.put("/v1/password-resets", json={"token": token, "password": "another secret 8"})

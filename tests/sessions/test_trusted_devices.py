@@ -3,7 +3,7 @@
 import pytest
 
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
-from tests.worlds.sessions_steps import Person, add_app, code_of, everything, mailed_token, new_person, operator
+from tests.worlds.sessions_steps import Person, add_app, code_of, everything, mailed_token, new_person, operator, verify
 
 CODE_REQUIRED = (401, "second_factor_required")
 
@@ -28,8 +28,10 @@ class Trusted:
 
 
 @pytest.fixture
-def ann(client):
-    return new_person(client)
+def ann(app, client):
+    ann = new_person(client)
+    verify(app, ann)
+    return ann
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ OWNED_RESOURCES = (
     "credit_note",
     "gift_purchase",
     "stream",
+    "recovery",
     "passkey",
     "identity",
 )
@@ -75,6 +76,7 @@ PATH_VALUES = {
     "devices/<device_id>": "{device}",
     "exports/<name>": "accounts",
     "passkeys/<passkey_id>": "{passkey}",
+    "recoveries/<recovery_id>": "{recovery}",
     "payment-methods/<method_id>": "{method}",
     "playback/<stream_id>": "{stream}",
     "profiles/<profile_id>": "{profile}",
@@ -242,7 +244,7 @@ class AccessWorld:
         email = f"{name.lower()}@example.com"
         viewer = Person(self.client, email, PASSWORD)
         signed_up = self._ok(viewer.sign_up(device={"name": f"{name} at home", "kind": "tv"}))
-        self._ok(self.client.put("/v1/email-verifications", json={"token": self._verification_token(email)}))
+        self._ok(viewer.put("/v1/email-verifications", {"token": self._verification_token(email)}))
         kids = self._ok(viewer.post("/v1/profiles", {"name": f"{name}'s kids", "kids": True}))["id"]
         others = [viewer.again() for _ in range(3)]
         sessions = [self._ok(other.sign_in(device={"name": f"{name} away", "kind": "phone"})) for other in others]
@@ -276,6 +278,7 @@ class AccessWorld:
             "credit_note": self._create_credit_note(subscription["latest_invoice_id"]),
             "gift_purchase": self._buy_gift(viewer, name),
             "stream": stream,
+            "recovery": self._start_recovery(account),
             "passkey": self._insert_row(
                 Passkey(account_id=account, credential_id=f"of {name}", public_key=b"", sign_count=0, name="Key")
             ),
@@ -283,6 +286,10 @@ class AccessWorld:
                 Identity(account_id=account, provider="acme", issuer="https://acme.example", subject=name)
             ),
         }
+
+    def _start_recovery(self, account_id):
+        path = f"/v1/admin/accounts/{account_id}/recoveries"
+        return self._ok(self.admin.post(path, {"reason": "cannot sign in"}))["id"]
 
     def _create_credit_note(self, invoice_id):
         path = f"/v1/admin/invoices/{invoice_id}/credit-notes"

@@ -98,6 +98,12 @@ def mailed_token(app, to, kind):
     return re.search(r"token=([\w-]+)", mails(app, to, kind)[0]["text"])[1]
 
 
+def verify(app, person):
+    """Confirm the person's address from the session that signed up."""
+    token = mailed_token(app, person.email, "email_verification")
+    assert person.put("/v1/email-verifications", {"token": token}).status_code == 204
+
+
 def add_app(person, clock):
     """Add an authenticator app to the person's account; its secret. Its code of the current time step is used."""
     secret = person.post("/v1/account/totp").json["secret"]

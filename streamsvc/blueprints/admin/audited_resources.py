@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from streamsvc import clock
 from streamsvc.models import (
     Account,
+    AccountRecovery,
     ApiKey,
     Import,
     OperatorAccount,
@@ -43,6 +44,7 @@ from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import editing, writing
 from streamsvc.operations.outbox.audited_changes import AuditedResource, Hidden
 from streamsvc.operations.playback import home
+from streamsvc.operations.sign_in.recoveries import admin_recovery_view
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AdminAccount
@@ -51,6 +53,7 @@ from streamsvc.schemas.admin.catalog import ImportOut
 from streamsvc.schemas.admin.legal_entities import LegalEntityOut
 from streamsvc.schemas.admin.operators import OperatorOut
 from streamsvc.schemas.admin.payouts import PayoutOut
+from streamsvc.schemas.admin.recoveries import AdminRecovery
 from streamsvc.schemas.admin.subscriptions import (
     AdminSubscriptionOut,
     CouponAdminOut,
@@ -197,6 +200,9 @@ OPERATOR_SESSIONS = AuditedResource("operator", _load_operator_sessions)
 PAYOUT = _row_resource("payout", Payout.id, PayoutOut())
 PLAN = _row_resource("plan", Plan.code, PlanOut())
 PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut(exclude=("counts",)))
+RECOVERY = _row_resource(
+    "account_recovery", AccountRecovery.id, AdminRecovery(), lambda row: admin_recovery_view(row, clock.now())
+)
 REFERRAL_REWARD = _row_resource("referral_reward", ReferralReward.currency, ReferralRewardOut())
 SERVICE_EPOCH = AuditedResource("service_epoch", _load_service_epoch, only_id="service")
 SESSION = AuditedResource(

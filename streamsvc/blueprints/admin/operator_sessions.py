@@ -8,7 +8,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import OperatorSession
-from streamsvc.operations.operators import credentials, sign_in
+from streamsvc.operations.operators import credentials, impersonation, sign_in
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, own_id
 from streamsvc.rules.inputs import PageInput
@@ -73,7 +73,7 @@ def get_current_operator() -> dict:
 def delete_current_operator_session() -> None:
     """Sign out as an operator.
 
-    The next use of the token is refused.
+    The next use of the token is refused, and impersonations that the session began end.
     """
     _revoke_session(current_operator().own_session.session_id)
 
@@ -120,9 +120,9 @@ def delete_operator_session(session_id: str) -> None:
 
 
 def _revoke_session(session_id: str) -> None:
-    """End a session of the current operator. Raises NotFound."""
+    """End a session of the current operator, and the impersonations that it began. Raises NotFound."""
     operator = current_operator()
-    if not OperatorSession.revoke_all(operator.id, clock.now(), OperatorSession.id == session_id):
+    if not impersonation.end_operator_sessions(operator.id, clock.now(), OperatorSession.id == session_id):
         raise NotFound
     audit.record_event("session_ended", session=session_id)
     db.session.commit()

@@ -1,6 +1,7 @@
 """Blueprints of accounts, sign-in, sessions, devices and profiles."""
 
 from streamsvc.blueprints.sessions import (
+    access,
     accounts,
     device_codes,
     devices,
@@ -10,14 +11,17 @@ from streamsvc.blueprints.sessions import (
     passkeys,
     passwords,
     profiles,
+    recoveries,
     sessions,
     totp,
 )
 
 BLUEPRINTS = (
+    access.bp,
     accounts.bp,
     sessions.bp,
     profiles.bp,
+    recoveries.bp,
     devices.bp,
     passwords.bp,
     totp.bp,

@@ -4,7 +4,12 @@ import msgspec
 from flask import Response
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import clear_session_cookies, token_in_cookie_on_request
+from streamsvc.blueprints.sessions.cookies import (
+    clear_session_cookies,
+    presented_or_generated_binding,
+    response_with_binding,
+    token_in_cookie_on_request,
+)
 from streamsvc.blueprints.sessions.documents import account_view, sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
@@ -13,6 +18,7 @@ from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Account
 from streamsvc.operations.accounts import accounts, personal_data
 from streamsvc.operations.credentials.attempts import hit_address_limit
+from streamsvc.operations.credentials.mailbox_proofs import SIGN_UP
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import closing, password
 from streamsvc.rules import rate_limits as limits
@@ -20,7 +26,14 @@ from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import EmailTaken, ReauthenticationRequired, TokenInvalid, TooManyAttempts
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
-from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, MailedTokenIn, NewAccount
+from streamsvc.schemas.sessions.accounts import (
+    AccountOut,
+    AccountPatch,
+    Export,
+    MailedTokenIn,
+    NewAccount,
+    SignUpAccepted,
+)
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
@@ -39,7 +52,7 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and 
 @bp.response(201, SignedIn)
 @bp.alt_response(
     202,
-    schema=Accepted(),
+    schema=SignUpAccepted(),
     description="With `STREAMSVC_SIGNUP=confirm`: an email says how to continue.",
 )
 def create_account(body: dict) -> Response:
@@ -55,11 +68,14 @@ def create_account(body: dict) -> Response:
     password_hash = password_hashing.hash_password(body["password"])
     new_account, now = accounts.NewAccount(password_hash=password_hash, **details), clock.now()
     if current_settings().signup == "confirm":
-        accounts.enqueue_sign_up(new_account, facts, now)
-        return json_response(b'{"status":"accepted"}', 202)
+        binding = presented_or_generated_binding(body["cookie"])
+        accounts.enqueue_sign_up(new_account, binding, facts, now)
+        return response_with_binding({"status": "accepted"}, binding, body["cookie"], 202)
     account_id = accounts.create_account(new_account, now, verified=False)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    password.create_session(account_id, body["device"], body["remember"], token, facts, now, notify=False)
+    password.create_session(
+        account_id, body["device"], body["remember"], token, facts, now, notify=False, method=SIGN_UP
+    )
     return sign_in_response(token, body["cookie"])
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 from flask import Response, make_response, request
 
+from streamsvc.http import idempotency
 from streamsvc.http.edge import json_response
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.bindings import new_binding
+from streamsvc.operations.credentials.mailbox_proofs import Prover
 from streamsvc.rules.sign_in.inputs import SignInInput
-from streamsvc.security.authentication import COOKIE, View, current_viewer
+from streamsvc.security.authentication import COOKIE, View, current_viewer, find_presented_viewer
 
 BINDING_COOKIE = "__Host-ssb"
 TRUST_COOKIE = "__Host-ssd"
@@ -103,12 +105,24 @@ def get_or_create_binding(by_cookie: bool) -> str:
     return binding if BINDING_PATTERN.fullmatch(binding) else new_binding()
 
 
+def presented_or_generated_binding(by_cookie: bool) -> str:
+    """Return what `get_or_create_binding` does, for an idempotent view: a repeated request returns the same binding."""
+    binding = request.cookies.get(BINDING_COOKIE, "") if by_cookie else ""
+    return binding if BINDING_PATTERN.fullmatch(binding) else idempotency.generate_secret()
+
+
 def response_with_binding(document: dict, binding: str, by_cookie: bool, status: int = 200) -> Response:
     """Respond to the first step of a sign-in, with the binding in the body or in a cookie."""
     response = json_response(msgspec.json.encode(document if by_cookie else document | {"binding": binding}), status)
     if by_cookie:
         _set_strict_cookie(response, BINDING_COOKIE, binding, 86_400)
     return response
+
+
+def current_prover(sent_binding: str | None = None) -> Prover:
+    """Return who presents a mailed token: the session and the binding of the request."""
+    viewer = find_presented_viewer()
+    return Prover(viewer.row.session_id if viewer else None, presented_binding(sent_binding))
 
 
 def presented_binding(sent: str | None) -> str:

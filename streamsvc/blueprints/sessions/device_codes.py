@@ -99,11 +99,13 @@ def look_up_device_code(body: dict) -> DeviceCode:
 def decide_device_code(body: dict, user_code: str) -> None:
     """Approve or deny a device code.
 
-    Approving signs the device in to your account.
+    Approving signs the device in to your account, unless your session ends before the device polls.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
-    row = current_viewer().row
-    device_codes.decide_device_code(user_code, row.account_id, body["approve"], row.authenticated_at, clock.now())
+    row, now = current_viewer().row, clock.now()
+    device_codes.decide_device_code(
+        user_code, row.account_id, row.session_id, body["approve"], row.authenticated_at, now
+    )
     db.session.commit()
 
 
@@ -140,6 +142,7 @@ def create_token(form: dict) -> Any:
         notify=True,
         method="device_code",
         authenticated_at=authenticated_at,
+        added_by_session_id=code.decided_by_session_id,
     )
     db.session.commit()
     lifetime = SESSION_LIFETIMES[session_lifetime_name(code.device["kind"], True)]

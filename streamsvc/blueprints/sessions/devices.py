@@ -12,14 +12,14 @@ from streamsvc.models import Device, DeviceTrust, Session
 from streamsvc.operations.accounts import devices
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
-from streamsvc.operations.sign_in import new_device_notices
+from streamsvc.operations.sign_in import access_links
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import TokenInvalid, TooManyAttempts
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.sessions.accounts import MailedTokenIn
+from streamsvc.schemas.sessions.access import AccessRevocation
 from streamsvc.schemas.sessions.devices import DeviceOut, DevicePatch
 from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
@@ -72,18 +72,19 @@ def revoke_device_trust(device_id: str) -> None:
 
 
 @bp.route("/disowned", methods=["PUT"])
-@bp.arguments(MailedTokenIn)
+@bp.arguments(AccessRevocation)
 @public
 @bp.errors(EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
 def disown_device(body: dict) -> None:
     """Report a new device as not yours.
 
-    Takes the token of the new-device email. The device is signed out and removed, the password stops working, and
-    an email lets the owner set a new one.
+    Takes the token of the new-device email. Everything that was added since the device signed in is revoked, what is
+    older stays: see `POST /v1/access-revocation-previews`. The password stops working, and an email lets the owner set
+    a new one.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
-    new_device_notices.disown_device(body["token"], clock.now())
+    access_links.use_access_link(body["token"], clock.now(), body["since"], ("new_device",))
     db.session.commit()
 
 

@@ -40,7 +40,7 @@ def set_username(body: dict) -> dict:
     """
     require_recent_authentication()
     row, now = current_viewer().row, clock.now()
-    identifiers.set_username(row.account_id, body["username"], now)
+    identifiers.set_username(row.account_id, row.session_id, body["username"], now)
     document = identifiers.identifiers_view(row.account_id, row.email, now)
     db.session.commit()
     return document
@@ -85,7 +85,7 @@ def verify_phone(body: dict) -> dict:
     The code works once, for ten minutes; five attempts are possible. If another account had the number, it loses it.
     """
     row, now = current_viewer().row, clock.now()
-    phones.complete_phone_verification(row.account_id, body["code"], now)
+    phones.complete_phone_verification(row.account_id, row.session_id, body["code"], now)
     document = identifiers.identifiers_view(row.account_id, row.email, now)
     db.session.commit()
     return document

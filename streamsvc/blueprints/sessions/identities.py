@@ -190,7 +190,10 @@ def create_identity(body: dict) -> Identity:
     row, now = current_viewer().row, clock.now()
     flow = pending_flows.find_session_flow("oidc_link", body["state"], row.session_id, now)
     return oidc_identities.link_identity(
-        oidc_identities.fetch_provider_sign_in(flow, body["code"], body["iss"], now), row.account_id, now
+        oidc_identities.fetch_provider_sign_in(flow, body["code"], body["iss"], now),
+        row.account_id,
+        row.session_id,
+        now,
     )
 
 

@@ -5,6 +5,7 @@ from flask import Response
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
     binding_cookie,
+    current_prover,
     device_and_trust_token,
     get_or_create_binding,
     presented_binding,
@@ -18,6 +19,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
+from streamsvc.operations.credentials.mailbox_proofs import is_first_foreign_proof
 from streamsvc.operations.sign_in import hook, magic_links, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
@@ -68,17 +70,19 @@ def create_magic_link_session(body: MagicLinkSignInInput) -> Response:
     """Sign in with a magic link.
 
     Takes the emailed token, in the browser or app that requested it. Accounts with a second factor need it too: 401
-    `second_factor_required`.
+    `second_factor_required`. If it is the first proof of the address, and does not come with the session that signed
+    up, it revokes everything that was set before: password, sessions, passkeys, providers and authenticator.
     """
     facts = current_request_facts()
     hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
     now, (device, trust_token) = clock.now(), device_and_trust_token(body)
     account_id = magic_links.get_magic_link_account_id(body["token"], presented_binding(body["binding"]), now)
-    second = second_factor.require_authenticator_code(
-        password.load_sign_in_account(account_id, (device or {}).get("id")), body, trust_token, now
-    )
+    prover, second = current_prover(body["binding"]), None
+    if not is_first_foreign_proof(account_id, prover):  # whose authenticator would be the squatter's
+        account = password.load_sign_in_account(account_id, (device or {}).get("id"))
+        second = second_factor.require_authenticator_code(account, body, trust_token, now)
     hook.require_permission(account_id, "magic_link", device, facts, second)
-    magic_links.consume_magic_link(body["token"], now)
+    magic_links.consume_magic_link(body["token"], now, prover)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(
         account_id, device, body["remember"], token, facts, now, notify=True, method="magic_link", second_factor=second

@@ -3,7 +3,7 @@
 from flask import Response
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import new_token_response
+from streamsvc.blueprints.sessions.cookies import current_prover, new_token_response
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.accounts import accounts
@@ -18,7 +18,7 @@ from streamsvc.rules.refusals.accounts import (
     TooManyAttempts,
     WrongPassword,
 )
-from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, MailedTokenIn, PasswordReset
+from streamsvc.schemas.sessions.accounts import Accepted, EmailConfirmation, EmailIn, PasswordReset
 from streamsvc.schemas.sessions.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
@@ -63,7 +63,10 @@ def request_email_change(body: dict) -> dict:
     Requires a recent reauthentication.
     """
     require_recent_authentication()
-    email_changes.start_email_change(current_viewer().account_id, body["email"], current_request_facts(), clock.now())
+    row = current_viewer().row
+    email_changes.start_email_change(
+        row.account_id, row.session_id, body["email"], current_request_facts(), clock.now()
+    )
     db.session.commit()
     return {"status": "accepted"}
 
@@ -93,12 +96,16 @@ def request_password_reset(body: dict) -> dict:
 def reset_password(body: dict) -> None:
     """Reset a password with an emailed token.
 
-    All sessions end, and all waits after wrong passwords, second factors and PINs. A second factor stays in force.
+    All sessions end, and all waits after wrong passwords, second factors and PINs. A second factor stays in force,
+    unless `revoke_access_since` revokes it: everything that was added from that moment on, within the last seven days.
+    If it is the first proof of the address, and does not come with the session that signed up, everything that was set
+    before is revoked.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
-    password_changes.check_password_reset(body["token"], body["password"], clock.now())
+    password_changes.check_new_password(body["token"], body["password"], clock.now())
     new_hash = password_hashing.hash_password(body["password"])
-    password_changes.reset_password(body["token"], new_hash, clock.now())
+    prover = current_prover()
+    password_changes.reset_password(body["token"], new_hash, clock.now(), prover, body["revoke_access_since"])
     db.session.commit()
 
 
@@ -116,15 +123,17 @@ def request_email_verification() -> dict:
 
 
 @bp.route("/email-verifications", methods=["PUT"])
-@bp.arguments(MailedTokenIn)
+@bp.arguments(EmailConfirmation)
 @public
 @bp.errors(EmailTaken, EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
 def verify_email(body: dict) -> None:
     """Verify an email address with an emailed token.
 
-    Confirms the address of a new account or an email change, or undoes a change from the old address.
+    Confirms the address of a new account or an email change, or undoes a change from the old address. Send the token of
+    the session that signed up, or the binding of the sign-up: the first proof of an address that comes from elsewhere
+    revokes everything that was set before, and an email lets the owner set a password.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
-    password_changes.confirm_email(body["token"], clock.now())
+    password_changes.confirm_email(body["token"], clock.now(), current_prover(body["binding"]))
     db.session.commit()

@@ -53,7 +53,7 @@ def start_totp() -> dict:
     require_recent_authentication()
     row = current_viewer().row
     secret = idempotency.generate_secret(idempotency.TOTP_SECRET)
-    return second_factor.start_totp_enrollment(row.account_id, row.email, secret, clock.now())
+    return second_factor.start_totp_enrollment(row.account_id, row.session_id, row.email, secret, clock.now())
 
 
 @bp.route("", methods=["PUT"])
@@ -67,7 +67,8 @@ def confirm_totp(body: dict) -> Response:
     reauthentication.
     """
     require_recent_authentication()
-    codes = second_factor.complete_totp_enrollment(current_viewer().account_id, body["code"], clock.now())
+    row = current_viewer().row
+    codes = second_factor.complete_totp_enrollment(row.account_id, row.session_id, body["code"], clock.now())
     token = reauthentication.renew_session_token(current_viewer(), body["rotate"])
     db.session.commit()
     return new_token_response(token, {"recovery_codes": codes})
@@ -98,6 +99,6 @@ def replace_recovery_codes() -> dict:
     row = current_viewer().row
     if not second_factor.totp_view(row.account_id)["active"]:
         raise NotFound
-    codes = second_factor.renew_recovery_codes(row.account_id, row.email, clock.now())
+    codes = second_factor.renew_recovery_codes(row.account_id, row.session_id, row.email, clock.now())
     db.session.commit()
     return {"recovery_codes": codes}

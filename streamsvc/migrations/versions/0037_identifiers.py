@@ -18,12 +18,14 @@ def upgrade():
         sa.Column("username", sa.String(), nullable=False, unique=True),
         sa.Column("skeleton", sa.String(), nullable=False, unique=True),
         sa.Column("set_at", UtcTime(), nullable=False),
+        sa.Column("added_by_session_id", sa.String()),
     )
     op.create_table(
         "phones",
         sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), primary_key=True),
         sa.Column("number", sa.String(), nullable=False, unique=True),
         sa.Column("verified_at", UtcTime(), nullable=False),
+        sa.Column("added_by_session_id", sa.String()),
     )
     op.create_table(
         "phone_verifications",

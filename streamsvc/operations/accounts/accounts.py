@@ -1,6 +1,6 @@
 """Accounts: created by sign-up, by a confirmed email address, by an import or for the demo."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.inputs import ImportedAccountInput
 from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.passwords import password_errors, personal_words
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import password_hashing
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_all, insert, new_id
@@ -144,14 +145,16 @@ def import_account(record: ImportedAccountInput, now: datetime) -> str:
     return create_account(new_account, now, record["email_verified"])
 
 
-def enqueue_sign_up(new_account: NewAccount, facts: RequestFacts, now: datetime) -> None:
+def enqueue_sign_up(new_account: NewAccount, binding: str, facts: RequestFacts, now: datetime) -> None:
     """Leave a sign-up to the worker, so that neither the response nor its timing reveals whether the account exists.
 
-    The steps are the same beyond the mail limits. Raises Invalid.
+    Only the holder of `binding` can confirm it together with its password. The steps are the same beyond the mail
+    limits. Raises Invalid.
     """
     check_new_email(new_account.email)
     request = count_mail_request(f"sign_up {email_key(new_account.email)}", facts)
-    jobs.enqueue_job("accounts.sign_up", {**vars(new_account), "request": request}, now)
+    payload = {**vars(new_account), "binding_hash": hash_token(binding), "request": request}
+    jobs.enqueue_job("accounts.sign_up", payload, now)
 
 
 @jobs.job_handler("accounts.sign_up", jobs.INTERACTIVE_LANE)
@@ -166,9 +169,13 @@ def send_sign_up_mail(payload: dict, now: datetime) -> None:
         mail.enqueue_token_mail("sign_up", address, None, now, **sign_up)
 
 
-def confirm_sign_up(mailed_token: MailedToken, now: datetime) -> str:
+def confirm_sign_up(mailed_token: MailedToken, now: datetime, with_password: bool) -> str:
     """Create the account of a confirmed sign-up and return its id. Raises EmailTaken if another one was confirmed."""
-    return create_account(NewAccount(**mailed_token.data), now, verified=True)
+    fields = {name: value for name, value in mailed_token.data.items() if name != "binding_hash"}
+    new_account = NewAccount(**fields)
+    return create_account(
+        new_account if with_password else replace(new_account, password_hash=None), now, verified=True
+    )
 
 
 def can_sign_in(account: Account | sa.Row) -> bool:

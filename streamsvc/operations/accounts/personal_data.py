@@ -39,8 +39,10 @@ RETAINED_FOR_TAX = {
 ANONYMIZED = {"audit_events", "devices", "gift_purchases", "sessions"}
 """The row stays; its personal columns are cleared."""
 ERASED = {
+    "account_recoveries",
     "billing_addresses",
     "pending_flows",
+    "credential_changes",
     "device_codes",
     "device_trusts",
     "identities",
@@ -54,6 +56,7 @@ ERASED = {
     "ratings",
     "recovery_codes",
     "referral_codes",
+    "sandbox_account_clocks",
     "stream_devices",
     "streams",
     "totp_factors",

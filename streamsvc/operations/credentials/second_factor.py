@@ -11,9 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 
-from streamsvc.models import Account, MailedToken, RecoveryCode, TotpFactor
+from streamsvc.models import Account, MailedToken, RecoveryCode, Session, TotpFactor
 from streamsvc.operations.credentials import breached_passwords, revocation, trusted_devices
 from streamsvc.operations.credentials.attempts import audit_lockout
+from streamsvc.operations.credentials.factor_notices import enqueue_factor_added_mail
 from streamsvc.operations.credentials.mail_limits import count_mail_request, is_token_mail_due
 from streamsvc.operations.credentials.trusted_devices import AUTHENTICATOR_METHODS, TRUSTED_DEVICE
 from streamsvc.operations.outbox import audit, mail, security_events
@@ -137,21 +138,28 @@ def _enqueue_sign_in_code(account: sa.Row, facts: RequestFacts, now: datetime) -
     db.session.commit()
 
 
-def start_totp_enrollment(account_id: str, email: str, secret: str, now: datetime) -> dict:
-    """Add an authenticator that has no effect until a code confirms it: {secret, otpauth_uri}. Raises TotpActive."""
+def start_totp_enrollment(account_id: str, session_id: str, email: str, secret: str, now: datetime) -> dict:
+    """Add an authenticator that has no effect until a code confirms it: {secret, otpauth_uri}. Raises TotpActive.
+
+    One that was begun before is replaced: it is a new one then, of this session.
+    """
     lock_row(Account, account_id)
     factor = db.session.get(TotpFactor, account_id)
     if factor and factor.confirmed_at:
         raise TotpActive
     if factor is None:
-        factor = TotpFactor(account_id=account_id, created_at=now)
+        factor = TotpFactor(account_id=account_id)
         db.session.add(factor)
+    factor.created_at, factor.added_by_session_id = now, session_id
     factor.secret_encrypted = encryption.encrypt(secret)
     return {"secret": secret, "otpauth_uri": totp_uri(secret, email)}
 
 
-def complete_totp_enrollment(account_id: str, code: str, now: datetime) -> list[str]:
-    """Activate the authenticator with its first code, and return the recovery codes. Raises WrongCode."""
+def complete_totp_enrollment(account_id: str, session_id: str, code: str, now: datetime) -> list[str]:
+    """Activate the authenticator with its first code, and return the recovery codes.
+
+    Raises WrongCode, also if the session that began it was ended since.
+    """
     rate_limits.hit(limits.SECOND_FACTOR, account_id)
     secret_encrypted = consume_totp(account_id, code, now, confirmed=False)
     if secret_encrypted is None:
@@ -160,30 +168,33 @@ def complete_totp_enrollment(account_id: str, code: str, now: datetime) -> list[
     account, factor = lock_existing_row(Account, account_id), db.session.get(TotpFactor, account_id)
     if factor is None or factor.confirmed_at or factor.secret_encrypted != secret_encrypted:  # restarted concurrently
         raise WrongCode("code")
+    if Session.is_ended(factor.added_by_session_id):
+        raise WrongCode("code")
     factor.confirmed_at = now
-    codes = replace_recovery_codes(account_id)
+    codes = replace_recovery_codes(account_id, session_id, now)
     audit.record_event("authn_factor_added", account_id, factor="totp")
     security_events.publish_factor_added(account_id, "totp")
-    mail.enqueue_mail("factor_added", account.email, now, factor="An authenticator app")
+    enqueue_factor_added_mail(account.email, account_id, session_id, "An authenticator app", now)
     return codes
 
 
-def replace_recovery_codes(account_id: str) -> list[str]:
+def replace_recovery_codes(account_id: str, session_id: str, now: datetime) -> list[str]:
     """Replace the recovery codes by ten new ones, and revoke the trust of all devices."""
     trusted_devices.revoke_device_trust(account_id)
     db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
     codes = generate_recovery_codes()
     hashes = [hash_token(recovery_code_key(account_id, code)) for code in codes]
-    db.session.add_all([RecoveryCode(account_id=account_id, code_hash=code_hash) for code_hash in hashes])
+    added = {"account_id": account_id, "added_by_session_id": session_id, "created_at": now}
+    db.session.add_all([RecoveryCode(code_hash=code_hash, **added) for code_hash in hashes])
     audit.record_event("recovery_codes_made", account_id)
     security_events.publish_factor_added(account_id, "recovery_codes")
     return codes
 
 
-def renew_recovery_codes(account_id: str, email: str, now: datetime) -> list[str]:
+def renew_recovery_codes(account_id: str, session_id: str, email: str, now: datetime) -> list[str]:
     """Replace the recovery codes and notify the owner by mail, since each of them replaces the authenticator."""
-    mail.enqueue_mail("factor_added", email, now, factor="A new set of recovery codes")
-    return replace_recovery_codes(account_id)
+    enqueue_factor_added_mail(email, account_id, session_id, "A new set of recovery codes", now)
+    return replace_recovery_codes(account_id, session_id, now)
 
 
 def delete_totp(account_id: str, now: datetime) -> None:

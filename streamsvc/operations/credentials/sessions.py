@@ -18,9 +18,9 @@ def end_sessions(account_id: str, now: datetime, reason: EndReason, *conditions:
     return _end_sessions(now, reason, Session.account_id == account_id, *conditions)
 
 
-def end_impersonations(operator_id: str, now: datetime) -> None:
-    """End all impersonation sessions of this operator or API key, in the caller's transaction."""
-    _end_sessions(now, "impersonation_ended", Session.impersonated_by == operator_id)
+def end_impersonations(operator_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> None:
+    """End this operator's or API key's impersonations that meet the conditions, in the caller's transaction."""
+    _end_sessions(now, "impersonation_ended", Session.impersonated_by == operator_id, *conditions)
 
 
 def _end_sessions(now: datetime, reason: EndReason, *conditions: sa.ColumnElement[bool]) -> list[str]:

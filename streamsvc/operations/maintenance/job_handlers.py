@@ -12,7 +12,7 @@ from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.maintenance import housekeeping
 from streamsvc.operations.outbox import mail, security_events, sms, webhooks
 from streamsvc.operations.playback import usage
-from streamsvc.operations.sign_in import account_status, closing, magic_links, password_changes
+from streamsvc.operations.sign_in import account_status, closing, magic_links, password_changes, recoveries
 
 __all__ = [
     "account_status",
@@ -36,6 +36,7 @@ __all__ = [
     "popularity",
     "price_migrations",
     "provider_events",
+    "recoveries",
     "referrals",
     "renewal",
     "review",

@@ -8,6 +8,7 @@ from streamsvc.models import MailedToken, OperatorAccount, OperatorCode, Operato
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import audit_lockout
 from streamsvc.operations.credentials.second_factor import find_totp_step
+from streamsvc.operations.operators import impersonation
 from streamsvc.operations.operators.people import INVITATION_KIND
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import rate_limits as limits
@@ -69,7 +70,7 @@ def enroll_operator(token: str, operator_row: sa.Row, new_hash: str, step: int, 
     operator = lock_existing_row(OperatorAccount, operator_row.id)
     operator.password_hash = new_hash
     codes = _activate_pending_totp(operator, operator_row, step)
-    OperatorSession.revoke_all(operator.id, now)
+    impersonation.end_operator_sessions(operator.id, now)
     rate_limits.clear_in_transaction((limits.SIGN_IN_ACCOUNT, attempt_identifier(operator_row.email_key)))
     rate_limits.clear_in_transaction((limits.SECOND_FACTOR, operator.id))
     audit.record_event("operator_enrolled", actor=operator.id)
@@ -84,7 +85,7 @@ def replace_operator_totp(operator_row: sa.Row, step: int, kept_session_id: str,
     """
     operator = lock_existing_row(OperatorAccount, operator_row.id)
     codes = _activate_pending_totp(operator, operator_row, step)
-    OperatorSession.revoke_all(operator.id, now, OperatorSession.id != kept_session_id)
+    impersonation.end_operator_sessions(operator.id, now, OperatorSession.id != kept_session_id)
     audit.record_event("authn_factor_added", actor=operator.id, factor="totp")
     mail.enqueue_mail("operator_notice", operator.email, now, what="Your authenticator app was replaced")
     return codes
@@ -132,7 +133,7 @@ def set_operator_password(operator_id: str, new_hash: str, kept_session_id: str,
     """Set the password and end every other session, in the caller's transaction."""
     operator = lock_existing_row(OperatorAccount, operator_id)
     operator.password_hash = new_hash
-    OperatorSession.revoke_all(operator.id, now, OperatorSession.id != kept_session_id)
+    impersonation.end_operator_sessions(operator.id, now, OperatorSession.id != kept_session_id)
     audit.record_event("authn_password_change", actor=operator.id)
     mail.enqueue_mail("operator_notice", operator.email, now, what="Your password was changed")
 

@@ -2,8 +2,11 @@
 
 from datetime import datetime
 
-from streamsvc.models import Account, ApiKey, Device, OperatorAccount, Profile, Session
+import sqlalchemy as sa
+
+from streamsvc.models import Account, ApiKey, Device, OperatorAccount, OperatorSession, Profile, Session
 from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
+from streamsvc.operations.credentials import sessions
 from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.accounts import AccountNotActive
@@ -48,6 +51,7 @@ def start_impersonation(
         created_at=now,
         authenticated_at=now,
         last_seen_at=now,
+        added_by_session_id=operator.session.session_id if operator.session else None,
         impersonated_by=operator.id,
         impersonation_reason=body["reason"],
     )
@@ -60,11 +64,20 @@ def start_impersonation(
     return session
 
 
+def end_operator_sessions(operator_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:
+    """End the operator's sessions that meet the conditions, and the impersonations that they began; their ids."""
+    ended = OperatorSession.revoke_all(operator_id, now, *conditions)
+    sessions.end_impersonations(operator_id, now, Session.added_by_session_id.in_(ended))
+    return ended
+
+
 def _lock_active_operator(operator: Operator) -> None:
     """Lock the operator or API key, so that disabling it concurrently ends the new session too. Raises NotSignedIn."""
     if operator.session:
         account = lock_existing_row(OperatorAccount, operator.id)
-        is_active = account.status == "active" and account.role == operator.session.role
+        has_ended = (OperatorSession.id == operator.session.session_id, OperatorSession.ended_at.is_not(None))
+        is_ended = db.session.scalar(sa.select(OperatorSession.id).where(*has_ended)) is not None
+        is_active = account.status == "active" and account.role == operator.session.role and not is_ended
     else:
         is_active = lock_existing_row(ApiKey, operator.id).revoked_at is None
     if not is_active:

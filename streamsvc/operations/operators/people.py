@@ -8,8 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import MailedToken, OperatorAccount, OperatorCode, OperatorSession
+from streamsvc.models import MailedToken, OperatorAccount, OperatorCode
 from streamsvc.operations.credentials import sessions
+from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.access import LastAdmin
@@ -93,7 +94,7 @@ def remove_operator(operator_id: str, now: datetime) -> None:
 def revoke_operator_sessions(operator_id: str, now: datetime) -> None:
     """End all sessions of an operator. Raises NotFound."""
     operator, _ = _lock_operator(operator_id)
-    ended = OperatorSession.revoke_all(operator.id, now)
+    ended = impersonation.end_operator_sessions(operator.id, now)
     audit.record_event("session_ended", operator=operator.id, sessions=len(ended))
 
 
@@ -125,7 +126,7 @@ def _clear_credentials(operator: OperatorAccount, now: datetime) -> None:
 
 def _revoke_access(operator: OperatorAccount, now: datetime) -> None:
     """End the operator's sessions and impersonations, and revoke their open invitations."""
-    OperatorSession.revoke_all(operator.id, now)
+    impersonation.end_operator_sessions(operator.id, now)
     sessions.end_impersonations(operator.id, now)
     is_open_invitation = (
         MailedToken.account_id.is_(None),  # invitations belong to no viewer's account

@@ -31,6 +31,9 @@ PAGE_BY_KIND = {
     "email_undo": "undo-email-change",
     "magic_link": "sign-in",
     "new_device": "not-my-device",
+    "factor_added": "not-me",
+    "account_recovery": "recover-account",
+    "recovery_notice": "cancel-recovery",
     "account_restoration": "restore-account",
     "operator_invitation": "operator-invitation",
 }

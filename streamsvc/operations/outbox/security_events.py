@@ -14,7 +14,7 @@ from streamsvc import clock
 from streamsvc.models import Session, WebhookDelivery, WebhookEvent
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.rate_limits import SIGN_IN_ACCOUNT, SIGN_IN_DEVICE
-from streamsvc.rules.security_events import Factor
+from streamsvc.rules.security_events import Factor, RecoveryMethod
 from streamsvc.storage.database import db, execute_in_session, format_utc
 from streamsvc.worker import jobs
 
@@ -87,8 +87,8 @@ def publish_email_changed(account_id: str, is_undone: bool = False) -> None:
     publish_event("email.changed", account_id, clock.now(), undone=is_undone)
 
 
-def publish_account_recovered(account_id: str, method: str) -> None:
-    """Publish that the owner has the account back, by a reset, by undoing a change, or by restoring it."""
+def publish_account_recovered(account_id: str, method: RecoveryMethod) -> None:
+    """Publish that the owner has the account back, by a reset, a link that revokes access, or by restoring it."""
     publish_event("account.recovered", account_id, clock.now(), method=method)
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from streamsvc.models import Account, MailedToken
-from streamsvc.operations.credentials import revocation, sessions, trusted_devices
+from streamsvc.operations.credentials import access_revocation, revocation, sessions, trusted_devices
 from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.inputs import AccountStatusInput
@@ -31,6 +31,7 @@ def set_account_status(account: Account, change: AccountStatusInput, now: dateti
         MailedToken.revoke_all(account.id, now)
         revocation.deny_pending_device_codes(account.id)
         trusted_devices.revoke_device_trust(account.id)
+        access_revocation.cancel_recoveries(account.id, now, actor, actor=actor)
     if until:
         jobs.enqueue_job("accounts.enable", {"account_id": account.id}, until)
 

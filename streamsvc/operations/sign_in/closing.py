@@ -13,6 +13,7 @@ from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.credentials import mailed_tokens, revocation, sessions, trusted_devices
+from streamsvc.operations.credentials.access_revocation import UNDO_TOKEN_KINDS
 from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.inputs import CancellationInput
@@ -23,6 +24,8 @@ from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
+KEPT_TOKEN_KINDS = {*UNDO_TOKEN_KINDS, "account_recovery", "recovery_notice"}
+"""Kinds of mailed tokens that return an account to its owner: an intruder could close it to get rid of them."""
 TOKEN_KIND = "account_restoration"
 ERASURE_JOB = "accounts.erase"
 
@@ -38,10 +41,12 @@ def close_account(account_id: str, now: datetime) -> None:
     email = account.email
     _cancel_subscriptions(account_id, now)
     sessions.end_sessions(account_id, now, "account_closed")
-    MailedToken.revoke_all(account_id, now, *(MAILED_TOKEN_LIFETIMES.keys() - {"email_undo"}))
+    MailedToken.revoke_all(account_id, now, *(MAILED_TOKEN_LIFETIMES.keys() - KEPT_TOKEN_KINDS))
     revocation.deny_pending_device_codes(account_id)
     trusted_devices.revoke_device_trust(account_id)
-    account.status, account.status_reason = "deleted", None
+    is_verified, is_disabled = account.email_verified, account.status == "disabled"
+    account.restored_status = account.status
+    account.status, account.status_reason = "deleted", account.status_reason if is_disabled else None
     account.email = account.email_key = f"{account_id}@deleted.invalid"
     account.email_verified_at = None
     audit.record_event("account_closed", account_id)
@@ -53,12 +58,18 @@ def close_account(account_id: str, now: datetime) -> None:
         return
     account.erase_at = now + grace_period
     security_events.publish_account_deleted(account_id, account.erase_at)
-    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, expires_at=account.erase_at, revoke_previous=True)
+    expires_at = account.erase_at
+    mail.enqueue_token_mail(
+        TOKEN_KIND, email, account_id, now, expires_at, revoke_previous=True, was_verified=is_verified
+    )
     jobs.enqueue_job(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
 
 
 def restore_account(token: str, now: datetime) -> None:
-    """Restore a closed account under its address, in the caller's transaction. Raises TokenInvalid, EmailTaken."""
+    """Restore a closed account under its address, in the caller's transaction. Raises TokenInvalid, EmailTaken.
+
+    A disabled account is disabled again, and an address that was unverified is unverified again.
+    """
     mailed_token = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
     if mailed_token is None:
         raise TokenInvalid
@@ -66,8 +77,9 @@ def restore_account(token: str, now: datetime) -> None:
     if account.erase_at is None:
         raise TokenInvalid
     email = mailed_token.email
-    account.status, account.erase_at = "active", None
-    account.email, account.email_key, account.email_verified_at = email, email_key(email), now
+    account.status, account.restored_status, account.erase_at = account.restored_status or "active", None, None
+    was_verified = mailed_token.data.get("was_verified", True)
+    account.email, account.email_key, account.email_verified_at = email, email_key(email), now if was_verified else None
     try:
         db.session.flush()
     except IntegrityError:

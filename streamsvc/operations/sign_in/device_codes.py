@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.models import Account, DeviceCode
+from streamsvc.models import Account, DeviceCode, Session
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import hook
@@ -66,15 +66,17 @@ def get_pending_device_code(user_code: str, now: datetime) -> DeviceCode:
 
 
 def decide_device_code(
-    user_code: str, account_id: str, approve: bool, authenticated_at: datetime, now: datetime
+    user_code: str, account_id: str, session_id: str, approve: bool, authenticated_at: datetime, now: datetime
 ) -> None:
     """Approve or deny a pending device code, once. Raises NotFound.
 
+    If the session that approves it ends before the television polls, the television is denied.
     `authenticated_at`: when the user who decides last authenticated.
     """
     device_code = get_pending_device_code(user_code, now)
     is_pending = (DeviceCode.id == device_code.id, DeviceCode.status == "pending")
     values: dict[str, Any] = {"status": "approved" if approve else "denied", "account_id": account_id}
+    values |= {"decided_by_session_id": session_id, "decided_at": now}
     values["device"] = device_code.device | {"proved_at": format_utc(authenticated_at)}
     if execute_in_session(sa.update(DeviceCode).where(*is_pending).values(**values)) != 1:
         raise NotFound
@@ -101,7 +103,10 @@ def poll_device_code(device_code: str, facts: RequestFacts, now: datetime) -> sa
     is_approved = (DeviceCode.id == row.id, DeviceCode.status == "approved")
     if execute_in_session(sa.update(DeviceCode).where(*is_approved).values(status="used")) != 1:
         raise OAuthError("invalid_grant")
-    if not can_sign_in(account):
+    is_approver_live = sa.select(Session.id).where(
+        Session.id == row.decided_by_session_id, *Session.live_conditions(now)
+    )
+    if not can_sign_in(account) or db.session.scalar(is_approver_live) is None:
         raise OAuthError("access_denied")
     return row
 

@@ -74,7 +74,7 @@ def identifiers_view(account_id: str, email: str, now: datetime) -> dict:
     }
 
 
-def set_username(account_id: str, text: str, now: datetime) -> None:
+def set_username(account_id: str, session_id: str, text: str, now: datetime) -> None:
     """Set or change the username, in the caller's transaction. Raises NotFound, Invalid, UsernameTaken.
 
     A reserved name is refused like one that is taken: so are names that look like either.
@@ -94,7 +94,8 @@ def set_username(account_id: str, text: str, now: datetime) -> None:
     if row is None:
         row = Username(account_id=account_id)
         db.session.add(row)
-    row.username, row.skeleton, row.set_at = username, forms.username_skeleton(username), now
+    row.username, row.skeleton = username, forms.username_skeleton(username)
+    row.set_at, row.added_by_session_id = now, session_id
     try:
         db.session.flush()
     except IntegrityError:

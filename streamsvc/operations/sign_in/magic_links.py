@@ -12,6 +12,7 @@ from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import mailed_tokens
 from streamsvc.operations.credentials.bindings import is_bound
 from streamsvc.operations.credentials.mail_limits import count_mail_request, is_token_mail_due
+from streamsvc.operations.credentials.mailbox_proofs import Prover
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import password_changes
 from streamsvc.rules.emails import email_key
@@ -53,12 +54,12 @@ def get_magic_link_account_id(token: str, binding: str, now: datetime) -> str:
     return mailed_token.account_id
 
 
-def consume_magic_link(token: str, now: datetime) -> str:
+def consume_magic_link(token: str, now: datetime, prover: Prover) -> str:
     """Consume the link and verify the address, in the caller's transaction; the account's id. Raises TokenInvalid."""
     mailed_token = mailed_tokens.consume_mailed_token(token, now, "magic_link")
     if mailed_token is None:
         raise TokenInvalid
-    password_changes.verify_address(mailed_token, now)
+    password_changes.verify_address(mailed_token, now, prover)
     if not can_sign_in(lock_existing_row(Account, mailed_token.owner_id)):
         raise TokenInvalid
     return mailed_token.owner_id

@@ -20,6 +20,7 @@ from streamsvc.models import Account, Identity, PendingFlow
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import pending_flows
+from streamsvc.operations.credentials.factor_notices import enqueue_factor_added_mail
 from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.refusals.accounts import (
     EmailUnverified,
@@ -150,12 +151,14 @@ def complete_provider_sign_in(provider_sign_in: ProviderSignIn, now: datetime) -
     return provider_sign_in.account_id
 
 
-def link_identity(provider_sign_in: ProviderSignIn, account_id: str, now: datetime) -> Identity:
+def link_identity(provider_sign_in: ProviderSignIn, account_id: str, session_id: str, now: datetime) -> Identity:
     """Link the identity to the account and notify the owner by mail. Raises TokenInvalid, IdentityTaken."""
     if not PendingFlow.consume(provider_sign_in.flow.id, now):
         raise TokenInvalid
+    email = lock_existing_row(Account, account_id).email
     identity = _create_identity(provider_sign_in, account_id, now)
-    mail.enqueue_mail("factor_added", _account_email(account_id), now, factor=f"Sign-in with {identity.provider}")
+    identity.added_by_session_id = session_id
+    enqueue_factor_added_mail(email, account_id, session_id, f"Sign-in with {identity.provider}", now)
     return identity
 
 

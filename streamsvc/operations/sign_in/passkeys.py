@@ -18,6 +18,7 @@ from streamsvc.gateways.authenticators import VerificationFailed, VerifiedCreden
 from streamsvc.models import Account, Passkey, PendingFlow
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import pending_flows
+from streamsvc.operations.credentials.factor_notices import enqueue_factor_added_mail
 from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.refusals.accounts import InvalidCredentials, PasskeyInvalid, PasskeyLimit
 from streamsvc.rules.sign_in.passkeys import MAX_PASSKEYS, is_sign_count_valid, relying_party_and_origin
@@ -66,6 +67,7 @@ def complete_passkey_registration(
         raise PasskeyLimit(limit=MAX_PASSKEYS)
     passkey = Passkey(account_id=account_id, credential_id=verified.credential_id, name=name)
     passkey.public_key, passkey.sign_count, passkey.created_at = verified.public_key, verified.sign_count, now
+    passkey.added_by_session_id = session_id
     db.session.add(passkey)
     try:
         db.session.flush()
@@ -74,7 +76,7 @@ def complete_passkey_registration(
         raise PasskeyInvalid from None
     audit.record_event("authn_factor_added", account_id, factor="passkey", passkey=passkey.id)
     security_events.publish_factor_added(account_id, "passkey", passkey.id)
-    mail.enqueue_mail("factor_added", account.email, now, factor=f"The passkey “{name}”")
+    enqueue_factor_added_mail(account.email, account_id, session_id, f"The passkey “{name}”", now)
     return passkey
 
 

@@ -121,12 +121,13 @@ def create_session(
     method: str = "password",
     authenticated_at: datetime | None = None,
     second_factor: str | None = None,
+    added_by_session_id: str | None = None,
 ) -> Session:
     """Create a session with the hash of `token`, in the caller's transaction.
 
     `device` is {id, name, kind}; an id that the account does not know creates a new device, about which the owner is
     notified if `notify`. `authenticated_at`, when the owner authenticated, defaults to now. `second_factor` is the
-    method of the second factor that was given.
+    method of the second factor that was given, `added_by_session_id` the session that approved a television.
     """
     device = {"id": None, "name": "Unnamed device", "kind": "other", **(device or {})}
     device_row = Device.find_owned(account_id, device["id"]) if device["id"] else None
@@ -152,6 +153,8 @@ def create_session(
         created_at=now,
         authenticated_at=authenticated_at or now,
         last_seen_at=now,
+        method=method,
+        added_by_session_id=added_by_session_id,
         address=facts.address,
         city=facts.city,
         country=facts.place.country,

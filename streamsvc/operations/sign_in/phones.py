@@ -64,7 +64,7 @@ def _hit_sms_limits(account_id: str, number: str, facts: RequestFacts) -> None:
         counters.hit(per_country, forms.calling_code(number))
 
 
-def complete_phone_verification(account_id: str, code: str, now: datetime) -> None:
+def complete_phone_verification(account_id: str, session_id: str, code: str, now: datetime) -> None:
     """Make the pending number the account's own, in the caller's transaction. Raises WrongCode.
 
     Each call counts before the code is compared, also if it fails: five are possible.
@@ -92,10 +92,10 @@ def complete_phone_verification(account_id: str, code: str, now: datetime) -> No
     if execute_in_session(sa.delete(verification).where(*is_unchanged)) != 1:
         db.session.rollback()
         raise WrongCode("code")
-    _move_number(account, row.number, now)
+    _move_number(account, session_id, row.number, now)
 
 
-def _move_number(account: Account, number: str, now: datetime) -> None:
+def _move_number(account: Account, session_id: str, number: str, now: datetime) -> None:
     removed = sa.delete(Phone).where(Phone.number == number, Phone.account_id != account.id).returning(Phone.account_id)
     if former_id := db.session.scalar(removed):
         audit.record_event("phone_removed", former_id, actor="anonymous", phone=mask_phone(number))
@@ -104,9 +104,9 @@ def _move_number(account: Account, number: str, now: datetime) -> None:
         mail.enqueue_mail("identifier_changed", email, now, change=change)
     row = db.session.get(Phone, account.id)
     if row is None:
-        db.session.add(Phone(account_id=account.id, number=number, verified_at=now))
-    else:
-        row.number, row.verified_at = number, now
+        row = Phone(account_id=account.id)
+        db.session.add(row)
+    row.number, row.verified_at, row.added_by_session_id = number, now, session_id
     audit.record_event("phone_set", account.id, phone=mask_phone(number))
     mail.enqueue_mail("identifier_changed", account.email, now, change=f"The number {mask_phone(number)} was set")
 

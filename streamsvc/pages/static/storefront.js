@@ -212,8 +212,30 @@ const forgotPassword = () => [h("h1", {}, "Forgot your password?"), form("Send m
   await api("POST", "/password-resets", values);
   notify("If this account exists, you will receive an email.");
 }, input("Email", "email", { type: "email", autocomplete: "username" }))];
-const resetPassword = (_, query) => [h("h1", {}, "Set a new password"), form("Save password", async (values) => {
-  await api("PUT", "/password-resets", { ...values, token: query.get("token") });
+const resetPassword = (_, query) => [h("h1", {}, "Set a new password"), form("Save password", async ({ days, ...values }) => {
+  const since = days && { revoke_access_since: new Date(Date.now() - days * 86_400_000 + 60_000).toISOString() };
+  await api("PUT", "/password-resets", { ...values, ...since, token: query.get("token") });
+  location.assign("#/sign-in");
+}, input("New password", "password", newPasswordInput),
+h("label", {}, "Did somebody else use your account? Also remove what was added", h("select", { name: "days" },
+  h("option", { value: "" }, "nothing: it was only me"), h("option", { value: "1" }, "within the last day"), h("option", { value: "7" }, "within the last week"))))];
+const ACCESS_NAMES = { session: "Sign-in", device: "Device", device_approval: "Approved TV", passkey: "Passkey", identity: "Sign-in with", authenticator: "Authenticator app", recovery_codes: "Recovery codes", email_change: "Change of the email address", password_change: "Change of the password" };
+// The target of a link that removes what an intruder added: it shows what will go and what stays before it sends anything.
+const removalPage = (heading, label, path, result) => (_, query) => {
+  const token = query.get("token"), preview = h("div", { role: "status" });
+  const line = ({ kind, name, created_at }) => `${ACCESS_NAMES[kind]}${name ? ` “${name}”` : ""}, ${formatTime(created_at)}`;
+  const show = button("Show what will be removed", async () => {
+    const { items } = await api("POST", "/access-revocation-previews", { token });
+    const part = (title, revoked) => [h("h2", {}, title), itemList(items.filter((item) => item.revoked === revoked), line, "Nothing.")];
+    preview.replaceChildren(...[part("Will be removed", true), part("Stays", false)].flat());
+  });
+  return [h("h1", {}, heading), h("p", {}, show), preview, form(label, async () => {
+    await api("PUT", path, { token });
+    showStep(heading, h("p", {}, result), h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/" }, "Continue")));
+  })];
+};
+const recoverAccount = (_, query) => [h("h1", {}, "Recover your account"), form("Save password", async (values) => {
+  await api("PUT", "/account-recoveries", { ...values, token: query.get("token") });
   location.assign("#/sign-in");
 }, input("New password", "password", newPasswordInput))];
 // The target of a link in an email. It sends nothing before a click, because some mail programs open links on their own.
@@ -222,9 +244,12 @@ const tokenPage = (heading, label, path, result) => (_, query) => [h("h1", {}, h
   showStep(heading, h("p", {}, result), h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/" }, "Continue")));
 })];
 const EMAIL_PAGES = {
-  "confirm-email": tokenPage("Confirm your email address", "Confirm", "/email-verifications", "Your email address is confirmed."),
-  "undo-email-change": tokenPage("Restore your previous email address", "Undo the change", "/email-verifications", "Your previous address is restored, and all sessions are signed out. We emailed you a link to set a new password."),
-  "not-my-device": tokenPage("Sign out a device that is not yours", "Sign it out", "/devices/disowned", "The device is signed out. We emailed you a link to set a new password."),
+  "confirm-email": tokenPage("Confirm your email address", "Confirm", "/email-verifications", "Your email address is confirmed. If you signed up on another device, we emailed you a link to set a password."),
+  "undo-email-change": removalPage("Restore your previous email address", "Undo the change", "/email-verifications", "Your previous address is restored, and all sessions are signed out. We emailed you a link to set a new password."),
+  "not-my-device": removalPage("Sign out a device that is not yours", "Sign it out", "/devices/disowned", "The device is signed out, and what was added since is removed. We emailed you a link to set a new password."),
+  "not-me": removalPage("Remove what you did not add", "Remove it", "/access-revocations", "It is removed. We emailed you a link to set a new password."),
+  "cancel-recovery": tokenPage("Cancel the recovery of your account", "Cancel it", "/account-recovery-cancellations", "The recovery is canceled. Nothing has changed."),
+  "recover-account": recoverAccount,
   "operator-invitation": invitation,
   "restore-account": tokenPage("Restore your account", "Restore account", "/account-restorations", "Your account is restored; sign in as usual."),
 };

@@ -157,6 +157,18 @@ class AccountNotActive(Refusal):
     detail = "This account is disabled; neither its owner nor support can sign in to it."
 
 
+class RecoveryPending(Refusal):
+    code = "recovery_pending"
+    status = 409
+    detail = "A recovery of this account is already pending; cancel it first."
+
+
+class SessionTooNew(Refusal):
+    code = "session_too_new"
+    status = 403
+    detail = "Only sessions from before the suspected takeover can cancel this recovery; contact support."
+
+
 class TokenInvalid(Refusal):
     code = "token_invalid"
     status = 422

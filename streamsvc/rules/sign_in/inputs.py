@@ -112,6 +112,14 @@ class OperatorChangeInput(TypedDict):
     status: NotRequired[Literal["active", "disabled"]]
 
 
+class RecoveryInput(TypedDict):
+    """Why support starts a recovery, when the takeover began, and who can cancel it."""
+
+    reason: str
+    since: datetime | None
+    only_older_can_cancel: bool
+
+
 class AccountStatusInput(TypedDict):
     """Whether an account is enabled, why, and until when."""
 

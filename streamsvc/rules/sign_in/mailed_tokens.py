@@ -11,12 +11,15 @@ MAILED_TOKEN_LIFETIMES = {
     "email_change": timedelta(hours=24),
     "email_undo": timedelta(days=7),
     "new_device": timedelta(days=7),
+    "factor_added": timedelta(days=7),
+    "account_recovery": timedelta(days=7),
+    "recovery_notice": timedelta(days=7),
     "magic_link": timedelta(minutes=10),
     "sign_in_code": timedelta(minutes=10),
     "operator_invitation": timedelta(hours=24),
     "reauthentication_code": timedelta(minutes=10),
 }
-INDEPENDENT_KINDS = frozenset({"new_device", "email_undo"})
+INDEPENDENT_KINDS = frozenset({"new_device", "factor_added", "email_undo"})
 """Kinds of which each token is about something of its own: using one leaves the others open."""
 
 

@@ -4,7 +4,7 @@ from typing import get_args
 
 from marshmallow import fields
 
-from streamsvc.rules.security_events import EndReason, Factor
+from streamsvc.rules.security_events import EndReason, Factor, RecoveryMethod
 from streamsvc.schemas.admin.webhooks import EventData
 from streamsvc.schemas.base import Moment, OneOf, StrictSchema
 
@@ -22,7 +22,8 @@ class SessionStartedData(SessionEventData):
     method = fields.String(
         required=True,
         metadata={
-            "description": "`password`, `passkey`, `magic_link`, `device_code`, `impersonation`, or a provider's name."
+            "description": "`sign_up`, `password`, `passkey`, `magic_link`, `device_code`, `impersonation`, or a "
+            "provider's name."
         },
     )
     impersonated_by = fields.String(
@@ -60,7 +61,7 @@ class EmailChangedData(EventData):
 
 
 class AccountRecoveredData(EventData):
-    method = OneOf("password_reset", "email_change_undone", "account_restored", required=True)
+    method = OneOf(*get_args(RecoveryMethod), required=True)
 
 
 class AccountLockedData(EventData):

@@ -73,9 +73,31 @@ class MailedTokenIn(StrictSchema):
     token = Text(max_length=200, required=True)
 
 
+class EmailConfirmation(MailedTokenIn):
+    binding = Text(
+        max_length=100,
+        load_default=None,
+        metadata={"description": "The `binding` that the sign-up returned. Not needed if it was set as a cookie."},
+    )
+
+
 class PasswordReset(StrictSchema):
     token = Text(max_length=200, required=True)
     password = Password(required=True)
+    revoke_access_since = Moment(
+        load_default=None,
+        metadata={"description": "Also revoke what was added since: a moment within the last seven days."},
+    )
+
+
+class SignUpAccepted(StrictSchema):
+    """Confirms that a sign-up was accepted; it continues by email."""
+
+    sometimes_absent = ("binding",)
+    status = OneOf("accepted", required=True)
+    binding = fields.String(
+        metadata={"description": "Send it with the emailed token: elsewhere the password is not accepted."}
+    )
 
 
 class Accepted(StrictSchema):
