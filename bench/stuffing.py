@@ -90,7 +90,7 @@ def read_before_write():
     """The bug of counters that are read and then set, in two statements."""
 
     def hit(counters, rule, subject, challenge_solved=False):
-        key, now_s = rate_limits.counter_key(rule, subject), rate_limits._now_s()
+        key, now_s = rate_limits.counter_name(counters._key, rule, subject), rate_limits._now_s()
         counter = fetch_one(sa.select(RateLimitCounter.count).where(RateLimitCounter.key == key))
         count = counter.count + 1 if counter else 1
         if count > (rule.max_attempts if isinstance(rule, limits.RateLimit) else rule.free_attempts):

@@ -10,6 +10,7 @@ from flask_migrate import Migrate
 
 from streamsvc import blueprints, clock
 from streamsvc.http import edge, metrics, request_facts
+from streamsvc.models import AccountClock
 from streamsvc.operations.maintenance import job_handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
 from streamsvc.security import authentication, end_user_addresses
@@ -44,6 +45,8 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     settings = settings or Settings.from_env()
     app = Service("streamsvc", static_folder=None)
     app.extensions.update(settings=settings, clock=now or (sandbox_now if settings.sandbox else clock.wall_time))
+    if settings.sandbox:
+        app.extensions["account_clock"] = AccountClock.find_time
     app.config["SECRET_KEY"] = settings.secret_key[0]
     database.init_app(app, settings)
     Migrate(app, database.db, directory=str(MIGRATIONS))

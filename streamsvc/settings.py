@@ -1,5 +1,6 @@
 """Every `STREAMSVC_*` variable: its name, type, default and description. Read once, at startup."""
 
+import base64
 import ipaddress
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any
 from flask import current_app
 
 from streamsvc.rules.billing import vat
+from streamsvc.rules.billing.gifts import GiftAmounts
 from streamsvc.rules.billing.number_series import is_number_prefix
 from streamsvc.rules.catalog.codes import COUNTRIES
 
@@ -163,6 +165,11 @@ def parse_pause_rules(text: str) -> str:
     return text
 
 
+def parse_gift_amounts(text: str) -> str:
+    GiftAmounts.parse(text)
+    return text
+
+
 def parse_seller_vat_number(text: str) -> str:
     """Parse the seller's VAT number; its country code and check digits must be right."""
     number = vat.normalize_vat_number(text)
@@ -175,6 +182,10 @@ def parse_country(text: str) -> str:
     if text not in COUNTRIES:
         raise ValueError("must be an ISO 3166-1 alpha-2 country code such as DE")
     return text
+
+
+def parse_countries(text: str) -> tuple[str, ...]:
+    return tuple(parse_country(code.strip()) for code in text.split(","))
 
 
 def parse_time_zone(text: str) -> str:
@@ -193,6 +204,17 @@ def parse_url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError("must be a URL that starts with http:// or https://")
     return text.rstrip("/")
+
+
+def parse_signing_secret(text: str) -> str:
+    """Parse a secret of Standard Webhooks. The message never repeats it."""
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("must be whsec_ and 24 to 64 bytes in base64: `echo whsec_$(openssl rand -base64 32)`")
+    return text
 
 
 def parse_mail_url(text: str) -> str:
@@ -297,6 +319,17 @@ class Settings:
     city_header: str = setting(
         "", str, "Header in which a trusted proxy sends the viewer's city, shown in the list of sessions; empty: none."
     )
+    geo_database: str = setting(
+        "",
+        parse_existing_file,
+        "File in MaxMind's format (GeoLite2-City.mmdb) that says where addresses are; empty: none. Needs the extra "
+        "`geography`.",
+    )
+    impossible_travel_kmh: int = setting(
+        1000,
+        integer_between(0, 100_000),
+        "Speed between two sign-ins above which the owner is notified, with the geographic database; 0: never.",
+    )
     media_url: str = setting(
         "/media/{item_id}/master.m3u8",
         parse_media_pattern,
@@ -306,6 +339,35 @@ class Settings:
         "open",
         one_of("open", "confirm"),
         "`confirm` requires confirmation by mail and never reveals whether an email address is taken.",
+    )
+    usernames: bool = setting(
+        False, parse_flag, "Viewers may sign in with a username of their own. Needs the extra `identifiers`."
+    )
+    phones: bool = setting(
+        False,
+        parse_flag,
+        "Viewers may sign in with a verified telephone number, which proves nothing by itself. Needs the extra "
+        "`identifiers`.",
+    )
+    sms_url: str = setting("", parse_https_url, "URL of the HTTP gateway that sends text messages.")
+    sms_secret: str = setting(
+        "",
+        parse_signing_secret,
+        "Signs calls to the SMS gateway: `whsec_` and 24 to 64 bytes in base64, as of Standard Webhooks.",
+        secret=True,
+    )
+    sms_countries: tuple[str, ...] = setting(
+        (), parse_countries, "Countries whose telephone numbers are accepted: `DE,AT,CH`."
+    )
+    sms_per_country: int = setting(
+        100,
+        integer_between(1, 1_000_000),
+        "Text messages per hour to numbers of one country calling code, against fraud with paid messages.",
+    )
+    dpop: bool = setting(
+        False,
+        parse_flag,
+        "Apps may bind their sessions to a key of the device (DPoP, RFC 9449). Needs the extra `dpop`.",
     )
     login_throttle: bool = setting(
         True, parse_flag, "Rate limits on sign-in and on payments; can be turned off in the sandbox only."
@@ -372,6 +434,22 @@ class Settings:
         "URL that verifies challenges: siteverify of Turnstile or hCaptcha; empty: no challenges.",
     )
     challenge_secret: str = setting("", str, "Secret key for the challenge URL.", secret=True)
+    sign_in_hook_url: str = setting(
+        "",
+        parse_url,
+        "URL of your own service asked before each sign-in; only addresses that webhooks may have; empty: none.",
+    )
+    sign_in_hook_secret: str = setting(
+        "", parse_signing_secret, "Secret that signs the calls of the sign-in hook: `whsec_…`.", secret=True
+    )
+    sign_in_hook_timeout_ms: int = setting(
+        1000, integer_between(100, 5000), "Milliseconds that the whole call of the sign-in hook may take."
+    )
+    sign_in_hook_on_failure: str = setting(
+        "deny",
+        one_of("deny", "allow"),
+        "What happens to a sign-in when the hook fails or is late: `deny` with 503, or `allow`.",
+    )
     payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Payment provider.")
     stripe_secret_key: str = setting("", str, "Stripe's secret key. Needs the extra `stripe`.", secret=True)
     stripe_publishable_key: str = setting(
@@ -406,6 +484,14 @@ class Settings:
         parse_pause_rules,
         "Limits of pauses: a pause of fewer days than `min` freezes none, `per_year` may begin within 365 days, and "
         "`cool_down` days lie between the end of one and the next.",
+    )
+    gift_amounts: str = setting(
+        "EUR=500-20000 GBP=500-20000 USD=500-20000",
+        parse_gift_amounts,
+        "Least and most gift credit that viewers can buy at once, in minor units by currency; empty: none is sold.",
+    )
+    gift_expiry_months: int = setting(
+        0, integer_between(0, 120), "Months after which a gift that a viewer bought expires; 0: it does not expire."
     )
     invoice_review_hours: int = setting(
         0,
@@ -526,6 +612,19 @@ class Settings:
             raise SettingsError(f"{PREFIX}PAYMENT_PROVIDER: needs the extra `stripe`: pip install 'streamsvc[stripe]'")
         if self.oidc_providers and find_spec("joserfc") is None:
             raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra `oidc`: pip install 'streamsvc[oidc]'")
+        if (self.usernames or self.phones) and not (find_spec("precis_i18n") and find_spec("phonenumbers")):
+            name = "USERNAMES" if self.usernames else "PHONES"
+            raise SettingsError(f"{PREFIX}{name}: needs the extra `identifiers`: pip install 'streamsvc[identifiers]'")
+        if self.phones and not self.sms_countries:
+            raise SettingsError(f"{PREFIX}SMS_COUNTRIES: required for telephone numbers, such as DE,AT,CH")
+        if self.phones and not self.sandbox and not (self.sms_url and self.sms_secret):
+            raise SettingsError(f"{PREFIX}SMS_URL and {PREFIX}SMS_SECRET: both are required for telephone numbers")
+        if self.dpop and find_spec("joserfc") is None:
+            raise SettingsError(f"{PREFIX}DPOP: needs the extra `dpop`: pip install 'streamsvc[dpop]'")
+        if self.geo_database and find_spec("maxminddb") is None:
+            raise SettingsError(
+                f"{PREFIX}GEO_DATABASE: needs the extra `geography`: pip install 'streamsvc[geography]'"
+            )
         if self.metrics and find_spec("prometheus_client") is None:
             raise SettingsError(f"{PREFIX}METRICS: needs the extra `metrics`: pip install 'streamsvc[metrics]'")
         for name in ("country_header", "city_header"):
@@ -534,6 +633,11 @@ class Settings:
                 raise SettingsError(f"{PREFIX}{name.upper()}: {reason}")
         if bool(self.challenge_url) != bool(self.challenge_secret):
             raise SettingsError(f"{PREFIX}CHALLENGE_URL and {PREFIX}CHALLENGE_SECRET: both are required for challenges")
+        if bool(self.sign_in_hook_url) != bool(self.sign_in_hook_secret):
+            names = f"{PREFIX}SIGN_IN_HOOK_URL and {PREFIX}SIGN_IN_HOOK_SECRET"
+            raise SettingsError(f"{names}: both are required for the sign-in hook")
+        if self.sign_in_hook_url.startswith("http://") and not self.webhooks_to_private:
+            raise SettingsError(f"{PREFIX}SIGN_IN_HOOK_URL: must be a URL that starts with https://")
         if not self.login_throttle and not self.sandbox:
             raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: can be turned off in the sandbox only")
         if self.sandbox_clock and not self.sandbox:

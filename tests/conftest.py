@@ -26,8 +26,10 @@ ALLOWED_WRITES = (
     "UPDATE operator_sessions SET last_seen_at",
     "UPDATE api_keys SET last_used_at",
     "INSERT INTO sandbox_clock",
+    "INSERT INTO rate_limit_keys",
     "INSERT INTO rate_limit_counters",  # counts the first denial of its kind
     "INSERT INTO audit_events",
+    "INSERT INTO dpop_proofs",
 )
 SLOWEST_FIRST = (
     "test_end_to_end",

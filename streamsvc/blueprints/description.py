@@ -8,8 +8,19 @@ from apispec import APISpec
 from marshmallow import Schema
 
 from streamsvc.http.edge import Api
+from streamsvc.schemas.admin.security_events import (
+    AccountDeletedEvent,
+    AccountLockedEvent,
+    AccountRecoveredEvent,
+    EmailChangedEvent,
+    FactorEvent,
+    PasswordChangedEvent,
+    SessionEndedEvent,
+    SessionsRevokedEvent,
+    SessionStartedEvent,
+)
 from streamsvc.schemas.admin.subscriptions import Percent, PercentIn
-from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, SubscriptionEvent
+from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, PayoutEvent, SubscriptionEvent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
 from streamsvc.schemas.catalog.title_record import title_record_schemas
 
@@ -47,7 +58,19 @@ WEBHOOKS = {
     "invoice.issued": (InvoiceEvent, "An invoice got its number."),
     "payment.succeeded": (PaymentEvent, "A payment succeeded."),
     "payment.failed": (PaymentEvent, "A payment failed."),
+    "payout.paid": (PayoutEvent, "A payout of account credit has reached the customer."),
+    "payout.failed": (PayoutEvent, "A payout of account credit failed, or a part of it."),
     "subscription.changed": (SubscriptionEvent, "The public state of a subscription changed."),
+    "session.started": (SessionStartedEvent, "A viewer signed in, or support started to impersonate one."),
+    "session.ended": (SessionEndedEvent, "A session was ended before it expired."),
+    "sessions.revoked": (SessionsRevokedEvent, "An operator ended every session of the service."),
+    "factor.added": (FactorEvent, "An account got a new way to prove who signs in."),
+    "factor.removed": (FactorEvent, "An account lost a way to prove who signs in."),
+    "password.changed": (PasswordChangedEvent, "The previous password of an account stopped working."),
+    "email.changed": (EmailChangedEvent, "The email address of an account changed."),
+    "account.recovered": (AccountRecoveredEvent, "The owner got the account back."),
+    "account.locked": (AccountLockedEvent, "Failed attempts or an operator locked an account."),
+    "account.deleted": (AccountDeletedEvent, "An account was closed, or erased."),
 }
 """{event kind: (schema of the body, when it is sent)}"""
 WEBHOOK_HEADERS = {

@@ -15,6 +15,7 @@ from streamsvc.cli.demo import demo
 from streamsvc.cli.operators import operators
 from streamsvc.cli.passwords import breached_passwords
 from streamsvc.cli.serving import config, serve, worker
+from streamsvc.cli.sessions import sessions
 from streamsvc.settings import SettingsError
 
 COMMANDS = (
@@ -25,6 +26,7 @@ COMMANDS = (
     catalog,
     api_keys,
     operators,
+    sessions,
     breached_passwords,
     billing,
     config,

@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from streamsvc.rules.webhooks import is_public_address
+from streamsvc.rules.ip_addresses import is_public_address
 from streamsvc.settings import current_settings
 
 TIMEOUT_S = 15
@@ -46,16 +46,27 @@ def post_webhook(url: str, body: bytes, headers: dict[str, str]) -> WebhookRespo
 
 def _connect(url: str) -> tuple[http.client.HTTPConnection, str]:
     """Connect to the URL's host; returns (connection, request path). Raises ForbiddenAddress."""
+    raw = open_socket(url, TIMEOUT_S, current_settings().webhooks_to_private)
+    return prepare_connection(url, raw, TIMEOUT_S)
+
+
+def open_socket(url: str, timeout_s: float, allow_private: bool) -> socket.socket:
+    """Open a TCP connection to the URL's host, at the address that was checked. Raises ForbiddenAddress."""
     parts = urlsplit(url)
-    allow_private = current_settings().webhooks_to_private
     if parts.scheme not in (("https", "http") if allow_private else ("https",)) or not parts.hostname:
         raise ForbiddenAddress("the URL must start with https://")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     address = _resolve_address(parts.hostname, port, allow_private)
-    raw = socket.create_connection((address, port), timeout=TIMEOUT_S)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
+    return socket.create_connection((address, port), timeout=timeout_s)
+
+
+def prepare_connection(url: str, raw: socket.socket, timeout_s: float) -> tuple[http.client.HTTPConnection, str]:
+    """Return (connection, request path) over an open socket. The first request makes the TLS handshake."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
     if parts.scheme == "https":
-        raw = ssl.create_default_context().wrap_socket(raw, server_hostname=parts.hostname)
+        context = ssl.create_default_context()
+        raw = context.wrap_socket(raw, server_hostname=parts.hostname, do_handshake_on_connect=False)
     connection.sock = raw
     return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 

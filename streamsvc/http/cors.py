@@ -16,6 +16,7 @@ PREFLIGHT_MAX_AGE_S = 7200
 REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
+    "DPoP",
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
@@ -25,6 +26,7 @@ REQUEST_HEADERS = (
 """What front ends may send."""
 EXPOSED_HEADERS = (
     "Content-Disposition",
+    "DPoP-Nonce",
     "ETag",
     "Idempotency-Replayed",
     "Location",

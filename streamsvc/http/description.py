@@ -223,6 +223,8 @@ def _general_errors(
 ) -> list[type[Refusal]]:
     """List the errors that follow from an operation's access, parameters, body and preconditions."""
     errors = [requests.Invalid, requests.Unavailable]
+    if access_rule.public and is_write:
+        errors += [access.DpopProofInvalid, access.DpopNonceRequired]
     if not access_rule.public:
         errors.append(access.NotSignedIn)
     if access_rule.scope:

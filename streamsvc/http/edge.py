@@ -364,7 +364,7 @@ def init_app(app: Flask, trusted_proxies: int | Networks) -> None:
     app.json = MsgspecJsonProvider(app)
     app.session_interface = DisabledSessionInterface()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.url_map.merge_slashes = False  # else //v1/plans is an HTML redirect
+    app.url_map.merge_slashes = app.url_map.redirect_defaults = False  # such redirects lead to whatever Host says
     settings = app.extensions["settings"]
     wrapped: Any = app  # mypy takes wsgi_app for a method, which cannot be replaced
     if settings.cors_origins:
@@ -378,7 +378,12 @@ def init_app(app: Flask, trusted_proxies: int | Networks) -> None:
 
 
 def _reject_unusable_request() -> None:
-    """Reject a path with characters that the database cannot store, and a query string on a view that reads none."""
+    """Reject a path with characters that the database cannot store, and a query string on a view that reads none.
+
+    Also reject a path that starts with two slashes: Werkzeug drops one, and a proxy's rules for paths would not match.
+    """
+    if request.environ["PATH_INFO"].startswith("//"):
+        raise UnknownPath(has_docs=current_settings().docs)
     if request.view_args and any("\x00" in str(v) or "\ufffd" in str(v) for v in request.view_args.values()):
         raise NotFound
     view = current_app.view_functions.get(request.endpoint or "")

@@ -1,10 +1,11 @@
 """Idempotency keys: a retried request acts once and gets the same response.
 
 The first request leases the key, acts, and commits its effects together with its response. A second request gets the
-same response, or an error if the first is still running or the key was used for a different request. If the first
-request dies, the next one takes over its key when the lease ends, and the view runs again. A view that commits midway
-therefore records what it has started with `save_checkpoint`, in that same commit; when it runs again, `load_checkpoint`
-tells it where to continue.
+same response, or an error if the first is still running or the key was used for a different request. If the process of
+the first request dies, the next one takes over its key when the lease ends, seconds later, and the view runs again. A
+request that was only stopped for so long finds at its next commit that the key is no longer its own: it commits
+nothing, and returns the response of the other request. A view that commits midway therefore records what it has started
+with `save_checkpoint`, in that same commit; when it runs again, `load_checkpoint` tells it where to continue.
 
 A response is stored if the request began something: a success, or an error after something was committed, such as a
 declined payment or a failed attempt to sign in. An error of 4xx before anything was committed releases the key, so that
@@ -13,25 +14,30 @@ key serves the same request only if something was committed.
 
 No secret is stored. A repeated request is recognized by a keyed hash, since bodies contain passwords. A secret in the
 response (a new token) comes from `generate_secret`: it is derived from the key as sent by the client, which is not
-stored, and the stored response contains a placeholder instead; only the same request can have it filled in again.
+stored, and the stored response contains a placeholder instead; only the same request can have it filled in again, and
+only in the members that it was taken from (`http/stored_secrets.py`). A view that returns a secret under a condition
+that ends, such as a recent reauthentication, checks it again `before_replay`.
 """
 
 import base64
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any
+from functools import partial, wraps
+from typing import Any, cast
 
 import sqlalchemy as sa
 from flask import Response, g, make_response, request
 from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from streamsvc import clock
 from streamsvc.http.edge import refusal_response
+from streamsvc.http.stored_secrets import extract_secrets, restore_secrets
 from streamsvc.models import IdempotencyKey
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused, Invalid
@@ -39,9 +45,20 @@ from streamsvc.rules.sign_in.device_codes import format_user_code
 from streamsvc.rules.sign_in.totp import encode_totp_secret
 from streamsvc.security.authentication import View, current_principal
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_one, format_utc, insert
+from streamsvc.storage import leases
+from streamsvc.storage.database import (
+    db,
+    execute_in_session,
+    execute_write,
+    fetch_existing,
+    fetch_one,
+    format_utc,
+    insert,
+)
 
-LEASE = timedelta(seconds=60)
+REPEAT_WINDOW = timedelta(seconds=60)
+"""How long the same browser gets the response of a single-use exchange again, without an Idempotency-Key."""
+REPEAT_WAIT_S, POLL_INTERVAL_S = 10.0, 0.05
 RETENTION_PERIOD = timedelta(hours=48)
 MAX_KEY_LENGTH = 255
 
@@ -69,8 +86,13 @@ class RequestKey:
     id: str
     raw: str
     body: bytes
+    is_implicit: bool = False
+    """Whether the key stands for a single-use exchange of one browser, instead of being sent by the client."""
     has_begun: bool = False
-    leased_until: datetime | None = None
+    lease: str | None = None
+    """The token under which this request runs; None once its response is stored."""
+    outcome: dict[str, Any] | None = None
+    """The columns of the response, to be stored by the next commit."""
     first_seen_at: datetime | None = None
     checkpoint: dict | None = None
     issued_secrets: dict[str, str] = field(default_factory=dict)
@@ -84,41 +106,60 @@ class RequestKey:
         """Derive the secret of a placeholder: the same for the same request while its response is stored."""
         return PLACEHOLDERS[placeholder](self._digest(signing_key, f"{placeholder} {format_utc(self.first_seen_at)}"))
 
-    def fill_placeholders(self, body: str, signing_key: str) -> str:
-        """Restore the secrets in a stored response."""
-        for placeholder in PLACEHOLDERS:
-            body = body.replace(placeholder, self.derive_secret(signing_key, placeholder))
-        return body
-
     def _digest(self, signing_key: str, purpose: str) -> bytes:
         target = (request.method, request.path, request.query_string.decode("latin-1"), request.mimetype)
         parts = (purpose, self.id, self.raw, *target)
         return hmac.digest(signing_key.encode(), b"\n".join([*(p.encode() for p in parts), self.body]), "sha256")
 
 
-def idempotent(required: bool = False) -> Callable[[View], View]:
+def idempotent(
+    required: bool = False,
+    before_replay: Callable[[], None] | None = None,
+    browser_binding: Callable[[], str] | None = None,
+) -> Callable[[View], View]:
     """Make a view that changes something safe to retry, whatever its method.
 
-    Goes above `@bp.response`; the view leaves its last commit to this decorator.
+    Goes above `@bp.response`; the view leaves its last commit to this decorator. `before_replay` raises the view's own
+    error where its stored response may no longer be shown. `browser_binding`, for single-use exchanges, returns the
+    secret of the browser that may send the same request twice without a key, or an empty text.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def idempotent_view(*args: Any, **kwargs: Any) -> Any:
-            key = _read_request_key(required)
+            key = _read_request_key(required) or _exchange_key(browser_binding)
             if key is None:
                 response = make_response(view(*args, **kwargs))
                 if db.session.registry.has():
                     db.session.commit()
                 return response
-            return _lease_or_replay(key) or _run_view(key, lambda: view(*args, **kwargs))
+            lease = _lease_or_await if key.is_implicit else _lease_or_replay
+            return lease(key, before_replay) or _run_view(key, lambda: view(*args, **kwargs))
 
         marked: View = idempotent_view
         marked.takes_idempotency_key = True
         marked.requires_idempotency_key = required
+        marked.before_replay = before_replay
         return marked
 
     return decorate
+
+
+class LeaseLost(Exception):
+    """Another request has taken over the key of this one, which has committed nothing since."""
+
+
+@event.listens_for(db.session, "before_commit")
+def _keep_lease(session: Session) -> None:
+    """Commit only while the key is ours, in the same transaction. Raises LeaseLost."""
+    key = g.get("idempotency_key")
+    if key is None or key.lease is None:
+        return
+    values = key.outcome or {"leased_until": leases.lease_end()}
+    is_ours = (IdempotencyKey.id == key.id, IdempotencyKey.lease == key.lease)
+    result = session.execute(sa.update(IdempotencyKey.__table__).where(*is_ours).values(values))
+    if cast("sa.CursorResult", result).rowcount != 1:
+        raise LeaseLost
 
 
 @event.listens_for(db.session, "after_commit")
@@ -126,6 +167,8 @@ def _note_commit(_: object) -> None:
     """Note that the current request has committed something."""
     if key := g.get("idempotency_key"):
         key.has_begun = True
+        if key.outcome:
+            key.lease = None
 
 
 def current_key_id() -> str | None:
@@ -178,59 +221,119 @@ def _read_request_key(required: bool) -> RequestKey | None:
     return g.idempotency_key
 
 
-def _lease_or_replay(key: RequestKey) -> Response | None:
-    """Lease the key, or return its stored response. Raises IdempotencyKeyInUse, IdempotencyKeyReused."""
-    key.first_seen_at = wall = clock.wall_time()
-    row = {"id": key.id, "fingerprint": key.fingerprint(_signing_keys()[0]), "created_at": wall}
-    row["leased_until"] = key.leased_until = wall + LEASE
-    if execute_write(insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["id"])):
+def _exchange_key(browser_binding: Callable[[], str] | None) -> RequestKey | None:
+    """Return the key of a single-use exchange: the same request of the same browser has the same one."""
+    binding = browser_binding() if browser_binding else ""
+    if not binding:
         return None
+    body = request.get_data()
+    parts = (b"exchange", request.path.encode(), binding.encode(), body)
+    g.idempotency_key = RequestKey(hashlib.sha256(b"\n".join(parts)).hexdigest(), binding, body, is_implicit=True)
+    return g.idempotency_key
+
+
+def _lease_or_await(key: RequestKey, before_replay: Callable[[], None] | None) -> Response | None:
+    """Lease the key of an exchange, or return the response of the request that has it, if need be after waiting.
+
+    A response older than `REPEAT_WINDOW` is forgotten, so that the view rejects the used secret. Raises
+    IdempotencyKeyInUse if the first request takes too long.
+    """
+    is_old = (IdempotencyKey.id == key.id, IdempotencyKey.created_at < clock.wall_time() - REPEAT_WINDOW)
+    execute_write(sa.delete(IdempotencyKey).where(*is_old, IdempotencyKey.status.is_not(None)))
+    deadline = time.monotonic() + REPEAT_WAIT_S
+    while True:
+        try:
+            return _lease_or_replay(key, before_replay)
+        except IdempotencyKeyInUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_INTERVAL_S)
+
+
+def _lease_or_replay(key: RequestKey, before_replay: Callable[[], None] | None = None) -> Response | None:
+    """Lease the key, or return its stored response.
+
+    Raises IdempotencyKeyInUse, IdempotencyKeyReused, and the error of `before_replay`.
+    """
+    key.first_seen_at, token = clock.wall_time(), leases.new_token()
+    row = {"id": key.id, "fingerprint": key.fingerprint(_signing_keys()[0]), "created_at": key.first_seen_at}
+    row |= {"lease": token, "leased_until": leases.lease_end()}
+    if execute_write(insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["id"])):
+        key.lease = token
+        return None
+    if replay := _load_replay(key, before_replay):
+        return replay
+    is_abandoned = (
+        IdempotencyKey.id == key.id,
+        IdempotencyKey.status.is_(None),
+        leases.is_free(IdempotencyKey.leased_until),
+    )
+    take_over = sa.update(IdempotencyKey).where(*is_abandoned).values(lease=token, leased_until=leases.lease_end())
+    if not execute_write(take_over):
+        raise IdempotencyKeyInUse
+    key.lease, key.has_begun = token, True
+    key.checkpoint = fetch_existing(sa.select(IdempotencyKey.checkpoint).where(IdempotencyKey.id == key.id))[0]
+    return None
+
+
+def _load_replay(key: RequestKey, before_replay: Callable[[], None] | None = None) -> Response | None:
+    """Return the stored response to the same request; None if there is none yet.
+
+    Raises IdempotencyKeyInUse, IdempotencyKeyReused, and the error of `before_replay`.
+    """
     stored = fetch_one(sa.select(*IdempotencyKey.__table__.c).where(IdempotencyKey.id == key.id))
     if stored is None:  # the first request failed without effect just now
         raise IdempotencyKeyInUse
     signed_by = next((k for k in _signing_keys() if key.fingerprint(k) == stored.fingerprint), None)
     if signed_by is None:
         raise IdempotencyKeyReused
-    key.first_seen_at, key.checkpoint = stored.created_at, stored.checkpoint
-    if stored.status is not None:
-        replay = Response(key.fill_placeholders(stored.body, signed_by), stored.status)
-        replay.content_type = stored.content_type
-        replay.headers["Idempotency-Replayed"] = "true"
-        return replay
-    take_over = (
-        sa.update(IdempotencyKey)
-        .where(IdempotencyKey.id == key.id, IdempotencyKey.status.is_(None), IdempotencyKey.leased_until < wall)
-        .values(leased_until=wall + LEASE)
-    )
-    if not execute_write(take_over):
-        raise IdempotencyKeyInUse
-    key.leased_until, key.has_begun = wall + LEASE, True
-    return None
+    key.first_seen_at = stored.created_at
+    if stored.status is None:
+        return None
+    if before_replay is not None and stored.status < 400:
+        before_replay()
+    derive = partial(key.derive_secret, signed_by)
+    replay = Response(restore_secrets(stored.body, stored.secret_members or [], derive), stored.status)
+    replay.content_type = stored.content_type
+    replay.headers["Idempotency-Replayed"] = "true"
+    return replay
 
 
 def _run_view(key: RequestKey, view: Callable[[], Any]) -> Response:
-    """Run the view and store its response in the same transaction, unless it is an error that frees the key."""
+    """Run the view and store its response in the same transaction, unless it is an error that frees the key.
+
+    Raises IdempotencyKeyInUse if the key was lost to a request that is still running.
+    """
+    try:
+        with leases.renewed(IdempotencyKey.__table__, [(key.id, cast("str", key.lease))]):
+            return _run_leased_view(key, view)
+    except LeaseLost:
+        db.session.rollback()
+        key.lease = None
+        replay = _load_replay(key)
+        if replay is None:
+            raise IdempotencyKeyInUse from None
+        return replay
+
+
+def _run_leased_view(key: RequestKey, view: Callable[[], Any]) -> Response:
     try:
         response = make_response(view())
+    except LeaseLost:
+        raise
     except Refusal as refusal:
         db.session.rollback()
         response = refusal_response(refusal)
-        if response.status_code >= 500 or not key.has_begun:
+        if response.status_code >= 500 or not key.has_begun or key.is_implicit:
             _release_key(key)
             return response
     except BaseException:
         db.session.rollback()
         _release_key(key)
         raise
-    body = response.get_data(as_text=True)
-    for placeholder, secret in key.issued_secrets.items():
-        body = body.replace(secret, placeholder)
-    values = {"status": response.status_code, "body": body}
-    db.session.execute(
-        sa.update(IdempotencyKey)
-        .where(IdempotencyKey.id == key.id)
-        .values(content_type=response.content_type, leased_until=None, **values)
-    )
+    body, secret_members = extract_secrets(response.get_data(as_text=True), key.issued_secrets)
+    key.outcome = {"status": response.status_code, "content_type": response.content_type, "body": body}
+    key.outcome |= {"secret_members": secret_members, "lease": None, "leased_until": None}
     db.session.commit()
     return response
 
@@ -238,17 +341,14 @@ def _run_view(key: RequestKey, view: Callable[[], Any]) -> Response:
 def _release_key(key: RequestKey) -> None:
     """Let a retry run: end the lease if something has begun, so that only the same request continues it; else delete.
 
-    Does nothing if the lease had ended and another request has taken it over.
+    Does nothing if another request has taken over the key.
     """
-    is_leased_by_us = (
-        IdempotencyKey.id == key.id,
-        IdempotencyKey.status.is_(None),
-        IdempotencyKey.leased_until == key.leased_until,
-    )
-    if key.has_begun:
-        execute_write(sa.update(IdempotencyKey).where(*is_leased_by_us).values(leased_until=clock.wall_time()))
+    is_ours = (IdempotencyKey.id == key.id, IdempotencyKey.lease == key.lease)
+    if key.has_begun and not key.is_implicit:
+        execute_write(sa.update(IdempotencyKey).where(*is_ours).values(lease=None, leased_until=None))
     else:
-        execute_write(sa.delete(IdempotencyKey).where(*is_leased_by_us))
+        execute_write(sa.delete(IdempotencyKey).where(*is_ours))
+    key.lease = None
 
 
 def purge_old_keys() -> int:

@@ -1,8 +1,8 @@
 """Reads what operations and the audit log need to know of the current request."""
 
-from flask import Flask, Request, request
+from flask import Flask, Request, g, request
 
-from streamsvc.http.trusted_proxies import client_city
+from streamsvc.http.trusted_proxies import client_city, client_place
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.security.audit_context import AuditContext, bind_audit_context, reset_audit_context
 
@@ -13,7 +13,14 @@ MAX_USER_AGENT_LENGTH = 300
 def current_request_facts() -> RequestFacts:
     """Return the facts of the current request, for views to pass to operations."""
     user_agent = request.headers.get("User-Agent", "")[:MAX_USER_AGENT_LENGTH]
-    return RequestFacts(address=request.remote_addr, city=client_city(), user_agent=user_agent)
+    place = client_place()
+    return RequestFacts(
+        address=request.remote_addr,
+        city=client_city() or place.city,
+        user_agent=user_agent,
+        place=place,
+        dpop_jkt=g.get("dpop_jkt"),
+    )
 
 
 def _bind_audit_context() -> None:

@@ -6,6 +6,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import request
 
+from streamsvc.gateways.geography import UNKNOWN, find_place
+from streamsvc.rules.geography import Place
 from streamsvc.rules.proxies import Networks, client_address, is_trusted_proxy, parse_address
 from streamsvc.settings import current_settings
 
@@ -47,9 +49,17 @@ def client_city() -> str | None:
 
 
 def client_country() -> str | None:
-    """Return the caller's country as the trusted proxy reports it, in upper case; "" if it reports none.
+    """Return the caller's country, in upper case: as the trusted proxy reports it, else from the geographic database.
 
-    None if the settings name no header that carries the country.
+    "" if it is unknown; None if the settings name neither a header nor a database.
     """
-    header = current_settings().country_header
-    return read_proxy_header(header).upper() if header else None
+    settings = current_settings()
+    if settings.country_header:
+        return read_proxy_header(settings.country_header).upper()
+    return client_place().country or "" if settings.geo_database else None
+
+
+def client_place() -> Place:
+    """Return what the geographic database says about the client's address."""
+    path = current_settings().geo_database
+    return find_place(path, request.remote_addr) if path else UNKNOWN

@@ -18,7 +18,9 @@ from streamsvc.models.catalog.titles import (
     TitleWindow,
 )
 from streamsvc.models.device_codes import DeviceCode
+from streamsvc.models.dpop import DpopProof
 from streamsvc.models.factors import DeviceTrust, RecoveryCode, TotpFactor
+from streamsvc.models.identifiers import Phone, PhoneVerification, Username
 from streamsvc.models.identities import Identity
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
 from streamsvc.models.mailed_tokens import MailedToken
@@ -27,14 +29,15 @@ from streamsvc.models.passkeys import Passkey
 from streamsvc.models.pending_flows import PendingFlow
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
-from streamsvc.models.rate_limits import RateLimitCounter
+from streamsvc.models.rate_limits import RateLimitCounter, RateLimitKey
 from streamsvc.models.recoveries import AccountRecovery, CredentialChange
-from streamsvc.models.sandbox import SandboxClock, SandboxEmail
-from streamsvc.models.sessions import Device, Session
+from streamsvc.models.sandbox import AccountClock, SandboxClock, SandboxEmail, SandboxSms
+from streamsvc.models.sessions import Device, ServiceEpoch, Session
 from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 __all__ = [
     "Account",
+    "AccountClock",
     "AccountRecovery",
     "ApiKey",
     "AuditEvent",
@@ -45,6 +48,7 @@ __all__ = [
     "Device",
     "DeviceCode",
     "DeviceTrust",
+    "DpopProof",
     "Episode",
     "Facet",
     "HomeRow",
@@ -62,15 +66,20 @@ __all__ = [
     "Passkey",
     "PendingFlow",
     "Person",
+    "Phone",
+    "PhoneVerification",
     "Profile",
     "Progress",
     "RateLimitCounter",
+    "RateLimitKey",
     "RecoveryCode",
     "SandboxClock",
     "SandboxEmail",
+    "SandboxSms",
     "SearchDoc",
     "SearchWord",
     "Season",
+    "ServiceEpoch",
     "Session",
     "Stream",
     "StreamDevice",
@@ -84,6 +93,7 @@ __all__ = [
     "TitleRecord",
     "TitleWindow",
     "TotpFactor",
+    "Username",
     "WatchlistItem",
     "WebhookDelivery",
     "WebhookEndpoint",

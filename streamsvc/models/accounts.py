@@ -5,6 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamsvc.rules.profiles import PROFILE_RESTORATION_PERIOD
 from streamsvc.storage.database import Base, Json, UtcTime, db, fetch_one, new_id
 from streamsvc.storage.owned import OwnedByAccount
 
@@ -47,7 +48,15 @@ class Account(Base):
 
 class Profile(OwnedByAccount, Base):
     __tablename__ = "profiles"
-    __table_args__ = (sa.Index("ix_profiles_account_id", "account_id", "id"),)
+    __table_args__ = (
+        sa.Index("ix_profiles_account_id", "account_id", "id"),
+        sa.Index(
+            "ix_profiles_deleted_at",
+            "deleted_at",
+            sqlite_where=sa.text("deleted_at IS NOT NULL"),
+            postgresql_where=sa.text("deleted_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("pro"))
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
@@ -60,11 +69,22 @@ class Profile(OwnedByAccount, Base):
     autoplay: Mapped[bool] = mapped_column(default=True)
     pin_hash: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """Since when the profile is deleted; its owner can restore it for a while."""
+
+    @classmethod
+    def visible_conditions(cls) -> tuple[sa.ColumnElement[bool], ...]:
+        return (cls.deleted_at.is_(None),)
+
+    @classmethod
+    def select_restorable(cls, account_id: str, now: datetime) -> "sa.Select[Profile]":
+        """Select the account's deleted profiles that can still be restored."""
+        return sa.select(cls).where(cls.account_id == account_id, cls.deleted_at > now - PROFILE_RESTORATION_PERIOD)
 
     @classmethod
     def find_row(cls, account_id: str, profile_id: str) -> sa.Row | None:
         """Find the columns of the account's profile, read without starting a transaction."""
-        conditions = (cls.id == profile_id, cls.account_id == account_id)
+        conditions = (cls.id == profile_id, cls.account_id == account_id, *cls.visible_conditions())
         return fetch_one(sa.select(*cls.__table__.c).where(*conditions))
 
     @classmethod
@@ -74,6 +94,11 @@ class Profile(OwnedByAccount, Base):
     @property
     def has_pin(self) -> bool:
         return self.pin_hash is not None
+
+    @property
+    def restorable_until(self) -> datetime | None:
+        """Until when a deleted profile can be restored; None while it is not deleted."""
+        return self.deleted_at and self.deleted_at + PROFILE_RESTORATION_PERIOD
 
     @classmethod
     def find_default_id(cls, account_id: str) -> str | None:

@@ -45,5 +45,7 @@ class DeviceTrust(Base):
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     token_hash: Mapped[str] = mapped_column(unique=True)
     epoch: Mapped[int]
+    service_epoch: Mapped[int] = mapped_column(server_default="0")
+    """The number of `ServiceEpoch` when the session began in which the second factor was given."""
     given_at: Mapped[datetime] = mapped_column(UtcTime)
     """When the second factor was given on the device."""

@@ -18,18 +18,38 @@ class Job(Base):
             sqlite_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
             postgresql_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
         ),
+        sa.Index(
+            "ix_jobs_open_lane_run_at",
+            "lane",
+            "run_at",
+            "id",
+            sqlite_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
+            postgresql_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
+        ),
+        sa.Index(
+            "ix_jobs_clock_owner",
+            "clock_owner",
+            "run_at",
+            "id",
+            sqlite_where=sa.text("clock_owner IS NOT NULL"),
+            postgresql_where=sa.text("clock_owner IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("job"))
     kind: Mapped[str]
+    lane: Mapped[str] = mapped_column(server_default="default")
+    """A worker runs the jobs of each lane in a thread of their own; see `worker/jobs.py`."""
     payload: Mapped[dict] = mapped_column(Json)
     dedupe: Mapped[str | None] = mapped_column(unique=True)
     """A name under which the job exists at most once, ever."""
+    clock_owner: Mapped[str | None]
+    """The id of the account by whose sandbox clock the job runs; None: by the service's."""
     run_at: Mapped[datetime] = mapped_column(UtcTime)
     attempts: Mapped[int] = mapped_column(default=0)
     lease: Mapped[str | None]
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    """Wall time: a lease outlives a worker, but not a jump of the sandbox's clock."""
+    """The database's time, see `storage/leases.py`."""
     done_at: Mapped[datetime | None] = mapped_column(UtcTime)
     failed_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """Set when the last retry failed; the job is kept for inspection."""
@@ -53,9 +73,14 @@ class IdempotencyKey(Base):
     fingerprint: Mapped[str]
     """Keyed hash of method, path and body: the same key for a different request is rejected."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    lease: Mapped[str | None]
+    """The token of the request that runs; it commits only as long as the token is its own."""
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
     checkpoint: Mapped[dict | None] = mapped_column(Json)
     """What the request has started and must not repeat, if its view commits midway."""
     status: Mapped[int | None]
     content_type: Mapped[str | None]
     body: Mapped[str | None]
+    """The response, with placeholders for its secrets."""
+    secret_members: Mapped[list | None] = mapped_column(Json)
+    """Where the secrets were: a list of SecretMember in http/stored_secrets.py."""

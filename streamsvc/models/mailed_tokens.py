@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamsvc.rules.sign_in.mailed_tokens import INDEPENDENT_KINDS, fresh_period
 from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 
@@ -46,15 +47,30 @@ class MailedToken(Base):
 
     @classmethod
     def consume(cls, kind: str, token_hash: str, now: datetime) -> "MailedToken | None":
-        """Consume the open token with this hash; None if there is none. Of concurrent calls only one gets it."""
+        """Consume the open token with this hash; None if there is none. Of concurrent calls only one gets it.
+
+        The account's other open tokens of the same kind are revoked, unless each of them is about something else.
+        """
         is_open = (cls.kind == kind, cls.token_hash == token_hash, *cls.open_conditions(now))
         token_id = db.session.scalar(sa.update(cls).where(*is_open).values(used_at=now).returning(cls.id))
-        return token_id and db.session.get(cls, token_id)
+        mailed_token = token_id and db.session.get(cls, token_id)
+        if mailed_token and mailed_token.account_id and kind not in INDEPENDENT_KINDS:
+            cls.revoke_all(mailed_token.account_id, now, kind)
+        return mailed_token
+
+    @classmethod
+    def has_fresh(cls, kind: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> bool:
+        """Whether an open token of this kind that meets the conditions still has most of its lifetime."""
+        is_fresh = (cls.kind == kind, cls.created_at > now - fresh_period(kind), *cls.open_conditions(now))
+        return bool(db.session.scalar(sa.select(sa.exists().where(*is_fresh, *conditions))))
 
     @classmethod
     def revoke_all(cls, account_id: str, now: datetime, *kinds: str) -> None:
         """Revoke the account's open tokens of these kinds, or of all kinds if none is named."""
-        conditions = [cls.account_id == account_id, cls.used_at.is_(None)]
-        if kinds:
-            conditions.append(cls.kind.in_(kinds))
-        db.session.execute(sa.update(cls).where(*conditions).values(used_at=now))
+        cls.revoke_matching(account_id, now, *([cls.kind.in_(kinds)] if kinds else []))
+
+    @classmethod
+    def revoke_matching(cls, account_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> None:
+        """Revoke the account's open tokens that meet the conditions."""
+        is_open = (cls.account_id == account_id, cls.used_at.is_(None))
+        db.session.execute(sa.update(cls).where(*is_open, *conditions).values(used_at=now))

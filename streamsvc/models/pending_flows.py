@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.storage.database import Base, Json, UtcTime, execute_in_session, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, execute_in_session, execute_write, new_id
 
 
 class PendingFlow(Base):
@@ -27,6 +27,8 @@ class PendingFlow(Base):
     data: Mapped[dict] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     expires_at: Mapped[datetime] = mapped_column(UtcTime)
+    claimed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When a request began to exchange the code of an identity provider, which accepts it once."""
     used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
@@ -40,3 +42,14 @@ class PendingFlow(Base):
         """Complete the flow and clear its data, in the caller's transaction; False if it was completed before."""
         is_unused = (cls.id == flow_id, cls.used_at.is_(None))
         return execute_in_session(sa.update(cls).where(*is_unused).values(used_at=now, data={})) == 1
+
+    @classmethod
+    def claim(cls, flow_id: str, now: datetime) -> bool:
+        """Claim the flow for one exchange at the provider, committed at once; False if another request has done so."""
+        is_free = (cls.id == flow_id, cls.used_at.is_(None), cls.claimed_at.is_(None))
+        return execute_write(sa.update(cls).where(*is_free).values(claimed_at=now)) == 1
+
+    @classmethod
+    def release(cls, flow_id: str) -> None:
+        """Let another request try: the provider has not accepted the code."""
+        execute_write(sa.update(cls).where(cls.id == flow_id, cls.used_at.is_(None)).values(claimed_at=None))

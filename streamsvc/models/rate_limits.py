@@ -1,9 +1,12 @@
-"""rate_limit_counters: one row per limit and subject, changed only by single guarded statements."""
+"""rate_limit_counters: one row per limit and subject, changed only by single guarded statements. rate_limit_keys: the
+key that the counters' names are derived with."""
+
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.storage.database import Base
+from streamsvc.storage.database import Base, UtcTime
 
 
 class RateLimitCounter(Base):
@@ -15,3 +18,17 @@ class RateLimitCounter(Base):
     count: Mapped[int]
     until_s: Mapped[int] = mapped_column(sa.BigInteger)
     """Seconds since 1970: the end of the rate limit's window, or of the back-off's wait."""
+
+
+class RateLimitKey(Base):
+    """The one key of the counters, encrypted once with each of the service's secret keys.
+
+    So counters keep their names when the secret key is rotated, and processes with the former settings find them too.
+    """
+
+    __tablename__ = "rate_limit_keys"
+
+    secret_id: Mapped[str] = mapped_column(primary_key=True)
+    """Identifies the secret key that `key_encrypted` is encrypted with, without revealing it."""
+    key_encrypted: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -27,6 +27,18 @@ class Device(OwnedByAccount, Base):
         return (cls.removed_at.is_(None),)
 
 
+class ServiceEpoch(Base):
+    """The only row: raised to end every session of the service at once. Without a row, the number is 0."""
+
+    __tablename__ = "service_epoch"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int]
+
+
+CURRENT_SERVICE_EPOCH = sa.select(sa.func.coalesce(sa.func.max(ServiceEpoch.number), 0)).scalar_subquery()
+
+
 class Session(Base):
     __tablename__ = "sessions"
     __table_args__ = (
@@ -54,15 +66,28 @@ class Session(Base):
     lifetime: Mapped[str]
     """A key of SESSION_LIFETIMES in rules/sign_in/sessions.py, so that a change of policy takes effect at once."""
     epoch: Mapped[int]
+    service_epoch: Mapped[int] = mapped_column(server_default="0")
+    """The number of `ServiceEpoch` when the session began."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     authenticated_at: Mapped[datetime] = mapped_column(UtcTime)
     """When the viewer last authenticated; opens the window for sensitive calls."""
+    pin_verified_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When the PIN of the selected profile was last entered; None if it has none, or if the PIN was changed since."""
     last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     address: Mapped[str | None]
     city: Mapped[str | None]
-    """Where the viewer signed in, as reported by a trusted proxy."""
+    """Where the viewer signed in, as reported by a trusted proxy or the geographic database."""
+    country: Mapped[str | None]
+    latitude: Mapped[float | None] = mapped_column(sa.Double)
+    longitude: Mapped[float | None] = mapped_column(sa.Double)
+    radius_km: Mapped[float | None] = mapped_column(sa.Double)
+    """The uncertainty of the coordinates."""
+    impossible_travel: Mapped[bool] = mapped_column(default=False)
+    """Whether the sign-in was too far from the one before for the time between them."""
     user_agent: Mapped[str | None]
+    dpop_jkt: Mapped[str | None]
+    """The thumbprint of the key that every request of the session must prove (DPoP); None for a bearer token."""
     method: Mapped[str | None]
     """How the viewer signed in: `sign_up`, `password`, `passkey`, `magic_link`, `device_code`, the name of a provider;
     None for older sessions and impersonations."""
@@ -91,26 +116,24 @@ class Session(Base):
 
     @classmethod
     def live_conditions(cls, now: datetime) -> tuple:
-        """Return the conditions of a live session, equivalent to `session_expires_at` in rules/sign_in/sessions.py."""
+        """Return the conditions of a live session."""
+        return (cls.ended_at.is_(None), cls.unexpired_condition(now))
+
+    @classmethod
+    def unexpired_condition(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return the condition of a session that has not expired and is of the current service epoch.
+
+        Equivalent to `session_expires_at` in rules/sign_in/sessions.py.
+        """
         classes = (
             sa.and_(cls.lifetime == name, cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
             for name, life in SESSION_LIFETIMES.items()
         )
-        return (cls.ended_at.is_(None), sa.or_(*classes))
+        return sa.and_(sa.or_(*classes), cls.service_epoch >= CURRENT_SERVICE_EPOCH)
 
     @classmethod
     def is_ended(cls, session_id: str | None) -> bool:
-        """Whether the session was ended before it expired; False for an unknown session."""
-        ended = sa.select(cls.id).where(cls.id == session_id, cls.ended_at.is_not(None))
+        """Whether the session was ended before it expired, alone or with all others; False for an unknown session."""
+        is_ended = sa.or_(cls.ended_at.is_not(None), cls.service_epoch < CURRENT_SERVICE_EPOCH)
+        ended = sa.select(cls.id).where(cls.id == session_id, is_ended)
         return session_id is not None and db.session.scalar(ended) is not None
-
-    @classmethod
-    def revoke_all(cls, account_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:
-        """End the account's sessions that meet the conditions, effective from the very next request; their ids."""
-        statement = (
-            sa.update(cls)
-            .where(cls.account_id == account_id, cls.ended_at.is_(None), *conditions)
-            .values(ended_at=now)
-            .returning(cls.id)
-        )
-        return list(db.session.scalars(statement))

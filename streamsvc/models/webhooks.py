@@ -12,7 +12,10 @@ class WebhookEvent(Base):
     """An event, written in the same transaction as the change it reports."""
 
     __tablename__ = "events"
-    __table_args__ = (sa.Index("ix_events_account_id", "account_id", "id"),)
+    __table_args__ = (
+        sa.Index("ix_events_account_id", "account_id", "id"),
+        sa.Index("ix_events_kind", "kind", "id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("evt"))
     kind: Mapped[str]

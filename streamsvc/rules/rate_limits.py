@@ -65,6 +65,9 @@ SPRAYED_ADDRESS = RateLimit("sign_in.sprayed_address", 10, HOUR_S)
 SIGN_UP_ADDRESS = RateLimit("sign_up.address", 1_000, HOUR_S)
 PIN = Backoff("pin", waits_s=(15 * MINUTE_S,))
 SECOND_FACTOR = Backoff("second_factor")
+SECOND_FACTOR_TOTAL = RateLimit("second_factor.total", 300, 30 * DAY_S)
+"""Wrong second factors of an account from unknown devices, or of one known device. A password reset clears the back-off
+but not this limit, so that whoever reads the mailbox cannot reset the password again and again to guess codes."""
 REAUTHENTICATION = Backoff("reauthentication")
 SECRET_BY_ADDRESS = RateLimit("secret.address", 100, HOUR_S)
 """Tokens and codes tried from one address."""
@@ -84,9 +87,20 @@ CARDS_BY_ADDRESS = RateLimit("cards.address", 1_000, HOUR_S)
 CARD_SETUPS_BY_ACCOUNT = RateLimit("card_setups.account", 20, DAY_S)
 PAYMENT_REFRESHES = RateLimit("payment.refresh", 30, MINUTE_S)
 """How often one account may have the payment provider asked for the state of its payments."""
-MAIL_TO_ADDRESS = RateLimit("mail.to", 5, HOUR_S)
-"""Mails to one address that anyone can cause to be sent."""
+GIFT_CODES_BY_ACCOUNT = RateLimit("gift_codes.account", 20, HOUR_S)
+"""Gift codes that one account tries."""
+GIFT_MAILS_BY_ACCOUNT = RateLimit("mail.gifts_account", 20, DAY_S)
+"""Mails with gifts that one account can cause to be sent to others."""
+GIFT_MAILS_TO_ADDRESS = RateLimit("mail.gifts_to", 5, DAY_S)
+"""Mails with gifts to one address, whoever sends them."""
+MAIL_TO_ADDRESS_BY_SOURCE = RateLimit("mail.to_by_source", 5, HOUR_S)
+"""Mails to one address that anyone can cause to be sent, by the network address that requests them."""
+MAIL_TO_ADDRESS = RateLimit("mail.to", 10, HOUR_S)
+"""The same from all network addresses, of which each counts only up to its own limit."""
 MAIL_FROM_ADDRESS = RateLimit("mail.from", 100, HOUR_S)
+SMS_BY_ACCOUNT = RateLimit("sms.account", 5, DAY_S)
+SMS_TO_NUMBER = RateLimit("sms.number", 5, DAY_S)
+SMS_FROM_ADDRESS = RateLimit("sms.address", 20, HOUR_S)
 
 
 def source_network(address: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from streamsvc.rules.geography import Place
 from streamsvc.rules.rate_limits import source_network
 
 
@@ -14,6 +15,10 @@ class RequestFacts:
     city: str | None
     """The client's city as reported by a trusted proxy; None if unknown."""
     user_agent: str
+    place: Place = Place()
+    """What the geographic database says about the address."""
+    dpop_jkt: str | None = None
+    """The thumbprint of the key that the client proved at sign-in (DPoP)."""
 
     @property
     def network(self) -> str:

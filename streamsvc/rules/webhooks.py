@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import ipaddress
 from datetime import datetime, timedelta
 
 SECRET_PREFIX = "whsec_"
@@ -34,10 +33,3 @@ def next_attempt_at(attempts: int, now: datetime, retry_after_s: int | None = No
         return None
     retry_after = min(timedelta(seconds=retry_after_s or 0), MAX_RETRY_AFTER)
     return now + max(timedelta(seconds=RETRY_DELAYS_S[attempts]), retry_after)
-
-
-def is_public_address(address: str) -> bool:
-    """Whether an IP address is publicly routable: not private, local, shared, reserved or multicast."""
-    ip = ipaddress.ip_address(address)
-    inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
-    return ip.is_global and not ip.is_multicast and (inner is None or is_public_address(str(inner)))

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.names import find_forbidden_character
 from streamsvc.rules.refusals.requests import Invalid
 
 MAX_BIGINT = 2**63 - 1
@@ -160,14 +161,14 @@ class MomentOrDay(fields.Field):
 
 
 class Email(Text):
-    """An email address. International addresses are accepted."""
+    """An email address, without controls and invisible characters. International addresses are accepted."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=320, min_length=3, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         email = super()._deserialize(value, attr, data, **kwargs)
-        if not EMAIL_PATTERN.fullmatch(email):
+        if not EMAIL_PATTERN.fullmatch(email) or find_forbidden_character(email):
             raise ValidationError("Must be a valid email address.")
         return email
 

@@ -19,14 +19,23 @@ from flask_login import LoginManager, UserMixin
 
 from streamsvc import clock
 from streamsvc.models import Account, Device, Profile, Session
+from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import status_condition
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements, parse_grants
 from streamsvc.rules.origins import is_cross_site
-from streamsvc.rules.refusals.access import InsufficientScope, NotSignedIn, ReadOnlySession
+from streamsvc.rules.refusals.access import (
+    DpopNonceRequired,
+    DpopProofInvalid,
+    DpopProofRequired,
+    InsufficientScope,
+    NotSignedIn,
+    ReadOnlySession,
+)
 from streamsvc.rules.refusals.accounts import CsrfTokenInvalid, KidsProfile, ReauthenticationRequired
 from streamsvc.rules.refusals.base import Refusal
+from streamsvc.rules.sign_in.dpop import NonceRequired, ProofInvalid
 from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.sessions import (
     API_KEY_PREFIX,
@@ -37,7 +46,7 @@ from streamsvc.rules.sign_in.sessions import (
     hash_token,
     session_expires_at,
 )
-from streamsvc.security import operators
+from streamsvc.security import dpop, operators
 from streamsvc.security.audit_context import set_audit_actor
 from streamsvc.security.operators import Operator
 from streamsvc.settings import current_settings
@@ -147,7 +156,7 @@ class Viewer(UserMixin):
             row.access_until,
             row.plan_code,
             row.features,
-            clock.now(),
+            clock.account_now(row.account_id) if row.access_until or grants else clock.now(),
             grants,
             Plan.load_addon_features(grant.addon for grant in grants) if grants else None,
         )
@@ -162,6 +171,12 @@ class Viewer(UserMixin):
         """Whether the viewer authenticated within the last ten minutes."""
         return clock.now() - self.row.authenticated_at <= REAUTHENTICATION_WINDOW
 
+    def has_entered_pin_of(self, profile_id: str) -> bool:
+        """Whether the profile is selected and its PIN was entered within the last ten minutes."""
+        if self.row.selected_profile_id != profile_id or self.row.pin_verified_at is None:
+            return False
+        return clock.now() - self.row.pin_verified_at <= REAUTHENTICATION_WINDOW
+
     @property
     def session_expires_at(self) -> datetime:
         return session_expires_at(self.row.lifetime, self.row.session_created_at, self.row.last_seen_at)
@@ -174,10 +189,12 @@ VIEWER_BY_TOKEN = (
         Session.device_id,
         Session.lifetime,
         Session.epoch,
+        Session.dpop_jkt,
         Session.created_at.label("session_created_at"),
         Session.authenticated_at,
         Session.last_seen_at,
         Session.profile_id.label("selected_profile_id"),
+        Session.pin_verified_at,
         Session.impersonated_by,
         Session.impersonation_reason,
         Device.name.label("device_name"),
@@ -215,13 +232,17 @@ VIEWER_BY_TOKEN = (
     )
     .join(Account, sa.and_(Account.id == Session.account_id, Account.status == "active"))
     .join(Device, Device.id == Session.device_id)
-    .outerjoin(Profile, Profile.account_id == Account.id)
+    .outerjoin(Profile, sa.and_(Profile.account_id == Account.id, *Profile.visible_conditions()))
     .outerjoin(
         Subscription,
         sa.and_(Subscription.account_id == Account.id, status_condition("subscriptions.status", LIVE_STATUSES)),
     )
     .outerjoin(Plan, Plan.id == Subscription.plan_id)
-    .where(Session.token_hash == sa.bindparam("token_hash"), Session.ended_at.is_(None))
+    .where(
+        Session.token_hash == sa.bindparam("token_hash"),
+        Session.ended_at.is_(None),
+        Session.service_epoch >= CURRENT_SERVICE_EPOCH,
+    )
     .order_by(Profile.id)
 )
 COMPILED_VIEWER_BY_TOKEN = CompiledStatement(VIEWER_BY_TOKEN)
@@ -245,6 +266,8 @@ def load_principal(request: Request) -> Viewer | Operator | None:
     """
     if "Authorization" in request.headers:
         scheme, _, token = request.headers["Authorization"].partition(" ")
+        if scheme.lower() == "dpop":
+            return _find_bound_viewer(token.strip())
         token = token.strip() if scheme.lower() == "bearer" else ""
         if token.startswith(API_KEY_PREFIX):
             return operators.find_operator_by_key(token)
@@ -255,13 +278,46 @@ def load_principal(request: Request) -> Viewer | Operator | None:
     return _find_viewer(token, by_cookie=True) if token.startswith(SESSION_TOKEN_PREFIX) else None
 
 
-def _find_viewer(token: str, by_cookie: bool = False) -> Viewer | None:
+def _find_bound_viewer(token: str) -> Viewer | None:
+    """Find the viewer of a session that is bound to a key, and verify the request's proof. Raises DpopProofRequired."""
+    viewer = _find_viewer(token, is_proved=True) if token.startswith(SESSION_TOKEN_PREFIX) else None
+    if viewer is None:
+        raise DpopProofRequired("invalid_token")
+    try:
+        jkt = dpop.verify_proof(request.headers.get("DPoP", ""), request.method, request.path, token)
+    except NonceRequired:
+        raise DpopProofRequired("use_dpop_nonce", nonce=dpop.current_nonce()) from None
+    except ProofInvalid as error:
+        raise DpopProofRequired("invalid_dpop_proof", str(error)) from None
+    if viewer.row.dpop_jkt is None or not hmac.compare_digest(jkt, viewer.row.dpop_jkt):
+        raise DpopProofRequired("invalid_token")
+    return viewer
+
+
+def _verify_sign_in_proof() -> None:
+    """Verify the proof that comes with a sign-in; the session that the view creates is bound to its key.
+
+    Raises DpopProofInvalid, DpopNonceRequired.
+    """
+    if not current_settings().dpop:
+        raise DpopProofInvalid("this service does not bind sessions to keys")
+    try:
+        g.dpop_jkt = dpop.verify_proof(request.headers["DPoP"], request.method, request.path)
+    except NonceRequired:
+        raise DpopNonceRequired(dpop.current_nonce()) from None
+    except ProofInvalid as error:
+        raise DpopProofInvalid(str(error)) from None
+
+
+def _find_viewer(token: str, by_cookie: bool = False, is_proved: bool = False) -> Viewer | None:
     rows = COMPILED_VIEWER_BY_TOKEN.all(token_hash=hash_token(token))
     if not rows:
         return None
     viewer, now = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None), clock.now()
     if viewer.row.epoch < current_settings().session_epoch or viewer.session_expires_at <= now:
         return None
+    if viewer.row.dpop_jkt is not None and not is_proved:
+        raise DpopProofRequired("invalid_token")
     if now - viewer.row.last_seen_at > LAST_SEEN_GRAIN:
         execute_write(UPDATE_LAST_SEEN, {"session_id": viewer.row.session_id, "now": now})
     return viewer
@@ -316,6 +372,8 @@ def _check_access() -> None:
     view = current_app.view_functions.get(request.endpoint or "")
     access = getattr(view, "access", VIEWER_ONLY)
     if view is None or access.public:
+        if "DPoP" in request.headers and view is not None and request.method not in SAFE_METHODS:
+            _verify_sign_in_proof()
         return
     principal = load_principal(request)
     login_manager._update_request_context_with_user(principal)

@@ -8,9 +8,10 @@ from cryptography.fernet import Fernet, MultiFernet
 from streamsvc.settings import current_settings
 
 
-def encrypt(secret: str) -> str:
-    """Encrypt with Fernet (AES-128-CBC and HMAC-SHA-256)."""
-    return _cipher().encrypt(secret.encode()).decode()
+def encrypt(secret: str, key: str | None = None) -> str:
+    """Encrypt with Fernet (AES-128-CBC and HMAC-SHA-256), with the newest secret key unless `key` names another one."""
+    cipher = _fernet(key) if key else _cipher()
+    return cipher.encrypt(secret.encode()).decode()
 
 
 def decrypt(encrypted: str) -> str:
@@ -19,5 +20,8 @@ def decrypt(encrypted: str) -> str:
 
 
 def _cipher() -> MultiFernet:
-    keys = current_settings().secret_key
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(hashlib.sha256(f"seal {k}".encode()).digest())) for k in keys])
+    return MultiFernet([_fernet(key) for key in current_settings().secret_key])
+
+
+def _fernet(key: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(f"seal {key}".encode()).digest()))

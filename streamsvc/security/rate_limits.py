@@ -17,10 +17,11 @@ from streamsvc import clock
 from streamsvc.models import RateLimitCounter
 from streamsvc.rules.rate_limits import Backoff, RateLimit
 from streamsvc.rules.refusals.accounts import TooManyAttempts
-from streamsvc.settings import current_settings
+from streamsvc.security.counter_keys import find_counter_key, get_or_create_counter_key, load_counter_key
 from streamsvc.storage.database import db, execute_in_session, fetch_all, insert, write_transaction
 
 RETENTION_S = 30 * 24 * 3600
+CLEARED_AT_ONCE = 500
 Limit = tuple[RateLimit | Backoff, str]
 """A rule and the subject it is applied to."""
 NOW = sa.bindparam("now_s", type_=sa.BigInteger)
@@ -29,10 +30,15 @@ KEY = sa.bindparam("key_", type_=sa.String)
 
 def hit(rule: RateLimit | Backoff, subject: str) -> int:
     """Count one attempt of `subject` and return the new count. Raises TooManyAttempts if none is left."""
-    if retry_after_s := resets_in([(rule, subject)]).get((rule, subject)):
-        raise TooManyAttempts(retry_after_s)
+    return hit_all([(rule, subject)])[0]
+
+
+def hit_all(limits: Sequence[Limit]) -> list[int]:
+    """Count one attempt against all of the limits and return the new counts. Raises TooManyAttempts, counting none."""
+    if wait_s := max(resets_in(limits).values(), default=0):  # a storm of attempts writes nothing
+        raise TooManyAttempts(wait_s)
     with counter_transaction() as counters:
-        return counters.hit(rule, subject)
+        return [counters.hit(*limit) for limit in limits]
 
 
 def clear(rule: RateLimit | Backoff, subject: str) -> None:
@@ -45,8 +51,14 @@ def clear(rule: RateLimit | Backoff, subject: str) -> None:
 
 
 def resets_in(limits: Sequence[Limit]) -> dict[Limit, int]:
-    """Which of the limits have a count, and the seconds until each allows another attempt (0: now). Counts nothing."""
-    now_s, keys = _now_s(), {counter_key(*limit): limit for limit in limits}
+    """Which of the limits have a count, and the seconds until each allows another attempt (0: now). Counts nothing.
+
+    Must not be used in a `db.session` transaction.
+    """
+    counter_key = load_counter_key()
+    if counter_key is None:
+        return {}
+    now_s, keys = _now_s(), {counter_name(counter_key, *limit): limit for limit in limits}
     waits_s = {}
     for row in fetch_all(SELECT_COUNTERS, {"keys": list(keys)}):
         key, count, until_s = row
@@ -67,6 +79,7 @@ class Counters:
 
     def __init__(self, connection: sa.Connection):
         self._connection, self._now_s = connection, _now_s()
+        self._key = get_or_create_counter_key(connection)
 
     def hit(self, rule: RateLimit | Backoff, subject: str, challenge_solved: bool = False) -> int:
         """Count the attempt against one more limit and return the new count. Raises TooManyAttempts if none is left.
@@ -78,7 +91,7 @@ class Counters:
             _hit_statement(rule, challenge_solved, db.engine.dialect.name), rule, subject
         ).scalar():
             return count
-        row = self._connection.execute(SELECT_COUNTERS, {"keys": [counter_key(rule, subject)]}).first()
+        row = self._connection.execute(SELECT_COUNTERS, {"keys": [counter_name(self._key, rule, subject)]}).first()
         raise TooManyAttempts(max(1, row.until_s - self._now_s) if row else 1)
 
     def count_first_seen(self, rule: RateLimit, subject: str) -> bool:
@@ -94,7 +107,9 @@ class Counters:
         self._execute(_CLEAR, rule, subject)
 
     def _execute(self, statement: sa.Executable, rule: RateLimit | Backoff, subject: str) -> sa.CursorResult:
-        return self._connection.execute(statement, {KEY.key: counter_key(rule, subject), NOW.key: self._now_s})
+        return self._connection.execute(
+            statement, {KEY.key: counter_name(self._key, rule, subject), NOW.key: self._now_s}
+        )
 
 
 @contextmanager
@@ -107,15 +122,18 @@ def counter_transaction() -> Iterator[Counters]:
         yield Counters(connection)
 
 
-def clear_in_transaction(rule: RateLimit | Backoff, subject: str) -> None:
-    """Reset the count of `subject` when the caller's transaction commits."""
-    db.session.execute(sa.delete(RateLimitCounter).where(RateLimitCounter.key == counter_key(rule, subject)))
+def clear_in_transaction(*limits: Limit) -> None:
+    """Reset the counts of these limits when the caller's transaction commits."""
+    if key := find_counter_key():
+        names = [counter_name(key, *limit) for limit in limits]
+        for start in range(0, len(names), CLEARED_AT_ONCE):
+            is_cleared = RateLimitCounter.key.in_(names[start : start + CLEARED_AT_ONCE])
+            db.session.execute(sa.delete(RateLimitCounter).where(is_cleared))
 
 
-def counter_key(rule: RateLimit | Backoff, subject: str) -> str:
+def counter_name(key: bytes, rule: RateLimit | Backoff, subject: str) -> str:
     """Return the primary key of a counter. It is a keyed hash, so that the row does not reveal the subject."""
-    secret = current_settings().secret_key[0]
-    return f"{rule.name}:{hmac.digest(secret.encode(), subject.encode(), 'sha256').hex()[:40]}"
+    return f"{rule.name}:{hmac.digest(key, subject.encode(), 'sha256').hex()[:40]}"
 
 
 def purge_old_counters() -> int:
@@ -124,7 +142,7 @@ def purge_old_counters() -> int:
 
 
 def _now_s() -> int:
-    return int(clock.now().timestamp())
+    return int(clock.service_now().timestamp())
 
 
 def _is_allowed(rule: RateLimit | Backoff, row: Any, now_s: Any, challenge_solved: bool = False) -> Any:

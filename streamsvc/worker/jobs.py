@@ -4,16 +4,19 @@ The payload of a finished job is cleared, since it may name a person.
 
 A handler runs in the `db.session` transaction that also marks the job as done, so its effects on this database happen
 exactly once. Its effects elsewhere may happen twice if the machine fails in between; a handler that calls an external
-service therefore records the call first and sends it with an idempotency key.
+service therefore records the call first and sends it with an idempotency key. Its lease is renewed while it runs. A job
+whose process dies `MAX_ATTEMPTS` times has failed, like one that raises as often.
 
 Jobs of one kind that are due at the same time can be run as a batch, by a batch handler that must be idempotent: it
 commits as it goes, and the jobs are marked as done afterwards. If a batch fails, its jobs are run one by one.
+
+A worker runs each lane in threads of its own: a webhook receiver that hangs delays no mail, and an import no renewal.
 """
 
 import logging
 import random
-import secrets
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +24,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Job
+from streamsvc.storage import leases
 from streamsvc.storage.database import (
     batching_session,
     db,
@@ -32,11 +36,13 @@ from streamsvc.storage.database import (
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LEASE = timedelta(seconds=60)
 RETENTION_PERIOD = timedelta(days=30)
 MAX_ATTEMPTS = 12
 MAX_BATCH_SIZE = 64
 """Jobs per batch: as many as SQLite's single writer runs in about 50 ms."""
+DEFAULT_LANE, INTERACTIVE_LANE, WEBHOOK_LANE, BULK_LANE = "default", "interactive", "webhooks", "bulk"
+"""Interactive: what a person is waiting for, such as a mail. Bulk: long work on many rows, and work of no hurry."""
+THREADS_BY_LANE = {DEFAULT_LANE: 1, INTERACTIVE_LANE: 2, WEBHOOK_LANE: 2, BULK_LANE: 1}
 MIN_BACKOFF = timedelta(seconds=5)
 MAX_BACKOFF = timedelta(hours=1)
 
@@ -45,6 +51,8 @@ BatchHandler = Callable[[list[dict], datetime], list[dict] | None]
 _handlers: dict[str, Handler] = {}
 _batch_handlers: dict[str, BatchHandler] = {}
 _recurring: dict[str, timedelta] = {}
+_lanes: dict[str, str] = {}
+"""{kind: lane}"""
 log = logging.getLogger("streamsvc.jobs")
 
 
@@ -56,11 +64,11 @@ class Retry(Exception):
         self.at = at
 
 
-def job_handler(kind: str) -> Callable[[Handler], Handler]:
+def job_handler(kind: str, lane: str = DEFAULT_LANE) -> Callable[[Handler], Handler]:
     """Register the function that runs jobs of this kind: `f(payload, now)`, where `now` is the time of the job."""
 
     def register(function: Handler) -> Handler:
-        _handlers[kind] = function
+        _handlers[kind], _lanes[kind] = function, lane
         return function
 
     return register
@@ -79,10 +87,10 @@ def batch_job_handler(kind: str) -> Callable[[BatchHandler], BatchHandler]:
     return register
 
 
-def recurring_job(kind: str, every: timedelta) -> Callable[[Handler], Handler]:
+def recurring_job(kind: str, every: timedelta, lane: str = BULK_LANE) -> Callable[[Handler], Handler]:
     """Register the function that runs this kind of work periodically, at whole multiples of `every`."""
     _recurring[kind] = every
-    return job_handler(kind)
+    return job_handler(kind, lane)
 
 
 def schedule_recurring() -> None:
@@ -117,7 +125,9 @@ def postpone_recurring_job(job: sa.Row, until: datetime) -> bool:
 
 def enqueue_job(kind: str, payload: dict, run_at: datetime, dedupe: str | None = None) -> None:
     """Add a job in the caller's transaction. If a job with the same `dedupe` name exists, the new one is dropped."""
-    row = {"kind": kind, "payload": payload, "run_at": run_at, "dedupe": dedupe}
+    lane = _lanes.get(kind, DEFAULT_LANE)
+    row = {"kind": kind, "lane": lane, "payload": payload, "run_at": run_at, "dedupe": dedupe}
+    row["clock_owner"] = clock.clock_owner()
     batching_session().insert_rows(Job, [row], unique_by="dedupe")
 
 
@@ -131,70 +141,86 @@ def _cancel_jobs(names: list[str]) -> None:
 
 
 IS_OPEN = sa.and_(Job.done_at.is_(None), Job.failed_at.is_(None))
-IS_LEASABLE = sa.and_(IS_OPEN, sa.or_(Job.leased_until.is_(None), Job.leased_until < sa.bindparam("wall")))
-NEXT_DUE = (
-    sa.select(Job.id)
-    .where(IS_LEASABLE, Job.run_at <= sa.bindparam("until"))
-    .order_by(Job.run_at, Job.id)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
+IS_LEASABLE = sa.and_(IS_OPEN, leases.is_free(Job.leased_until))
+DUE = sa.select(Job.id).where(IS_LEASABLE, Job.run_at <= sa.bindparam("until"))
+NEXT_DUE = DUE.order_by(Job.run_at, Job.id).limit(1).with_for_update(skip_locked=True)
+NEXT_DUE_IN_LANE = NEXT_DUE.where(Job.lane == sa.bindparam("lane_of_job"))
 SAME_KIND_AND_TIME = (
     sa.select(Job.id)
     .where(IS_LEASABLE, Job.run_at == sa.bindparam("run_at_of_first"), Job.kind == sa.bindparam("kind_of_first"))
+    .where(Job.attempts == 0)  # a job that may have killed its process runs alone
     .order_by(Job.id)
     .limit(sa.bindparam("max_jobs"))
     .with_for_update(skip_locked=True)
 )
 LEASE_JOBS = (
     sa.update(Job)
-    .values(lease=sa.bindparam("token"), leased_until=sa.bindparam("lease_end"), attempts=Job.attempts + 1)
-    .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease)
+    .values(lease=sa.bindparam("token"), leased_until=leases.lease_end(), attempts=Job.attempts + 1)
+    .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease, Job.clock_owner)
 )
 LEASE_NEXT = LEASE_JOBS.where(Job.id == NEXT_DUE.scalar_subquery())
+LEASE_NEXT_IN_LANE = LEASE_JOBS.where(Job.id == NEXT_DUE_IN_LANE.scalar_subquery())
+LEASE_NEXT_OF_ACCOUNT = LEASE_JOBS.where(
+    Job.id
+    == sa.select(Job.id)
+    .where(IS_LEASABLE, Job.clock_owner == sa.bindparam("owner"), Job.run_at <= sa.bindparam("until"))
+    .order_by(Job.run_at, Job.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
+)
 LEASE_SAME_KIND_AND_TIME = LEASE_JOBS.where(Job.id.in_(SAME_KIND_AND_TIME))
 
 
-def lease_next_job(until: datetime) -> sa.Row | None:
-    """Lease the earliest job due by `until`; None if there is none."""
-    return fetch_one(LEASE_NEXT, {"until": until, **_lease_parameters()})
+def lease_next_job(until: datetime, lane: str | None = None) -> sa.Row | None:
+    """Lease the earliest job due by `until`, of any lane or the given one; None if there is none."""
+    parameters = {"until": until, "token": leases.new_token()}
+    if lane is None:
+        return fetch_one(LEASE_NEXT, parameters)
+    return fetch_one(LEASE_NEXT_IN_LANE, parameters | {"lane_of_job": lane})
 
 
-def _lease_parameters() -> dict:
-    wall = clock.wall_time()
-    return {"wall": wall, "lease_end": wall + LEASE, "token": secrets.token_hex(8)}
+def lease_job_of_account(owner: str, until: datetime) -> sa.Row | None:
+    """Lease the earliest job due by `until` on the account's sandbox clock; None if there is none."""
+    return fetch_one(LEASE_NEXT_OF_ACCOUNT, {"owner": owner, "until": until, "token": leases.new_token()})
 
 
-def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE) -> list[sa.Row]:
+def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE, lane: str | None = None) -> list[sa.Row]:
     """Lease the earliest job due by `until` and, if its kind has a batch handler, others of the same kind and time."""
-    first = lease_next_job(until)
-    if first is None or first.kind not in _batch_handlers or max_jobs < 2:
+    first = lease_next_job(until, lane)
+    is_alone = first is None or first.kind not in _batch_handlers or first.clock_owner or first.attempts > 1
+    if is_alone or max_jobs < 2:
         return [first] if first else []
     parameters = {
         "run_at_of_first": first.run_at,
         "kind_of_first": first.kind,
         "max_jobs": min(max_jobs, MAX_BATCH_SIZE) - 1,
+        "token": leases.new_token(),
     }
-    return [
-        first,
-        *sorted(fetch_all(LEASE_SAME_KIND_AND_TIME, parameters | _lease_parameters()), key=lambda job: job.id),
-    ]
+    return [first, *sorted(fetch_all(LEASE_SAME_KIND_AND_TIME, parameters), key=lambda job: job.id)]
 
 
-def find_next_due_job(until: datetime) -> sa.Row | None:
-    """Find the earliest open job due by `until`, leased or not; None if there is none."""
-    return fetch_one(
-        sa.select(Job.id, Job.run_at).where(IS_OPEN, Job.run_at <= until).order_by(Job.run_at, Job.id).limit(1)
-    )
+def find_next_due_job(until: datetime, clock_owner: str | None = None) -> sa.Row | None:
+    """Find the earliest open job due by `until`, leased or not; None if there is none.
+
+    `clock_owner`: of those that run by the sandbox clock of this account.
+    """
+    due = sa.select(Job.id, Job.run_at).where(IS_OPEN, Job.run_at <= until)
+    due = due.where(Job.clock_owner == clock_owner) if clock_owner else due
+    return fetch_one(due.order_by(Job.run_at, Job.id).limit(1))
 
 
 def run_job(job: sa.Row, now: datetime) -> bool:
     """Run one leased job as of `now`. Returns True if it is done or asked to run again.
 
-    A failure is recorded, not raised.
+    A failure is recorded, not raised. A job of an account with a sandbox clock runs by that clock.
     """
+    if job.attempts > MAX_ATTEMPTS:
+        _retry_later(job, now, RuntimeError(f"the process died {MAX_ATTEMPTS} times while it ran this job"))
+        return False
+    now = clock.account_now(job.clock_owner, now) if job.clock_owner else now
     try:
-        with clock.frozen_at(now):
+        with clock.frozen_at(now, job.clock_owner), _renewed([job]):
             _handlers[job.kind](job.payload, now)
             if job.kind in _recurring:
                 _schedule_next(job.kind, now)
@@ -217,10 +243,11 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
 
     Returns how many succeeded.
     """
-    if batch[0].kind not in _batch_handlers:
+    is_alone = batch[0].attempts > 1 or any(job.clock_owner for job in batch)
+    if batch[0].kind not in _batch_handlers or is_alone:
         return sum(run_job(job, now) for job in batch)
     try:
-        with clock.frozen_at(now):
+        with clock.frozen_at(now), _renewed(batch):
             remaining = _batch_handlers[batch[0].kind]([job.payload for job in batch], now) or []
         singles = [job for job in batch if job.payload in remaining]
         _complete_batch([job for job in batch if job not in singles], now)
@@ -236,6 +263,10 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
     finally:
         db.session.remove()
     return len(batch) - len(singles) + sum(run_job(job, now) for job in singles)
+
+
+def _renewed(batch: list[sa.Row]) -> AbstractContextManager[None]:
+    return leases.renewed(Job.__table__, [(job.id, job.lease) for job in batch])
 
 
 def _complete_batch(batch: list[sa.Row], now: datetime) -> None:

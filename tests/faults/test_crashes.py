@@ -1,4 +1,4 @@
-"""A crash at every commit of subscribing, renewing, changing and refunding does no lasting harm.
+"""A crash at every commit of subscribing, renewing, changing, refunding, paying out and buying a gift does no harm.
 
 A real process is killed with SIGKILL at each point in turn. Time then passes, the worker recovers what was left, and
 the client repeats its request.
@@ -115,6 +115,47 @@ class Refunding(Scene):
         assert self.viewer.invoices()[0]["payments"][0]["refunded_minor"] == 300
 
 
+class PayingOut(Scene):
+    """Credit from a payment goes back to it."""
+
+    paid = (1000,)
+
+    def prepare(self):
+        super().prepare()
+        path = f"/v1/admin/invoices/{self.viewer.invoices()[0]['id']}/credit-notes"
+        assert self.world.operator.post(path, {"amount_minor": 400}).status_code == 201
+
+    def caller(self):
+        return self.world.operator
+
+    def path(self):
+        return f"/v1/admin/accounts/{self.viewer.id}/payouts"
+
+    def body(self):
+        return {"currency": "USD", "reason": "asked for"}
+
+    def check(self):
+        super().check()
+        assert self.world.charges(kind="refund") == [400]
+        [payout] = self.world.operator.get("/v1/admin/payouts").json["items"]
+        assert (payout["status"], payout["paid_minor"], self.viewer.balances()) == ("paid", 400, [])
+
+
+class BuyingAGift(Subscribing):
+    def path(self):
+        return "/v1/gift-purchases"
+
+    def body(self):
+        return {"price_id": self.cheap, "periods": 1, "recipient_email": "friend@example.org"}
+
+    def check(self):
+        assert self.world.charges() == [1000]
+        [gift] = self.viewer.get("/v1/gift-purchases").json["items"]
+        assert (gift["state"], gift["deliveries"]) == ("delivered", 1)
+        sent = self.world.operator.get("/v1/sandbox/emails?to=friend@example.org").json["items"]
+        assert len(sent) == 1 and gift["code"] in sent[0]["text"]
+
+
 class Renewing(Scene):
     """Two subscriptions whose renewals are booked, charged and completed as one batch."""
 
@@ -163,7 +204,10 @@ def assert_consistent(scene):
     assert scene.world.differences() == []
 
 
-@pytest.mark.parametrize("kind", [Subscribing, Renewing, Changing, Refunding], ids=lambda kind: kind.__name__)
+KINDS = [Subscribing, Renewing, Changing, Refunding, PayingOut, BuyingAGift]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_crash_at_any_point_neither_loses_nor_doubles_money(app, crash_runner, kind):
     crash_runner.run_to_end(**kind(app).task())
     for n in range(1, MAX_CRASH_POINTS):

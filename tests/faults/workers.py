@@ -1,8 +1,7 @@
 """Worker processes that can be started at once and killed at any time.
 
-`python -m tests.faults.workers URL` forks a worker for each line that it reads and prints its process id. Leases are
-short here, since a test that kills many workers cannot wait a minute for each. Two jobs are run before the first fork,
-which warms the process up: forked workers start working at once.
+`python -m tests.faults.workers URL` forks a worker for each line that it reads and prints its process id. Two jobs are
+run before the first fork, which warms the process up: forked workers start working at once.
 """
 
 import os
@@ -23,7 +22,7 @@ from tests.conftest import CHEAP_HASHING, SECRET, close_app
 
 def main(url):
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    jobs.LEASE, charging.RECONCILE_AFTER = timedelta(seconds=8), timedelta(seconds=1)
+    charging.RECONCILE_AFTER = timedelta(seconds=1)
     settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP_HASHING).with_defaults()
     app = create_app(settings)
     with app.app_context():

@@ -34,7 +34,12 @@ PUBLIC_WITH_401 = {("POST", "/v1/admin/sessions"), ("GET", "/v1/playback/verify"
 """Public routes whose view itself responds 401 to the row's request."""
 NOT_AUDITED = [("POST", "/v1/admin/explain")]
 """A POST that changes nothing."""
-OWNER_ONLY_READS = {"/v1/account/export", "/v1/payment-methods"}
+OWNER_ONLY_READS = {
+    "/v1/account/export",
+    "/v1/gift-purchases",
+    "/v1/gift-purchases/<purchase_id>",
+    "/v1/payment-methods",
+}
 """Routes that only the owner of an account may read."""
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from marshmallow import ValidationError
+from werkzeug.test import Client
 
 from streamsvc.app import create_app
 from streamsvc.http.edge import flatten_messages
@@ -158,6 +159,22 @@ def test_an_unknown_path_is_404_and_names_the_documentation(app, client):
     without_docs = create_app(app.extensions["settings"].replace(docs=False))
     assert without_docs.test_client().get("/v1/nowhere").json["detail"] == detail
     close_app(without_docs)
+
+
+@pytest.mark.parametrize("path", ["/v1//plans", "//v1/plans", "/v1/plans/", "/v1/plans//p", "//evil.example/v1/plans"])
+def test_another_spelling_of_a_path_is_404_and_no_redirect_to_the_host_of_the_request(app, path):
+    environ = {"PATH_INFO": path}
+    response = Client(app).get("/", environ_overrides=environ, headers={"Host": "evil.example"})
+    assert_problem(response, 404, "not_found")
+    assert "Location" not in response.headers
+
+
+def test_no_route_is_redirected_to_another_spelling(app):
+    """Werkzeug's redirects are absolute, and take the host from the request."""
+    rules = list(app.url_map.iter_rules())
+    assert rules
+    assert not [rule for rule in rules if rule.merge_slashes or rule.defaults or rule.redirect_to]
+    assert [rule.rule for rule in rules if rule.rule.endswith("/")] == ["/"]  # else the path without it is redirected
 
 
 def test_a_wrong_method_is_405_with_the_right_ones(client):

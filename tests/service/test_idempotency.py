@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -17,7 +18,8 @@ from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.rate_limits import SIGN_IN_ACCOUNT
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import public
-from streamsvc.storage.database import db
+from streamsvc.storage import leases
+from streamsvc.storage.database import db, execute_write
 from tests.conftest import close_app
 from tests.worlds.billing_world import World
 from tests.worlds.sessions_steps import new_person
@@ -245,26 +247,32 @@ def test_a_second_request_is_rejected_while_the_first_is_running(world, price):
     assert response.headers["Retry-After"]
 
 
-def test_a_dead_requests_key_is_taken_over_when_its_lease_ends(world, price, monkeypatch):
+def end_leases(app):
+    """Let as much time pass as ends every lease that is not renewed."""
+    with app.app_context():
+        execute_write(sa.update(IdempotencyKey).values(leased_until=clock.wall_time() - timedelta(seconds=1)))
+
+
+def test_a_dead_requests_key_is_taken_over_when_its_lease_ends(world, price):
     ann = world.person()
-    monkeypatch.setattr(idempotency, "LEASE", timedelta(seconds=-1))
     lease_key(world, ann, {"price_id": price})
+    end_leases(world.app)
     assert send(ann, {"price_id": price}).status_code == 201
     assert world.charges() == [999]
 
 
-def test_an_error_of_a_request_that_took_over_a_key_is_stored_since_the_first_may_have_begun(world, price, monkeypatch):
+def test_an_error_of_a_request_that_took_over_a_key_is_stored_since_the_first_may_have_begun(world, price):
     ann, body = world.person(), {"price_id": price, "coupon": "none"}
-    monkeypatch.setattr(idempotency, "LEASE", timedelta(seconds=-1))
     lease_key(world, ann, body)
+    end_leases(world.app)
     assert [is_replayed(send(ann, body)) for _ in range(2)] == [False, True]
     assert send(ann, {"price_id": price}).json["code"] == "idempotency_key_reused"
 
 
-def test_a_request_whose_key_was_taken_over_does_not_release_it(world, price, monkeypatch):
+def test_a_request_whose_key_was_taken_over_does_not_release_it(world, price):
     ann, body = world.person(), {"price_id": price}
-    monkeypatch.setattr(idempotency, "LEASE", timedelta(seconds=-1))
     first = lease_key(world, ann, body)
+    end_leases(world.app)
     second = lease_key(world, ann, body)
     with world.app.app_context():
         idempotency._release_key(first)
@@ -273,6 +281,71 @@ def test_a_request_whose_key_was_taken_over_does_not_release_it(world, price, mo
         second.has_begun = False
         idempotency._release_key(second)
         assert db.session.get(IdempotencyKey, second.id) is None
+
+
+def send_refund(world, invoice):
+    headers = world.operator.headers(**{"Idempotency-Key": "refund"})
+    path = f"/v1/admin/invoices/{invoice['id']}/refunds"
+    return world.app.test_client().post(path, json={"amount_minor": 100}, headers=headers)
+
+
+@pytest.mark.parametrize("resumes", ["before", "after"], ids=["stopped before its commit", "stopped after its commit"])
+def test_a_request_that_was_stopped_for_longer_than_its_lease_has_no_second_effect(world, price, monkeypatch, resumes):
+    """The retry takes over the key, while the first request is still to commit its refund, or to send it."""
+    ann = world.person()
+    send(ann, {"price_id": price})
+    [invoice] = ann.invoices()
+    retries, stops = [], [1]
+
+    def retry_meanwhile():
+        if stops:
+            stops.pop()
+            end_leases(world.app)
+            retry = threading.Thread(target=lambda: retries.append(send_refund(world, invoice)))
+            retry.start()
+            retry.join()
+
+    with monkeypatch.context() as patch:
+        if resumes == "after":
+            provider_refund = SandboxProvider.refund
+
+            def stop_and_refund(*args):
+                retry_meanwhile()
+                return provider_refund(*args)
+
+            patch.setattr(SandboxProvider, "refund", stop_and_refund)
+        else:
+            run_view = idempotency._run_view
+
+            def stop_and_run(*args):
+                retry_meanwhile()
+                return run_view(*args)
+
+            patch.setattr(idempotency, "_run_view", stop_and_run)
+        first = send_refund(world, invoice)
+    assert (retries[0].status_code, is_replayed(retries[0])) == (201, False)
+    assert (first.status_code, is_replayed(first), first.json) == (201, True, retries[0].json)
+    [invoice] = ann.invoices()
+    assert (invoice["amount_paid_minor"], len(invoice["credit_notes"])) == (899, 1)
+    assert world.charges("succeeded", "refund") == [100]
+
+
+def test_the_lease_of_a_long_request_is_renewed(world, price, monkeypatch):
+    ann, charge, retries = world.person(), SandboxProvider.charge, []
+    monkeypatch.setattr(leases, "LEASE_S", 0.5)
+    monkeypatch.setattr(leases, "RENEWAL_INTERVAL_S", 0.1)
+    monkeypatch.setattr(leases, "_renewer", None)  # the next one starts with these
+
+    def charge_slowly(*args):
+        for _ in range(2):
+            time.sleep(0.4)
+            retries.append(send(ann, {"price_id": price}).json["code"])
+        return charge(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SandboxProvider, "charge", charge_slowly)
+        assert send(ann, {"price_id": price}).status_code == 201
+    assert (retries, world.charges()) == (["idempotency_key_in_use"] * 2, [999])
 
 
 @pytest.mark.parametrize("commits, statuses", [(False, (201, 422)), (True, (422, 201))])

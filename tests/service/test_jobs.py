@@ -1,6 +1,7 @@
 """Jobs run exactly once, in order of their due time, are retried with back-off, and are kept if they fail for good."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,8 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Job, Worker
-from streamsvc.storage.database import db, fetch_all
+from streamsvc.operations.maintenance.worker_loop import is_worker_alive, run_worker
+from streamsvc.storage.database import db, execute_write, fetch_all
 from streamsvc.worker import jobs
 from tests.worlds.plans import query_plan
 
@@ -87,15 +89,35 @@ def test_the_wait_doubles_and_is_capped():
     assert max(waits) <= 1.25 * jobs.MAX_BACKOFF
 
 
-def test_a_worker_that_lost_its_lease_has_no_effect(context, monkeypatch):
+def end_leases():
+    execute_write(sa.update(Job).values(leased_until=clock.wall_time() - timedelta(seconds=1)))
+
+
+def test_a_worker_that_lost_its_lease_has_no_effect(context):
     enqueue("a")
-    monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=-1))
-    lost_job, leased_job = jobs.lease_next_job(clock.now()), jobs.lease_next_job(clock.now())
+    lost_job = jobs.lease_next_job(clock.now())
+    assert jobs.lease_next_job(clock.now()) is None
+    end_leases()
+    leased_job = jobs.lease_next_job(clock.now())
     assert lost_job.id == leased_job.id
     assert not jobs.run_job(lost_job, clock.now())
     assert completed_ids() == []
     assert jobs.run_job(leased_job, clock.now())
     assert completed_ids() == ["a"]
+
+
+def test_a_job_that_kills_its_process_is_given_up(context):
+    """Each attempt leases the job, and never finishes it. Another job, due at the same time, is not harmed."""
+    enqueue("deadly")
+    for _ in range(jobs.MAX_ATTEMPTS):
+        assert len(jobs.lease_batch(clock.now())) == 1
+        end_leases()
+    assert only_job().failed_at is None
+    enqueue("harmless")
+    assert jobs.run_due_jobs(clock.now()) == 2
+    failed, done = fetch_all(sa.select(Job.__table__).order_by(Job.id))
+    assert (failed.failed_at is not None, "died 12 times" in failed.last_error, done.done_at is not None) == (True,) * 3
+    assert completed_ids() == ["harmless"]
 
 
 def test_four_concurrent_workers_run_each_job_exactly_once(context):
@@ -141,3 +163,43 @@ def test_the_query_for_the_next_job_uses_its_index(context):
     if db.engine.dialect.name == "sqlite":
         assert "ix_jobs_open_run_at" in plan
         assert "TEMP B-TREE" not in plan
+
+
+@jobs.job_handler("test wait", jobs.WEBHOOK_LANE)
+def wait_for_release(payload, now):
+    assert released.wait(20)
+
+
+released = threading.Event()
+
+
+def test_a_receiver_that_hangs_delays_no_other_lane(context):
+    """Every thread for webhooks hangs; a renewal, a mail and an import are run all the same."""
+    kinds = {lane: f"test {lane}" for lane in jobs.THREADS_BY_LANE if lane != jobs.WEBHOOK_LANE}
+    for lane, kind in kinds.items():
+        jobs.job_handler(kind, lane)(record_note)
+    released.clear()
+    for _ in range(3 * jobs.THREADS_BY_LANE[jobs.WEBHOOK_LANE]):
+        jobs.enqueue_job("test wait", {}, clock.now() - timedelta(hours=1))
+    for lane, kind in kinds.items():
+        jobs.enqueue_job(kind, {"id": lane}, clock.now())
+    db.session.commit()
+    stop = threading.Event()
+
+    def work():
+        with context.app_context():
+            run_worker(stop)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    deadline = time.monotonic() + 10
+    while not set(kinds) <= set(completed_ids()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    try:
+        assert set(kinds) <= set(completed_ids())
+        assert is_worker_alive()
+    finally:
+        stop.set()
+        released.set()
+        worker.join(20)
+    assert not worker.is_alive()

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from streamsvc.app import MIGRATIONS
-from streamsvc.models import Profile, WebhookEndpoint
+from streamsvc.models import Profile, WatchlistItem, WebhookEndpoint
 from streamsvc.operations.accounts.accounts import register_account
 from streamsvc.security import encryption
 from streamsvc.storage.database import UtcTime, db
@@ -62,6 +62,23 @@ def test_plain_webhook_secrets_are_encrypted_by_the_migration(database, new_app)
         assert db.session.execute(sa.select(old_table.c.secret)).scalar() == "whsec_new"
         db.session.rollback()
         flask_migrate.upgrade()
+
+
+def test_a_downgrade_purges_deleted_profiles_instead_of_bringing_them_back(database, new_app):
+    app, at = new_app(database, "undeleted"), datetime(2026, 1, 1, tzinfo=UTC)
+    with app.app_context():
+        account_id = register_account("ann@example.com", "seven red herons", "DE", at)
+        deleted = Profile(account_id=account_id, name="Gone", created_at=at, deleted_at=at)
+        db.session.add(deleted)
+        db.session.flush()
+        item = WatchlistItem(profile_id=deleted.id, title_id="ttl_1", added_at=at)
+        db.session.add(item)
+        db.session.commit()
+        flask_migrate.downgrade(revision="0027")
+        flask_migrate.upgrade()
+        assert [profile.name for profile in db.session.query(Profile)] == ["Me"]
+        assert db.session.query(WatchlistItem).count() == 0
+        db.session.rollback()
 
 
 def migrate_concurrently(url, folder, count=3):

@@ -10,8 +10,8 @@ from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from tests.worlds.access_world import AccessWorld, authorized_principal, load_access_matrix, run_jobs
 
 _, ROWS = load_access_matrix()
-READ_ALL = ("/v1/admin/reports/", "/v1/admin/coverage")
-"""Routes that report on all rows."""
+READ_ALL = ("/v1/admin/reports/", "/v1/admin/coverage", "/v1/admin/session-revocations")
+"""Routes that report on all rows, or count them."""
 SMALL = {
     "alembic_version",
     "catalog_state",
@@ -26,6 +26,7 @@ SMALL = {
     "price_migrations",
     "sandbox_clock",
     "sandbox_payment_plans",
+    "service_epoch",
     "webhook_endpoints",
     "workers",
 }

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from streamsvc.gateways import webhooks as gateway
-from streamsvc.rules.webhooks import RETRY_DELAYS_S, is_public_address, next_attempt_at
+from streamsvc.rules.webhooks import RETRY_DELAYS_S, next_attempt_at
 from tests.worlds.billing_world import World
 from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import everything
@@ -188,6 +188,9 @@ def test_events_of_a_rolled_back_transaction_are_not_sent(world, receiver):
         "https://169.254.169.254/latest/meta-data",
         "https://[::1]/x",
         "https://[::ffff:127.0.0.1]/x",
+        "https://[64:ff9b::7f00:1]/x",
+        "https://[::7f00:1]/x",
+        "https://[fec0::1]/x",
         "https://2130706433/x",
         "http://example.com/x",
         "ftp://example.com/x",
@@ -201,12 +204,27 @@ def test_private_addresses_are_not_called(app, url):
     assert response.error
 
 
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [("8.8.8.8", True), ("192.168.1.1", False), ("100.64.0.1", False), ("2002:7f00:1::", False), ("fe80::1", False)],
-)
-def test_which_addresses_are_public(address, public):
-    assert is_public_address(address) is public
+def test_the_address_that_was_checked_is_the_one_that_is_called(app, receiver, monkeypatch):
+    """The resolver answers a second question with the private address: DNS rebinding."""
+    answers = iter([[(2, 1, 6, "", ("8.8.8.8", 443))], [(2, 1, 6, "", ("127.0.0.1", 443))]])
+    called = []
+
+    def connect(address, timeout):
+        called.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(gateway.socket, "getaddrinfo", lambda *_, **__: next(answers))
+    monkeypatch.setattr(gateway.socket, "create_connection", connect)
+    with app.app_context():
+        assert gateway.post_webhook("https://rebinding.example/hook", b"{}", {}).status is None
+    assert called == ["8.8.8.8"]
+
+
+def test_one_private_address_among_public_ones_is_enough_to_refuse(app, monkeypatch):
+    answers = [(2, 1, 6, "", (address, 443)) for address in ("8.8.8.8", "64:ff9b::a00:1")]
+    monkeypatch.setattr(gateway.socket, "getaddrinfo", lambda *_, **__: answers)
+    with app.app_context():
+        assert "is not a public address" in gateway.post_webhook("https://two.example/", b"{}", {}).error
 
 
 def test_the_attempts_follow_the_specification():

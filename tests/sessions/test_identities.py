@@ -2,18 +2,22 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sqlalchemy as sa
 
 from streamsvc.gateways import oidc
+from streamsvc.http import idempotency
 from streamsvc.models import PendingFlow
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage.database import db
 from tests.conftest import Clock, delete_all_rows
 from tests.worlds import oidc_provider
+from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.oidc_provider import CLIENT
 from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator
 
@@ -153,15 +157,47 @@ def test_a_browser_is_recognized_by_its_cookie(app, provider, ann):
     assert response.status_code == 201 and "token" not in response.json
 
 
-def test_a_sign_in_completes_once_and_within_ten_minutes(client, provider, ann, clock):
-    started = start(client).json
-    redirect = provider.consent(started["authorization_url"])
-    codes = [complete(client, redirect, binding=started["binding"]).status_code for _ in range(2)]
-    assert codes == [201, 422]
+def test_a_sign_in_completes_within_ten_minutes(client, provider, ann, clock):
     started = start(client).json
     redirect = provider.consent(started["authorization_url"])
     clock.advance(minutes=10)
     assert code_of(complete(client, redirect, binding=started["binding"])) == (422, "token_invalid")
+
+
+def test_a_sign_in_that_arrives_several_times_at_once_signs_in_once(app, client, provider, ann):
+    started = start(client).json
+    redirect, before = provider.consent(started["authorization_url"]), provider.exchanges
+    with ThreadPoolExecutor(4) as pool:
+        again = [pool.submit(complete, app.test_client(), redirect, binding=started["binding"]) for _ in range(4)]
+        responses = [future.result() for future in again]
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json["token"] for response in responses}) == 1
+    assert provider.exchanges == before + 1
+    assert len(Person(client, "", token=responses[0].json["token"]).get("/v1/sessions").json["items"]) == 2
+
+
+def test_different_requests_for_one_sign_in_exchange_the_code_once_and_one_of_them_signs_in(app, provider, client, ann):
+    started = start(client).json
+    redirect, before = provider.consent(started["authorization_url"]), provider.exchanges
+    more = {"binding": started["binding"]}
+    with ThreadPoolExecutor(4) as pool:
+        again = [pool.submit(complete, app.test_client(), redirect, **more, remember=n % 2 == 0) for n in range(4)]
+        codes = [code_of(future.result()) for future in again]
+    assert set(codes) == {(201, None), (422, "token_invalid")} and provider.exchanges == before + 1
+
+
+def test_a_sign_in_that_arrives_again_gets_the_same_session_for_a_minute_and_nobody_else_does(
+    app, client, provider, ann, monkeypatch
+):
+    started = start(client).json
+    redirect, binding = provider.consent(started["authorization_url"]), started["binding"]
+    first, again = (complete(client, redirect, binding=binding) for _ in range(2))
+    assert (again.status_code, again.json) == (201, first.json)
+    for other in ({}, {"binding": start(client).json["binding"]}):
+        assert code_of(complete(client, redirect, **other)) == (422, "token_invalid")
+    assert first.json["token"] not in everything(app) and binding not in everything(app)
+    monkeypatch.setattr(idempotency, "REPEAT_WINDOW", timedelta(0))
+    assert code_of(complete(client, redirect, binding=binding)) == (422, "token_invalid")
 
 
 @pytest.mark.parametrize(
@@ -348,6 +384,27 @@ def test_a_denied_consent_reaches_the_front_end_and_a_malformed_form_does_not(cl
     denied = client.post("/v1/sessions/oidc-callback", data={"state": "x", "error": "user_canceled_authorize"})
     assert denied.headers["Location"] == f"{by_form}#state=x&error=user_canceled_authorize"
     assert client.post("/v1/sessions/oidc-callback", data={"code": "x"}).status_code == 422
+
+
+def test_a_sign_in_with_a_provider_asks_the_hook(app, client, ann, provider, monkeypatch):
+    asked = []
+
+    class Hook(LocalHandler):
+        def do_POST(self):
+            asked.append(json.loads(self.read_body())["data"])
+            self.respond(200, {"allow": False})
+
+    with local_server(Hook) as server:
+        hook = {
+            "sign_in_hook_url": server.url,
+            "sign_in_hook_secret": "whsec_" + "dGVz" * 11,
+            "webhooks_to_private": True,
+        }
+        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**hook))
+        assert code_of(sign_in(client, provider)) == (403, "sign_in_denied")
+        provider.user["sub"] = "of someone else"
+        assert code_of(sign_in(client, provider, SIGN_UP)) == (403, "sign_in_denied")
+    assert [(data["method"], data["account_id"] is None) for data in asked] == [("example", False), ("example", True)]
 
 
 def test_a_provider_that_an_intruder_linked_goes_with_the_intruders_device(app, client, provider):

@@ -53,6 +53,19 @@ def test_the_link_works_once(app, client, ann, binding):
     assert [code_of(sign_in(client, token, binding)) for _ in range(2)] == [(201, None), (422, "token_invalid")]
 
 
+def test_a_browser_that_sends_the_link_twice_gets_the_same_session(app, ann):
+    browser, other = app.test_client(), app.test_client()
+    for client in (browser, other):
+        asked = request_link(client, ann.email, cookie=True)
+        cookie = {"Cookie": asked.headers["Set-Cookie"].partition(";")[0]}
+        client.cookie = cookie
+    token = mailed_token(app, ann.email, "magic_link")
+    first, again = (sign_in(other, token, headers=other.cookie, cookie=True) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json == again.json and first.headers["Set-Cookie"] == again.headers["Set-Cookie"]
+    assert code_of(sign_in(browser, token, headers=browser.cookie, cookie=True)) == (422, "token_invalid")
+
+
 def test_the_link_is_valid_for_ten_minutes(app, client, ann, binding, clock):
     token = mailed_token(app, ann.email, "magic_link")
     clock.advance(minutes=10)

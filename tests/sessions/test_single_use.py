@@ -41,6 +41,30 @@ def undo(app, ann):
     return lambda client: client.put("/v1/email-verifications", json={"token": token})
 
 
+def verification(app, ann):
+    token = mailed_token(app, ann.email, "email_verification")
+    return lambda client: client.put("/v1/email-verifications", json={"token": token})
+
+
+def restoration(app, ann):
+    assert ann.delete("/v1/account").status_code == 204
+    token = mailed_token(app, ann.email, "account_restoration")
+    return lambda client: client.put("/v1/account-restorations", json={"token": token})
+
+
+def disowned_device(app, ann):
+    ann.again().sign_in(device={"name": "Laptop", "kind": "web"})
+    token = mailed_token(app, ann.email, "new_device")
+    return lambda client: client.put("/v1/devices/disowned", json={"token": token})
+
+
+def totp(app, ann):
+    secret = ann.post("/v1/account/totp").json["secret"]
+    step = int(app.extensions["clock"].at.timestamp()) // STEP_S
+    ann.put("/v1/account/totp", {"code": totp_code(secret, step)})
+    return lambda client: Person(client, ann.email).sign_in(totp=totp_code(secret, step + 1))
+
+
 def television(app, ann):
     codes = ann.client.post("/v1/device-codes", json={"device": {"name": "TV", "kind": "tv"}}).json
     assert ann.put(f"/v1/device-codes/{codes['user_code']}/decision", {"approve": True}).status_code == 204
@@ -60,6 +84,10 @@ def recovery_code(app, ann):
         (reset, 204, 422),
         (email_change, 204, 422),
         (undo, 204, 422),
+        (verification, 204, 422),
+        (restoration, 204, 422),
+        (disowned_device, 204, 422),
+        (totp, 201, 401),
         (television, 200, 400),
         (recovery_code, 201, 401),
     ],

@@ -297,6 +297,15 @@ def test_a_one_off_debt_suspends_access_but_ends_no_subscription(world, ann):
     assert (ann.subscription()["status"], ann.subscription()["access_until"]) == ("active", None)
 
 
+def test_access_returns_when_a_one_off_debt_comes_in_by_bank_transfer(world, ann):
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
+    invoice = charge_once(world, ann)
+    world.go_to("2026-04-10T12:00:00")
+    path = f"/v1/admin/invoices/{invoice['id']}/payments"
+    assert world.operator.post(path, {"reference": "transfer 7"}).status_code == 201
+    assert (ann.subscription()["status"], ann.subscription()["access_until"]) == ("active", None)
+
+
 def test_a_one_off_charge_without_a_card_is_dunned_too(world):
     bob = world.person(card=None)
     invoice = charge_once(world, bob)

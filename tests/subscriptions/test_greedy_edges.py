@@ -133,3 +133,26 @@ def test_a_start_on_a_later_day_does_not_wait_for_other_debts(world):
     assert world.operator.post("/v1/admin/invoices", charge).json["status"] == "open"
     world.go_to("2026-04-10T12:00:00")
     assert ann.subscription()["status"] in ("trialing", "past_due")
+
+
+def test_a_payment_that_is_disputed_again_and_again_gives_one_grace_period(world, basic):
+    ann = world.person()
+    ann.subscribe(basic)
+    for day in (1, 6):
+        world.go_to(f"2026-04-0{day}T13:00:00")
+        payment = ann.invoices()[0]["payments"][-1]["id"]
+        world.operator.post(f"/v1/sandbox/payments/{payment}/dispute")
+        assert ann.subscription()["access_until"] == "2026-04-08T00:00:00Z"
+        other = ann.add_card("pm_card_visa:other")
+        ann.post(f"/v1/invoices/{ann.invoices()[0]['id']}/payments", {"payment_method_id": other})
+        assert ann.subscription()["access_until"] is None
+
+
+def test_the_quantity_of_an_addon_is_not_raised_in_its_trial(world, basic):
+    ann = world.person()
+    ann.subscribe(basic)
+    ann.post(path(ann, "addons"), {"price_id": put_addon(world, trial_days=7)})
+    response = patch_addon(ann, quantity=5)
+    assert (response.status_code, response.json["code"]) == (409, "wrong_state")
+    world.go_to("2026-04-08T13:00:00")
+    assert patch_addon(ann, quantity=5).status_code == 200

@@ -472,7 +472,7 @@ def test_a_refresh_works_in_the_sandbox(sandbox):
     waiting = ann.subscribe(sandbox.plan("p", 1000)).json
     assert refresh(ann, waiting).json["status"] == "requires_action"
     with sandbox.app.app_context():
-        SandboxProvider().authenticate(waiting["payment_id"], approve=True)  # the bank knows, but nobody told us
+        SandboxProvider().authenticate(waiting["payment_id"], approve=True)  # at the bank, without an event
     assert refresh(ann, waiting).json["status"] == "succeeded"
     assert (ann.subscription()["status"], sandbox.charges()) == ("active", [1000])
 

@@ -92,6 +92,20 @@ def test_a_refund_of_what_was_credited_before_takes_the_credit_back(world, strip
     assert (state_of(ann), ann.balances()) == (("paid", 0, 0, [1000], 1000), [])
 
 
+def test_a_refund_at_stripe_of_credit_that_was_spent_makes_the_subscription_past_due(world, stripe, numbers):
+    """A one-off of 500 is credited, the credit pays for most of a start, and then the payment of 500 is refunded."""
+    ann = world.person()
+    charge = {"account_id": ann.id, "amount_minor": 500, "currency": "USD", "description": "Poster", "tax": "inclusive"}
+    one_off = world.operator.post("/v1/admin/invoices", charge).json
+    assert one_off["status"] == "paid"
+    intent = last_intent(stripe)
+    world.operator.post(f"/v1/admin/invoices/{one_off['id']}/credit-notes", {"amount_minor": 500, "reason": "sorry"})
+    assert ann.subscribe(world.plan("p", 1000)).status_code == 201
+    deliver_event(world, event(next(numbers), "refund.created", refund_at_stripe(stripe, intent)))
+    tick(world)
+    assert (ann.subscription()["status"], ann.balances()) == ("past_due", [])
+
+
 def test_a_refund_of_a_payment_that_became_credit_takes_the_credit_back(world, stripe, numbers):
     ann = world.person(card="pm_card_authenticationRequired")
     price = world.plan("p", 1000)

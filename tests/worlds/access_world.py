@@ -35,6 +35,7 @@ OWNED_RESOURCES = (
     "subscription",
     "invoice",
     "credit_note",
+    "gift_purchase",
     "stream",
     "recovery",
     "passkey",
@@ -85,6 +86,8 @@ PATH_VALUES = {
     "ratings/<title_id>": "{title}",
     "watchlist/<title_id>": "{title}",
     "payments/<payment_id>": "{payment}",
+    "gift-purchases/<purchase_id>": "{gift_purchase}",
+    "payouts/<payout_id>": "{payout}",
     "webhook-deliveries/<delivery_id>": "{delivery}",
     "webhook-endpoints/<endpoint_id>": "{endpoint}",
 }
@@ -183,6 +186,7 @@ class AccessWorld:
         self.tokens, self.staff, self.operator_ids = {"anonymous": None}, {}, {}
         self.shared_ids = self._create_catalog_and_plans()
         self.ids_by_household = {name: self._create_household(name) for name in ("A", "B")}
+        self.shared_ids["payout"] = self._create_pending_payout(self.ids_by_household["B"]["account"])
         self._create_other_viewers()
         self._create_api_keys()
         self._create_operators()
@@ -272,6 +276,7 @@ class AccessWorld:
             "subscription": subscription["id"],
             "invoice": subscription["latest_invoice_id"],
             "credit_note": self._create_credit_note(subscription["latest_invoice_id"]),
+            "gift_purchase": self._buy_gift(viewer, name),
             "stream": stream,
             "recovery": self._start_recovery(account),
             "passkey": self._insert_row(
@@ -295,6 +300,19 @@ class AccessWorld:
         with self.app.app_context():
             db.session.get(Session, session_id).authenticated_at -= timedelta(hours=1)
             db.session.commit()
+
+    def _buy_gift(self, viewer, name):
+        """Buy a gift that will be delivered in a month. Returns the id of the purchase."""
+        day = (self.app.extensions["clock"]() + timedelta(days=30)).date().isoformat()
+        body = {"currency": "EUR", "amount_minor": 1000, "recipient_email": f"friend-of-{name}@example.org"}
+        headers = {"Idempotency-Key": f"gift of {name}"}
+        return self._ok(viewer.post("/v1/gift-purchases", {**body, "deliver_on": day}, headers=headers))["id"]
+
+    def _create_pending_payout(self, account_id):
+        """Pay out what a credit note has brought, by a bank transfer that is still to be made. Returns its id."""
+        body = {"currency": "EUR", "method": "bank_transfer", "reason": "moving away"}
+        headers = {"Idempotency-Key": f"payout to {account_id}"}
+        return self._ok(self.admin.post(f"/v1/admin/accounts/{account_id}/payouts", body, headers=headers))["id"]
 
     def _insert_row(self, row):
         """Insert a row that only a browser or another service could create over HTTP. Returns its id."""

@@ -7,6 +7,7 @@ from streamsvc.blueprints.admin import (
     billing_invoices,
     billing_legal_entities,
     billing_offers,
+    billing_payouts,
     billing_plans,
     billing_subscriptions,
     catalog_imports,
@@ -21,6 +22,7 @@ from streamsvc.blueprints.admin import (
     playback,
     recoveries,
     reports,
+    session_revocations,
     webhooks,
 )
 
@@ -31,6 +33,7 @@ BLUEPRINTS = (
     billing_invoices.bp,
     billing_legal_entities.bp,
     billing_offers.bp,
+    billing_payouts.bp,
     billing_plans.bp,
     billing_subscriptions.bp,
     catalog_imports.bp,
@@ -45,5 +48,6 @@ BLUEPRINTS = (
     playback.bp,
     recoveries.bp,
     reports.bp,
+    session_revocations.bp,
     webhooks.bp,
 )

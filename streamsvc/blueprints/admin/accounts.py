@@ -10,7 +10,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account, Session
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.credentials import revocation, trusted_devices
+from streamsvc.operations.credentials import revocation, sessions, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.operations.sign_in import account_status
@@ -111,7 +111,7 @@ def delete_account_sessions(account_id: str) -> None:
     Pending television sign-ins are denied and trusted devices lose their trust.
     """
     account = _require_account(lock_row(Account, account_id))
-    ended = Session.revoke_all(account.id, clock.now())
+    ended = sessions.end_sessions(account.id, clock.now(), "ended_by_operator")
     revocation.deny_pending_device_codes(account.id)
     trusted_devices.revoke_device_trust(account.id)
     audit.record_event("session_ended", account.id, actor=current_operator().id, sessions=len(ended))
@@ -125,7 +125,7 @@ def delete_account_sessions(account_id: str) -> None:
 def delete_account_session(account_id: str, session_id: str) -> None:
     """End one session of an account."""
     account = _require_account(lock_row(Account, account_id))
-    if not Session.revoke_all(account.id, clock.now(), Session.id == session_id):
+    if not sessions.end_sessions(account.id, clock.now(), "ended_by_operator", Session.id == session_id):
         raise NotFound
     trusted_devices.revoke_session_device_trust(account.id, session_id)
     audit.record_event("session_ended", account.id, actor=current_operator().id, session=session_id)

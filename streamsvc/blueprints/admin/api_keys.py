@@ -10,7 +10,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import ApiKey
 from streamsvc.operations.accounts.api_keys import create_api_key_from_token
-from streamsvc.operations.operators import impersonation
+from streamsvc.operations.credentials import sessions
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.rules.inputs import PageInput
@@ -33,7 +33,7 @@ bp = Blueprint(
 @bp.route("", methods=["POST"])
 @bp.arguments(NewApiKey)
 @operator_only("admin")
-@idempotent()
+@idempotent(before_replay=lambda: current_operator().require_recent_authentication())
 @bp.errors(ReauthenticationRequired)
 @bp.response(201, CreatedApiKey)
 @audited(API_KEY, created_id, "api_key_created")
@@ -81,6 +81,6 @@ def revoke_api_key(key_id: str) -> None:
     )
     if execute_in_session(revocation) == 0:
         raise NotFound
-    impersonation.revoke_impersonations(key_id, clock.now())
+    sessions.end_impersonations(key_id, clock.now())
     audit.record_event("api_key_revoked", actor=current_operator().id, key=key_id)
     db.session.commit()

@@ -20,6 +20,7 @@ from streamsvc.models import (
     OperatorAccount,
     OperatorCode,
     OperatorSession,
+    ServiceEpoch,
     Session,
     Stream,
     WebhookDelivery,
@@ -30,6 +31,7 @@ from streamsvc.models.subscriptions import (
     GiftCode,
     Invoice,
     LegalEntity,
+    Payout,
     Plan,
     PriceMigration,
     ReferralReward,
@@ -50,6 +52,7 @@ from streamsvc.schemas.admin.api_keys import ApiKeyOut
 from streamsvc.schemas.admin.catalog import ImportOut
 from streamsvc.schemas.admin.legal_entities import LegalEntityOut
 from streamsvc.schemas.admin.operators import OperatorOut
+from streamsvc.schemas.admin.payouts import PayoutOut
 from streamsvc.schemas.admin.recoveries import AdminRecovery
 from streamsvc.schemas.admin.subscriptions import (
     AdminSubscriptionOut,
@@ -102,6 +105,10 @@ def _load_account_sessions(account_id: str) -> dict:
 def _load_operator_sessions(operator_id: str) -> dict:
     live = OperatorSession.live(operator_id, clock.now()).with_only_columns(OperatorSession.id)
     return {"sessions": sorted(db.session.scalars(live))}
+
+
+def _load_service_epoch(_: str) -> dict:
+    return {"number": db.session.scalar(sa.select(ServiceEpoch.number)) or 0}
 
 
 def _load_columns(column: InstrumentedAttribute, names: tuple[str, ...]) -> Callable[[str], dict | None]:
@@ -190,12 +197,14 @@ OPERATOR_SESSION = AuditedResource(
     "operator_session", _load_columns(OperatorSession.id, ("operator_id", "created_at", "ended_at"))
 )
 OPERATOR_SESSIONS = AuditedResource("operator", _load_operator_sessions)
+PAYOUT = _row_resource("payout", Payout.id, PayoutOut())
 PLAN = _row_resource("plan", Plan.code, PlanOut())
 PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut(exclude=("counts",)))
 RECOVERY = _row_resource(
     "account_recovery", AccountRecovery.id, AdminRecovery(), lambda row: admin_recovery_view(row, clock.now())
 )
 REFERRAL_REWARD = _row_resource("referral_reward", ReferralReward.currency, ReferralRewardOut())
+SERVICE_EPOCH = AuditedResource("service_epoch", _load_service_epoch, only_id="service")
 SESSION = AuditedResource(
     "session",
     _load_columns(

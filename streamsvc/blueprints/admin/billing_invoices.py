@@ -25,7 +25,7 @@ from streamsvc.rules.billing.inputs import (
     RefundInput,
 )
 from streamsvc.rules.refusals.accounts import AccountNotActive
-from streamsvc.rules.refusals.billing import InvoiceNotOpen, PaymentInProgress, WrongState
+from streamsvc.rules.refusals.billing import GiftAlreadyRedeemed, InvoiceNotOpen, PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.subscriptions import (
     CreditNoteIn,
@@ -176,14 +176,15 @@ def write_off_invoice(invoice_id: str) -> dict:
 @bp.arguments(CreditNoteIn)
 @operator_only("billing")
 @idempotent()
-@bp.errors(WrongState)
+@bp.errors(GiftAlreadyRedeemed, WrongState)
 @bp.response(201, CreditNoteOut)
 @audited(INVOICE, "invoice_id", "credit_note_issued")
 def create_credit_note(body: CreditNoteInput, invoice_id: str) -> CreditNote:
     """Create a credit note.
 
     Credits the given lines, an amount, or all that is left. The part that was paid becomes account credit or is
-    refunded.
+    refunded. The invoice of a bought gift is credited as a whole, which revokes its code; of a redeemed gift, credit is
+    possible but no refund: 409 `gift_already_redeemed`.
     """
     invoice = require_invoice(invoice_id)
     if body["refund"]:
@@ -227,14 +228,15 @@ def record_payment(body: RecordedPaymentInput, invoice_id: str) -> Payment:
 @bp.arguments(RefundIn)
 @operator_only("billing")
 @idempotent()
-@bp.errors(WrongState)
+@bp.errors(GiftAlreadyRedeemed, WrongState)
 @bp.response(201, RefundOut)
 @audited(INVOICE, "invoice_id", "payment_refunded")
 def create_refund(body: RefundInput, invoice_id: str) -> Refund:
     """Refund a payment.
 
     The money goes back to the payment method that was charged. If the invoice has several payments and none is named,
-    they are refunded one after another, the latest first; the response is the refund of the latest.
+    they are refunded one after another, the latest first; the response is the refund of the latest. Refunding a bought
+    gift revokes its code; a redeemed one is 409 `gift_already_redeemed`.
     """
     refund = corrections.refund_invoice(require_invoice(invoice_id).id, body, clock.now())
     amount = {"amount_minor": refund.amount_minor, "currency": refund.currency}

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 from flask import Response
 from marshmallow import Schema
+from marshmallow.fields import Nested
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -20,11 +21,23 @@ from streamsvc.security.authentication import operator_only
 bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", description="Revenue and retention reports.")
 
 
+def describe_csv(report: Schema) -> str:
+    """Describe the columns of a report's CSV file."""
+    lists = {name: getattr(field, "inner", None) for name, field in report.fields.items()}
+    tables = {name: inner.schema for name, inner in lists.items() if isinstance(inner, Nested)}
+    columns = dict.fromkeys(column for table in tables.values() for column in table.fields)
+    return (
+        f"With `format=csv`: one table with the columns `table` ({', '.join(f'`{name}`' for name in tables)}), "
+        f"{', '.join(f'`{name}`' for name in columns)}. Columns that a table does not have, or that no row has, are "
+        "empty or left out."
+    )
+
+
 @bp.route("/revenue")
 @bp.arguments(ReportQuery, location="query")
 @operator_only("billing")
 @bp.response(200, RevenueOut)
-@bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description="With `format=csv`.")
+@bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description=describe_csv(RevenueOut()))
 def get_revenue_report(query: ReportInput) -> Response | dict:
     """Retrieve the revenue report.
 
@@ -38,7 +51,7 @@ def get_revenue_report(query: ReportInput) -> Response | dict:
 @bp.arguments(ReportQuery, location="query")
 @operator_only("billing")
 @bp.response(200, RetentionOut)
-@bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description="With `format=csv`.")
+@bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description=describe_csv(RetentionOut()))
 def get_retention_report(query: ReportInput) -> Response | dict:
     """Retrieve the retention report.
 

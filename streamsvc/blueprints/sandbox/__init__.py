@@ -1,5 +1,5 @@
-"""Endpoints of the sandbox: its clock, its emails and its payment provider. Registered only in the sandbox."""
+"""Endpoints of the sandbox: its clocks, its emails and its payment provider. Registered only in the sandbox."""
 
-from streamsvc.blueprints.sandbox import clock, emails, payments
+from streamsvc.blueprints.sandbox import account_clocks, clock, emails, payments, sms
 
-BLUEPRINTS = (clock.bp, emails.bp, payments.bp)
+BLUEPRINTS = (clock.bp, account_clocks.bp, emails.bp, payments.bp, sms.bp)

@@ -32,5 +32,5 @@ def list_emails(query: EmailsInput) -> dict:
     wait_for_due_jobs()
     emails = sa.select(SandboxEmail)
     if query["to"]:
-        emails = emails.where(sa.func.lower(SandboxEmail.to) == email_key(query["to"]))
+        emails = emails.where(sa.func.lower(SandboxEmail.to).in_((email_key(query["to"]), query["to"].lower())))
     return paginate_query(emails, SandboxEmail.id, query, "emails")

@@ -5,6 +5,7 @@ from streamsvc.blueprints.sessions import (
     accounts,
     device_codes,
     devices,
+    identifiers,
     identities,
     magic_links,
     passkeys,
@@ -28,4 +29,5 @@ BLUEPRINTS = (
     passkeys.bp,
     magic_links.bp,
     identities.bp,
+    identifiers.bp,
 )

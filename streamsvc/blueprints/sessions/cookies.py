@@ -128,3 +128,15 @@ def current_prover(sent_binding: str | None = None) -> Prover:
 def presented_binding(sent: str | None) -> str:
     """Return the binding that the client sent in the body or by cookie, empty if there is none."""
     return sent or request.cookies.get(BINDING_COOKIE, "")
+
+
+def binding_cookie() -> str:
+    """Return the binding of the browser, empty for an app, which can send an idempotency key: see `idempotent`."""
+    return request.cookies.get(BINDING_COOKIE, "")
+
+
+def binding_of_request() -> str:
+    """Return the binding of the browser or app, empty if it sent none: see `idempotent`."""
+    body = request.get_json(silent=True)
+    sent = body.get("binding") if isinstance(body, dict) else None
+    return presented_binding(sent if isinstance(sent, str) else None)

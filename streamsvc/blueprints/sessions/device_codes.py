@@ -40,7 +40,7 @@ bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Televisi
 ERROR_DESCRIPTIONS = {
     "authorization_pending": "The request has not been approved or denied yet; poll again.",
     "slow_down": "Polling too often; wait five seconds longer between polls.",
-    "access_denied": "The account's owner denied the request.",
+    "access_denied": "The account's owner or the service denied the request.",
     "expired_token": "The code has expired; start again.",
     "invalid_grant": "The code is unknown or was already used.",
     "invalid_request": "A parameter is missing, repeated or invalid; to poll, send grant_type and device_code.",
@@ -127,12 +127,12 @@ def create_token(form: dict) -> Any:
         return _oauth_error("invalid_request")
     now = clock.now()
     try:
-        code = device_codes.poll_device_code(form["device_code"], now)
+        code = device_codes.poll_device_code(form["device_code"], current_request_facts(), now)
     except OAuthError as error:
         return _oauth_error(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
     authenticated_at = device_codes.approver_authenticated_at(code)
-    password.create_session(
+    session = password.create_session(
         code.account_id,
         device,
         True,
@@ -147,6 +147,8 @@ def create_token(form: dict) -> Any:
     db.session.commit()
     lifetime = SESSION_LIFETIMES[session_lifetime_name(code.device["kind"], True)]
     response = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
+    if session.dpop_jkt:
+        response["token_type"] = "DPoP"
     return response, 200, {"Pragma": "no-cache"}  # required by RFC 6749, 5.1; every response has Cache-Control
 
 

@@ -87,5 +87,6 @@ def sign_in_response(token: str, by_cookie: bool, trust: dict | None = None) -> 
     """
     rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": hash_token(token)}).all()
     viewer = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None)
-    tokens = {"token": token} | ({"device_trust": trust} if trust else {})
+    token_type = {"token_type": "DPoP"} if rows[0].dpop_jkt else {}
+    tokens = {"token": token} | token_type | ({"device_trust": trust} if trust else {})
     return json_response(msgspec.json.encode(tokens | current_session_view(viewer)), 201)

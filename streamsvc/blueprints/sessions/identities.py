@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
+    binding_of_request,
     device_and_trust_token,
     get_or_create_binding,
     presented_binding,
@@ -23,7 +24,7 @@ from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Identity
 from streamsvc.operations.credentials import pending_flows, second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
-from streamsvc.operations.sign_in import oidc_identities, password
+from streamsvc.operations.sign_in import hook, oidc_identities, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
@@ -36,6 +37,7 @@ from streamsvc.rules.refusals.accounts import (
     ReauthenticationRequired,
     SecondFactorInvalid,
     SecondFactorRequired,
+    SignInDenied,
     TokenInvalid,
     TooManyAttempts,
 )
@@ -108,7 +110,7 @@ def receive_oidc_form_post(form: dict) -> BaseResponse:
 @bp.arguments(OidcSignIn)
 @public
 @token_in_cookie_on_request
-@idempotent()
+@idempotent(browser_binding=binding_of_request)
 @bp.errors(
     EmailTaken,
     EmailUnverified,
@@ -118,6 +120,7 @@ def receive_oidc_form_post(form: dict) -> BaseResponse:
     InvalidCredentials,
     SecondFactorInvalid,
     SecondFactorRequired,
+    SignInDenied,
     TokenInvalid,
     TooManyAttempts,
 )
@@ -137,6 +140,7 @@ def create_oidc_session(body: OidcSignInInput) -> Response:
     if provider_sign_in.account_id:
         account = password.load_sign_in_account(provider_sign_in.account_id, (device or {}).get("id"))
         second = second_factor.require_authenticator_code(account, body, trust_token, now)
+    hook.require_permission(provider_sign_in.account_id, provider_sign_in.provider.name, device, facts, second)
     account_id = oidc_identities.complete_provider_sign_in(provider_sign_in, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     notify = provider_sign_in.account_id is not None

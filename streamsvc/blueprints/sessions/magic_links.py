@@ -4,6 +4,7 @@ from flask import Response
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
+    binding_cookie,
     current_prover,
     device_and_trust_token,
     get_or_create_binding,
@@ -19,10 +20,16 @@ from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.credentials.mailbox_proofs import is_first_foreign_proof
-from streamsvc.operations.sign_in import magic_links, password
+from streamsvc.operations.sign_in import hook, magic_links, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
-from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TokenInvalid, TooManyAttempts
+from streamsvc.rules.refusals.accounts import (
+    SecondFactorInvalid,
+    SecondFactorRequired,
+    SignInDenied,
+    TokenInvalid,
+    TooManyAttempts,
+)
 from streamsvc.rules.sign_in.inputs import MagicLinkSignInInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.magic_links import MagicLinkRequested, MagicLinkSignIn, NewMagicLink
@@ -54,8 +61,10 @@ def create_magic_link(body: dict) -> Response:
 @bp.arguments(MagicLinkSignIn)
 @public
 @token_in_cookie_on_request
-@idempotent()
-@bp.errors(EndUserAddressInvalid, SecondFactorInvalid, SecondFactorRequired, TokenInvalid, TooManyAttempts)
+@idempotent(browser_binding=binding_cookie)
+@bp.errors(
+    EndUserAddressInvalid, SecondFactorInvalid, SecondFactorRequired, SignInDenied, TokenInvalid, TooManyAttempts
+)
 @bp.response(201, SignedIn)
 def create_magic_link_session(body: MagicLinkSignInInput) -> Response:
     """Sign in with a magic link.
@@ -72,6 +81,7 @@ def create_magic_link_session(body: MagicLinkSignInInput) -> Response:
     if not is_first_foreign_proof(account_id, prover):  # whose authenticator would be the squatter's
         account = password.load_sign_in_account(account_id, (device or {}).get("id"))
         second = second_factor.require_authenticator_code(account, body, trust_token, now)
+    hook.require_permission(account_id, "magic_link", device, facts, second)
     magic_links.consume_magic_link(body["token"], now, prover)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(

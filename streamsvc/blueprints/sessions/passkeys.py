@@ -20,7 +20,7 @@ from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Passkey
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
-from streamsvc.operations.sign_in import passkeys, password
+from streamsvc.operations.sign_in import hook, passkeys, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
@@ -31,6 +31,7 @@ from streamsvc.rules.refusals.accounts import (
     ReauthenticationRequired,
     SecondFactorInvalid,
     SecondFactorRequired,
+    SignInDenied,
     TooManyAttempts,
 )
 from streamsvc.rules.refusals.requests import NotFound
@@ -127,7 +128,9 @@ def start_passkey_sign_in(body: dict) -> Response:
 @public
 @token_in_cookie_on_request
 @idempotent()
-@bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
+@bp.errors(
+    EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, SignInDenied, TooManyAttempts
+)
 @bp.response(201, SignedIn)
 def create_passkey_session(body: PasskeySignInInput) -> Response:
     """Sign in with a passkey.
@@ -142,6 +145,7 @@ def create_passkey_session(body: PasskeySignInInput) -> Response:
     if not signed.response.user_verified:
         account = password.load_sign_in_account(signed.passkey.account_id, (device or {}).get("id"))
         second = second_factor.require_authenticator_code(account, body, trust_token, now)
+    hook.require_permission(signed.passkey.account_id, "passkey", device, facts, second)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(

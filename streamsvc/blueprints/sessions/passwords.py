@@ -79,7 +79,9 @@ def request_email_change(body: dict) -> dict:
 def request_password_reset(body: dict) -> dict:
     """Request a password reset.
 
-    The response does not reveal whether the address has an account.
+    The response does not reveal whether the address has an account. Links of earlier requests stay valid until they
+    expire or one of them is used. Beyond five requests an hour from one network address, no new link is sent while one
+    is fresh.
     """
     password_changes.enqueue_password_reset(body["email"], current_request_facts(), clock.now())
     db.session.commit()
@@ -94,9 +96,10 @@ def request_password_reset(body: dict) -> dict:
 def reset_password(body: dict) -> None:
     """Reset a password with an emailed token.
 
-    All sessions end. A second factor stays in force, unless `revoke_access_since` revokes it: everything that was added
-    from that moment on, within the last seven days. If it is the first proof of the address, and does not come with the
-    session that signed up, everything that was set before is revoked.
+    All sessions end, and all waits after wrong passwords, second factors and PINs. A second factor stays in force,
+    unless `revoke_access_since` revokes it: everything that was added from that moment on, within the last seven days.
+    If it is the first proof of the address, and does not come with the session that signed up, everything that was set
+    before is revoked.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     password_changes.check_new_password(body["token"], body["password"], clock.now())
@@ -112,7 +115,7 @@ def reset_password(body: dict) -> None:
 def request_email_verification() -> dict:
     """Send the verification email again.
 
-    The previous link becomes invalid.
+    Earlier links stay valid until one of them is used.
     """
     password_changes.enqueue_email_verification(current_viewer().account_id, current_request_facts(), clock.now())
     db.session.commit()

@@ -20,9 +20,9 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Profile, Session
 from streamsvc.operations.accounts import pins
-from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
+from streamsvc.operations.credentials import revocation, second_factor, sessions, trusted_devices
 from streamsvc.operations.outbox import audit
-from streamsvc.operations.sign_in import passkeys, password, reauthentication
+from streamsvc.operations.sign_in import hook, passkeys, password, reauthentication
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import (
@@ -34,6 +34,7 @@ from streamsvc.rules.refusals.accounts import (
     PinRequired,
     SecondFactorInvalid,
     SecondFactorRequired,
+    SignInDenied,
     TooManyAttempts,
     WrongCode,
     WrongPassword,
@@ -56,6 +57,7 @@ from streamsvc.schemas.sessions.sessions import (
 from streamsvc.security.authentication import allow_kids, current_viewer, public
 from streamsvc.storage.database import db
 
+ORIGIN_NAMES = ("address", "city", "country", "impossible_travel", "user_agent", "impersonation")
 bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sign in, check and end sessions.")
 
 
@@ -64,21 +66,24 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @public
 @token_in_cookie_on_request
 @idempotent()
-@bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
+@bp.errors(
+    EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, SignInDenied, TooManyAttempts
+)
 @bp.response(201, SignedIn)
 def create_session(body: PasswordSignInInput) -> Response:
     """Sign in.
 
-    An unknown address, a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing
-    second factor is 401 `second_factor_required`; too many attempts are 429 `too_many_attempts`.
+    `identifier` is an email address, or a username or telephone number where the service accepts them. An unknown one,
+    a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing second factor is 401
+    `second_factor_required`; too many attempts are 429 `too_many_attempts`.
     """
     facts = current_request_facts()
     device, trust_token = device_and_trust_token(body)
-    verified = password.verify_sign_in_password(
-        body["email"], body["password"], (device or {}).get("id"), facts, body.get("challenge")
-    )
+    identifier, device_id = body.get("identifier") or body["email"], (device or {}).get("id")
+    verified = password.verify_sign_in_password(identifier, body["password"], device_id, facts, body.get("challenge"))
     now = clock.now()
     second = second_factor.require_second_factor(verified, body, trust_token, facts, now)
+    hook.require_permission(verified.account.id, "password", device, facts, second)
     if not password.lock_and_recheck_password(verified):
         raise InvalidCredentials
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
@@ -116,7 +121,7 @@ def delete_current_session() -> Response:
     The next use of the token is refused, on every worker.
     """
     viewer = current_viewer()
-    Session.revoke_all(viewer.account_id, clock.now(), Session.id == viewer.row.session_id)
+    sessions.end_sessions(viewer.account_id, clock.now(), "signed_out", Session.id == viewer.row.session_id)
     audit.record_event("session_ended", viewer.account_id, session=viewer.row.session_id)
     db.session.commit()
     response = Response(status=204)
@@ -132,10 +137,11 @@ def delete_current_session() -> Response:
 def select_profile(body: dict) -> Response:
     """Select the profile that is watching.
 
-    A profile with a PIN needs it: 403 `pin_required`. Null deselects the profile; leaving a kids' profile that way
+    A profile with a PIN needs it: 403 `pin_required`. For ten minutes, the PIN is also a proof for changing that
+    profile. Null deselects the profile; leaving a kids' profile that way
     requires a recent reauthentication, because without a profile the whole account is open.
     """
-    viewer, profile_id = current_viewer(), body["profile_id"]
+    viewer, profile_id, has_pin = current_viewer(), body["profile_id"], False
     if profile_id is None:
         if viewer.profile and viewer.profile.kids and not viewer.is_recently_authenticated:
             raise KidsProfile
@@ -144,7 +150,9 @@ def select_profile(body: dict) -> Response:
         if profile is None:
             raise NotFound
         pins.check_pin(profile, body.get("pin"))
-    db.session.get_one(Session, viewer.row.session_id).profile_id = profile_id
+        has_pin = profile.pin_hash is not None
+    session = db.session.get_one(Session, viewer.row.session_id)
+    session.profile_id, session.pin_verified_at = profile_id, clock.now() if has_pin else None
     audit.record_event("profile_selected", viewer.account_id, session=viewer.row.session_id, profile=profile_id)
     db.session.flush()
     document = current_session_view(viewer.reload())
@@ -217,7 +225,8 @@ def delete_other_sessions() -> None:
     Pending television sign-ins are denied, and all trusted devices lose their trust, this one included.
     """
     viewer = current_viewer()
-    for session_id in Session.revoke_all(viewer.account_id, clock.now(), Session.id != viewer.row.session_id):
+    is_other = Session.id != viewer.row.session_id
+    for session_id in sessions.end_sessions(viewer.account_id, clock.now(), "ended_by_owner", is_other):
         audit.record_event("session_ended", viewer.account_id, session=session_id)
     revocation.deny_pending_device_codes(viewer.account_id)
     trusted_devices.revoke_device_trust(viewer.account_id)
@@ -229,7 +238,8 @@ def delete_other_sessions() -> None:
 def delete_session(session_id: str) -> None:
     """End one of your sessions."""
     viewer, now = current_viewer(), clock.now()
-    if not Session.revoke_all(viewer.account_id, now, Session.id == session_id, *Session.live_conditions(now)):
+    is_named = (Session.id == session_id, *Session.live_conditions(now))
+    if not sessions.end_sessions(viewer.account_id, now, "ended_by_owner", *is_named):
         raise NotFound
     trusted_devices.revoke_session_device_trust(viewer.account_id, session_id)
     audit.record_event("session_ended", viewer.account_id, session=session_id)
@@ -239,5 +249,5 @@ def delete_session(session_id: str) -> None:
 def session_view(session: Session, current_id: str | None = None) -> dict:
     """Return the JSON of `ListedSession`. `current_id` is the id of the calling session, if a viewer calls."""
     names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
-    view = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}
+    view = {name: getattr(session, name) for name in (*names, *ORIGIN_NAMES)}
     return view | {"current": session.id == current_id}

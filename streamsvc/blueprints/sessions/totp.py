@@ -33,14 +33,22 @@ def get_totp() -> dict:
     return second_factor.totp_view(current_viewer().account_id)
 
 
+def _require_open_enrollment() -> None:
+    """Check that the secret may be shown again. Raises ReauthenticationRequired, TotpActive."""
+    require_recent_authentication()
+    if second_factor.totp_view(current_viewer().account_id)["active"]:
+        raise TotpActive
+
+
 @bp.route("", methods=["POST"])
-@idempotent()
+@idempotent(before_replay=_require_open_enrollment)
 @bp.errors(ReauthenticationRequired, TotpActive)
 @bp.response(201, TotpSecret)
 def start_totp() -> dict:
     """Start setting up an authenticator app.
 
-    Takes effect once a code confirms it. Calling it again replaces the secret. Requires a recent reauthentication.
+    Takes effect once a code confirms it. Calling it again replaces the secret. Requires a recent reauthentication, as
+    does a retry with the same idempotency key.
     """
     require_recent_authentication()
     row = current_viewer().row

@@ -4,6 +4,7 @@ from streamsvc.blueprints.subscriptions import (
     changes,
     credit,
     extras,
+    gift_purchases,
     invoices,
     payment_config,
     payment_methods,
@@ -22,6 +23,7 @@ BLUEPRINTS = (
     extras.bp,
     invoices.bp,
     credit.bp,
+    gift_purchases.bp,
     tax_and_referrals.bp,
     webhooks.bp,
 )

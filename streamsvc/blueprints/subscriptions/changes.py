@@ -189,6 +189,7 @@ def resume_subscription(subscription_id: str) -> dict:
     PaymentOverdue,
     PauseLimitReached,
     ReferralCodeInvalid,
+    TooManyAttempts,
     WrongState,
 )
 @bp.response(200, PreviewOut)
@@ -198,4 +199,6 @@ def preview_invoice(body: PreviewInput) -> dict:
     Returns the invoice that the same request would create, to the cent, and the renewal after it. Nothing is
     changed.
     """
+    if body["gift_code"]:
+        payment_limits.count_gift_code_attempt(current_viewer().account_id, current_request_facts())
     return build_invoice_preview(current_viewer().account_id, body, clock.now())

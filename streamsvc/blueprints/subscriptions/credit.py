@@ -6,12 +6,15 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, GiftCode, LedgerEntry
+from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.core.credit import list_credit_balances
 from streamsvc.operations.billing.subscriptions.gifts import redeem_gift
 from streamsvc.operations.billing.subscriptions.views import coupon_view, credit_entry_view
 from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
     GiftCodeCurrencyMismatch,
@@ -50,7 +53,13 @@ def get_balance(query: PageInput) -> dict:
 @bp.arguments(GiftRedemptionIn)
 @idempotent()
 @bp.errors(
-    AlreadySubscribed, GiftCodeCurrencyMismatch, GiftCodeInvalid, GiftNotSoldHere, PaymentInProgress, PaymentOverdue
+    AlreadySubscribed,
+    GiftCodeCurrencyMismatch,
+    GiftCodeInvalid,
+    GiftNotSoldHere,
+    PaymentInProgress,
+    PaymentOverdue,
+    TooManyAttempts,
 )
 @bp.response(201, GiftOut)
 def create_gift_redemption(body: dict) -> GiftCode:
@@ -59,8 +68,9 @@ def create_gift_redemption(body: dict) -> GiftCode:
     Its amount becomes account credit. A gift of a plan starts a subscription that ends with the gift, without a card;
     it extends a live subscription with the same price, and becomes credit with any other. An unknown or used code is
     422 `gift_code_invalid`. One in a currency in which the account is not billed is 422 `gift_code_currency_mismatch`,
-    and remains usable.
+    and remains usable. 429 `too_many_attempts` after 20 codes in an hour.
     """
+    payment_limits.count_gift_code_attempt(current_viewer().account_id, current_request_facts())
     account = lock_existing_row(Account, current_viewer().account_id)
     return redeem_gift(account, body["code"], clock.now())
 

@@ -73,6 +73,8 @@ def create_subscription(body: SubscriptionInput) -> dict:
     `payment_overdue`, whose `invoices` are to be paid first. 429 `too_many_attempts` after too many declined payments.
     """
     account_id = current_viewer().account_id
+    if body["gift_code"]:
+        payment_limits.count_gift_code_attempt(account_id, current_request_facts())
     try:
         with payment_limits.limited_payment_attempt(account_id, current_request_facts(), body["payment_method_id"]):
             subscription = subscribe_account(account_id, body, clock.now(), account_id, current_key_id())

@@ -268,7 +268,7 @@ def _provider_refund(refund: dict) -> ProviderRefund:
 
 @contextmanager
 def _setup_errors() -> Iterator[None]:
-    """Raise our errors for Stripe's: only a card or a token that Stripe refuses is the customer's matter."""
+    """Raise our errors for Stripe's: only a refused card or token is the customer's error."""
     try:
         yield
     except stripe.InvalidRequestError as error:

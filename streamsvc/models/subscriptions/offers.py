@@ -1,6 +1,6 @@
 """coupons, their redemptions, and gift codes."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -72,8 +72,13 @@ class Discount(Base):
     coupon_id: Mapped[str] = mapped_column(sa.ForeignKey("coupons.id"))
     periods_used: Mapped[int] = mapped_column(default=0)
     used_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    counted_period: Mapped[date | None]
+    counted_by: Mapped[str | None]
+    """The start of the period that was counted last, and the id of the invoice that counted it."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When it was removed on request: then no void invoice revives it."""
 
     coupon: Mapped["Coupon"] = relationship(lazy="joined")
     subscription: Mapped["Subscription"] = relationship()
@@ -114,6 +119,8 @@ class GiftCode(Base):
     redeemed_by: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
     subscription_id: Mapped[str | None] = mapped_column(sa.ForeignKey("subscriptions.id"))
     """The subscription that it started or extended."""
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When it became unusable because its purchase was refunded or disputed."""
 
     @classmethod
     def find_by_code(cls, code: str) -> "GiftCode | None":
@@ -121,6 +128,14 @@ class GiftCode(Base):
 
     @classmethod
     def redeem(cls, gift_id: str, account_id: str, now: datetime) -> bool:
-        """Redeem the code; False if another request was faster."""
-        free = sa.update(cls).where(cls.id == gift_id, cls.redeemed_at.is_(None))
-        return execute_in_session(free.values(redeemed_at=now, redeemed_by=account_id)) == 1
+        """Redeem the code; False if another request was faster, or it was revoked."""
+        return execute_in_session(cls._update_unused(gift_id).values(redeemed_at=now, redeemed_by=account_id)) == 1
+
+    @classmethod
+    def revoke(cls, gift_id: str, now: datetime) -> bool:
+        """Make the code unusable; False if it is already redeemed or revoked."""
+        return execute_in_session(cls._update_unused(gift_id).values(revoked_at=now)) == 1
+
+    @classmethod
+    def _update_unused(cls, gift_id: str) -> sa.Update:
+        return sa.update(cls).where(cls.id == gift_id, cls.redeemed_at.is_(None), cls.revoked_at.is_(None))

@@ -85,6 +85,12 @@ class Refund(Base):
         sa.CheckConstraint("status IN ('pending', 'unknown', 'succeeded', 'failed')", name="status"),
         sa.Index("ix_refunds_payment_id", "payment_id", "id"),
         sa.Index("ix_refunds_credit_note_id", "credit_note_id"),
+        sa.Index(
+            "ix_refunds_payout_id",
+            "payout_id",
+            sqlite_where=sa.text("payout_id IS NOT NULL"),
+            postgresql_where=sa.text("payout_id IS NOT NULL"),
+        ),
         sa.Index("uq_refunds_provider_reference", "provider_reference", unique=True),
     )
 
@@ -93,6 +99,8 @@ class Refund(Base):
     invoice_id: Mapped[str] = mapped_column(sa.ForeignKey("invoices.id"))
     credit_note_id: Mapped[str | None] = mapped_column(sa.ForeignKey("credit_notes.id"))
     """The credit note that it pays out; without one, the invoice is owed again."""
+    payout_id: Mapped[str | None] = mapped_column(sa.ForeignKey("payouts.id"))
+    """The payout of account credit that it is a part of; it then does not concern the invoice."""
     status: Mapped[str]
     currency: Mapped[str]
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger)

@@ -88,6 +88,8 @@ class Subscription(OwnedByAccount, Base):
     """The changes of prices of which the customer was notified and which are still to come: [item, price id, day]."""
     past_due_since: Mapped[date | None]
     """The civil date on which the earliest unpaid invoice first failed."""
+    suspended_since: Mapped[date | None]
+    """The first day without access for its debts, while that lasts; also after the earliest of them was paid."""
     addons: Mapped[list | None] = mapped_column(Json)
     """[{item, price_id, quantity, trial_end, ends_at, cancel_at, ends}]: the add-ons of the current period, without
     those that the plan includes. None: not computed yet."""

@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from streamsvc.models import Account, MailedToken, Profile
 from streamsvc.models.subscriptions import Plan
 from streamsvc.operations.credentials import breached_passwords
-from streamsvc.operations.credentials.attempts import is_mail_allowed
+from streamsvc.operations.credentials.mail_limits import count_mail_request, is_token_mail_due
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules import rate_limits as limits
-from streamsvc.rules.emails import canonical_email, email_key
+from streamsvc.rules.emails import canonical_email, email_key, imitated_email_key, new_email_error
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.request_facts import RequestFacts
@@ -77,11 +76,28 @@ def register_account(
     return create_account(new_account, now, verified)
 
 
+def check_new_email(email: str) -> None:
+    """Check an address that is new to the service. Raises Invalid."""
+    if error := new_email_error(email):
+        raise Invalid(errors={"email": [error]})
+
+
+def refuse_look_alike(email: str, account_id: str | None = None) -> None:
+    """Refuse an address that looks like the one of another account. Raises EmailTaken."""
+    imitated = imitated_email_key(email)
+    account = Account.find_by_email_key(imitated) if imitated else None
+    if account is not None and account.id != account_id:
+        raise EmailTaken
+
+
 def create_account(new_account: NewAccount, now: datetime, verified: bool) -> str:
     """Create an account with one profile and return its id.
 
-    Unless `verified`, a mail to verify the address is enqueued. Raises EmailTaken, also for concurrent sign-ups.
+    Unless `verified`, a mail to verify the address is enqueued. Raises EmailTaken, also for concurrent sign-ups, and
+    Invalid.
     """
+    check_new_email(new_account.email)
+    refuse_look_alike(new_account.email)
     account_id, email = new_id("acc"), canonical_email(new_account.email)
     row = {
         "id": account_id,
@@ -132,20 +148,25 @@ def import_account(record: ImportedAccountInput, now: datetime) -> str:
 def enqueue_sign_up(new_account: NewAccount, binding: str, facts: RequestFacts, now: datetime) -> None:
     """Leave a sign-up to the worker, so that neither the response nor its timing reveals whether the account exists.
 
-    Only the holder of `binding` can confirm it together with its password.
-    Requests beyond the mail limits are dropped silently.
+    Only the holder of `binding` can confirm it together with its password. The steps are the same beyond the mail
+    limits. Raises Invalid.
     """
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"sign_up {email_key(new_account.email)}", facts):
-        jobs.enqueue_job("accounts.sign_up", {**vars(new_account), "binding_hash": hash_token(binding)}, now)
+    check_new_email(new_account.email)
+    request = count_mail_request(f"sign_up {email_key(new_account.email)}", facts)
+    payload = {**vars(new_account), "binding_hash": hash_token(binding), "request": request}
+    jobs.enqueue_job("accounts.sign_up", payload, now)
 
 
-@jobs.job_handler("accounts.sign_up")
+@jobs.job_handler("accounts.sign_up", jobs.INTERACTIVE_LANE)
 def send_sign_up_mail(payload: dict, now: datetime) -> None:
     """Mail a confirmation link to the address, or a notice that it already has an account."""
-    if Account.find_by_email_key(email_key(payload["email"])):
-        mail.enqueue_mail("sign_up_again", canonical_email(payload["email"]), now)
-    else:
-        mail.enqueue_token_mail("sign_up", canonical_email(payload["email"]), None, now, **payload)
+    request, sign_up = payload.get("request", {}), {k: v for k, v in payload.items() if k != "request"}
+    address = canonical_email(sign_up["email"])
+    if Account.find_by_email_key(email_key(address)):
+        if not request:
+            mail.enqueue_mail("sign_up_again", address, now)
+    elif is_token_mail_due("sign_up", None, request, now, MailedToken.email == address):
+        mail.enqueue_token_mail("sign_up", address, None, now, **sign_up)
 
 
 def confirm_sign_up(mailed_token: MailedToken, now: datetime, with_password: bool) -> str:

@@ -9,7 +9,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, AuditEvent, Device, Job, Session
-from streamsvc.operations.outbox import audit
+from streamsvc.models.subscriptions import GiftPurchase
+from streamsvc.operations.outbox import audit, security_events
 from streamsvc.storage.database import db, fetch_all, lock_existing_row
 
 RETAINED_FOR_TAX = {
@@ -24,6 +25,7 @@ RETAINED_FOR_TAX = {
     "ledger_entries",
     "payment_methods",
     "payments",
+    "payouts",
     "price_migration_targets",
     "referrals",
     "refunds",
@@ -34,7 +36,7 @@ RETAINED_FOR_TAX = {
     "tax_ids",
     "webhook_deliveries",
 }
-ANONYMIZED = {"audit_events", "devices", "sessions"}
+ANONYMIZED = {"audit_events", "devices", "gift_purchases", "sessions"}
 """The row stays; its personal columns are cleared."""
 ERASED = {
     "account_recoveries",
@@ -45,6 +47,8 @@ ERASED = {
     "device_trusts",
     "identities",
     "passkeys",
+    "phone_verifications",
+    "phones",
     "profiles",
     "progress",
     "provider_customers",
@@ -55,11 +59,17 @@ ERASED = {
     "stream_devices",
     "streams",
     "totp_factors",
+    "usernames",
     "watchlist",
 }
 SECRET_SUFFIXES = ("_hash", "_encrypted", "fingerprint", "request_key")
 OPERATOR_ONLY_DETAILS = ("address", "client")
 """Request details of events by others than the owner, which are not exported to the owner."""
+_SESSION_COLUMNS = (
+    *("profile_id", "address", "city", "country", "latitude", "longitude", "radius_km"),
+    *("user_agent", "dpop_jkt", "impersonation_reason"),
+)
+"""What is cleared of the sessions of an erased account."""
 NOT_EXPORTED = {"pending_flows", "device_codes", "mailed_tokens"}
 
 
@@ -106,15 +116,18 @@ def erase_personal_data(account_id: str, email: str | None, now: datetime) -> No
         if table.name in ERASED:
             _delete_owned_rows(table, account_id)
     audit.record_event("account_deleted", account_id)
+    security_events.publish_account_deleted(account_id, None)
 
 
 def _anonymize_rows(account: Account, now: datetime) -> None:
     """Clear the personal columns of the rows that stay."""
     account.name = account.password_hash = account.erase_at = None
     db.session.flush()
-    cleared = dict.fromkeys(("profile_id", "address", "city", "user_agent", "impersonation_reason"))
+    cleared = dict.fromkeys(_SESSION_COLUMNS)
     db.session.execute(sa.update(Session).where(Session.account_id == account.id).values(**cleared))
     db.session.execute(sa.update(Device).where(Device.account_id == account.id).values(name="", removed_at=now))
+    strangers = dict.fromkeys(("recipient_email", "recipient_name", "sender_name", "message"))
+    db.session.execute(sa.update(GiftPurchase).where(GiftPurchase.account_id == account.id).values(**strangers))
     db.session.execute(sa.update(AuditEvent).where(AuditEvent.account_id == account.id).values(details=sa.null()))
 
 

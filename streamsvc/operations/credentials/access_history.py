@@ -16,11 +16,14 @@ from streamsvc.models import (
     DeviceCode,
     Identity,
     Passkey,
+    Phone,
     RecoveryCode,
     Session,
     TotpFactor,
+    Username,
 )
 from streamsvc.rules.sign_in.access import AccessEntry
+from streamsvc.rules.sign_in.phones import mask_phone
 from streamsvc.storage.database import db
 
 
@@ -117,6 +120,19 @@ def _list_recovery_codes(account_id: str, now: datetime) -> list[AccessEntry]:
     return [AccessEntry("recovery_codes", newest.id, newest.created_at, newest.added_by_session_id)]
 
 
+def _list_identifiers(account_id: str, now: datetime) -> list[AccessEntry]:
+    """List the username and the telephone number: as old as their last change."""
+    username, phone = db.session.get(Username, account_id), db.session.get(Phone, account_id)
+    entries = []
+    if username:
+        entry = AccessEntry("username", account_id, username.set_at, username.added_by_session_id, username.username)
+        entries.append(entry)
+    if phone:
+        name, added_by = mask_phone(phone.number), phone.added_by_session_id
+        entries.append(AccessEntry("phone", account_id, phone.verified_at, added_by, name))
+    return entries
+
+
 def _list_changes(account_id: str, now: datetime) -> list[AccessEntry]:
     rows = db.session.scalars(sa.select(CredentialChange).where(CredentialChange.account_id == account_id))
     return [AccessEntry(f"{r.kind}_change", r.id, r.created_at, r.added_by_session_id) for r in rows]
@@ -130,5 +146,6 @@ SOURCES = (
     _list_credentials(Identity, "identity", lambda row: row.provider),
     _list_authenticators,
     _list_recovery_codes,
+    _list_identifiers,
     _list_changes,
 )

@@ -1,7 +1,7 @@
 """Revokes everything that was added to an account since a moment: after a takeover, or if it was never its owner's.
 
 The one operation behind the links in mails, a finished password reset, the first proof of a mailbox and the recoveries
-that support starts. What is older than the moment stays. This is the place for whoever wants to hear of it.
+that support starts. What is older than the moment stays. Each revocation is published as security events.
 """
 
 from collections.abc import Collection, Iterable
@@ -19,16 +19,19 @@ from streamsvc.models import (
     MailedToken,
     Passkey,
     PendingFlow,
-    RecoveryCode,
+    Phone,
+    PhoneVerification,
     Session,
     StreamDevice,
     TotpFactor,
+    Username,
 )
-from streamsvc.operations.credentials import revocation
+from streamsvc.operations.credentials import revocation, sessions
 from streamsvc.operations.credentials.access_history import list_access, record_credential_change
-from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
+from streamsvc.rules.security_events import Factor, RevocationCause
 from streamsvc.rules.sign_in.access import AccessEntry, AccessStart, find_entries_to_revoke
 from streamsvc.storage.database import db, lock_existing_row
 
@@ -40,7 +43,7 @@ def revoke_access(
     account_id: str,
     start: AccessStart,
     now: datetime,
-    cause: str,
+    cause: RevocationCause,
     device_ids: Collection[str] = (),
     all_sessions: bool = False,
     revoke_links_after: str | None = None,
@@ -54,9 +57,12 @@ def revoke_access(
     """
     account = lock_existing_row(Account, account_id)
     revoked = find_entries_to_revoke(list_access(account_id, now), start, device_ids)
-    _revoke_devices_and_sessions(account_id, revoked, now, all_sessions)
+    _revoke_devices_and_sessions(account_id, revoked, now, cause, all_sessions)
     _delete_credentials(account_id, revoked)
-    account.password_hash = None
+    _delete_identifiers(account_id, revoked)
+    if account.password_hash is not None:
+        account.password_hash = None
+        security_events.publish_password_changed(account_id, "cleared")
     _cancel_pending(account_id, now, revoke_links_after)
     if account.status == "deleted":
         account.status, account.restored_status, account.erase_at = account.restored_status or "active", None, None
@@ -64,6 +70,7 @@ def revoke_access(
     counts: dict[str, Any] = {}
     for entry in revoked:
         counts[entry.kind] = counts.get(entry.kind, 0) + entry.is_active
+    security_events.publish_account_recovered(account_id, cause)
     audit.record_event("access_revoked", account_id, cause=cause, since=str(start.at or "ever"), revoked=counts)
     return revoked
 
@@ -87,8 +94,10 @@ def restore_email(account: Account, email: str, now: datetime) -> bool:
             is_unproven = (Account.id == other.id, Account.email_verified_at.is_(None))
             db.session.execute(sa.update(Account).where(*is_unproven).values(email=released, email_key=released))
             audit.record_event("email_released", other.id)
+            security_events.publish_email_changed(other.id)
         if not account.email.endswith("@deleted.invalid"):
             record_credential_change(account.id, "email", now, None, account.email)
+        security_events.publish_email_changed(account.id, is_undone=True)
     account.email, account.email_key, account.email_verified_at = email, key, now
     try:
         db.session.flush()
@@ -111,13 +120,15 @@ def _ids(entries: Iterable[AccessEntry], kind: str) -> list[str]:
     return [entry.id for entry in entries if entry.kind == kind]
 
 
-def _revoke_devices_and_sessions(account_id: str, revoked: list[AccessEntry], now: datetime, all_of_them: bool) -> None:
+def _revoke_devices_and_sessions(
+    account_id: str, revoked: list[AccessEntry], now: datetime, cause: RevocationCause, all_of_them: bool
+) -> None:
     device_ids, session_ids = _ids(revoked, "device"), _ids(revoked, "session")
     is_removed = (Device.account_id == account_id, Device.id.in_(device_ids), Device.removed_at.is_(None))
     db.session.execute(sa.update(Device).where(*is_removed).values(removed_at=now))
     places = (StreamDevice.account_id == account_id, StreamDevice.device_id.in_(device_ids))
     db.session.execute(sa.delete(StreamDevice).where(*places))
-    Session.revoke_all(account_id, now, *([] if all_of_them else [Session.id.in_(session_ids)]))
+    sessions.end_sessions(account_id, now, cause, *([] if all_of_them else [Session.id.in_(session_ids)]))
     db.session.execute(
         sa.update(PendingFlow)
         .where(PendingFlow.session_id.in_(session_ids), PendingFlow.used_at.is_(None))
@@ -128,16 +139,36 @@ def _revoke_devices_and_sessions(account_id: str, revoked: list[AccessEntry], no
 def _delete_credentials(account_id: str, revoked: list[AccessEntry]) -> None:
     counts: dict[str, Any] = {}
     for model, kind in ((Passkey, "passkey"), (Identity, "identity")):
-        ids = _ids(revoked, kind)
-        counts[model.__tablename__] = len(ids)
-        db.session.execute(sa.delete(model).where(model.account_id == account_id, model.id.in_(ids)))
+        provider = Identity.provider if model is Identity else sa.null()
+        deleted = sa.delete(model).where(model.account_id == account_id, model.id.in_(_ids(revoked, kind)))
+        rows = db.session.execute(
+            deleted.returning(model.id, provider).execution_options(synchronize_session=False)
+        ).all()
+        counts[model.__tablename__] = len(rows)
+        for factor_id, provider_name in rows:
+            factor: Factor = "provider" if provider_name else "passkey"
+            security_events.publish_factor_removed(account_id, factor, factor_id, provider_name)
     if any(counts.values()):
         audit.record_event("credentials_revoked", account_id, **counts)
     if _ids(revoked, "authenticator"):
+        is_active = [entry.is_active for entry in revoked if entry.kind == "authenticator"]
         db.session.execute(sa.delete(TotpFactor).where(TotpFactor.account_id == account_id))
-        audit.record_event("authn_factor_removed", account_id, factor="totp")
+        if any(is_active):
+            security_events.publish_factor_removed(account_id, "totp")
+            audit.record_event("authn_factor_removed", account_id, factor="totp")
     if _ids(revoked, "authenticator") or _ids(revoked, "recovery_codes"):
-        db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
+        revocation.delete_recovery_codes(account_id)
+
+
+def _delete_identifiers(account_id: str, revoked: list[AccessEntry]) -> None:
+    """Delete a username and a telephone number by which an intruder could be taken for the owner."""
+    if _ids(revoked, "username"):
+        db.session.execute(sa.delete(Username).where(Username.account_id == account_id))
+        audit.record_event("username_removed", account_id)
+    if _ids(revoked, "phone"):
+        db.session.execute(sa.delete(Phone).where(Phone.account_id == account_id))
+        audit.record_event("phone_removed", account_id)
+    db.session.execute(sa.delete(PhoneVerification).where(PhoneVerification.account_id == account_id))
 
 
 def _cancel_pending(account_id: str, now: datetime, revoke_links_after: str | None) -> None:

@@ -13,7 +13,7 @@ from flask import current_app
 
 from streamsvc.gateways.calls import CallFailed
 from streamsvc.gateways.challenges import is_challenge_solved
-from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.requests import Unavailable
@@ -164,6 +164,7 @@ class SignInAttempt:
     def record_failure(self, account_id: str | None = None, **details: Any) -> None:
         """Record the failed attempt, and any limits that it exhausted, in the audit log. Commits."""
         audit.record_event("authn_login_fail", account_id, actor="anonymous", **details)
+        security_events.enqueue_lock_event(account_id, security_events.OWN_LIMITS.intersection(self.exhausted_limits))
         if self.exhausted_limits:
             audit.record_event(
                 "authn_login_lock", account_id, actor="anonymous", limits=self.exhausted_limits, **details
@@ -175,25 +176,10 @@ def audit_lockout(limit: limits.Backoff, count: int, account_id: str | None, act
     """Record in the caller's transaction that failure number `count` in a row starts a wait, if it does."""
     if limit.is_exhausted_at(count):
         audit.record_event("authn_login_lock", account_id, actor=actor, limits=[limit.name])
+        security_events.enqueue_lock_event(account_id, [limit.name])
 
 
 def hit_address_limit(limit: limits.RateLimit, facts: RequestFacts) -> None:
     """Count one call against `limit` by the client's address. Raises TooManyAttempts."""
     if current_settings().login_throttle:
         rate_limits.hit(limit, facts.network)
-
-
-def is_mail_allowed(limit: limits.RateLimit, subject: str, facts: RequestFacts) -> bool:
-    """Count a requested mail by `subject` and by address; False if it exceeds a limit and must be dropped silently."""
-    try:
-        hit_mail_limits(limit, subject, facts)
-    except TooManyAttempts:
-        return False
-    return True
-
-
-def hit_mail_limits(limit: limits.RateLimit, subject: str, facts: RequestFacts) -> None:
-    """Count a requested mail by `subject` and by the client's address. Raises TooManyAttempts."""
-    hit_address_limit(limits.MAIL_FROM_ADDRESS, facts)
-    if current_settings().login_throttle:
-        rate_limits.hit(limit, subject)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc.models import DeviceCode, DeviceTrust, MailedToken, PendingFlow
+from streamsvc.models import DeviceCode, DeviceTrust, MailedToken, PendingFlow, PhoneVerification
 from streamsvc.storage.database import db
 
 RETENTION_PERIOD = timedelta(days=30)
@@ -16,6 +16,6 @@ def purge_expired_tokens(now: datetime) -> None:
 
     In the caller's transaction.
     """
-    for model in (PendingFlow, DeviceCode, MailedToken):
+    for model in (PendingFlow, DeviceCode, MailedToken, PhoneVerification):
         db.session.execute(sa.delete(model).where(model.expires_at < now - RETENTION_PERIOD))
     db.session.execute(sa.delete(DeviceTrust).where(DeviceTrust.given_at < now - MAX_TRUST_PERIOD))

@@ -42,7 +42,7 @@ def record_mailbox_proof(account: Account, prover: Prover, now: datetime) -> boo
         return False
     is_foreign = is_first_foreign_proof(account.id, prover)
     if is_foreign:
-        revoke_access(account.id, EVERYTHING, now, cause="first_proof", all_sessions=True)
+        revoke_access(account.id, EVERYTHING, now, cause="address_proved", all_sessions=True)
     account.email_verified_at = now
     audit.record_event("email_verified", account.id)
     return is_foreign

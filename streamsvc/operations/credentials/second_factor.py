@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 
 from streamsvc.models import Account, MailedToken, RecoveryCode, Session, TotpFactor
-from streamsvc.operations.credentials import breached_passwords, trusted_devices
-from streamsvc.operations.credentials.attempts import audit_lockout, is_mail_allowed
+from streamsvc.operations.credentials import breached_passwords, revocation, trusted_devices
+from streamsvc.operations.credentials.attempts import audit_lockout
 from streamsvc.operations.credentials.factor_notices import enqueue_factor_added_mail
+from streamsvc.operations.credentials.mail_limits import count_mail_request, is_token_mail_due
 from streamsvc.operations.credentials.trusted_devices import AUTHENTICATOR_METHODS, TRUSTED_DEVICE
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
 from streamsvc.rules.refusals.requests import NotFound
@@ -69,14 +70,17 @@ def _require_code(codes: Mapping[str, str | None], account: sa.Row, now: datetim
     sent = {method: code for method, code in codes.items() if code}
     if not sent:
         raise SecondFactorRequired(methods=list(codes))
-    count = rate_limits.hit(limits.SECOND_FACTOR, account.device_id or account.id)
+    subject = account.device_id or account.id
+    count, _ = rate_limits.hit_all([(limits.SECOND_FACTOR, subject), (limits.SECOND_FACTOR_TOTAL, subject)])
     accepted = next((method for method, code in sent.items() if _consume_code(account.id, method, code, now)), None)
     if accepted is None:
         audit.record_event("authn_second_factor_fail", account.id, method=next(iter(sent)), actor="anonymous")
         audit_lockout(limits.SECOND_FACTOR, count, account.id, actor="anonymous")
         db.session.commit()
         raise SecondFactorInvalid
-    rate_limits.clear(limits.SECOND_FACTOR, account.device_id or account.id)
+    with rate_limits.counter_transaction() as counters:
+        counters.clear(limits.SECOND_FACTOR, subject)
+        counters.refund(limits.SECOND_FACTOR_TOTAL, subject)
     return accepted
 
 
@@ -128,10 +132,10 @@ def find_totp_step(secret_encrypted: str, code: str, now: datetime) -> int | Non
 
 def _enqueue_sign_in_code(account: sa.Row, facts: RequestFacts, now: datetime) -> None:
     """Mail a sign-in code, within the mail limits. Commits."""
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"sign_in_code {account.id}", facts):
+    if is_token_mail_due("sign_in_code", account.id, count_mail_request(f"sign_in_code {account.id}", facts), now):
         mail.enqueue_token_mail("sign_in_code", account.email, account.id, now)
         audit.record_event("authn_step_up_asked", account.id, actor="anonymous")
-        db.session.commit()
+    db.session.commit()
 
 
 def start_totp_enrollment(account_id: str, session_id: str, email: str, secret: str, now: datetime) -> dict:
@@ -169,6 +173,7 @@ def complete_totp_enrollment(account_id: str, session_id: str, code: str, now: d
     factor.confirmed_at = now
     codes = replace_recovery_codes(account_id, session_id, now)
     audit.record_event("authn_factor_added", account_id, factor="totp")
+    security_events.publish_factor_added(account_id, "totp")
     enqueue_factor_added_mail(account.email, account_id, session_id, "An authenticator app", now)
     return codes
 
@@ -182,6 +187,7 @@ def replace_recovery_codes(account_id: str, session_id: str, now: datetime) -> l
     added = {"account_id": account_id, "added_by_session_id": session_id, "created_at": now}
     db.session.add_all([RecoveryCode(code_hash=code_hash, **added) for code_hash in hashes])
     audit.record_event("recovery_codes_made", account_id)
+    security_events.publish_factor_added(account_id, "recovery_codes")
     return codes
 
 
@@ -198,8 +204,9 @@ def delete_totp(account_id: str, now: datetime) -> None:
         raise NotFound
     db.session.delete(factor)
     trusted_devices.revoke_device_trust(account_id)
-    db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
     audit.record_event("authn_factor_removed", account_id, factor="totp")
+    security_events.publish_factor_removed(account_id, "totp")
+    revocation.delete_recovery_codes(account_id)
     mail.enqueue_mail(
         "factor_removed", db.session.get_one(Account, account_id).email, now, factor="The authenticator app"
     )

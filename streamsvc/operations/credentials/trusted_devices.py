@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from streamsvc.http import idempotency
 from streamsvc.models import DeviceTrust, Session, TotpFactor
+from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.accounts import SecondFactorRequired
 from streamsvc.rules.sign_in.sessions import DEVICE_TRUST_PREFIX, hash_token
@@ -29,7 +30,11 @@ def trust_period() -> timedelta:
 
 def _validity_conditions(now: datetime) -> tuple:
     epoch = current_settings().session_epoch
-    return (DeviceTrust.given_at > now - trust_period(), DeviceTrust.epoch >= epoch)
+    return (
+        DeviceTrust.given_at > now - trust_period(),
+        DeviceTrust.epoch >= epoch,
+        DeviceTrust.service_epoch >= CURRENT_SERVICE_EPOCH,
+    )
 
 
 def is_trusted_device(account: sa.Row, token: str | None, now: datetime) -> bool:
@@ -76,6 +81,7 @@ def trust_device_if_requested(
         trust = DeviceTrust(device_id=session.device_id, account_id=session.account_id)
         db.session.add(trust)
     trust.token_hash, trust.epoch, trust.given_at = hash_token(token), session.epoch, now
+    trust.service_epoch = session.service_epoch
     audit.record_event("device_trusted", session.account_id, device=session.device_id)
     return {"token": token, "until": now + trust_period()}
 

@@ -3,13 +3,14 @@
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing.books import audit
 from streamsvc.operations.billing.core import batches, charging, customers, referrals, taxing
+from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.invoices import corrections, review
 from streamsvc.operations.billing.payments import cleanup, methods, provider_events
 from streamsvc.operations.billing.subscriptions import collection, price_migrations, renewal
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.maintenance import housekeeping
-from streamsvc.operations.outbox import mail, webhooks
+from streamsvc.operations.outbox import mail, security_events, sms, webhooks
 from streamsvc.operations.playback import usage
 from streamsvc.operations.sign_in import account_status, closing, magic_links, password_changes, recoveries
 
@@ -24,6 +25,7 @@ __all__ = [
     "collection",
     "corrections",
     "customers",
+    "delivery",
     "housekeeping",
     "imports",
     "indexing",
@@ -38,6 +40,8 @@ __all__ = [
     "referrals",
     "renewal",
     "review",
+    "security_events",
+    "sms",
     "taxing",
     "usage",
     "webhooks",

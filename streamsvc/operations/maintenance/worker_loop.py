@@ -1,32 +1,33 @@
-"""The worker's loop: runs due jobs, one at a time or in batches, until it is stopped."""
+"""The worker: runs due jobs, each lane in threads of its own, until it is stopped."""
 
 import logging
 import random
 import threading
 import time
-from datetime import timedelta
 
 import sqlalchemy as sa
-from flask import current_app
+from flask import Flask, current_app
 
 from streamsvc import clock
 from streamsvc.models import Worker
+from streamsvc.operations import account_clocks
 from streamsvc.operations.sandbox import is_clock_moving
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, execute_write, fetch_one, new_id
+from streamsvc.storage.database import db, execute_write, fetch_one, is_unavailable, new_id
+from streamsvc.storage.leases import database_time
 from streamsvc.worker import jobs
 
 MIN_PAUSE_S = 0.2
 MAX_PAUSE_S = 1.0
 WAIT_TIMEOUT_S, POLL_INTERVAL_S = 3, 0.02
-HEARTBEAT_INTERVAL = timedelta(seconds=5)
-DEAD_AFTER = timedelta(seconds=20)
+HEARTBEAT_INTERVAL_S, DEAD_AFTER_S = 5.0, 20.0
 log = logging.getLogger("streamsvc.worker")
 
 
 def is_worker_alive() -> bool:
-    """Whether any worker sent a heartbeat within `DEAD_AFTER`."""
-    return fetch_one(sa.select(Worker.id).where(Worker.seen_at > clock.wall_time() - DEAD_AFTER).limit(1)) is not None
+    """Whether any worker sent a heartbeat within `DEAD_AFTER_S`, by the database's clock."""
+    is_alive = Worker.seen_at > database_time(sa.literal(-DEAD_AFTER_S))
+    return fetch_one(sa.select(Worker.id).where(is_alive).limit(1)) is not None
 
 
 def wait_for_due_jobs() -> None:
@@ -38,49 +39,70 @@ def wait_for_due_jobs() -> None:
 
 
 def run_worker(stop: threading.Event) -> None:
-    """Run due jobs until `stop` is set; a job in progress is finished first.
+    """Run due jobs, those of each lane in threads of its own, until `stop` is set; jobs in progress are finished first.
 
-    While the database is unavailable, it keeps retrying.
+    The calling thread only sends heartbeats, so that no long job makes the worker look dead. While the database is
+    unavailable, all keep retrying.
     """
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    lanes = [lane for lane, count in jobs.THREADS_BY_LANE.items() for _ in range(count)]
+    threads = [
+        threading.Thread(target=_run_lane, args=(app, lane, stop), name=f"jobs: {lane}", daemon=True) for lane in lanes
+    ]
+    for thread in threads:
+        thread.start()
     worker_id = None
     while not stop.is_set():
         try:
             worker_id = worker_id or _register_worker()
             _record_heartbeat(worker_id)
-            if not _run_next_batch():
-                stop.wait(random.uniform(MIN_PAUSE_S, MAX_PAUSE_S))
         except sa.exc.SQLAlchemyError as error:
-            log.warning("database unavailable: %r", error)
+            log.warning("no heartbeat, the database is unavailable: %r", error)
+        finally:
             db.session.remove()
-            stop.wait(MAX_PAUSE_S)
+        stop.wait(HEARTBEAT_INTERVAL_S)
+    for thread in threads:
+        thread.join()
     if worker_id:
         execute_write(sa.delete(Worker).where(Worker.id == worker_id))
 
 
+def _run_lane(app: Flask, lane: str, stop: threading.Event) -> None:
+    """Run the due jobs of a lane, one at a time or in batches, until `stop` is set."""
+    with app.app_context():
+        while not stop.is_set():
+            try:
+                if not _run_next_batch(lane):
+                    stop.wait(random.uniform(MIN_PAUSE_S, MAX_PAUSE_S))
+            except Exception as error:  # a lane that ended would leave its jobs undone
+                log.warning("lane %s: %r", lane, error, exc_info=not is_unavailable(error))
+                db.session.remove()
+                stop.wait(MAX_PAUSE_S)
+
+
 def _register_worker() -> str:
     """Register this worker, delete workers that died long ago, and schedule the recurring jobs; the worker's id."""
-    now = clock.wall_time()
-    execute_write(sa.delete(Worker).where(Worker.seen_at < now - 10 * DEAD_AFTER))
-    worker_id = new_id("wkr")
+    is_long_dead = Worker.seen_at < database_time(sa.literal(-10 * DEAD_AFTER_S))
+    execute_write(sa.delete(Worker).where(is_long_dead))
+    worker_id, now = new_id("wkr"), database_time(sa.literal(0.0))
     execute_write(sa.insert(Worker).values(id=worker_id, started_at=now, seen_at=now))
     jobs.schedule_recurring()
     return worker_id
 
 
 def _record_heartbeat(worker_id: str) -> None:
-    now = clock.wall_time()
-    is_due = (Worker.id == worker_id, Worker.seen_at < now - HEARTBEAT_INTERVAL)
-    execute_write(sa.update(Worker).where(*is_due).values(seen_at=now))
+    now = database_time(sa.literal(0.0))
+    execute_write(sa.update(Worker).where(Worker.id == worker_id).values(seen_at=now))
 
 
-def _run_next_batch() -> bool:
-    """Run the next due job or batch; False if there is none.
+def _run_next_batch(lane: str) -> bool:
+    """Run the next due job or batch of a lane; False if there is none.
 
     While the sandbox's clock is being moved, the request that moves it runs the jobs.
     """
     if current_settings().sandbox and is_clock_moving():
         return False
-    batch = jobs.lease_batch(clock.now())
+    batch = jobs.lease_batch(clock.now(), lane=lane)
     if batch:
         jobs.run_batch(batch, clock.now())
-    return bool(batch)
+    return bool(batch) or (current_settings().sandbox and account_clocks.continue_moves(clock.now()) > 0)

@@ -71,8 +71,8 @@ def enroll_operator(token: str, operator_row: sa.Row, new_hash: str, step: int, 
     operator.password_hash = new_hash
     codes = _activate_pending_totp(operator, operator_row, step)
     impersonation.end_operator_sessions(operator.id, now)
-    rate_limits.clear_in_transaction(limits.SIGN_IN_ACCOUNT, attempt_identifier(operator_row.email_key))
-    rate_limits.clear_in_transaction(limits.SECOND_FACTOR, operator.id)
+    rate_limits.clear_in_transaction((limits.SIGN_IN_ACCOUNT, attempt_identifier(operator_row.email_key)))
+    rate_limits.clear_in_transaction((limits.SECOND_FACTOR, operator.id))
     audit.record_event("operator_enrolled", actor=operator.id)
     mail.enqueue_mail("operator_notice", operator.email, now, what="A password and an authenticator app were set")
     return codes

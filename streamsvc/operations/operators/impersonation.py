@@ -5,7 +5,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, ApiKey, Device, OperatorAccount, OperatorSession, Profile, Session
-from streamsvc.operations.outbox import audit
+from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
+from streamsvc.operations.credentials import sessions
+from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
@@ -45,6 +47,7 @@ def start_impersonation(
         token_hash=hash_token(token),
         lifetime=LIFETIME_NAME,
         epoch=current_settings().session_epoch,
+        service_epoch=CURRENT_SERVICE_EPOCH,
         created_at=now,
         authenticated_at=now,
         last_seen_at=now,
@@ -54,6 +57,7 @@ def start_impersonation(
     )
     db.session.add(session)
     db.session.flush()
+    security_events.publish_session_started(session, "impersonation", device.kind, is_new_device=False)
     audit.record_event(
         "impersonation_started", account_id, actor=operator.id, session=session.id, reason=body["reason"]
     )
@@ -63,15 +67,8 @@ def start_impersonation(
 def end_operator_sessions(operator_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:
     """End the operator's sessions that meet the conditions, and the impersonations that they began; their ids."""
     ended = OperatorSession.revoke_all(operator_id, now, *conditions)
-    began = (Session.impersonated_by == operator_id, Session.added_by_session_id.in_(ended))
-    db.session.execute(sa.update(Session).where(*began, Session.ended_at.is_(None)).values(ended_at=now))
+    sessions.end_impersonations(operator_id, now, Session.added_by_session_id.in_(ended))
     return ended
-
-
-def revoke_impersonations(operator_id: str, now: datetime) -> None:
-    """End all impersonation sessions of this operator or API key, in the caller's transaction."""
-    is_live = (Session.impersonated_by == operator_id, Session.ended_at.is_(None))
-    db.session.execute(sa.update(Session).where(*is_live).values(ended_at=now))
 
 
 def _lock_active_operator(operator: Operator) -> None:

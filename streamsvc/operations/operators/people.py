@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import MailedToken, OperatorAccount, OperatorCode
+from streamsvc.operations.credentials import sessions
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.emails import canonical_email, email_key
@@ -57,7 +58,7 @@ def update_operator(operator_id: str, changes: OperatorChangeInput, now: datetim
     for name, value in changed.items():
         setattr(operator, name, value)
     if changed.keys() & {"role", "status"}:
-        impersonation.revoke_impersonations(operator.id, now)
+        sessions.end_impersonations(operator.id, now)
         notice = f"Your access is {operator.status}, your role is {operator.role}"
         mail.enqueue_mail("operator_notice", operator.email, now, what=notice)
     if operator.status == "disabled":
@@ -126,7 +127,7 @@ def _clear_credentials(operator: OperatorAccount, now: datetime) -> None:
 def _revoke_access(operator: OperatorAccount, now: datetime) -> None:
     """End the operator's sessions and impersonations, and revoke their open invitations."""
     impersonation.end_operator_sessions(operator.id, now)
-    impersonation.revoke_impersonations(operator.id, now)
+    sessions.end_impersonations(operator.id, now)
     is_open_invitation = (
         MailedToken.account_id.is_(None),  # invitations belong to no viewer's account
         MailedToken.kind == INVITATION_KIND,

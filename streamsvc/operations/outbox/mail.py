@@ -51,14 +51,14 @@ def enqueue_token_mail(
     account_id: str | None,
     now: datetime,
     expires_at: datetime | None = None,
-    revoke_previous: bool = True,
+    revoke_previous: bool = False,
     **data: Any,
 ) -> None:
     """Enqueue a mail with a new single-use token, which expires at `expires_at` or after its kind's lifetime.
 
-    `data` is stored with the token; `data["told"]` is added to the template's context. `revoke_previous` revokes
-    earlier tokens of the same kind. Pass False for kinds where a second request must not invalidate the owner's token:
-    those that undo a change, and those that work in one browser only.
+    `data` is stored with the token; `data["told"]` is added to the template's context. Earlier tokens of the same kind
+    stay open, since their mails may be about to be used; using one revokes the others. `revoke_previous` revokes them
+    now.
     """
     if account_id and revoke_previous:
         MailedToken.revoke_all(account_id, now, kind)
@@ -69,13 +69,13 @@ def enqueue_token_mail(
     jobs.enqueue_job("mail.proof", {"proof_id": mailed_token.id}, now)
 
 
-@jobs.job_handler("mail.send")
+@jobs.job_handler("mail.send", jobs.INTERACTIVE_LANE)
 def send_mail(payload: dict, now: datetime) -> None:
     """Render and send one mail."""
-    _deliver_mail(payload["kind"], payload["to"], payload["facts"], now)
+    deliver_mail(payload["kind"], payload["to"], payload["facts"], now)
 
 
-@jobs.job_handler("mail.proof")
+@jobs.job_handler("mail.proof", jobs.INTERACTIVE_LANE)
 def send_token_mail(payload: dict, now: datetime) -> None:
     """Generate the secret, store its hash, and send it.
 
@@ -98,7 +98,7 @@ def send_token_mail(payload: dict, now: datetime) -> None:
         secret = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
         mailed_token.token_hash = hash_token(f"{mailed_token.account_id}:{secret}")
         context["code"] = secret
-    _deliver_mail(kind, mailed_token.email, context, now)
+    deliver_mail(kind, mailed_token.email, context, now)
 
 
 def _page_link(kind: str, secret: str) -> str:
@@ -106,7 +106,8 @@ def _page_link(kind: str, secret: str) -> str:
     return f"{current_app.extensions['settings'].public_url}/#/{PAGE_BY_KIND[kind]}?token={secret}"
 
 
-def _deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
+def deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
+    """Render and send a mail now, from a job. Commits before it is sent, except in the sandbox."""
     settings = current_settings()
     subject, text, html = render_mail(kind, context)
     if settings.sandbox:

@@ -65,7 +65,7 @@ def rotate_secret(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None
     endpoint.secret_encrypted = encryption.encrypt(secret)
 
 
-@jobs.job_handler(DELIVERY_JOB)
+@jobs.job_handler(DELIVERY_JOB, jobs.WEBHOOK_LANE)
 def send_delivery(payload: dict, now: datetime) -> None:
     """Send one delivery, outside any transaction, and record the outcome."""
     delivery = db.session.get_one(WebhookDelivery, payload["delivery_id"])

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.models import Account, Profile
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import items, streams
@@ -35,7 +36,9 @@ ACCOUNT_WITH_PLAN = (
     .where(Account.id == sa.bindparam("account_id"))
 )
 PROFILES_OF_ACCOUNT = (
-    sa.select(Profile.id, Profile.max_age).where(Profile.account_id == sa.bindparam("account_id")).order_by(Profile.id)
+    sa.select(Profile.id, Profile.max_age)
+    .where(Profile.account_id == sa.bindparam("account_id"), *Profile.visible_conditions())
+    .order_by(Profile.id)
 )
 
 
@@ -56,7 +59,7 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
         account.access_until,
         account.plan,
         account.features,
-        at,
+        at if body["at"] else clock.account_now(account_id, now),
         grants,
         Plan.load_addon_features(grant.addon for grant in grants) if grants else None,
     )

@@ -16,10 +16,17 @@ from streamsvc.operations.credentials.access_revocation import UNDO_TOKEN_KINDS,
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
 from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.rules.security_events import RevocationCause
 from streamsvc.rules.sign_in.access import EVERYTHING, MAILED_UNDO_PERIOD, AccessStart, find_entries_to_revoke
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import db, lock_existing_row
 
+CAUSES: dict[str, RevocationCause] = {
+    "new_device": "device_disowned",
+    "factor_added": "factor_disowned",
+    "email_undo": "email_change_undone",
+}
+"""Kind of a link -> why access is revoked by it."""
 PREVIEWED_KINDS = (*UNDO_TOKEN_KINDS, "password_reset", "account_recovery")
 
 
@@ -56,7 +63,7 @@ def apply_access_link(mailed_token: MailedToken, now: datetime, since: datetime 
         account.id,
         start,
         now,
-        mailed_token.kind,
+        CAUSES[mailed_token.kind],
         device_ids,
         all_sessions=is_undo,
         revoke_links_after=mailed_token.id,

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from streamsvc.models import Account, MailedToken, Session
-from streamsvc.operations.credentials import access_revocation, revocation, trusted_devices
-from streamsvc.operations.outbox import audit
+from streamsvc.models import Account, MailedToken
+from streamsvc.operations.credentials import access_revocation, revocation, sessions, trusted_devices
+from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.inputs import AccountStatusInput
 from streamsvc.storage.database import lock_existing_row
@@ -26,7 +26,8 @@ def set_account_status(account: Account, change: AccountStatusInput, now: dateti
     action = "account_disabled" if is_disabled else "account_enabled"
     audit.record_event(action, account.id, actor=actor, reason=change["reason"])
     if is_disabled:
-        Session.revoke_all(account.id, now)
+        sessions.end_sessions(account.id, now, "account_disabled")
+        security_events.publish_account_disabled(account.id, until)
         MailedToken.revoke_all(account.id, now)
         revocation.deny_pending_device_codes(account.id)
         trusted_devices.revoke_device_trust(account.id)

@@ -5,15 +5,16 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.models import Account, MailedToken, Session
+from streamsvc.models import Account, MailedToken
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.billing.core import charging, customers
 from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.subscriptions import changes
-from streamsvc.operations.credentials import mailed_tokens, revocation, trusted_devices
+from streamsvc.operations.credentials import mailed_tokens, revocation, sessions, trusted_devices
 from streamsvc.operations.credentials.access_revocation import UNDO_TOKEN_KINDS
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.inputs import CancellationInput
 from streamsvc.rules.emails import email_key
@@ -39,7 +40,7 @@ def close_account(account_id: str, now: datetime) -> None:
     account = lock_existing_row(Account, account_id)
     email = account.email
     _cancel_subscriptions(account_id, now)
-    Session.revoke_all(account_id, now)
+    sessions.end_sessions(account_id, now, "account_closed")
     MailedToken.revoke_all(account_id, now, *(MAILED_TOKEN_LIFETIMES.keys() - KEPT_TOKEN_KINDS))
     revocation.deny_pending_device_codes(account_id)
     trusted_devices.revoke_device_trust(account_id)
@@ -50,12 +51,17 @@ def close_account(account_id: str, now: datetime) -> None:
     account.email_verified_at = None
     audit.record_event("account_closed", account_id)
     if not grace_period:
+        delivery.deliver_scheduled_gifts(account_id, now)
         customers.erase_customer(account_id, now)
         personal_data.erase_personal_data(account_id, email, now)
         mail.enqueue_mail("account_deleted", email, now)
         return
     account.erase_at = now + grace_period
-    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, expires_at=account.erase_at, was_verified=is_verified)
+    security_events.publish_account_deleted(account_id, account.erase_at)
+    expires_at = account.erase_at
+    mail.enqueue_token_mail(
+        TOKEN_KIND, email, account_id, now, expires_at, revoke_previous=True, was_verified=is_verified
+    )
     jobs.enqueue_job(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
 
 
@@ -82,6 +88,7 @@ def restore_account(token: str, now: datetime) -> None:
             detail="Another account has this email address now. Delete that account first, then restore this one."
         ) from None
     audit.record_event("account_restored", account.id)
+    security_events.publish_account_recovered(account.id, "account_restored")
 
 
 @jobs.job_handler(ERASURE_JOB)
@@ -94,6 +101,7 @@ def erase_closed_account(payload: dict, now: datetime) -> None:
         sa.select(MailedToken.email).where(MailedToken.account_id == account.id, MailedToken.kind == TOKEN_KIND)
     )
     _cancel_subscriptions(account.id, now)
+    delivery.deliver_scheduled_gifts(account.id, now)
     customers.erase_customer(account.id, now)
     personal_data.erase_personal_data(account.id, email, now)
 

@@ -12,6 +12,8 @@ from flask import current_app
 from streamsvc.models import Account, DeviceCode, Session
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.sign_in import hook
+from streamsvc.rules.refusals.accounts import SignInDenied
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.device_codes import DEVICE_CODE_LIFETIME, POLL_INTERVAL_S, SLOW_DOWN_S, normalize_user_code
@@ -82,7 +84,7 @@ def decide_device_code(
     audit.record_event(action, account_id, device=device_code.device["name"])
 
 
-def poll_device_code(device_code: str, now: datetime) -> sa.Row:
+def poll_device_code(device_code: str, facts: RequestFacts, now: datetime) -> sa.Row:
     """Redeem an approved device code, in the caller's transaction, and return its row. Raises OAuthError."""
     columns = DeviceCode.__table__.c
     row = fetch_one(sa.select(*columns).where(columns.device_code_hash == hash_token(device_code)))
@@ -94,6 +96,7 @@ def poll_device_code(device_code: str, now: datetime) -> sa.Row:
         raise OAuthError("access_denied")
     if row.status == "pending":
         raise OAuthError(_record_poll(row, now))
+    _ask_hook(row, facts)
     account = lock_existing_row(
         Account, row.account_id
     )  # orders this sign-in before or after a concurrent end of all sessions
@@ -106,6 +109,16 @@ def poll_device_code(device_code: str, now: datetime) -> sa.Row:
     if not can_sign_in(account) or db.session.scalar(is_approver_live) is None:
         raise OAuthError("access_denied")
     return row
+
+
+def _ask_hook(device_code: sa.Row, facts: RequestFacts) -> None:
+    """Ask the sign-in hook. What it denies is denied for good. Raises OAuthError; Unavailable if the hook fails."""
+    try:
+        hook.require_permission(device_code.account_id, "device_code", device_code.device, facts)
+    except SignInDenied:
+        is_approved = (DeviceCode.id == device_code.id, DeviceCode.status == "approved")
+        execute_write(sa.update(DeviceCode).where(*is_approved).values(status="denied"))
+        raise OAuthError("access_denied") from None
 
 
 def approver_authenticated_at(device_code: sa.Row) -> datetime:

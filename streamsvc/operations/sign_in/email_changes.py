@@ -5,10 +5,10 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, MailedToken, Session
+from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import access_history, revocation
-from streamsvc.operations.credentials.attempts import hit_mail_limits
-from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules import rate_limits as limits
+from streamsvc.operations.credentials.mail_limits import hit_mail_limits
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
 from streamsvc.rules.request_facts import RequestFacts
@@ -18,13 +18,18 @@ from streamsvc.storage.database import db, lock_existing_row
 def start_email_change(account_id: str, session_id: str, email: str, facts: RequestFacts, now: datetime) -> None:
     """Mail a confirmation link to the new address and an undo link to the old one.
 
-    Whether the new address is taken shows only in its confirmation. Raises TooManyAttempts, to protect both mailboxes.
+    Whether the new address is taken shows only in its confirmation. Links of a change to another address are revoked:
+    it may have been mistyped. Raises Invalid; TooManyAttempts, to protect both mailboxes.
     """
+    accounts.check_new_email(email)
     for subject in (f"email_change {email_key(email)}", f"email_change {account_id}"):
-        hit_mail_limits(limits.MAIL_TO_ADDRESS, subject, facts)
+        hit_mail_limits(subject, facts)
     account = lock_existing_row(Account, account_id)
-    mail.enqueue_token_mail("email_change", canonical_email(email), account_id, now, session_id=session_id)
-    mail.enqueue_token_mail("email_undo", account.email, account_id, now, revoke_previous=False, session_id=session_id)
+    address = canonical_email(email)
+    is_other_change = (MailedToken.kind == "email_change", MailedToken.email != address)
+    MailedToken.revoke_matching(account_id, now, *is_other_change)
+    mail.enqueue_token_mail("email_change", address, account_id, now, session_id=session_id)
+    mail.enqueue_token_mail("email_undo", account.email, account_id, now, session_id=session_id)
     audit.record_event("email_change_asked", account_id)
 
 
@@ -36,12 +41,14 @@ def complete_email_change(mailed_token: MailedToken, now: datetime) -> None:
     account, session_id = lock_existing_row(Account, mailed_token.owner_id), mailed_token.data.get("session_id")
     if Session.is_ended(session_id):
         raise TokenInvalid
+    accounts.refuse_look_alike(mailed_token.email, account.id)
     access_history.record_credential_change(account.id, "email", now, session_id, account.email)
     _set_email(account, mailed_token.email, now)
     MailedToken.revoke_all(account.id, now, "email_verification")
     revocation.cancel_pending_sign_ins(account.id, now)
     mail.enqueue_mail("email_changed", mailed_token.email, now, email=mailed_token.email)
     audit.record_event("email_changed", account.id)
+    security_events.publish_email_changed(account.id)
 
 
 def _set_email(account: Account, email: str, now: datetime) -> None:

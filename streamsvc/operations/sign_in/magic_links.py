@@ -10,12 +10,11 @@ import sqlalchemy as sa
 from streamsvc.models import Account, MailedToken
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import mailed_tokens
-from streamsvc.operations.credentials.attempts import is_mail_allowed
 from streamsvc.operations.credentials.bindings import is_bound
+from streamsvc.operations.credentials.mail_limits import count_mail_request, is_token_mail_due
 from streamsvc.operations.credentials.mailbox_proofs import Prover
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import password_changes
-from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.request_facts import RequestFacts
@@ -25,22 +24,19 @@ from streamsvc.worker import jobs
 
 
 def enqueue_magic_link(email: str, binding: str, facts: RequestFacts, now: datetime) -> None:
-    """Leave the request to the worker, in the caller's transaction.
-
-    Requests beyond the mail limits are dropped silently.
-    """
+    """Leave the request to the worker, in the caller's transaction, with the same steps beyond the mail limits."""
     key = email_key(email)
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"magic_link {key}", facts):
-        jobs.enqueue_job("accounts.magic_link", {"email_key": key, "binding_hash": hash_token(binding)}, now)
+    request = count_mail_request(f"magic_link {key}", facts)
+    jobs.enqueue_job("accounts.magic_link", {"email_key": key, "binding_hash": hash_token(binding), **request}, now)
 
 
-@jobs.job_handler("accounts.magic_link")
+@jobs.job_handler("accounts.magic_link", jobs.INTERACTIVE_LANE)
 def send_magic_link(payload: dict, now: datetime) -> None:
     """Mail a link to the account's own address, if an active account has this email."""
     account = Account.find_by_email_key(payload["email_key"])
-    if account and account.status == "active":
+    if account and account.status == "active" and is_token_mail_due("magic_link", account.id, payload, now):
         data = {"binding_hash": payload["binding_hash"]}
-        mail.enqueue_token_mail("magic_link", account.email, account.id, now, revoke_previous=False, **data)
+        mail.enqueue_token_mail("magic_link", account.email, account.id, now, **data)
         audit.record_event("authn_magic_link_asked", account.id)
 
 

@@ -12,9 +12,7 @@ TOKEN_KIND = "new_device"
 
 def enqueue_new_device_mail(account_id: str, device: Device, facts: RequestFacts, now: datetime) -> None:
     """Notify the owner, in the caller's transaction. Links of earlier mails stay valid: they are for other devices."""
-    place = ", ".join(filter(None, (facts.city, facts.address))) or "an unknown place"
+    place = ", ".join(filter(None, (facts.city, facts.place.country, facts.address))) or "an unknown place"
     context = {"device": device.name, "address": place}
     email = db.session.get_one(Account, account_id).email
-    mail.enqueue_token_mail(
-        TOKEN_KIND, email, account_id, now, revoke_previous=False, device_id=device.id, told=context
-    )
+    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, device_id=device.id, told=context)

@@ -6,6 +6,7 @@ to: the owner links an identity while signed in and recently authenticated, or s
 
 import json
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ from streamsvc.operations.accounts import accounts
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import pending_flows
 from streamsvc.operations.credentials.factor_notices import enqueue_factor_added_mail
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.refusals.accounts import (
     EmailUnverified,
     IdentityTaken,
@@ -34,6 +35,7 @@ from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_one, lock_existing_row
 
 CALLBACK_PATH = "/v1/sessions/oidc-callback"
+CLAIMS_WAIT_S, POLL_INTERVAL_S = 10.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -81,30 +83,51 @@ def start_provider_sign_in(
 def fetch_provider_sign_in(flow: sa.Row | None, code: str, issuer: str | None, now: datetime) -> ProviderSignIn:
     """Exchange the code for the identity that signed in at the provider.
 
-    The provider accepts a code once, so its claims are stored with the flow, for a repeated request with a second
-    factor. Raises TokenInvalid, Unavailable.
+    The provider accepts a code once, so one request claims the flow before it exchanges the code, and the claims are
+    stored with the flow, for a repeated request with a second factor. Raises TokenInvalid, Unavailable.
     """
     if flow is None:
         raise TokenInvalid
     provider, claims = _get_provider(flow.data["provider"]), flow.data.get("told")
+    if claims is None and not PendingFlow.claim(flow.id, now):
+        claims = _await_claims(flow.id)
     if claims is None:
-        try:
-            verifier = encryption.decrypt(flow.data["verifier"])
-            id_token = provider.fetch_claims(code, issuer, _redirect_uri(provider), verifier, flow.data["nonce"])
-        except CallFailed as error:
-            raise _provider_unavailable(error) from None
-        except CallRejected as error:
-            audit.record_event("authn_login_fail", actor="anonymous", method=provider.name, why=str(error))
-            PendingFlow.consume(flow.id, now)
-            db.session.commit()
-            raise TokenInvalid from None
-        email = id_token.get("email") if id_token.get("email_verified") is True else None
-        claims = {"subject": id_token["sub"], "email": email if isinstance(email, str) else None}
-        _save_claims(flow, claims)
+        claims = _exchange_code(provider, flow, code, issuer, now)
     identity = fetch_one(
         sa.select(Identity.account_id).where(Identity.issuer == provider.issuer, Identity.subject == claims["subject"])
     )
     return ProviderSignIn(flow, claims["subject"], claims["email"], identity.account_id if identity else None)
+
+
+def _exchange_code(provider: OidcProvider, flow: sa.Row, code: str, issuer: str | None, now: datetime) -> dict:
+    """Exchange the code in a claimed flow, and store the claims. Raises TokenInvalid, Unavailable."""
+    try:
+        verifier = encryption.decrypt(flow.data["verifier"])
+        id_token = provider.fetch_claims(code, issuer, _redirect_uri(provider), verifier, flow.data["nonce"])
+    except CallFailed as error:
+        PendingFlow.release(flow.id)
+        raise _provider_unavailable(error) from None
+    except CallRejected as error:
+        audit.record_event("authn_login_fail", actor="anonymous", method=provider.name, why=str(error))
+        PendingFlow.consume(flow.id, now)
+        db.session.commit()
+        raise TokenInvalid from None
+    email = id_token.get("email") if id_token.get("email_verified") is True else None
+    claims = {"subject": id_token["sub"], "email": email if isinstance(email, str) else None}
+    _save_claims(flow, claims)
+    return claims
+
+
+def _await_claims(flow_id: str) -> dict:
+    """Wait for the claims that another request exchanges. Raises TokenInvalid if they do not come in time."""
+    deadline = time.monotonic() + CLAIMS_WAIT_S
+    while True:
+        flow = fetch_one(sa.select(PendingFlow.data, PendingFlow.used_at).where(PendingFlow.id == flow_id))
+        if flow is None or flow.used_at or time.monotonic() > deadline:
+            raise TokenInvalid
+        if claims := flow.data.get("told"):
+            return claims
+        time.sleep(POLL_INTERVAL_S)
 
 
 def complete_provider_sign_in(provider_sign_in: ProviderSignIn, now: datetime) -> str:
@@ -142,6 +165,7 @@ def link_identity(provider_sign_in: ProviderSignIn, account_id: str, session_id:
 def unlink_identity(identity: Identity, now: datetime) -> None:
     """Unlink the identity and notify the owner by mail."""
     audit.record_event("identity_unlinked", identity.account_id, provider=identity.provider, identity=identity.id)
+    security_events.publish_factor_removed(identity.account_id, "provider", identity.id, identity.provider)
     mail.enqueue_mail(
         "factor_removed", _account_email(identity.account_id), now, factor=f"Sign-in with {identity.provider}"
     )
@@ -176,6 +200,7 @@ def _create_identity(provider_sign_in: ProviderSignIn, account_id: str, now: dat
         db.session.rollback()
         raise IdentityTaken from None
     audit.record_event("identity_linked", account_id, provider=identity.provider, identity=identity.id)
+    security_events.publish_factor_added(account_id, "provider", identity.id, identity.provider)
     return identity
 
 

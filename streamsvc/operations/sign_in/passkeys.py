@@ -19,7 +19,7 @@ from streamsvc.models import Account, Passkey, PendingFlow
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import pending_flows
 from streamsvc.operations.credentials.factor_notices import enqueue_factor_added_mail
-from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.refusals.accounts import InvalidCredentials, PasskeyInvalid, PasskeyLimit
 from streamsvc.rules.sign_in.passkeys import MAX_PASSKEYS, is_sign_count_valid, relying_party_and_origin
 from streamsvc.settings import current_settings
@@ -75,6 +75,7 @@ def complete_passkey_registration(
         db.session.rollback()
         raise PasskeyInvalid from None
     audit.record_event("authn_factor_added", account_id, factor="passkey", passkey=passkey.id)
+    security_events.publish_factor_added(account_id, "passkey", passkey.id)
     enqueue_factor_added_mail(account.email, account_id, session_id, f"The passkey “{name}”", now)
     return passkey
 
@@ -82,6 +83,7 @@ def complete_passkey_registration(
 def delete_passkey(passkey: Passkey, now: datetime) -> None:
     """Delete a passkey and notify its owner by mail."""
     audit.record_event("authn_factor_removed", passkey.account_id, factor="passkey", passkey=passkey.id)
+    security_events.publish_factor_removed(passkey.account_id, "passkey", passkey.id)
     email = db.session.get_one(Account, passkey.account_id).email
     mail.enqueue_mail("factor_removed", email, now, factor=f"The passkey “{passkey.name}”")
     db.session.delete(passkey)

@@ -11,13 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
+from streamsvc.models import Account, Device, Phone, Profile, RecoveryCode, Session, TotpFactor, Username
+from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.attempts import SignInAttempt
-from streamsvc.operations.outbox import audit, mail
-from streamsvc.operations.sign_in import new_device_notices
-from streamsvc.rules.emails import email_key
+from streamsvc.operations.outbox import audit, mail, security_events
+from streamsvc.operations.sign_in import new_device_notices, travel
+from streamsvc.operations.sign_in.identifiers import parse_identifier
 from streamsvc.rules.refusals.accounts import InvalidCredentials
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, hash_token, session_lifetime_name
@@ -48,7 +49,14 @@ ACCOUNT_QUERY = (
     )
     .outerjoin(TotpFactor, TotpFactor.account_id == Account.id)
 )
-ACCOUNT_BY_EMAIL = ACCOUNT_QUERY.where(Account.email_key == sa.bindparam("email_key"))
+ACCOUNT_BY_EMAIL = ACCOUNT_QUERY.where(Account.email_key == sa.bindparam("key"))
+ACCOUNT_BY_IDENTIFIER = {
+    "email": ACCOUNT_BY_EMAIL,
+    "username": ACCOUNT_QUERY.join(Username, Username.account_id == Account.id).where(
+        Username.username == sa.bindparam("key")
+    ),
+    "phone": ACCOUNT_QUERY.join(Phone, Phone.account_id == Account.id).where(Phone.number == sa.bindparam("key")),
+}
 ACCOUNT_BY_ID = ACCOUNT_QUERY.where(Account.id == sa.bindparam("account_id"))
 
 SESSION_RETENTION = max(lifetime.absolute for lifetime in SESSION_LIFETIMES.values()) + timedelta(days=35)
@@ -66,16 +74,16 @@ class VerifiedPassword:
 
 
 def verify_sign_in_password(
-    email: str, password: str, device_id: str | None, facts: RequestFacts, challenge_token: str | None = None
+    identifier: str, password: str, device_id: str | None, facts: RequestFacts, challenge_token: str | None = None
 ) -> VerifiedPassword:
-    """Verify an email and a password. `challenge_token` proves the challenge that a 429 response asked for.
+    """Verify an identifier and a password. `challenge_token` proves the challenge that a 429 response asked for.
 
     Raises InvalidCredentials, TooManyAttempts; Unavailable if the hashing queue is full.
     """
-    key = email_key(email)
-    account = fetch_one(ACCOUNT_BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
+    named = parse_identifier(identifier)
+    account = fetch_one(ACCOUNT_BY_IDENTIFIER[named.kind], {"key": named.key, "device_id": device_id or ""})
     known_device = account.device_id if account else None
-    attempt = SignInAttempt(key, known_device, facts, challenge_token)
+    attempt = SignInAttempt(named.rate_limit_subject, known_device, facts, challenge_token)
     is_match = attempt.verify_password(account.password_hash if account else None, password)
     if not (is_match and account and can_sign_in(account)):
         attempt.record_failure(account.id if account else None)
@@ -123,6 +131,7 @@ def create_session(
     """
     device = {"id": None, "name": "Unnamed device", "kind": "other", **(device or {})}
     device_row = Device.find_owned(account_id, device["id"]) if device["id"] else None
+    is_new_device = device_row is None
     if device_row is None:
         device_row = Device(account_id=account_id, name=device["name"], kind=device["kind"])
         device_row.created_at = device_row.last_seen_at = now
@@ -140,6 +149,7 @@ def create_session(
         token_hash=hash_token(token),
         lifetime=session_lifetime_name(device_row.kind, remember),
         epoch=current_settings().session_epoch,
+        service_epoch=CURRENT_SERVICE_EPOCH,
         created_at=now,
         authenticated_at=authenticated_at or now,
         last_seen_at=now,
@@ -147,10 +157,17 @@ def create_session(
         added_by_session_id=added_by_session_id,
         address=facts.address,
         city=facts.city,
+        country=facts.place.country,
+        latitude=facts.place.latitude,
+        longitude=facts.place.longitude,
+        radius_km=facts.place.radius_km,
         user_agent=facts.user_agent,
+        dpop_jkt=facts.dpop_jkt,
     )
     db.session.add(session)
     db.session.flush()
+    security_events.publish_session_started(session, method, device_row.kind, is_new_device)
+    travel.flag_impossible_travel(session, device_row.name, now)
     details = {"session": session.id, "device": device_row.id, "method": method, "second": second_factor}
     audit.record_event("authn_login_success", account_id, **details)
     if second_factor == "recovery_code":

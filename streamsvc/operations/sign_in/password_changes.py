@@ -2,23 +2,29 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Literal
 
 import sqlalchemy as sa
 
 from streamsvc.models import Account, MailedToken, Session
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.credentials import access_history, access_revocation, mailed_tokens, revocation
-from streamsvc.operations.credentials.attempts import is_mail_allowed
+from streamsvc.operations.credentials import (
+    access_history,
+    access_revocation,
+    account_limits,
+    mailed_tokens,
+    revocation,
+    sessions,
+)
 from streamsvc.operations.credentials.bindings import is_bound
+from streamsvc.operations.credentials.mail_limits import count_mail_request, is_token_mail_due
 from streamsvc.operations.credentials.mailbox_proofs import Prover, record_mailbox_proof
-from streamsvc.operations.outbox import audit, mail
-from streamsvc.operations.sign_in import access_links, email_changes
-from streamsvc.rules import rate_limits as limits
+from streamsvc.operations.outbox import audit, mail, security_events
+from streamsvc.operations.sign_in import access_links, email_changes, identifiers
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.security import rate_limits
 from streamsvc.storage.database import fetch_existing, fetch_one, lock_existing_row
 from streamsvc.worker import jobs
 
@@ -27,30 +33,32 @@ def set_password(account_id: str, new_hash: str, now: datetime, kept_session_id:
     """Set the password, end all other sessions, cancel pending sign-ins, and notify the owner by mail."""
     account = lock_existing_row(Account, account_id)
     account.password_hash = new_hash
-    ended = Session.revoke_all(account_id, now, Session.id != (kept_session_id or ""))
+    is_reset = kept_session_id is None
+    reason: Literal["password_reset", "password_changed"] = "password_reset" if is_reset else "password_changed"
+    ended = sessions.end_sessions(account_id, now, reason, Session.id != (kept_session_id or ""))
     revocation.cancel_pending_sign_ins(account_id, now)
-    rate_limits.clear_in_transaction(limits.SIGN_IN_ACCOUNT, account.email_key)
-    rate_limits.clear_in_transaction(limits.REAUTHENTICATION, account_id)
+    account_limits.clear_account_limits(account, identifiers.list_rate_limit_subjects(account))
     access_history.record_credential_change(account_id, "password", now, kept_session_id)
     audit.record_event("authn_password_change", account_id, sessions_ended=len(ended))
+    security_events.publish_password_changed(account_id, "reset" if is_reset else "changed")
     mail.enqueue_mail("password_changed", account.email, now)
 
 
 def enqueue_password_reset(email: str, facts: RequestFacts, now: datetime) -> None:
-    """Leave the request to the worker, with the same steps whether or not the account exists.
+    """Leave the request to the worker.
 
-    Requests beyond the mail limits are dropped silently.
+    The steps are the same whether or not the account exists, and beyond the mail limits.
     """
     key = email_key(email)
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"password_reset {key}", facts):
-        jobs.enqueue_job("accounts.password_reset", {"email_key": key}, now)
+    request = count_mail_request(f"password_reset {key}", facts)
+    jobs.enqueue_job("accounts.password_reset", {"email_key": key, **request}, now)
 
 
-@jobs.job_handler("accounts.password_reset")
+@jobs.job_handler("accounts.password_reset", jobs.INTERACTIVE_LANE)
 def send_password_reset(payload: dict, now: datetime) -> None:
     """Mail a reset link to the account's own address, if an active account has this email."""
     account = Account.find_by_email_key(payload["email_key"])
-    if account and account.status == "active":
+    if account and account.status == "active" and is_token_mail_due("password_reset", account.id, payload, now):
         mail.enqueue_token_mail("password_reset", account.email, account.id, now)
         audit.record_event("authn_password_reset_asked", account.id)
 
@@ -58,12 +66,13 @@ def send_password_reset(payload: dict, now: datetime) -> None:
 def enqueue_email_verification(account_id: str, facts: RequestFacts, now: datetime) -> None:
     """Mail the verification link again, unless the address is verified.
 
-    Requests beyond the mail limits are dropped silently.
+    Beyond the mail limits, a link that is still fresh stays good instead.
     """
     account = fetch_existing(sa.select(Account.email, Account.email_verified_at).where(Account.id == account_id))
     if account.email_verified_at is not None:
         return
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"email_verification {account_id}", facts):
+    request = count_mail_request(f"email_verification {account_id}", facts)
+    if is_token_mail_due("email_verification", account_id, request, now):
         mail.enqueue_token_mail("email_verification", account.email, account_id, now)
         audit.record_event("email_verification_asked", account_id)
 
@@ -95,10 +104,12 @@ def reset_password(
     mailed_token = mailed_tokens.consume_mailed_token(token, now, "password_reset")
     if mailed_token is None:
         raise TokenInvalid
-    verify_address(mailed_token, now, prover)
+    is_recovered = verify_address(mailed_token, now, prover)
     if start:
         access_revocation.revoke_access(mailed_token.owner_id, start, now, "password_reset", all_sessions=True)
     set_password(mailed_token.owner_id, new_hash, now, kept_session_id=None)
+    if not (is_recovered or start):
+        security_events.publish_account_recovered(mailed_token.owner_id, "password_reset")
 
 
 def confirm_email(token: str, now: datetime, prover: Prover) -> None:

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Account, MailedToken, Session, TotpFactor
 from streamsvc.operations.credentials import second_factor
-from streamsvc.operations.credentials.attempts import audit_lockout, is_mail_allowed
+from streamsvc.operations.credentials.attempts import audit_lockout
+from streamsvc.operations.credentials.mail_limits import count_mail_request, is_token_mail_due
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import passkeys
 from streamsvc.rules import rate_limits as limits
@@ -70,7 +71,7 @@ def _record_failure(account_id: str, count: int) -> None:
 def enqueue_reauthentication_code(account_id: str, facts: RequestFacts, now: datetime) -> None:
     """Mail a code to an owner who has neither a password nor an authenticator. Raises OtherProofRequired.
 
-    Requests beyond the mail limits are dropped silently.
+    Beyond the mail limits, a code that is still fresh stays good instead.
     """
     has_totp = sa.exists().where(TotpFactor.account_id == Account.id, TotpFactor.confirmed_at.is_not(None))
     account = fetch_existing(
@@ -80,7 +81,7 @@ def enqueue_reauthentication_code(account_id: str, facts: RequestFacts, now: dat
     methods = [method for method, available in is_available.items() if available]
     if methods:
         raise OtherProofRequired(methods=methods)
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"{CODE_KIND} {account_id}", facts):
+    if is_token_mail_due(CODE_KIND, account_id, count_mail_request(f"{CODE_KIND} {account_id}", facts), now):
         mail.enqueue_token_mail(CODE_KIND, account.email, account_id, now)
         audit.record_event("reauthn_code_asked", account_id)
 

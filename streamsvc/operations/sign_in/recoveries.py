@@ -92,7 +92,6 @@ def _notify_all_addresses(recovery: AccountRecovery, current_email: str, now: da
             recovery.account_id,
             now,
             expires_at=recovery.expires_at,
-            revoke_previous=False,
             recovery_id=recovery.id,
             told=told,
         )
@@ -119,6 +118,7 @@ def send_recovery_link(payload: dict, now: datetime) -> None:
         account.id,
         now,
         expires_at=recovery.expires_at,
+        revoke_previous=True,
         recovery_id=recovery.id,
         since=since,
     )

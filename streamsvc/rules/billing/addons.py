@@ -18,7 +18,7 @@ class Addon:
     trial_end: date | None = None
     """The first day after its trial, if it has or had one."""
     is_trial_over: bool = True
-    """Whether its first charge, at the end of the trial, is made or needed no more."""
+    """Whether its first charge, at the end of the trial, was made or is no longer needed."""
     ends_on: date | None = None
     """The end date that it was given."""
     is_removal_scheduled: bool = False

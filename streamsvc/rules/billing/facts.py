@@ -38,13 +38,17 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """The subscription started on the day `start`."""
+    """The subscription started on the day `start`.
+
+    Of all events: without `has_intro`, the price has no introductory amount, since the household has had it already.
+    """
 
     price: PriceTerms
     start: date
     anchor_day: int | None = None
     trial_days: int = 0
     anchor_month: int | None = None
+    has_intro: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class PriceChanged(Event):
     anchor_day: int | None = None
     removed_addons_from: date | None = None
     includes: tuple[str, ...] = ()
+    has_intro: bool = True
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class PriceScheduled(Event):
     migration: str | None = None
     effective: date | None = None
     includes: tuple[str, ...] = ()
+    has_intro: bool = True
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,7 @@ class AddonAdded(Event):
     quantity: int = 1
     trial_days: int = 0
     ends_on: date | None = None
+    has_intro: bool = True
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,43 @@ class GiftCodesInput(TypedDict):
     expires_at: datetime | None
 
 
+class GiftPurchaseInput(TypedDict):
+    """A gift to buy: a price and its periods, or an amount; how it is paid for and delivered."""
+
+    price_id: str | None
+    periods: int | None
+    currency: str | None
+    amount_minor: int | None
+    payment_method_id: str | None
+    recipient_email: str | None
+    recipient_name: str | None
+    sender_name: str | None
+    message: str | None
+    deliver_on: date | None
+
+
+class GiftDeliveryInput(TypedDict, total=False):
+    """What to change about the delivery of a gift."""
+
+    recipient_email: str | None
+    recipient_name: str | None
+    sender_name: str | None
+    message: str | None
+    deliver_on: date | None
+
+
+class PayoutInput(TypedDict):
+    """How much account credit to pay out, and how."""
+
+    currency: str
+    amount_minor: int | None
+    method: Literal["auto", "refund", "bank_transfer"]
+    reference: str | None
+    reason: str
+    force: bool
+    dry_run: bool
+
+
 class CreditNoteLineInput(TypedDict):
     """A line of an invoice and the net amount to credit on it."""
 
@@ -264,6 +301,14 @@ class PriceMigrationPreviewInput(TypedDict):
     notice_days: int
     started_before: date | None
     country: str | None
+
+
+class PayoutsInput(PageInput):
+    """Which payouts to list, and in which form."""
+
+    account_id: str | None
+    status: Literal["pending", "paid", "partly_paid", "failed"] | None
+    format: Literal["json", "csv"]
 
 
 class InvoicesInput(PageInput):

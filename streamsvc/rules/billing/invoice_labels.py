@@ -16,6 +16,7 @@ INVOICE_LABELS = {
         "reverse_charge_discount": "VAT in the price, not charged: reverse charge", "status_draft": "Draft",
         "status_open": "Open", "status_paid": "Paid", "status_void": "Void", "status_uncollectible": "Written off",
         "page": "Page",
+        "gift_plan": "Gift: {plan}", "gift_credit": "Gift credit",
     },
     "de": {
         "invoice": "Rechnung", "credit_note": "Rechnungskorrektur", "draft": "Entwurf", "date": "Datum",
@@ -34,6 +35,7 @@ INVOICE_LABELS = {
         "Steuerschuldnerschaft des Leistungsempfängers",
         "status_draft": "Entwurf", "status_open": "Offen", "status_paid": "Bezahlt", "status_void": "Storniert",
         "status_uncollectible": "Ausgebucht", "page": "Seite",
+        "gift_plan": "Geschenk: {plan}", "gift_credit": "Geschenkguthaben",
     },
     "fr": {
         "invoice": "Facture", "credit_note": "Avoir", "draft": "Brouillon", "date": "Date", "due": "Échéance",
@@ -50,6 +52,7 @@ INVOICE_LABELS = {
         "reverse_charge_discount": "TVA incluse dans le prix, non facturée : autoliquidation",
         "status_draft": "Brouillon", "status_open": "À payer", "status_paid": "Payée", "status_void": "Annulée",
         "status_uncollectible": "Passée en perte", "page": "Page",
+        "gift_plan": "Cadeau : {plan}", "gift_credit": "Crédit cadeau",
     },
     "es": {
         "invoice": "Factura", "credit_note": "Factura rectificativa", "draft": "Borrador", "date": "Fecha",
@@ -66,6 +69,7 @@ INVOICE_LABELS = {
         "reverse_charge_discount": "IVA incluido en el precio, no cobrado: inversión del sujeto pasivo",
         "status_draft": "Borrador", "status_open": "Pendiente", "status_paid": "Pagada", "status_void": "Anulada",
         "status_uncollectible": "Incobrable", "page": "Página",
+        "gift_plan": "Regalo: {plan}", "gift_credit": "Saldo de regalo",
     },
     "it": {
         "invoice": "Fattura", "credit_note": "Nota di credito", "draft": "Bozza", "date": "Data", "due": "Scadenza",
@@ -82,6 +86,7 @@ INVOICE_LABELS = {
         "reverse_charge_discount": "IVA inclusa nel prezzo, non addebitata: inversione contabile",
         "status_draft": "Bozza", "status_open": "Aperta", "status_paid": "Pagata", "status_void": "Annullata",
         "status_uncollectible": "Inesigibile", "page": "Pagina",
+        "gift_plan": "Regalo: {plan}", "gift_credit": "Credito regalo",
     },
     "pt": {
         "invoice": "Fatura", "credit_note": "Nota de crédito", "draft": "Rascunho", "date": "Data",
@@ -97,6 +102,7 @@ INVOICE_LABELS = {
         "coupon": "Cupão {code}", "reverse_charge_discount": "IVA incluído no preço, não cobrado: autoliquidação",
         "status_draft": "Rascunho", "status_open": "Em aberto", "status_paid": "Paga", "status_void": "Anulada",
         "status_uncollectible": "Incobrável", "page": "Página",
+        "gift_plan": "Oferta: {plan}", "gift_credit": "Crédito de oferta",
     },
     "ja": {
         "invoice": "請求書", "credit_note": "返還請求書", "draft": "下書き", "date": "発行日", "due": "支払期限",
@@ -111,6 +117,7 @@ INVOICE_LABELS = {
         "reverse_charge_discount": "価格に含まれるVAT（リバースチャージのため請求なし）", "status_draft": "下書き",
         "status_open": "未払い", "status_paid": "支払済み", "status_void": "無効",
         "status_uncollectible": "貸倒処理済み", "page": "ページ",
+        "gift_plan": "ギフト：{plan}", "gift_credit": "ギフトクレジット",
     },
 }  # fmt: skip
 

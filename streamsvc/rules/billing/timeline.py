@@ -264,13 +264,13 @@ class Timeline:
             self.price_steps.append(PriceStep(item, old_price, self.prices[item], start, path.applied[-1]))
 
     def _include_addons(self, event: fact.PriceScheduled, start: date) -> None:
-        """Bill the add-ons no more that the price of the event contains from the day `start` on."""
+        """Stop billing the add-ons that the price of the event includes, from the day `start` on."""
         for item in [item for item in event.includes if item in self.prices]:
             self.included_addons.append((item, start))
             self._include_addon(item)
 
     def _forget_migrations(self, item: str) -> None:
-        """Forget how migrations moved an item whose price was chosen anew, and those that cannot apply any more."""
+        """Drop the record of migrations of an item whose price was chosen again, and those that can no longer apply."""
         self._migration_paths.pop(item, None)
         pending = self.pending_migrations
         self.scheduled_prices = [e for e in self.scheduled_prices if e.only_from is None or e in pending]
@@ -545,7 +545,7 @@ class Timeline:
         self._forget_migrations(event.item)
 
     def _drop_addon(self, item: str, effective: date) -> None:
-        """Bill an add-on no more; the units in use count up to the day `effective`."""
+        """Stop billing an add-on; the units in use count up to the day `effective`."""
         self.prices.pop(item, None)
         if (addon := self.addons.get(item)) and addon.removed_on is None:
             addon.removed_on = effective
@@ -554,7 +554,7 @@ class Timeline:
             self._forget_ended_addons(self.period.start)
 
     def _include_addon(self, item: str) -> None:
-        """Bill an add-on no more that the plan includes from now on."""
+        """Stop billing an add-on that the plan includes from now on."""
         del self.prices[item], self.addons[item]
 
     def _charge_rest(self, addon: Addon, start: date, event: fact.Event) -> None:

@@ -36,6 +36,8 @@ EXPIRED = "expired"
 """No heartbeat arrived in time."""
 SIGNED_OUT = "signed_out"
 """Its session ended."""
+PROFILE_DELETED = "profile_deleted"
+"""Its profile was deleted."""
 TITLE_REMOVED = "no_longer_available"
 """Its title was removed from the catalogue."""
 

@@ -15,6 +15,36 @@ class NotSignedIn(Refusal):
         super().__init__(headers={"WWW-Authenticate": challenge})
 
 
+class DpopProofRequired(NotSignedIn):
+    """A session bound to a key was used without a valid proof of it, or an unbound one as if it were bound."""
+
+    detail = "This session is bound to a key: send Authorization: DPoP <token> and a valid proof in DPoP."
+
+    def __init__(self, error: str, reason: str | None = None, nonce: str | None = None):
+        challenge = f'DPoP error="{error}", algs="ES256 RS256 EdDSA"'
+        headers = {"WWW-Authenticate": challenge} | ({"DPoP-Nonce": nonce} if nonce else {})
+        detail = f"The DPoP proof was refused: {reason}." if reason else None
+        Refusal.__init__(self, detail=detail, headers=headers)
+
+
+class DpopProofInvalid(Refusal):
+    code = "invalid_dpop_proof"
+    status = 400
+    detail = "The DPoP proof of this sign-in is not valid."
+
+    def __init__(self, reason: str):
+        super().__init__(detail=f"The DPoP proof was refused: {reason}.", error=self.code)
+
+
+class DpopNonceRequired(Refusal):
+    code = "use_dpop_nonce"
+    status = 400
+    detail = "Send the DPoP proof again, with the nonce of the DPoP-Nonce header."
+
+    def __init__(self, nonce: str):
+        super().__init__(headers={"DPoP-Nonce": nonce}, error=self.code)
+
+
 class InsufficientScope(Refusal):
     code = "insufficient_scope"
     status = 403

@@ -11,6 +11,15 @@ class InvalidCredentials(Refusal):
     detail = "The email or password is incorrect."
 
 
+class SignInDenied(Refusal):
+    """`reason`: why, if the sign-in hook gave a reason."""
+
+    code = "sign_in_denied"
+    status = 403
+    detail = "This sign-in is not allowed. Contact the service if you think that this is wrong."
+    member_schemas: ClassVar = {"reason": {"type": "string"}}
+
+
 class TooManyAttempts(Refusal):
     """`challenge`: true if solving a challenge allows one attempt now."""
 
@@ -28,6 +37,12 @@ class EmailTaken(Refusal):
     code = "email_taken"
     status = 409
     detail = "An account with this email already exists; sign in instead."
+
+
+class UsernameTaken(Refusal):
+    code = "username_taken"
+    status = 409
+    detail = "This username is taken, reserved, or looks like one that is; choose another."
 
 
 class SecondFactorRequired(Refusal):

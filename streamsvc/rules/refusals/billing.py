@@ -69,6 +69,35 @@ class GiftNotSoldHere(Refusal):
     detail = "The plan of this gift is not sold in the account's country; it was not used."
 
 
+class GiftAlreadyRedeemed(Refusal):
+    code = "gift_already_redeemed"
+    status = 409
+    detail = "This gift was redeemed: its code can no longer be revoked, so it is not refunded. Issue a credit note."
+
+
+class GiftAlreadyDelivered(Refusal):
+    code = "gift_already_delivered"
+    status = 409
+    detail = "This gift was delivered, or is no longer usable, so it cannot be changed."
+
+
+class GiftNotDeliverable(Refusal):
+    code = "gift_not_deliverable"
+    status = 409
+    detail = "The mail can be sent again only while the gift is delivered and not redeemed, and three times in all."
+
+
+class CreditNotPaidIn(Refusal):
+    """`payable_minor`: how much can be paid out without `force`."""
+
+    code = "credit_not_paid_in"
+    status = 409
+    detail = (
+        "This credit came from gifts or goodwill, not from money; at most `payable_minor` is paid out without `force`."
+    )
+    member_schemas: ClassVar = {"payable_minor": {"type": "integer"}}
+
+
 class ReferralCodeInvalid(Refusal):
     code = "referral_code_invalid"
     status = 422

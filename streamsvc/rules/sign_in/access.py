@@ -31,6 +31,8 @@ ACCESS_KINDS = (
     "identity",
     "authenticator",
     "recovery_codes",
+    "username",
+    "phone",
     "email_change",
     "password_change",
 )

@@ -30,9 +30,10 @@ class SignInInput(AuthenticatorCodes):
 
 
 class PasswordSignInInput(SignInInput):
-    """A sign-in by password."""
+    """A sign-in by password: either `email` or `identifier` is given."""
 
-    email: str
+    email: NotRequired[str]
+    identifier: NotRequired[str]
     password: str
     email_code: NotRequired[str]
     challenge: NotRequired[str]

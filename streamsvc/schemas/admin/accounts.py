@@ -17,6 +17,7 @@ from streamsvc.schemas.base import (
     Text,
     TimeZone,
 )
+from streamsvc.schemas.names import Message, Name
 from streamsvc.schemas.sessions.accounts import AccountOut
 
 
@@ -51,12 +52,12 @@ class ImportedAccount(StrictSchema):
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")
-    name = Text(max_length=100, load_default=None, allow_none=True)
+    name = Name(max_length=100, load_default=None, allow_none=True)
 
 
 class AdminAccountPatch(StrictSchema):
     status = Choice("active", "disabled", required=True)
-    reason = Text(max_length=300, load_default=None, allow_none=True)
+    reason = Message(max_length=300, load_default=None, allow_none=True)
     until = Moment(load_default=None, allow_none=True, metadata={"description": "When the account is enabled again."})
 
 

@@ -3,11 +3,12 @@
 from marshmallow import fields, validate
 
 from streamsvc.rules.roles import SCOPES
-from streamsvc.schemas.base import Choice, Moment, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.base import Choice, Moment, PrefixedId, StrictSchema
+from streamsvc.schemas.names import Name
 
 
 class NewApiKey(StrictSchema):
-    name = Text(max_length=100, required=True)
+    name = Name(max_length=100, required=True)
     scopes = fields.List(Choice(*SCOPES), required=True, validate=validate.Length(1, len(SCOPES)))
     expires_at = Moment(load_default=None, allow_none=True)
 

@@ -4,13 +4,14 @@ from marshmallow import fields, validate
 
 from streamsvc.rules.billing.number_series import PREFIX_PATTERN
 from streamsvc.schemas.base import Country, Email, Moment, Pattern, StrictSchema, Text, TimeZone
+from streamsvc.schemas.names import Name
 
 
 class LegalEntityIn(StrictSchema):
-    name = Text(required=True)
-    street = Text(load_default=None, allow_none=True)
+    name = Name(required=True)
+    street = Name(load_default=None, allow_none=True)
     postal_code = Text(max_length=20, load_default=None, allow_none=True)
-    city = Text(load_default=None, allow_none=True)
+    city = Name(load_default=None, allow_none=True)
     country = Country(required=True)
     vat_id = Text(max_length=20, load_default=None, allow_none=True)
     tax_number = Text(load_default=None, allow_none=True)

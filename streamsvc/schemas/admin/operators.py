@@ -4,6 +4,7 @@ from marshmallow import fields
 
 from streamsvc.rules.roles import ROLES
 from streamsvc.schemas.base import Choice, Email, Moment, OneOf, Pattern, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.names import Message, Name
 from streamsvc.schemas.sessions.accounts import Password
 
 SIX_DIGITS = ("[0-9]{6}", "Must be six digits.")
@@ -87,12 +88,12 @@ class OperatorTotpCode(StrictSchema):
 
 class NewOperator(StrictSchema):
     email = Email(required=True)
-    name = Text(max_length=100, required=True)
+    name = Name(max_length=100, required=True)
     role = Choice(*ROLES, required=True)
 
 
 class OperatorPatch(StrictSchema):
-    name = Text(max_length=100)
+    name = Name(max_length=100)
     role = Choice(*ROLES)
     status = Choice("active", "disabled")
 
@@ -118,7 +119,7 @@ class OperatorEnrollment(StrictSchema):
 
 
 class NewImpersonation(StrictSchema):
-    reason = Text(max_length=300, required=True, metadata={"description": "Visible to the account's owner."})
+    reason = Message(max_length=300, required=True, metadata={"description": "Visible to the account's owner."})
     profile_id = Text(max_length=64, load_default=None, allow_none=True)
 
 

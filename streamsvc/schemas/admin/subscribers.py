@@ -18,6 +18,7 @@ from streamsvc.schemas.base import (
     Text,
     TimeZone,
 )
+from streamsvc.schemas.names import Name
 from streamsvc.schemas.subscriptions.subscriptions import Money
 
 
@@ -47,7 +48,7 @@ class SubscriberRowIn(StrictSchema):
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")
-    name = Text(load_default=None, allow_none=True)
+    name = Name(load_default=None, allow_none=True)
     price_id = Text(load_default=None, allow_none=True)
     price = fields.Nested(SubscriberPriceIn, load_default=None, allow_none=True)
     started_on = Day(required=True)

@@ -24,6 +24,8 @@ from streamsvc.schemas.base import (
     StrictSchema,
     Text,
 )
+from streamsvc.schemas.names import Message, Name
+from streamsvc.schemas.subscriptions.gifts import check_kind_of_gift
 from streamsvc.schemas.subscriptions.invoices import CreditBalanceOut
 from streamsvc.schemas.subscriptions.subscriptions import CancellationIn, Money, SubscriptionIn, SubscriptionOut
 
@@ -116,13 +118,7 @@ class GiftCodesIn(StrictSchema):
 
     @validates_schema
     def check_gift(self, data: dict, **kwargs: Any) -> None:
-        given, other = ("price_id", "periods"), ("currency", "amount_minor")
-        if not any(data.get(name) for name in given):
-            given, other = other, given
-        errors = {name: ["Missing data for required field."] for name in given if not data.get(name)}
-        errors |= {name: ["Must be absent from a gift of another kind."] for name in other if data.get(name)}
-        if errors:
-            raise ValidationError(errors)
+        check_kind_of_gift(data)
 
     @validates_schema
     def check_quantity(self, data: dict, **kwargs: Any) -> None:
@@ -139,7 +135,7 @@ class TaxCategory(Slug):
 
 class TaxRateIn(StrictSchema):
     percent = PercentIn(required=True)
-    name = Text(required=True)
+    name = Name(required=True)
     category = TaxCategory(metadata={"description": "The tax category of the plans that have this rate."})
 
 
@@ -153,7 +149,7 @@ class TaxRateOut(StrictSchema):
 class CreditIn(StrictSchema):
     amount_minor = Int(minimum=-(10**12), maximum=10**12, required=True)
     currency = Currency(required=True)
-    reason = Text(load_default=None, allow_none=True)
+    reason = Message(load_default=None, allow_none=True)
 
 
 class CreditOut(StrictSchema):
@@ -212,7 +208,7 @@ class CreditNoteIn(StrictSchema):
     )
     amount_minor = Money(minimum=1, load_default=None, allow_none=True)
     refund = Bool(load_default=False)
-    reason = Text(load_default=None, allow_none=True)
+    reason = Message(load_default=None, allow_none=True)
 
     @validates_schema
     def check_amount(self, data: dict, **kwargs: Any) -> None:
@@ -267,7 +263,7 @@ class RefundIn(StrictSchema):
     amount_minor = Money(minimum=1, load_default=None, allow_none=True)
     payment_id = Text(load_default=None, allow_none=True)
     credit_note = Bool(load_default=True)
-    reason = Text(load_default=None, allow_none=True)
+    reason = Message(load_default=None, allow_none=True)
 
 
 class RefundOut(StrictSchema):

@@ -91,6 +91,15 @@ class SubscriptionEventData(EventData):
     cancel_reason = fields.String(required=True, allow_none=True)
 
 
+class PayoutEventData(EventData):
+    payout_id = fields.String(required=True)
+    status = fields.String(required=True)
+    currency = fields.String(required=True)
+    amount_minor = fields.Integer(required=True)
+    paid_minor = fields.Integer(required=True)
+    reference = fields.String(required=True, allow_none=True)
+
+
 class InvoiceEvent(StrictSchema):
     """The body of a delivery about an invoice."""
 
@@ -109,3 +118,9 @@ class SubscriptionEvent(InvoiceEvent):
     """The body of a delivery about a subscription."""
 
     data = fields.Nested(SubscriptionEventData, required=True)
+
+
+class PayoutEvent(InvoiceEvent):
+    """The body of a delivery about a payout."""
+
+    data = fields.Nested(PayoutEventData, required=True)

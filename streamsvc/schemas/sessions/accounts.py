@@ -17,6 +17,7 @@ from streamsvc.schemas.base import (
     Text,
     TimeZone,
 )
+from streamsvc.schemas.names import Name
 from streamsvc.schemas.sessions.devices import DeviceIn
 
 
@@ -33,14 +34,14 @@ class NewAccount(StrictSchema):
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")
-    name = Text(max_length=100, load_default=None)
+    name = Name(max_length=100, load_default=None)
     cookie = Bool(load_default=False)
     remember = Bool(load_default=True)
     device = fields.Nested(DeviceIn(), load_default=None)
 
 
 class AccountPatch(StrictSchema):
-    name = Text(max_length=100, allow_none=True)
+    name = Name(max_length=100, allow_none=True)
     country = Country()
     time_zone = TimeZone()
     locale = Language()

@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import EXCLUDE, fields, pre_load
 
 from streamsvc.schemas.base import Bool, Moment, StrictSchema, Text
+from streamsvc.schemas.names import Name
 from streamsvc.schemas.sessions.devices import DeviceSummary, NewDevice
 
 
@@ -31,7 +32,11 @@ class DeviceAuthorizationIn(OAuthForm):
 
     client_id = Text(max_length=200)
     scope = Text(max_length=1000)
-    device_name = Text(max_length=100, load_default="A television")
+    device_name = Name(
+        max_length=100,
+        load_default="A television",
+        metadata={"description": "An empty value counts as omitted (RFC 6749, section 3.1)."},
+    )
 
 
 class DeviceAuthorization(StrictSchema):

@@ -3,10 +3,11 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import DEVICE_KINDS, Bool, Choice, Moment, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.names import Name
 
 
 class NewDevice(StrictSchema):
-    name = Text(max_length=100, load_default="Unnamed device")
+    name = Name(max_length=100, load_default="Unnamed device")
     kind = Choice(*DEVICE_KINDS, load_default="other")
 
 
@@ -43,7 +44,7 @@ class SessionDevice(DeviceSummary):
 
 
 class DevicePatch(StrictSchema):
-    name = Text(max_length=100, required=True)
+    name = Name(max_length=100, required=True)
 
 
 class DeviceOut(StrictSchema):

@@ -3,6 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Bool, Country, Language, Moment, PrefixedId, StrictSchema, Text, TimeZone
+from streamsvc.schemas.names import Name
 from streamsvc.schemas.sessions.magic_links import SignInCompletion
 
 
@@ -21,7 +22,7 @@ class SignUp(StrictSchema):
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")
-    name = Text(max_length=100, load_default=None)
+    name = Name(max_length=100, load_default=None)
 
 
 class LinkOptions(StrictSchema):

@@ -4,7 +4,8 @@ from typing import Any
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Choice, Moment, Pattern, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Choice, Moment, Pattern, PrefixedId, StrictSchema
+from streamsvc.schemas.names import Name
 from streamsvc.schemas.sessions.magic_links import SignInCompletion
 
 MAX_ENCODED_LENGTH = 64 * 1024
@@ -65,7 +66,7 @@ class AssertionCredential(Credential):
 
 class NewPasskey(StrictSchema):
     credential = fields.Nested(AttestationCredential(), required=True)
-    name = Text(max_length=100, load_default="A passkey")
+    name = Name(max_length=100, load_default="A passkey")
 
 
 class PasskeyOut(StrictSchema):

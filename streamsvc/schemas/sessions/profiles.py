@@ -4,7 +4,8 @@ from typing import Any
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, PrefixedId, StrictSchema
+from streamsvc.schemas.names import Name
 
 
 class Pin(Pattern):
@@ -15,8 +16,8 @@ class Pin(Pattern):
 
 
 class ProfilePatch(StrictSchema):
-    name = Text(max_length=50)
-    avatar = Text(max_length=200, allow_none=True)
+    name = Name(max_length=50)
+    avatar = Name(max_length=200, allow_none=True)
     language = Language(allow_none=True)
     max_age = Int(
         minimum=0,
@@ -29,7 +30,7 @@ class ProfilePatch(StrictSchema):
 
 
 class NewProfile(ProfilePatch):
-    name = Text(max_length=50, required=True)
+    name = Name(max_length=50, required=True)
 
 
 class PinIn(StrictSchema):
@@ -49,3 +50,8 @@ class ProfileOut(StrictSchema):
 
 class ListedProfile(ProfileOut):
     created_at = Moment(required=True)
+
+
+class DeletedProfile(ListedProfile):
+    deleted_at = Moment(required=True)
+    restorable_until = Moment(required=True)

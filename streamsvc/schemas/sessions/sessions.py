@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from streamsvc.schemas.base import Bool, Choice, Email, Moment, Pattern, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Choice, Email, Moment, OneOf, Pattern, PrefixedId, StrictSchema, Text
 from streamsvc.schemas.sessions.accounts import AccountOut, Password
 from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrustOut, DeviceTrustRequest, SessionDevice
 from streamsvc.schemas.sessions.passkeys import AssertionCredential
@@ -12,7 +12,11 @@ from streamsvc.schemas.sessions.profiles import Pin, ProfileOut
 
 
 class NewSession(DeviceTrustRequest):
-    email = Email(required=True)
+    email = Email()
+    identifier = Text(
+        max_length=320,
+        metadata={"description": "Instead of `email`: an email address, a username or a telephone number."},
+    )
     password = Password(required=True)
     totp = Pattern("[0-9]{6}", "Must be six digits.", max_length=6)
     recovery_code = Text(max_length=40)
@@ -23,6 +27,16 @@ class NewSession(DeviceTrustRequest):
     cookie = Bool(load_default=False, metadata={"description": "Set the token as a cookie instead of returning it."})
     remember = Bool(load_default=True, metadata={"description": "False: the session ends after two hours without use."})
     device = fields.Nested(DeviceIn(), load_default=None)
+
+    @validates_schema(skip_on_field_errors=False)
+    def require_one_identifier(self, body: dict, **_: Any) -> None:
+        if "email" in body and "identifier" in body:
+            raise ValidationError("Must not be sent together with email.", "identifier")
+
+    @validates_schema
+    def require_identifier(self, body: dict, **_: Any) -> None:
+        if "email" not in body and "identifier" not in body:
+            raise ValidationError("Missing data for required field.", "email")
 
 
 class SessionPatch(StrictSchema):
@@ -52,6 +66,10 @@ class ListedSession(SessionOut):
     address = fields.String(required=True, allow_none=True)
     city = fields.String(
         required=True, allow_none=True, metadata={"description": "The city where the session started; null if unknown."}
+    )
+    country = fields.String(required=True, allow_none=True, metadata={"description": "Null if unknown."})
+    impossible_travel = fields.Boolean(
+        required=True, metadata={"description": "Too far from the sign-in before, for the time between them."}
     )
     user_agent = fields.String(required=True, allow_none=True)
     impersonation = fields.Nested(Impersonation(), required=True, allow_none=True)
@@ -106,10 +124,11 @@ class CurrentSession(StrictSchema):
 
 
 class SignedIn(CurrentSession):
-    sometimes_absent = ("csrf_token", "device_trust", "token")
+    sometimes_absent = ("csrf_token", "device_trust", "token", "token_type")
     device_trust = fields.Nested(
         DeviceTrustOut(), metadata={"description": "Only with `trust_device` and a second factor."}
     )
+    token_type = OneOf("DPoP", metadata={"description": "Only if a DPoP proof bound the session to its key."})
     token = fields.String(metadata={"description": "Returned only once. Absent if a cookie was requested."})
 
 

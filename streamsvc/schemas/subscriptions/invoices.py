@@ -3,6 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Choice, Day, Int, Moment, MomentOrDay, OneOf, PrefixedId, StrictSchema, Text, page_of
+from streamsvc.schemas.names import Message, Name
 from streamsvc.schemas.subscriptions.subscriptions import AddonIn, AnchorMonth, Money, PeriodOut, Quantity
 
 
@@ -216,8 +217,8 @@ class PreviewIn(StrictSchema):
     credit = Choice("none", "prorated", load_default=None, allow_none=True)
     day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
     month = AnchorMonth()
-    reason = Text(load_default=None, allow_none=True)
-    feedback = Text(load_default=None, allow_none=True, max_length=2000)
+    reason = Message(load_default=None, allow_none=True)
+    feedback = Message(load_default=None, allow_none=True, max_length=2000)
     resumes_at = MomentOrDay(load_default=None, allow_none=True)
 
 
@@ -315,10 +316,10 @@ class TaxIdOut(StrictSchema):
 
 
 class BillingAddressIn(StrictSchema):
-    name = Text(load_default=None, allow_none=True)
-    street = Text(load_default=None, allow_none=True)
+    name = Name(load_default=None, allow_none=True)
+    street = Name(load_default=None, allow_none=True)
     postal_code = Text(max_length=20, load_default=None, allow_none=True)
-    city = Text(load_default=None, allow_none=True)
+    city = Name(load_default=None, allow_none=True)
     region = Text(load_default=None, allow_none=True)
 
 

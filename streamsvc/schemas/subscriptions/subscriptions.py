@@ -22,6 +22,7 @@ from streamsvc.schemas.base import (
     StrictSchema,
     Text,
 )
+from streamsvc.schemas.names import Message, Name
 
 MAX_AMOUNT_MINOR = 10**12
 
@@ -84,7 +85,7 @@ class PriceIn(StrictSchema):
 
 class PlanIn(StrictSchema):
     code = Slug(load_default=None)
-    name = Text(required=True)
+    name = Name(required=True)
     description = Text(load_default=None, allow_none=True, max_length=2000)
     addon = Bool(
         load_default=None,
@@ -380,8 +381,8 @@ class CancellationIn(StrictSchema):
     when = Choice("period_end", "now", load_default="period_end")
     effective_date = Day(load_default=None, allow_none=True)
     credit = Choice("none", "prorated", load_default=None, allow_none=True)
-    reason = Text(load_default=None, allow_none=True)
-    feedback = Text(load_default=None, allow_none=True, max_length=2000)
+    reason = Message(load_default=None, allow_none=True)
+    feedback = Message(load_default=None, allow_none=True, max_length=2000)
 
     @validates_schema
     def check_effective_date(self, data: dict, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.models.subscriptions import (
     CreditNote,
     CreditNoteLine,
@@ -131,12 +132,19 @@ def check_invoice_balances(account_id: str | None = None) -> Iterator[Difference
 
 
 def check_payment_cash(account_id: str | None = None) -> Iterator[Difference]:
-    """Check that each payment's cash in the ledger is its amount less refunds and disputes."""
+    """Check that each payment's cash in the ledger is its amount less refunds and disputes.
+
+    A refund of a payout is booked when it is recorded, and taken back if it fails.
+    """
     is_successful, zero = Payment.status.in_(("succeeded", "disputed")), sa.literal(0)
     kept_minor = sa.case((is_successful, Payment.amount_minor - Payment.disputed_minor), else_=0)
     received = sa.select(Payment.id.label("payment"), Payment.account_id, kept_minor.label("kept"), zero.label("cash"))
     refunded = sa.select(Payment.id, Payment.account_id, -Refund.amount_minor, zero)
-    refunded = refunded.join(Refund, Refund.payment_id == Payment.id).where(is_successful, Refund.status == "succeeded")
+    is_booked = sa.or_(
+        Refund.status == "succeeded",
+        sa.and_(Refund.payout_id.is_not(None), Refund.status.in_(("pending", "unknown"))),
+    )
+    refunded = refunded.join(Refund, Refund.payment_id == Payment.id).where(is_successful, is_booked)
     posted = sa.select(LedgerEntry.payment_id, LedgerEntry.account_id, zero, ENTRY_AMOUNT)
     posted = posted.where(LedgerEntry.book == "cash", LedgerEntry.payment_id.is_not(None))
     columns = (Payment.account_id, Payment.account_id, LedgerEntry.account_id)
@@ -217,7 +225,8 @@ def check_subscriptions(
         facts = event_store.load_facts_by_subscription(subscription_ids)
         invoiced = _load_invoiced_lines(subscription_ids)
         for subscription in subscriptions:
-            differences = check_subscription(subscription, facts[subscription.id], invoiced[subscription.id], now)
+            time = clock.account_now(subscription.account_id, now)
+            differences = check_subscription(subscription, facts[subscription.id], invoiced[subscription.id], time)
             yield subscription, list(differences)
         del prices
         subscriptions = db.session.scalars(statement.where(Subscription.id > subscription_ids[-1])).all()

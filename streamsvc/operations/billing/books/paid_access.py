@@ -27,7 +27,8 @@ def find_unpaid_access(
         return None
     today = civil_day(now, subscription.time_zone)
     if (span := _find_span(timeline, today)) is None:
-        is_free = _is_in_trial(timeline, today) or _is_carried_over(facts, timeline, today)
+        is_gifted = timeline.has_gifts and today < timeline.paid_end
+        is_free = is_gifted or _is_in_trial(timeline, today) or _is_carried_over(facts, timeline, today)
         return None if is_free else (f"a charge for {today}", None)
     identity, price_id = span.charge.line.identity, span.charge.line.price_id
     if price_id != subscription.price_id and not _was_price_changed(facts, today):

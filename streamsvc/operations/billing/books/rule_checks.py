@@ -20,6 +20,7 @@ from streamsvc.gateways.payments.interface import (
 )
 from streamsvc.models.subscriptions import Invoice, LedgerEntry, Payment, PaymentMethod, Subscription
 from streamsvc.models.subscriptions.payments import IN_FLIGHT_STATUSES
+from streamsvc.operations.billing.books import payout_checks
 from streamsvc.operations.billing.books.checks import Difference, of_account
 from streamsvc.operations.billing.core import debts
 from streamsvc.rules.billing.access import LIVE_STATUSES
@@ -46,6 +47,8 @@ def check_rules(now: datetime, account_id: str | None = None) -> Iterator[Differ
     yield from check_overdue_subscriptions(account_id)
     yield from check_next_steps(now, account_id)
     yield from check_returned_money(account_id)
+    yield from payout_checks.check_payout_totals(account_id)
+    yield from payout_checks.check_money_paid_out(account_id)
 
 
 def check_overdue_subscriptions(account_id: str | None = None) -> Iterator[Difference]:

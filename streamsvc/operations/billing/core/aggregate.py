@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing.core import debts, event_store, issuing, items, ledger, price_changes
@@ -55,10 +56,13 @@ class SubscriptionAggregate:
         return replay_timeline(self.facts.without_events(refs), self.today) if refs else self.timeline
 
     def suspended_from(self) -> date | None:
-        """Return the first day of the suspension caused by the row's overdue invoices, if that day has passed."""
+        """Return the first day of the suspension caused by the row's overdue invoices, if that day has passed.
+
+        It lasts while any of them suspends the access, and counts from the first one that did, paid meanwhile or not.
+        """
         since = self.subscription.past_due_since
         day = since and self.dunning_schedule.suspends_on(since)
-        return day if day and day < self.today else None
+        return (self.subscription.suspended_since or day) if day and day < self.today else None
 
     def record_event(
         self, event_type: type[fact.Event], *details: Any, actor: str | None = None, on: date | None = None, **more: Any
@@ -133,6 +137,10 @@ class SubscriptionAggregate:
         """
         suspended_from = self.suspended_from()
         update_projection(self)
+        if self.suspended_from():
+            self.subscription.suspended_since = suspended_from or self.suspended_from()
+        else:
+            self.subscription.suspended_since = None
         is_live = self.subscription.status not in ("canceled", "incomplete")
         if suspended_from and is_live and not self.suspended_from():
             self.record_event(event_store.fact.Suspended, suspended_from, self.today)
@@ -173,6 +181,7 @@ def build_aggregate(
 
     `previous`: its history as replayed a moment ago, which is used again if neither the facts nor the day have changed.
     """
+    now = clock.account_now(account.id, now)
     today = civil_day(now, subscription.time_zone)
     if previous is not None and (previous.facts, previous.today) == (facts, today):
         timeline = previous.timeline

@@ -31,7 +31,16 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import carryover, debts, issuing, ledger, notices, payment_limits, referrals
+from streamsvc.operations.billing.core import (
+    carryover,
+    debts,
+    gift_purchases,
+    issuing,
+    ledger,
+    notices,
+    payment_limits,
+    referrals,
+)
 from streamsvc.operations.billing.core.aggregate import (
     SubscriptionAggregate,
     caused_by,
@@ -258,12 +267,11 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
         carryover.pay_carried_over(invoice, now)
     if invoice.number is None:  # the receipt shows it
         batching_session().write()
-    if (
-        payment.on_session and payment.method
-    ):  # the bank saw the customer, and the provider keeps the card for later charges
+    if payment.on_session and payment.method:  # the bank saw the customer: the card can be charged later
         payment.method.set_up_at = payment.method.set_up_at or now
     notices.enqueue_receipt(payment, invoice, aggregate)
     if invoice.status == "paid":
+        gift_purchases.create_bought_code(invoice, now)
         referrals.enqueue_reward_if_referred(payment.account_id, now)
     if aggregate and aggregate.subscription.status == "incomplete":
         aggregate.subscription.status = "active"
@@ -296,10 +304,13 @@ def record_decline(
 ) -> None:
     """Apply a declined payment to its invoice and subscription.
 
-    A first invoice is voided and its subscription canceled; an unpaid change is reverted; anything else enters dunning:
-    the next attempt is scheduled and the customer notified.
+    A first invoice is voided and its subscription canceled; an unpaid change is reverted; a gift is not bought.
+    Anything else enters dunning: the next attempt is scheduled and the customer notified.
     """
     if invoice.status == "uncollectible":  # only the customer pays these, manually
+        return
+    if aggregate is None and invoice.issued_at is None:  # a gift, which is bought only if it is paid
+        book_void(invoice, now)
         return
     if decline_code == debts.AMOUNT_TOO_SMALL:  # in the currency into which the provider converts it
         issuing.issue_invoice(invoice, now)
@@ -406,8 +417,11 @@ def restore_discount(invoice: Invoice, line: InvoiceLine) -> None:
         for invoice_line in invoice.lines
     )
     discount.used_minor += line.amount_minor
-    discount.periods_used -= bool(renews or discount.coupon.duration == "once")
-    discount.ended_at = None
+    is_counted = renews or discount.counted_by == invoice.id or discount.coupon.duration == "once"
+    discount.periods_used -= is_counted
+    if discount.counted_by == invoice.id:
+        discount.counted_period = discount.counted_by = None
+    discount.ended_at = discount.removed_at
 
 
 @jobs.job_handler(RECONCILE_JOB)

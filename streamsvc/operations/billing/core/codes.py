@@ -46,7 +46,7 @@ def create_gift_codes(body: GiftCodesInput, now: datetime) -> list[GiftCode]:
     Raises Invalid if that code exists, or the price is not on sale, of an add-on or free of charge.
     """
     currency, amount_minor = _gift_value(body)
-    codes = [body["code"]] if body["code"] else [_generate_gift_code() for _ in range(body["quantity"])]
+    codes = [body["code"]] if body["code"] else [generate_gift_code() for _ in range(body["quantity"])]
     if body["code"] and GiftCode.find_by_code(body["code"]):
         raise Invalid(errors={"code": ["This gift code already exists."]})
     gifts = [
@@ -79,6 +79,7 @@ def _gift_value(body: GiftCodesInput) -> tuple[str, int]:
     return price.currency, price.amount_minor * body["periods"]
 
 
-def _generate_gift_code() -> str:
+def generate_gift_code() -> str:
+    """Generate a random gift code such as `7CSW-99SN-7DVT-3X64`."""
     letters = [secrets.choice(CODE_ALPHABET) for _ in range(GIFT_CODE_LENGTH)]
     return "-".join("".join(letters[i : i + 4]) for i in range(0, GIFT_CODE_LENGTH, 4))

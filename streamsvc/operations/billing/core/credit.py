@@ -60,7 +60,7 @@ def list_accepted_currencies(account: Account) -> set[str]:
 def find_redeemable_gift(code: str, now: datetime) -> GiftCode:
     """Find an unused gift code. Raises GiftCodeInvalid."""
     gift = GiftCode.find_by_code(code)
-    if gift is None or (gift.expires_at and gift.expires_at <= now) or gift.redeemed_at:
+    if gift is None or (gift.expires_at and gift.expires_at <= now) or gift.redeemed_at or gift.revoked_at:
         raise GiftCodeInvalid
     return gift
 

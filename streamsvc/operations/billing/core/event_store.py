@@ -1,7 +1,7 @@
 """The event store: a subscription's events and its booked lines, loaded as the facts that the billing rules use."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -81,7 +81,8 @@ def decode_event(row: Any) -> fact.Event:
     if "includes" in data:
         data["includes"] = tuple(data["includes"])
     if data.get("price"):
-        data["price"] = load_price(data["price"]).terms
+        terms = load_price(data["price"]).terms
+        data["price"] = terms if data.get("has_intro", True) else replace(terms, intro=None)
     return EVENT_TYPES[row.kind](f"e{row.seq}", row.on, **data)
 
 

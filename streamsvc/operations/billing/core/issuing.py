@@ -24,6 +24,7 @@ from streamsvc.operations.billing.core.event_store import load_price
 from streamsvc.operations.billing.core.taxing import Taxation, load_taxation
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.debts import status_for_balance
+from streamsvc.rules.billing.facts import BASE_ITEM
 from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoicing import (
     STANDARD_CATEGORY,
@@ -219,7 +220,7 @@ def create_invoice(
         revenue=totals.tax_minor - totals.total_minor,
         tax=-totals.tax_minor,
     )
-    _record_discount_use(computed, now)
+    _record_discount_use(computed, invoice, now)
     if totals.total_minor < 0:
         ledger.post_journal("credit", invoice, now, receivable=-totals.total_minor, customer_credit=totals.total_minor)
         invoice.balance_minor = 0
@@ -318,25 +319,37 @@ def describe_line(line: Line, locale: str | None) -> str:
     return (labels["unused_time"].format(plan=name) if line.kind == "credit" else name) + part
 
 
-def _record_discount_use(computed: ComputedInvoice, now: datetime) -> None:
+def _count_period(discount: Discount, computed: ComputedInvoice, invoice: Invoice) -> None:
+    """Count the period that the invoice bills, unless an earlier invoice of the same period counted it."""
+    starts_period = starts_new_period((line.kind, line.item, line.cause, line.period.end) for line in computed.lines)
+    starts = [line.period.start for line in computed.lines if (line.kind, line.item) == ("charge", BASE_ITEM)]
+    current = computed.subscription.period_start if computed.subscription else None
+    period = max(starts, default=current) if starts_period else current
+    is_new = discount.counted_period is None or (period is not None and period > discount.counted_period)
+    if starts_period or is_new:
+        discount.periods_used += 1
+        discount.counted_period, discount.counted_by = period, invoice.id
+
+
+def _record_discount_use(computed: ComputedInvoice, invoice: Invoice, now: datetime) -> None:
     """Record the use of each applied discount, and end those that are used up.
 
-    A `repeating` coupon is used up after its periods. A `once` coupon is used up by its first invoice or, if it takes
-    off a fixed amount, when that amount is used.
+    A `repeating` coupon is used up after the periods in which it gave something. A `once` coupon is used up by its
+    first invoice or, if it takes off a fixed amount, when that amount is used.
     """
     if not computed.discounts:
         return
-    renews = starts_new_period((line.kind, line.item, line.cause, line.period.end) for line in computed.lines)
     used = dict(computed.totals.discounts)
     for discount in computed.discounts:
         if discount.id not in used:
             continue
         coupon = discount.coupon
         discount.used_minor += used[discount.id]
-        discount.periods_used += renews or coupon.duration == "once"
         if coupon.duration == "once":
+            discount.periods_used += 1
             is_used_up = coupon.amount_off_minor is None or discount.used_minor >= coupon.amount_off_minor
         else:
+            _count_period(discount, computed, invoice)
             periods = coupon.periods if coupon.duration == "repeating" else None
             is_used_up = periods is not None and discount.periods_used >= periods
         if is_used_up:
@@ -398,11 +411,14 @@ def update_status(invoice: Invoice, now: datetime) -> None:
     """Set the invoice's status for its balance: the one place that marks it as paid, or as owed again.
 
     What refunds in flight are about to return counts as owed already. A paid invoice is out of dunning; one that is
-    owed again enters it today.
+    owed again enters it today. While a payment is disputed, the day of the first failure stays: however often the
+    payer disputes, there is one grace period.
     """
     status = status_for_balance(invoice.status, invoice.balance_minor + _sum_refunds_in_flight(invoice))
     if status == "paid" and invoice.status != status:
-        invoice.status, invoice.first_failed_on, invoice.next_attempt_on = status, None, None
+        invoice.status, invoice.next_attempt_on = status, None
+        if not any(payment.status == "disputed" for payment in invoice.payments):
+            invoice.first_failed_on = None
     elif status == "open" and invoice.status != status:
         invoice.status = status
         debts.start_dunning(invoice, now)

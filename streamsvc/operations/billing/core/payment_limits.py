@@ -115,3 +115,9 @@ def count_card_setup(account_id: str, facts: RequestFacts) -> None:
     """Count a setup secret, with which a card can be checked by its bank. Raises TooManyAttempts."""
     if current_settings().login_throttle:
         _hit([(rules.CARD_SETUPS_BY_ACCOUNT, account_id), (rules.CARDS_BY_ADDRESS, facts.network)])
+
+
+def count_gift_code_attempt(account_id: str, facts: RequestFacts) -> None:
+    """Count a gift code that is tried, so that nobody finds one by trying. Raises TooManyAttempts."""
+    if current_settings().login_throttle:
+        _hit([(rules.GIFT_CODES_BY_ACCOUNT, account_id), (rules.SECRET_BY_ADDRESS, facts.network)])

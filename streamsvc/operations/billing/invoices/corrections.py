@@ -23,7 +23,7 @@ from streamsvc.models.subscriptions import (
     Refund,
 )
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
-from streamsvc.operations.billing.core import charging, issuing, ledger, referrals
+from streamsvc.operations.billing.core import charging, gift_purchases, issuing, ledger, payouts, referrals
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
@@ -56,6 +56,7 @@ def create_credit_note(
     """
     if invoice.number is None or invoice.status == "void":
         raise WrongState(detail="Only an issued invoice can be credited.")
+    _revoke_credited_gift(invoice, body, now)
     note = CreditNote(
         id=new_id("crn"),
         account_id=invoice.account_id,
@@ -92,6 +93,15 @@ def create_credit_note(
         issuing.credit_overpayment(invoice, now)
         issuing.update_status(invoice, now)
     return note
+
+
+def _revoke_credited_gift(invoice: Invoice, body: CreditNoteInput, now: datetime) -> None:
+    """Revoke the code of a gift whose invoice is credited, unless it was redeemed. Raises Invalid for a part of it."""
+    if not gift_purchases.has_usable_code(invoice):
+        return
+    if body["lines"] or body["amount_minor"] not in (None, creditable_amount(invoice)):
+        raise Invalid(errors={"amount_minor": ["A gift that was not redeemed is credited as a whole."]})
+    gift_purchases.revoke_code(invoice, "refund", now)
 
 
 def _credit_note_series(invoice: Invoice, now: datetime) -> str:
@@ -193,13 +203,15 @@ def refund_invoice(
     """Refund payments of the invoice, the latest first, with a credit note unless `credit_note` is false. Commits.
 
     `lines`: the lines to credit; default: the amount. Returns the refund of the latest payment. Raises Invalid,
-    WrongState.
+    WrongState, GiftAlreadyRedeemed.
     """
     if checkpoint := idempotency.load_checkpoint():
         latest, *_ = [resume_refund(refund_id) for refund_id in checkpoint["refunds"]]
         return latest
     account, invoice = lock_invoice(invoice_id)
     payments = _list_refundable_payments(invoice, body["payment_id"])
+    if not body["credit_note"] and gift_purchases.has_usable_code(invoice):
+        raise Invalid(errors={"credit_note": ["Must be true for a gift that was not redeemed."]})
     requested_minor, refundable_minor = body["amount_minor"], sum(payment.refundable_minor for payment in payments)
     if requested_minor is None and not lines and len(payments) < len(_list_refundable_payments(invoice, None)):
         requested_minor = refundable_minor  # of one of several payments
@@ -215,13 +227,14 @@ def refund_invoice(
         is_full_refund = requested_minor is None and not lines
         # Without an amount only what the payment paid is refunded: what account credit paid becomes credit again.
         amount_minor = min(refundable_minor, note.total_minor) if is_full_refund else note.total_minor
+    gift_purchases.require_not_redeemed(invoice)  # by now its code is revoked, unless somebody was faster
     if amount_minor > refundable_minor:
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left of the payment."]})
     refund_ids = []
     for payment in payments:
         part_minor = min(amount_minor, payment.refundable_minor)
         if part_minor:
-            refund_ids.append(_create_refund(payment, part_minor, note, body["reason"], now).id)
+            refund_ids.append(create_refund(payment, part_minor, note, body["reason"], now).id)
         amount_minor -= part_minor
     issuing.update_status(invoice, now)
     update_live_subscription(account, now)
@@ -231,15 +244,38 @@ def refund_invoice(
     return latest
 
 
-def _create_refund(
-    payment: Payment, amount_minor: int, note: CreditNote | None, reason: str | None, now: datetime
+def create_refund(
+    payment: Payment,
+    amount_minor: int,
+    note: CreditNote | None,
+    reason: str | None,
+    now: datetime,
+    payout_id: str | None = None,
 ) -> Refund:
-    """Record a refund about to be sent, and enqueue its reconciliation."""
+    """Record a refund about to be sent, and enqueue its reconciliation.
+
+    `note`: the credit note that it pays out. `payout_id`: the payout of account credit that it is a part of.
+    """
+    refund = record_refund(payment, amount_minor, note, reason, now, payout_id)
+    jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
+    return refund
+
+
+def record_refund(
+    payment: Payment,
+    amount_minor: int,
+    note: CreditNote | None,
+    reason: str | None,
+    now: datetime,
+    payout_id: str | None = None,
+) -> Refund:
+    """Record a pending refund of a part of a payment, which counts as refunded from now on."""
     refund = Refund(
         id=new_id("ref"),
         payment_id=payment.id,
         invoice_id=payment.invoice_id,
         credit_note_id=note and note.id,
+        payout_id=payout_id,
         status="pending",
         currency=payment.currency,
         amount_minor=amount_minor,
@@ -249,7 +285,6 @@ def _create_refund(
     payment.refunded_minor += amount_minor
     db.session.add(refund)
     db.session.flush()
-    jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
     return refund
 
 
@@ -294,7 +329,9 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
     """Book the outcome of a refund. Idempotent. Commits."""
     account, invoice = lock_invoice(db.session.get_one(Refund, refund_id).invoice_id)
     refund = db.session.get_one(Refund, refund_id, populate_existing=True)
-    if refund.status in ("pending", "unknown"):
+    if refund.payout_id:
+        payouts.complete_payout_refund(refund, account, outcome, now)
+    elif refund.status in ("pending", "unknown"):
         refund.provider_reference = outcome.reference
         refund.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
         if refund.status == "succeeded":
@@ -331,7 +368,9 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
         return
     account, invoice = lock_invoice(refund.invoice_id)
     db.session.refresh(refund)
-    if refund.status == "succeeded":
+    if refund.status == "succeeded" and refund.payout_id:
+        payouts.return_failed_refund(refund, account, now)
+    elif refund.status == "succeeded":
         amount_minor, refund.status = refund.amount_minor, "failed"
         refund.payment.refunded_minor -= amount_minor
         ledger.post_journal("refund", invoice, now, refund.payment_id, cash=amount_minor, receivable=-amount_minor)

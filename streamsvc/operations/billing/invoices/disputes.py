@@ -4,16 +4,20 @@ from datetime import datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Payment
-from streamsvc.operations.billing.core import issuing, ledger, referrals
+from streamsvc.operations.billing.core import gift_purchases, issuing, ledger, referrals
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
-from streamsvc.operations.billing.invoices.corrections import lock_invoice
+from streamsvc.operations.billing.invoices.corrections import create_credit_note, lock_invoice
+from streamsvc.rules.billing.inputs import CreditNoteInput
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.storage.database import db
+
+GIFT_REASON = "The payment of the gift was disputed"
 
 
 def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = None) -> Payment:
     """Record a dispute: the payment's amount is owed on the invoice again, and dunned like any overdue invoice.
 
+    A gift that was not redeemed is taken back instead: its code is revoked, and nothing is owed for it.
     `amount_minor`: the disputed amount, capped at what is left of the payment; None: all of it. Commits. Raises
     WrongState.
     """
@@ -26,6 +30,9 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
     payment.status, payment.disputed_minor = "disputed", disputed_minor
     invoice.amount_paid_minor -= disputed_minor
     invoice.balance_minor += disputed_minor
+    if gift_purchases.revoke_code(invoice, "dispute", now):
+        whole: CreditNoteInput = {"lines": None, "amount_minor": None, "refund": True, "reason": GIFT_REASON}
+        create_credit_note(invoice, whole, now)
     issuing.collect_reowed_amount(invoice, now)
     referrals.enqueue_revocation_if_rewarded(account.id, payment.id, now)
     return _commit_dispute(payment, account, now)

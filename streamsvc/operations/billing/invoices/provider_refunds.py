@@ -6,10 +6,11 @@ import sqlalchemy as sa
 
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, Outcome, ProviderRefund
 from streamsvc.models.subscriptions import CreditNote, Invoice, Payment, Refund
-from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.operations.billing.core import gift_purchases
+from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.invoices import corrections
 from streamsvc.rules.billing.inputs import CreditNoteInput
-from streamsvc.storage.database import db, new_id
+from streamsvc.storage.database import db
 
 REASON = "Refunded at the payment provider"
 
@@ -19,12 +20,13 @@ def record_provider_refund(payment_id: str, reported: ProviderRefund, now: datet
 
     A refund that we do not know was made at the provider, for instance in its dashboard.
     """
-    _, invoice = corrections.lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
+    account, invoice = corrections.lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
     payment = db.session.get_one(Payment, payment_id, populate_existing=True)
     refund = _find_refund(payment_id, reported)
     if refund is None:
         if reported.status == SUCCEEDED:
             _book_foreign_refund(payment, invoice, reported, now)
+            update_live_subscription(account, now)
     elif reported.status == DECLINED:
         corrections.record_refund_failure(refund.id, now)
     elif reported.status == SUCCEEDED and refund.status in ("pending", "unknown"):
@@ -43,37 +45,25 @@ def _find_refund(payment_id: str, reported: ProviderRefund) -> Refund | None:
 def _book_foreign_refund(payment: Payment, invoice: Invoice, reported: ProviderRefund, now: datetime) -> None:
     """Book a refund made at the provider, with a credit note over what can still be credited.
 
-    Without one, as for what was credited before, the amount is owed again, and account credit pays it.
+    Without one, as for what was credited before, the amount is owed again, and account credit pays it. A gift that was
+    not redeemed is credited as a whole: its code is revoked, and what was not refunded becomes account credit.
     """
     amount_minor = min(reported.amount_minor, payment.refundable_minor)
     is_paid = payment.status in ("succeeded", "disputed")
     if not is_paid or reported.currency != payment.currency or amount_minor <= 0:
         return
     note = _create_credit_note(invoice, amount_minor, now)
-    refund = Refund(
-        id=new_id("ref"),
-        payment_id=payment.id,
-        invoice_id=invoice.id,
-        credit_note_id=note and note.id,
-        status="succeeded",
-        currency=payment.currency,
-        amount_minor=amount_minor,
-        reason=REASON,
-        provider_reference=reported.reference,
-        created_at=now,
-    )
-    payment.refunded_minor += amount_minor
-    db.session.add(refund)
-    db.session.flush()
+    refund = corrections.record_refund(payment, amount_minor, note, REASON, now)
+    refund.status, refund.provider_reference = "succeeded", reported.reference
     corrections.book_refund(refund, invoice, now)
-    if invoice.subscription_id:
-        load_locked(invoice.subscription_id, now).save_projection()
 
 
 def _create_credit_note(invoice: Invoice, amount_minor: int, now: datetime) -> CreditNote | None:
     if invoice.number is None or invoice.status == "void":
         return None
-    credited_minor = min(amount_minor, corrections.creditable_amount(invoice))
+    creditable_minor = corrections.creditable_amount(invoice)
+    is_whole = gift_purchases.has_usable_code(invoice)
+    credited_minor = creditable_minor if is_whole else min(amount_minor, creditable_minor)
     if credited_minor <= 0:
         return None
     body: CreditNoteInput = {"lines": None, "amount_minor": credited_minor, "refund": True, "reason": REASON}

@@ -8,7 +8,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
 from streamsvc.operations.billing.core import carryover, charging, issuing
-from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.operations.billing.core.aggregate import load_locked, update_live_subscription
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
 from streamsvc.rules.billing.inputs import RecordedPaymentInput
@@ -70,7 +70,7 @@ def record_external_payment(invoice_id: str, body: RecordedPaymentInput, now: da
 
     Raises InvoiceNotOpen, PaymentInProgress, Invalid.
     """
-    _, invoice = lock_invoice(invoice_id)
+    account, invoice = lock_invoice(invoice_id)
     owed_minor = get_owed_amount(invoice)
     check_part(invoice, body["amount_minor"], owed_minor)
     if any(payment.is_in_flight for payment in invoice.payments):
@@ -95,6 +95,7 @@ def record_external_payment(invoice_id: str, body: RecordedPaymentInput, now: da
     charging.record_success(payment, invoice, now, aggregate)
     if aggregate:
         aggregate.save_projection()
+    update_live_subscription(account, now)
     return payment
 
 

@@ -59,7 +59,7 @@ def receive_provider_event(body: bytes, signature: str | None, now: datetime) ->
     return True
 
 
-@jobs.job_handler(PROVIDER_EVENT_JOB)
+@jobs.job_handler(PROVIDER_EVENT_JOB, jobs.INTERACTIVE_LANE)
 def handle_provider_event(payload: dict, now: datetime) -> None:
     """Update what an event refers to from the provider's current state. Raises Retry while it is unavailable."""
     event = db.session.get_one(ProviderEvent, payload["event_id"])

@@ -29,7 +29,7 @@ LEDGER_MEASURES = {
     "revenue_minor": (None, "revenue", -1),
     "tax_minor": (None, "tax", -1),
     "collected_minor": (("payment",), "cash", 1),
-    "refunded_minor": (("refund",), "cash", -1),
+    "refunded_minor": (("refund", "payout"), "cash", -1),
     "disputed_minor": (("dispute", "dispute_won"), "cash", -1),
     "written_off_minor": (None, "written_off", 1),
     "goodwill_minor": (None, "goodwill", 1),

@@ -16,6 +16,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.addons import Addon
 from streamsvc.rules.billing.changes import first_day_after_cancellation
 from streamsvc.rules.billing.inputs import AddonChangeInput, AddonInput
+from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
@@ -59,6 +60,8 @@ def change_addon(aggregate: SubscriptionAggregate, plan_code: str, body: AddonCh
     require_changeable(aggregate)
     addon = get_addon(aggregate, plan_code)
     quantity = body.get("quantity", addon.quantity)
+    if quantity > addon.quantity and addon.charged_from:
+        raise WrongState(detail="The quantity of an add-on cannot be raised during its trial; try again afterwards.")
     if "ends_at" in body and body["ends_at"] != addon.ends_on:
         if quantity > addon.quantity:
             raise Invalid(

@@ -15,6 +15,7 @@ from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, l
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.billing.subscriptions import renewal
 from streamsvc.operations.billing.subscriptions.subscribe import (
+    agreed_terms,
     cancel_abandoned_start,
     list_unfitting_addons,
     raise_if_not_paid,
@@ -79,9 +80,10 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
     if when == "auto":
         when = "now" if is_trial or is_upgrade(aggregate.timeline.price, price.terms) else "period_end"
     check_addons_fit(aggregate, price, when)
-    includes = tuple(price.plan.includes)
+    includes, (terms, has_intro) = tuple(price.plan.includes), agreed_terms(aggregate, price)
     if when == "period_end":
-        aggregate.record_event(fact.PriceScheduled, price.terms, aggregate.today, includes=includes, actor=actor)
+        more = {"includes": includes, "has_intro": has_intro}
+        aggregate.record_event(fact.PriceScheduled, terms, aggregate.today, **more, actor=actor)
         if body["anchor_day"]:
             aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
         return
@@ -90,8 +92,8 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
         raise WrongState(detail="A gift pays for this plan; change to another one at the end of the period.")
     if not is_trial:
         effective = first_day_of_new_price(aggregate.timeline.price_used_on(today), price.terms, today)
-    details = (effective, body["anchor_day"], first_day_after_cancellation(today), includes)
-    aggregate.record_event(fact.PriceChanged, price.terms, *details, actor=actor)
+    details = (effective, body["anchor_day"], first_day_after_cancellation(today), includes, has_intro)
+    aggregate.record_event(fact.PriceChanged, terms, *details, actor=actor)
     bill_change(aggregate)
 
 

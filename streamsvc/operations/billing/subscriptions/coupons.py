@@ -89,6 +89,6 @@ def remove_coupon(aggregate: SubscriptionAggregate, code: str) -> None:
     """Remove a coupon from the subscription. Its redemption stays counted. Raises NotFound."""
     for discount in Discount.list_active(aggregate.subscription.id):
         if discount.coupon.code == code:
-            discount.ended_at = aggregate.now
+            discount.ended_at = discount.removed_at = aggregate.now
             return
     raise NotFound

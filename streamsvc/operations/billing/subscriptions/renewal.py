@@ -133,7 +133,8 @@ def close_dunning_case(aggregate: SubscriptionAggregate, since: date) -> None:
     """
     overdue = list_overdue_invoices(aggregate.subscription)
     if any(invoice.subscription_id for invoice in overdue):
-        effective = max(aggregate.dunning_schedule.suspends_on(since), aggregate.subscription.started_on)
+        suspended_from = aggregate.subscription.suspended_since or aggregate.dunning_schedule.suspends_on(since)
+        effective = max(suspended_from, aggregate.subscription.started_on)
         is_own_debt = all(invoice.account_id == aggregate.account.id for invoice in overdue)
         end_subscription(aggregate, effective, credit=is_own_debt, reason="payment_failed")
         aggregate.create_due_invoices("cancellation")

@@ -1,6 +1,7 @@
 """Starting a subscription: price, trial, coupons, gift code, referral, first invoice, and first payment."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 
 import sqlalchemy as sa
@@ -133,7 +134,9 @@ def start_subscription(
     if paid_through:
         aggregate.record_event(fact.Imported, price.terms, start, paid_through, *anchor, actor=actor)
     else:
-        aggregate.record_event(fact.Started, price.terms, start, anchor[0], trial_days, anchor[1], actor=actor)
+        terms, has_intro = agreed_terms(aggregate, price)
+        details = (terms, start, anchor[0], trial_days, anchor[1], has_intro)
+        aggregate.record_event(fact.Started, *details, actor=actor)
     for addon, addon_price in zip(addons, addon_prices, strict=True):
         check_addon_end(addon["ends_at"], max(today, subscription.started_on), "addon_items")
         record_addon(aggregate, addon_price, addon["quantity"], addon["ends_at"], actor)
@@ -172,7 +175,32 @@ def record_addon(
     code, account, device_hash = price.plan.code, aggregate.account, aggregate.subscription.device_hash
     has_trial = price.trial_days and can_start_addon_trial(account, device_hash, code)
     trial_days = price.trial_days if has_trial else 0
-    aggregate.record_event(fact.AddonAdded, code, price.terms, quantity, trial_days, ends_at, actor=actor)
+    terms, has_intro = agreed_terms(aggregate, price)
+    details = (code, terms, quantity, trial_days, ends_at, has_intro)
+    aggregate.record_event(fact.AddonAdded, *details, actor=actor)
+
+
+def agreed_terms(aggregate: SubscriptionAggregate, price: Price) -> tuple[fact.PriceTerms, bool]:
+    """Return the terms at which the household gets the price, and whether these have its introductory amount.
+
+    A household, as in `can_start_trial`, gets the introductory amounts of a plan once. A subscription that comes back
+    to a price goes on with the introductory periods that it has left.
+    """
+    if price.terms.intro is None:
+        return price.terms, True
+    account, device_hash = aggregate.account, aggregate.subscription.device_hash
+    is_other = sa.or_(InvoiceLine.subscription_id != aggregate.subscription.id, InvoiceLine.price_id != price.id)
+    used = (
+        sa.select(Invoice.id)
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .join(Price, Price.id == InvoiceLine.price_id)
+        .join(Subscription, Subscription.id == Invoice.subscription_id)
+        .where(Invoice.issued_at.is_not(None), Invoice.status != "void", InvoiceLine.kind == "charge", is_other)
+        .where(Price.plan_id == price.plan_id, Price.intro_periods.is_not(None))
+    )
+    households = (Invoice.account_id == account.id, *household_conditions(account, device_hash))
+    has_intro = not any(db.session.scalar(used.where(household).limit(1)) for household in households)
+    return (price.terms if has_intro else replace(price.terms, intro=None)), has_intro
 
 
 def replace_abandoned_start(account: Account, now: datetime) -> None:

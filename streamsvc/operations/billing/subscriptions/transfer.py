@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing.core import debts, notices, price_changes
@@ -28,6 +29,8 @@ def transfer_subscription(subscription_id: str, to_account_id: str, now: datetim
     aggregate, new_owner = load_locked(subscription_id, now), db.session.get(Account, to_account_id)
     if new_owner is None or new_owner.status != "active" or new_owner.id == aggregate.account.id:
         raise Invalid(errors={"account_id": ["Must be another account that is active."]})
+    if clock.account_now(new_owner.id, clock.service_now()) != aggregate.now:
+        raise WrongState(detail="The sandbox clocks of the two accounts differ; move them to the same time.")
     if Subscription.find_live(new_owner.id):
         raise AlreadySubscribed(detail="That account already has a live subscription.")
     require_transferable(aggregate)

@@ -49,7 +49,7 @@ def create_import(body: bytes, options: dict, now: datetime) -> Import:
     return new_import
 
 
-@jobs.job_handler("catalog_import")
+@jobs.job_handler("catalog_import", jobs.BULK_LANE)
 def handle_catalog_import(payload: dict, now: datetime) -> None:
     """Continue an import where it stopped. Raises Retry when the time is up, ImportTakenOver after a lost lease."""
     catalog_import = fetch_one(sa.select(*Import.__table__.c).where(Import.id == payload["id"]))

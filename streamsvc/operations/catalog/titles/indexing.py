@@ -32,7 +32,7 @@ def enqueue_reindex_if_outdated(payload: dict, now: datetime) -> None:
         jobs.enqueue_job("catalog_reindex", payload, now, dedupe=f"catalog_reindex {search.INDEX_VERSION}")
 
 
-@jobs.job_handler("catalog_reindex")
+@jobs.job_handler("catalog_reindex", jobs.BULK_LANE)
 def handle_catalog_reindex(payload: dict, now: datetime) -> None:
     """Reindex the titles after the last one done; enqueue another job when the time is up."""
     until, after = clock.wall_time() + MAX_RUN_TIME, payload["after"]
@@ -64,7 +64,7 @@ def reindex_batch(after: int) -> int | None:
     return None
 
 
-@jobs.job_handler("catalog_search_merge")
+@jobs.job_handler("catalog_search_merge", jobs.BULK_LANE)
 def handle_search_merge(payload: dict, now: datetime) -> None:
     """Merge the segments of the search index after a bulk write; retry when the time is up."""
     until = clock.wall_time() + MAX_RUN_TIME

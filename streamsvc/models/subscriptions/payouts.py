@@ -1,0 +1,44 @@
+"""payouts: account credit that an operator pays out. Its parts are refunds of payments, and one bank transfer."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from streamsvc.storage.database import Base, UtcTime, new_id
+
+if TYPE_CHECKING:
+    from streamsvc.models.subscriptions.payments import Refund
+
+
+class Payout(Base):
+    __tablename__ = "payouts"
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('pending', 'paid', 'partly_paid', 'failed')", name="status"),
+        sa.CheckConstraint("bank_transfer_status IN ('pending', 'paid', 'failed')", name="bank_transfer_status"),
+        sa.CheckConstraint("amount_minor > 0", name="amount"),
+        sa.Index("ix_payouts_account_id", "account_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("pyo"))
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    currency: Mapped[str]
+    amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    paid_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """What has reached the customer."""
+    forced_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """The part of the amount that no money had come in for: it was forced by the operator."""
+    status: Mapped[str] = mapped_column(default="pending")
+    bank_transfer_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    bank_transfer_status: Mapped[str | None]
+    """None without a bank transfer."""
+    reference: Mapped[str | None]
+    """The operator's reference of the bank transfer."""
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    """The operator or the API key."""
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    refunds: Mapped[list["Refund"]] = relationship(order_by="Refund.id", lazy="selectin", viewonly=True)

@@ -1,0 +1,1 @@
+"""Gifts that viewers buy: the purchase, and the delivery of the code."""

@@ -1,0 +1,1 @@
+"""Payouts of account credit by operators."""

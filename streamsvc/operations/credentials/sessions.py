@@ -1,0 +1,59 @@
+"""Ends viewers' sessions: some of an account, those of a support operator, or every one of the service."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc.models import DeviceCode, ServiceEpoch, Session
+from streamsvc.operations.outbox import audit, security_events
+from streamsvc.rules.security_events import EndReason
+from streamsvc.storage.database import db, fetch_existing, insert
+
+THE_EPOCH = 1
+"""The primary key of the only row."""
+
+
+def end_sessions(account_id: str, now: datetime, reason: EndReason, *conditions: sa.ColumnElement[bool]) -> list[str]:
+    """End the account's sessions that meet the conditions, effective from the very next request; returns their ids."""
+    return _end_sessions(now, reason, Session.account_id == account_id, *conditions)
+
+
+def end_impersonations(operator_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> None:
+    """End this operator's or API key's impersonations that meet the conditions, in the caller's transaction."""
+    _end_sessions(now, "impersonation_ended", Session.impersonated_by == operator_id, *conditions)
+
+
+def _end_sessions(now: datetime, reason: EndReason, *conditions: sa.ColumnElement[bool]) -> list[str]:
+    """End sessions and publish it; a session that had expired before is marked as ended without an event."""
+    statement = (
+        sa.update(Session)
+        .where(Session.ended_at.is_(None), *conditions)
+        .values(ended_at=now)
+        .returning(Session.id, Session.account_id, Session.device_id, Session.unexpired_condition(now).label("is_live"))
+        .execution_options(synchronize_session=False)
+    )
+    ended = db.session.execute(statement).all()
+    for session in ended:
+        if session.is_live:
+            security_events.publish_session_ended(session, reason)
+    return [session.id for session in ended]
+
+
+def count_live_sessions(now: datetime) -> int:
+    """Count the live sessions of all accounts. Reads every session that has not ended."""
+    return fetch_existing(sa.select(sa.func.count()).select_from(Session).where(*Session.live_conditions(now)))[0]
+
+
+def end_all_sessions(actor: str | None, reason: str, count: int) -> None:
+    """End every viewer's session of the service, in the caller's transaction; `count` is recorded.
+
+    Sessions, and devices trusted with the second factor, carry the epoch in which they began. One row is written
+    however many there are, and a sign-in that commits at the same time began in the old epoch or begins in the new one.
+    Televisions that were approved but have not signed in yet are denied.
+    """
+    raise_epoch = insert(ServiceEpoch).values(id=THE_EPOCH, number=1)
+    raise_epoch = raise_epoch.on_conflict_do_update(index_elements=["id"], set_={"number": ServiceEpoch.number + 1})
+    db.session.execute(raise_epoch)
+    db.session.execute(sa.update(DeviceCode).where(DeviceCode.status == "approved").values(status="denied"))
+    audit.record_event("all_sessions_ended", actor=actor, reason=reason, sessions=count)
+    security_events.publish_sessions_revoked(count)
