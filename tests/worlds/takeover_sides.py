@@ -92,11 +92,11 @@ class Side:
 
     # mails
 
-    def mails(self, *kinds):
+    def mails(self, *kinds, since=""):
         """This side's mails of these kinds that have a link, as (kind, token), newest first."""
         run_jobs(self.app)
         items = self.operator.get(f"/v1/sandbox/emails?to={self.email}&limit=100").json["items"]
-        links = [(mail["kind"], re.search(r"token=([\w-]+)", mail["text"])) for mail in items]
+        links = [(m["kind"], re.search(r"token=([\w-]+)", m["text"])) for m in items if m["sent_at"] >= since]
         return [(kind, link[1]) for kind, link in links if link and (not kinds or kind in kinds)]
 
     def click(self, kind, token, path=None, **more):
