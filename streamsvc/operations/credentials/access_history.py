@@ -42,10 +42,12 @@ def record_credential_change(
     db.session.add(change)
 
 
-def find_email_at(account_id: str, current_email: str, moment: datetime) -> str:
-    """Find the address that the account had at this moment."""
+def find_email_at(account_id: str, current_email: str, moment: datetime | None) -> str:
+    """Find the address that the account had at this moment; without one, the first that it had."""
     changes = (CredentialChange.account_id == account_id, CredentialChange.kind == "email")
-    later = sa.select(CredentialChange.previous_email).where(*changes, CredentialChange.created_at >= moment)
+    later = sa.select(CredentialChange.previous_email).where(*changes)
+    if moment is not None:
+        later = later.where(CredentialChange.created_at >= moment)
     previous = db.session.scalar(later.order_by(CredentialChange.created_at, CredentialChange.id).limit(1))
     return previous or current_email
 

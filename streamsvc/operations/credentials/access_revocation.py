@@ -27,7 +27,7 @@ from streamsvc.models import (
     Username,
 )
 from streamsvc.operations.credentials import revocation, sessions
-from streamsvc.operations.credentials.access_history import list_access, record_credential_change
+from streamsvc.operations.credentials.access_history import find_email_at, list_access, record_credential_change
 from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
@@ -52,8 +52,9 @@ def revoke_access(
 
     The password stops working, and everything pending is canceled: mailed links and codes, approved televisions, flows
     and support's recoveries. `all_sessions` ends older sessions too. Of the links that revoke access, those
-    mailed after the token `revoke_links_after` are revoked, by default none: of competing claims, the oldest wins. A
-    deleted account is restored. Returns what was revoked.
+    mailed after the token `revoke_links_after` are revoked, by default none: of competing claims, the oldest wins.
+    Those mailed since `start` to an address that the account got since then are always revoked. A deleted account is
+    restored. Returns what was revoked.
     """
     account = lock_existing_row(Account, account_id)
     revoked = find_entries_to_revoke(list_access(account_id, now), start, device_ids)
@@ -64,6 +65,7 @@ def revoke_access(
         account.password_hash = None
         security_events.publish_password_changed(account_id, "cleared")
     _cancel_pending(account_id, now, revoke_links_after)
+    _revoke_links_to_newer_emails(account, start, now)
     if account.status == "deleted":
         account.status, account.restored_status, account.erase_at = account.restored_status or "active", None, None
         audit.record_event("account_restored", account_id)
@@ -114,6 +116,18 @@ def cancel_recoveries(account_id: str, now: datetime, canceled_by: str, actor: s
         recovery.canceled_at, recovery.canceled_by = now, canceled_by
         MailedToken.revoke_all(account_id, now, "account_recovery", "recovery_notice")
         audit.record_event("recovery_canceled", account_id, actor=actor, recovery=recovery.id, canceled_by=canceled_by)
+
+
+def mark_unproven_links(account: Account) -> None:
+    """Mark the links that revoke access if the account leaves an address that it never proved; call it before.
+
+    Whoever has that mailbox never had the account. If they use such a link, nothing that is older can be theirs either.
+    """
+    if account.email_verified_at is None:
+        is_open = (MailedToken.account_id == account.id, MailedToken.used_at.is_(None))
+        links = sa.select(MailedToken).where(*is_open, MailedToken.kind.in_(UNDO_TOKEN_KINDS))
+        for link in db.session.scalars(links.where(MailedToken.email == account.email)):
+            link.data = {**link.data, "is_unproven": True}
 
 
 def _ids(entries: Iterable[AccessEntry], kind: str) -> list[str]:
@@ -183,3 +197,19 @@ def _cancel_pending(account_id: str, now: datetime, revoke_links_after: str | No
         )
         db.session.execute(sa.update(MailedToken).where(*is_newer_link).values(used_at=now))
     cancel_recoveries(account_id, now, "superseded")
+
+
+def _revoke_links_to_newer_emails(account: Account, start: AccessStart, now: datetime) -> None:
+    """Revoke links by which the holder of an address that the account got since the start could take it back again."""
+    email = find_email_at(account.id, account.email, start.at)
+    if account.status == "deleted" and email == account.email:
+        return  # no address of anybody's
+    is_foreign_link = [
+        MailedToken.account_id == account.id,
+        MailedToken.kind.in_(UNDO_TOKEN_KINDS),
+        MailedToken.used_at.is_(None),
+        MailedToken.email != email,
+    ]
+    if start.at is not None:
+        is_foreign_link.append(MailedToken.created_at >= start.at)
+    db.session.execute(sa.update(MailedToken).where(*is_foreign_link).values(used_at=now))

@@ -113,6 +113,8 @@ def _find_start(mailed_token: MailedToken, now: datetime, since: datetime | None
     if mailed_token.kind == "account_recovery":
         moment = mailed_token.data["since"]
         return AccessStart(datetime.fromisoformat(moment)) if moment else EVERYTHING, []
+    if mailed_token.data.get("is_unproven"):
+        return EVERYTHING, []
     if mailed_token.kind == "new_device":
         device_ids = [mailed_token.data["device_id"]]
         device = db.session.get(Device, device_ids[0])

@@ -13,7 +13,7 @@ from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.credentials import mailed_tokens, revocation, sessions, trusted_devices
-from streamsvc.operations.credentials.access_revocation import UNDO_TOKEN_KINDS
+from streamsvc.operations.credentials.access_revocation import UNDO_TOKEN_KINDS, mark_unproven_links
 from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.inputs import CancellationInput
@@ -44,6 +44,7 @@ def close_account(account_id: str, now: datetime) -> None:
     MailedToken.revoke_all(account_id, now, *(MAILED_TOKEN_LIFETIMES.keys() - KEPT_TOKEN_KINDS))
     revocation.deny_pending_device_codes(account_id)
     trusted_devices.revoke_device_trust(account_id)
+    mark_unproven_links(account)
     is_verified, is_disabled = account.email_verified, account.status == "disabled"
     account.restored_status = account.status
     account.status, account.status_reason = "deleted", account.status_reason if is_disabled else None

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from streamsvc.models import Account, MailedToken, Session
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import access_history, revocation
+from streamsvc.operations.credentials.access_revocation import mark_unproven_links
 from streamsvc.operations.credentials.mail_limits import hit_mail_limits
 from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.rules.emails import canonical_email, email_key
@@ -42,6 +43,7 @@ def complete_email_change(mailed_token: MailedToken, now: datetime) -> None:
     if Session.is_ended(session_id):
         raise TokenInvalid
     accounts.refuse_look_alike(mailed_token.email, account.id)
+    mark_unproven_links(account)
     access_history.record_credential_change(account.id, "email", now, session_id, account.email)
     _set_email(account, mailed_token.email, now)
     MailedToken.revoke_all(account.id, now, "email_verification")
