@@ -4,6 +4,7 @@ from streamsvc.blueprints.sessions import (
     accounts,
     device_codes,
     devices,
+    guests,
     identifiers,
     identities,
     magic_links,
@@ -16,6 +17,7 @@ from streamsvc.blueprints.sessions import (
 
 BLUEPRINTS = (
     accounts.bp,
+    guests.bp,
     sessions.bp,
     profiles.bp,
     devices.bp,
