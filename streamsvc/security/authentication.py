@@ -255,7 +255,9 @@ VIEWER_BY_TOKEN = (
         Plan.features,
         Plan.includes.label("included_addons"),
     )
-    .join(Account, sa.and_(Account.id == Session.account_id, Account.status.in_(("active", GUEST))))
+    .join(
+        Account, sa.and_(Account.id == Session.account_id, sa.or_(Account.status == "active", Account.status == GUEST))
+    )
     .join(Device, Device.id == Session.device_id)
     .outerjoin(Profile, sa.and_(Profile.account_id == Account.id, *Profile.visible_conditions()))
     .outerjoin(
