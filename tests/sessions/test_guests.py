@@ -10,6 +10,7 @@ from streamsvc.models import Account, AuditEvent, Device, Profile, Progress, Ses
 from streamsvc.models.progress import move_profile_items
 from streamsvc.operations.accounts import guests
 from streamsvc.rules import rate_limits as limits
+from streamsvc.security import rate_limits
 from streamsvc.storage.database import db
 from tests.worlds.playback_steps import World
 from tests.worlds.sessions_steps import Person, code_of, new_person, operator, run_jobs
@@ -129,7 +130,7 @@ def test_a_guest_browses_within_the_age_limit_and_cannot_play_without_a_subscrip
     assert code_of(guest.post("/v1/playback", {"item_id": ids["film"]})) == (403, "subscription_required")
 
 
-def test_a_guest_is_told_to_sign_up_elsewhere(app):
+def test_everything_else_requires_a_guest_to_sign_up(app):
     guest = start_guest(app)
     for method, path in (
         ("get", "/v1/account"),
@@ -159,7 +160,7 @@ def test_what_a_guest_saved_moves_into_the_new_account(app, ids):
     assert ann.sign_up().status_code == 201
     saved = [(600, True, None), (None, False, "down")]
     assert ann.state(ids["film"], ids["other"]) == saved
-    assert [item["id"] for item in ann.get(ann.path("history")).json["items"]] == [ids["film"]]
+    assert [item["item_id"] for item in ann.get(ann.path("history")).json["items"]] == [ids["film"]]
     assert code_of(guest.get("/v1/sessions/current")) == (401, "not_signed_in")
     for other in (bystander, bob):
         assert other.state(ids["film"], ids["other"]) == saved
@@ -200,7 +201,7 @@ def test_an_item_hidden_as_a_guest_stays_hidden(app, ids, clock):
     assert guest.delete(guest.path(f"continue-watching/{ids['film']}")).status_code == 204
     signed_in = sign_in_with(ann, guest)
     items = signed_in.get(signed_in.path("continue-watching")).json["items"]
-    assert [item["id"] for item in items] == [ids["other"]]
+    assert [item["item_id"] for item in items] == [ids["other"]]
 
 
 def test_a_household_gets_it_in_a_profile_that_is_open_to_all(app, ids):
@@ -212,7 +213,7 @@ def test_a_household_gets_it_in_a_profile_that_is_open_to_all(app, ids):
     guest = start_guest(app)
     guest.add(ids["film"])
     again = sign_in_with(ann, guest)
-    assert [i["id"] for i in again.get(f"/v1/profiles/{third}/watchlist").json["items"]] == [ids["film"]]
+    assert [i["item_id"] for i in again.get(f"/v1/profiles/{third}/watchlist").json["items"]] == [ids["film"]]
 
 
 def test_what_is_saved_while_the_guest_signs_in_follows(app, ids, clock):
@@ -246,7 +247,7 @@ def test_a_browser_proves_the_guest_by_the_csrf_token(app, ids):
         assert client.get("/v1/sessions/current").json["guest"] is True
     client.post("/v1/sessions", json=body | {"cookie": True}, headers=headers)
     profile = client.get("/v1/sessions/current").json["profile"]["id"]
-    assert [i["id"] for i in client.get(f"/v1/profiles/{profile}/watchlist").json["items"]] == [ids["film"]]
+    assert [i["item_id"] for i in client.get(f"/v1/profiles/{profile}/watchlist").json["items"]] == [ids["film"]]
 
 
 def test_a_token_that_is_no_guests_does_not_matter(app, ids):
@@ -362,8 +363,6 @@ def test_nobody_signs_in_to_a_guest_by_its_placeholder(app):
 def test_guests_from_one_network_are_limited(app):
     client, network = app.test_client(), {"REMOTE_ADDR": "198.51.100.7"}
     with app.app_context():
-        from streamsvc.security import rate_limits
-
         for _ in range(limits.GUEST_ADDRESS.max_attempts):
             rate_limits.hit(limits.GUEST_ADDRESS, "198.51.100.7")
     body = {"country": "DE"}
