@@ -5,6 +5,7 @@ be declared in one of the three sets below; a test fails for a table that is in 
 """
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -71,7 +72,7 @@ _SESSION_COLUMNS = (
 NOT_EXPORTED = {"pending_flows", "device_codes", "mailed_tokens"}
 
 
-def ownership_condition(table: sa.Table, account_id: str | sa.Select[tuple[str]]) -> sa.ColumnElement[bool] | None:
+def ownership_condition(table: sa.Table, account_id: str | sa.Select[Any]) -> sa.ColumnElement[bool] | None:
     """Return the condition under which a row of `table` belongs to the account; None if its rows belong to none.
 
     `account_id` may select several accounts.
@@ -88,7 +89,7 @@ def ownership_condition(table: sa.Table, account_id: str | sa.Select[tuple[str]]
     return None
 
 
-def _is_owner(column: sa.Column, account_id: str | sa.Select[tuple[str]]) -> sa.ColumnElement[bool]:
+def _is_owner(column: sa.Column, account_id: str | sa.Select[Any]) -> sa.ColumnElement[bool]:
     return column == account_id if isinstance(account_id, str) else column.in_(account_id)
 
 
@@ -136,14 +137,14 @@ def _anonymize_rows(account: Account, now: datetime) -> None:
     db.session.execute(sa.update(AuditEvent).where(AuditEvent.account_id == account.id).values(details=sa.null()))
 
 
-def delete_guest_rows(guest_ids: sa.Select[tuple[str]]) -> None:
+def delete_guest_rows(guest_ids: sa.Select[Any]) -> None:
     """Delete what the selected guests own, in the caller's transaction: nothing of theirs is kept for tax."""
     for table in reversed(db.metadata.sorted_tables):
         if table.name in ERASED | {"sessions", "devices"}:
             _delete_owned_rows(table, guest_ids)
 
 
-def _delete_owned_rows(table: sa.Table, account_id: str | sa.Select[tuple[str]]) -> None:
+def _delete_owned_rows(table: sa.Table, account_id: str | sa.Select[Any]) -> None:
     condition = ownership_condition(table, account_id)
     if condition is not None:
         db.session.execute(sa.delete(table).where(condition))
