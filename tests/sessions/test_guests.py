@@ -10,10 +10,12 @@ from streamsvc.models import Account, AuditEvent, Device, Profile, Progress, Ses
 from streamsvc.models.progress import move_profile_items
 from streamsvc.operations.accounts import guests
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
 from streamsvc.security import rate_limits
 from streamsvc.storage.database import db
+from tests.sessions.test_dpop import Key
 from tests.worlds.playback_steps import World
-from tests.worlds.sessions_steps import Person, code_of, new_person, operator, run_jobs
+from tests.worlds.sessions_steps import Person, code_of, mailed_token, new_person, operator, run_jobs
 
 NOON = "2026-01-15T12:00:00Z"
 SEEN_BY_GUESTS = {"kind": "movie", "runtime_s": 6000, "age_rating": "DE:12"}
@@ -110,11 +112,13 @@ def test_a_guest_has_a_session_and_a_profile_but_no_address(app):
     assert code_of(app.test_client().post("/v1/guests", json={})) == (422, "invalid")
 
 
-def test_a_service_without_guests_starts_none_and_knows_none(app, use_settings):
+def test_a_service_without_guests_starts_none_and_knows_none(app, ids, use_settings):
     guest = start_guest(app)
+    guest.add(ids["film"])
     use_settings(guests=False)
     assert code_of(app.test_client().post("/v1/guests", json={"country": "DE"})) == (404, "not_found")
     assert code_of(guest.get("/v1/sessions/current")) == (401, "not_signed_in")
+    assert sign_in_with(member(app), guest).state(ids["film"]) == [(None, True, None)]
 
 
 def test_a_guest_browses_within_the_age_limit_and_cannot_play_without_a_subscription(app, ids):
@@ -248,6 +252,42 @@ def test_a_browser_proves_the_guest_by_the_csrf_token(app, ids):
     client.post("/v1/sessions", json=body | {"cookie": True}, headers=headers)
     profile = client.get("/v1/sessions/current").json["profile"]["id"]
     assert [i["item_id"] for i in client.get(f"/v1/profiles/{profile}/watchlist").json["items"]] == [ids["film"]]
+
+
+def test_a_guest_who_follows_a_mailed_link_or_uses_a_television_keeps_the_list(app, ids):
+    ann, (by_link, on_tv) = member(app), [start_guest(app) for _ in range(2)]
+    by_link.add(ids["film"])
+    on_tv.add(ids["other"])
+    client = app.test_client(use_cookies=False)
+    binding = client.post("/v1/magic-links", json={"email": ann.email}).json["binding"]
+    link = {"token": mailed_token(app, ann.email, "magic_link"), "binding": binding}
+    headers = {"X-Guest-Token": by_link.token}
+    signed_in = client.post("/v1/sessions/magic-link", json=link, headers=headers)
+    assert signed_in.status_code == 201
+    codes = client.post("/v1/device-codes", json={"device": {"name": "TV", "kind": "tv"}}).json
+    assert ann.put(f"/v1/device-codes/{codes['user_code']}/decision", {"approve": True}).status_code == 204
+    form = {"grant_type": GRANT_TYPE, "device_code": codes["device_code"], "client_id": "tv"}
+    tv = client.post("/v1/token", data=form, headers={"X-Guest-Token": on_tv.token})
+    assert tv.status_code == 200
+    viewer = Saver(client, ann.email, token=tv.json["access_token"])
+    assert viewer.state(ids["film"], ids["other"]) == [(None, True, None)] * 2
+
+
+def test_a_guest_bound_to_a_key_moves_only_with_a_proof_of_it(app, ids, use_settings):
+    use_settings(dpop=True)
+    client, key, ann = app.test_client(use_cookies=False), Key(), member(app)
+    headers = {"DPoP": key.proof("POST", "/v1/guests")}
+    guest = client.post("/v1/guests", json={"country": "DE"}, headers=headers).json
+    path = f"/v1/profiles/{guest['profile']['id']}/watchlist/{ids['film']}"
+    proof = key.proof("PUT", path, guest["token"])
+    headers = {"Authorization": f"DPoP {guest['token']}", "DPoP": proof}
+    assert client.put(path, headers=headers).status_code == 204
+    thief = sign_in_with(member(app, "thief"), Saver(client, "", token=guest["token"]))
+    assert thief.state(ids["film"]) == [(None, False, None)]
+    headers = {"X-Guest-Token": guest["token"], "DPoP": key.proof("POST", "/v1/sessions")}
+    body = {"email": ann.email, "password": ann.password}
+    assert client.post("/v1/sessions", json=body, headers=headers).status_code == 201
+    assert [i["item_id"] for i in ann.get(Saver.path(ann, "watchlist")).json["items"]] == [ids["film"]]
 
 
 def test_a_token_that_is_no_guests_does_not_matter(app, ids):

@@ -67,9 +67,8 @@ def move_guest(guest: GuestSession, session: Session, now: datetime) -> None:
     """Move what a guest saved into the profile of a new session, and end the guest's session; in the same transaction.
 
     Of two sign-ins with the same guest's token the first one gets everything. Without a selected profile, it goes to
-    the first one that is neither locked by a PIN nor for kids, else to the first.
+    the first one that is neither locked by a PIN nor for kids, else to the first. The caller has locked the account.
     """
-    lock_row(Account, session.account_id)
     is_live = (Session.id == guest.session_id, Session.account_id == guest.account_id)
     if not sessions.end_sessions(guest.account_id, now, "signed_out", *is_live):
         return

@@ -30,6 +30,7 @@ from streamsvc.storage.database import (
     fetch_existing,
     fetch_one,
     lock_existing_row,
+    lock_row,
 )
 
 ACCOUNT_QUERY = (
@@ -127,6 +128,8 @@ def create_session(
     notified if `notify`. `authenticated_at`, when the owner authenticated, defaults to now. `second_factor` is the
     method of the second factor that was given. What the guest of `facts` saved moves into the account.
     """
+    if facts.guest:
+        lock_row(Account, account_id)  # before the device, whose lock comes after that of the account
     device = {"id": None, "name": "Unnamed device", "kind": "other", **(device or {})}
     device_row = Device.find_owned(account_id, device["id"]) if device["id"] else None
     is_new_device = device_row is None
