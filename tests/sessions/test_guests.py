@@ -198,7 +198,9 @@ def test_of_two_entries_the_newest_wins(app, ids, clock):
 
 
 def test_an_item_hidden_as_a_guest_stays_hidden(app, ids, clock):
-    guest, ann = start_guest(app), member(app)
+    guest, ann = start_guest(app), Saver(app.test_client(use_cookies=False), "ann@example.com")
+    ann.sign_up()
+    ann.watch(ids["film"], 100, "2026-01-14T12:00:00Z")
     for title in ("film", "other"):
         guest.watch(ids[title], 600, NOON)
     clock.advance(minutes=1)
