@@ -340,6 +340,19 @@ class Settings:
         one_of("open", "confirm"),
         "`confirm` requires confirmation by mail and never reveals whether an email address is taken.",
     )
+    guests: bool = setting(
+        False, parse_flag, "People may browse and keep a watchlist without an account, as guests: `POST /v1/guests`."
+    )
+    guest_idle_days: int = setting(
+        30,
+        integer_between(1, 365),
+        "Days without use after which a guest and what they saved are deleted.",
+    )
+    guest_max_age: int = setting(
+        12,
+        integer_between(0, 21),
+        "Highest minimum age of titles that new guests see; they never see unrated titles.",
+    )
     usernames: bool = setting(
         False, parse_flag, "Viewers may sign in with a username of their own. Needs the extra `identifiers`."
     )

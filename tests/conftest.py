@@ -159,7 +159,7 @@ def new_app(new_database):
 
 def build_app(url, clock=None, **settings):
     """An app on this database, with cheap hashing and, unless `settings` say otherwise, in the sandbox."""
-    values = {"secret_key": (SECRET,), "sandbox": True, **CHEAP_HASHING, **settings}
+    values = {"secret_key": (SECRET,), "sandbox": True, "guests": True, **CHEAP_HASHING, **settings}
     app = create_app(Settings(database_url=url, **values).with_defaults(), now=clock)
     app.test_client_class = DescribedClient
     disable_fsync(app)

@@ -21,6 +21,7 @@ REQUEST_HEADERS = (
     "If-Match",
     "If-None-Match",
     "X-CSRF-Token",
+    "X-Guest-Token",
     "X-Request-Id",
 )
 """What front ends may send."""

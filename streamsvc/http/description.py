@@ -15,7 +15,7 @@ from marshmallow import Schema
 from streamsvc.rules.refusals import access, accounts, requests
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.roles import SCOPES
-from streamsvc.security.authentication import COOKIE, CSRF_HEADER, VIEWER_ONLY, Access, View
+from streamsvc.security.authentication import COOKIE, CSRF_HEADER, GUEST_TOKEN_HEADER, VIEWER_ONLY, Access, View
 from streamsvc.security.end_user_addresses import HEADER as END_USER_ADDRESS_HEADER
 from streamsvc.storage.database import SAFE_METHODS
 
@@ -84,6 +84,13 @@ PARAMETERS: dict[str, dict] = {
         "`frontend`. Rate limits then count this address instead of the server's.",
         "schema": {"type": "string"},
         "example": f"203.0.113.9; key=key_06f19s3f8a2dkq4z1v7t0m5c6w; t=1767225600; sig={'5e' * 32}",
+    },
+    "GuestToken": {
+        "name": GUEST_TOKEN_HEADER,
+        "description": "The token of a guest's session: what the guest saved moves into the account, and the guest's "
+        "session ends. A token that has expired is ignored. With a cookie, send the guest's `X-CSRF-Token` instead.",
+        "schema": {"type": "string"},
+        "example": "sst_5rC1LZ0mB1b1Jp4n0m3r8m9d2y4w7k6h",
     },
 }
 PARAMETERS["RequiredIdempotencyKey"] = PARAMETERS["IdempotencyKey"] | PARAMETERS["RequiredIdempotencyKey"]
@@ -215,6 +222,8 @@ def _header_parameters(view: View, is_write: bool) -> list[str]:
         names += ["RequiredIfMatch"] if view.requires_if_match else ["IfMatch", "IfNoneMatchAny"]
     if access.EndUserAddressInvalid in getattr(view, "refusals", ()):
         names.append("EndUserAddress")
+    if hasattr(view, "accepts_guest_token"):
+        names.append("GuestToken")
     return names
 
 
@@ -230,6 +239,7 @@ def _general_errors(
     if access_rule.scope:
         errors.append(access.InsufficientScope)
     if access_rule.viewer:
+        errors += [] if hasattr(view, "allows_guests") else [access.SignUpRequired]
         errors += [access.ReadOnlySession] if is_write or access_rule.owner_only else []
         errors += [accounts.CsrfTokenInvalid] if is_write else []
         is_open_to_kids = getattr(view, "allows_kids", False) and "profile_id" not in path_parameters

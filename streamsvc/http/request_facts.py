@@ -20,6 +20,7 @@ def current_request_facts() -> RequestFacts:
         user_agent=user_agent,
         place=place,
         dpop_jkt=g.get("dpop_jkt"),
+        guest=g.get("guest"),
     )
 
 

@@ -9,12 +9,22 @@ from streamsvc.rules.profiles import PROFILE_RESTORATION_PERIOD
 from streamsvc.storage.database import Base, Json, UtcTime, db, fetch_one, new_id
 from streamsvc.storage.owned import OwnedByAccount
 
+GUEST = "guest"
+"""The status of a guest."""
+IS_GUEST = sa.text("status = 'guest'")
+
 
 class Account(Base):
+    """A customer, or with the status `guest` somebody without an account, whose address is a placeholder.
+
+    A guest is never active, so that sign-in, mail, billing and support, which require an active account, exclude them.
+    """
+
     __tablename__ = "accounts"
     __table_args__ = (
-        sa.CheckConstraint("status IN ('active', 'disabled', 'deleted')", name="status"),
+        sa.CheckConstraint("status IN ('active', 'disabled', 'deleted', 'guest')", name="status"),
         sa.Index("uq_accounts_email_key", "email_key", unique=True),
+        sa.Index("ix_accounts_guests", "id", sqlite_where=IS_GUEST, postgresql_where=IS_GUEST),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("acc"))
@@ -40,6 +50,10 @@ class Account(Base):
     @property
     def email_verified(self) -> bool:
         return self.email_verified_at is not None
+
+    @property
+    def is_guest(self) -> bool:
+        return self.status == GUEST
 
     @classmethod
     def find_by_email_key(cls, email_key: str) -> "Account | None":

@@ -71,16 +71,19 @@ def save_progress(profile_id: str, item: PlayableItem, report: ProgressReport) -
 @cache
 def _merge_statement(dialect: str) -> CompiledStatement:
     columns = [column for column in Progress.__table__.c if column.name != "hidden_at"]
-    old = Progress
     statement = insert(Progress).values(
         {column.name: sa.bindparam(column.name, type_=column.type) for column in columns}
     )
-    new = statement.excluded
+    return CompiledStatement(_merge_on_conflict(statement).returning(*Progress.__table__.c))
+
+
+def _merge_on_conflict(statement: Any, **further_values: Any) -> Any:
+    """Merge an inserted report with the one that exists for the profile and the item."""
+    old, new = Progress, statement.excluded
     newer = _report_order(new, old, of=new) > _report_order(new, old, of=old)
     latest = {name: sa.case((newer, new[name]), else_=getattr(old, name)) for name in NEWEST_REPORT_COLUMNS}
     merged = latest | {name: _later(new[name], getattr(old, name)) for name in LATEST_TIME_COLUMNS}
-    statement = statement.on_conflict_do_update(index_elements=["profile_id", "item_id"], set_=merged)
-    return CompiledStatement(statement.returning(*Progress.__table__.c))
+    return statement.on_conflict_do_update(index_elements=["profile_id", "item_id"], set_=merged | further_values)
 
 
 NEWEST_REPORT_COLUMNS = ("position_s", "duration_s", "at", "claimed_at")
@@ -96,3 +99,39 @@ def _report_order(new: Any, old: Any, of: Any) -> sa.Tuple:
 def _later(a: Any, b: Any) -> sa.Case:
     """Return the later of two times, either of which may be null."""
     return sa.case((a.is_(None), b), (b.is_(None), a), (a > b, a), else_=b)
+
+
+def move_profile_items(from_profile_id: str, to_profile_id: str) -> dict[str, int]:
+    """Move progress, watchlist and ratings into another profile, in the caller's transaction; the newer entry wins.
+
+    Returns how many rows of each were moved. They are deleted first, and just the deleted ones are inserted: what is
+    saved meanwhile stays for the next call, and what was moved is not moved again.
+    """
+    progress = insert(Progress.__table__)
+    progress = _merge_on_conflict(progress, hidden_at=_later(progress.excluded.hidden_at, Progress.hidden_at))
+    watchlist, ratings = insert(WatchlistItem.__table__), insert(TitleRating.__table__)
+    title_key = ["profile_id", "title_id"]
+    added, rated = watchlist.excluded.added_at, ratings.excluded
+    newest_values = {"rating": rated.rating, "rated_at": rated.rated_at}
+    statements = {
+        Progress: progress,
+        WatchlistItem: watchlist.on_conflict_do_update(
+            index_elements=title_key, set_={"added_at": added}, where=WatchlistItem.added_at < added
+        ),
+        TitleRating: ratings.on_conflict_do_update(
+            index_elements=title_key, set_=newest_values, where=TitleRating.rated_at < rated.rated_at
+        ),
+    }
+    return {
+        model.__table__.name: _move_rows(model.__table__, statement, from_profile_id, to_profile_id)
+        for model, statement in statements.items()
+    }
+
+
+def _move_rows(table: Any, insert_or_merge: Any, from_profile_id: str, to_profile_id: str) -> int:
+    deleted = sa.delete(table).where(table.c.profile_id == from_profile_id).returning(*table.c)
+    rows = [{**row._mapping, "profile_id": to_profile_id} for row in db.session.execute(deleted)]
+    rows.sort(key=lambda row: row.get("item_id") or row["title_id"])  # one order of row locks for all
+    if rows:
+        db.session.execute(insert_or_merge, rows)
+    return len(rows)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Account, AccountClock, Job
+from streamsvc.models.accounts import GUEST
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Refund, Subscription
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.core.aggregate import load_locked
@@ -134,7 +135,8 @@ def continue_moves(now: datetime) -> int:
 
 def _require_account(account_id: str) -> None:
     """Raise NotFound unless there is such an account."""
-    if fetch_one(sa.select(Account.id).where(Account.id == account_id, Account.status != "deleted")) is None:
+    is_customer = Account.status.not_in(("deleted", GUEST))
+    if fetch_one(sa.select(Account.id).where(Account.id == account_id, is_customer)) is None:
         raise NotFound
 
 

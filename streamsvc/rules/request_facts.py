@@ -1,9 +1,17 @@
 """The facts of a request that operations need: who sends it from where."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from streamsvc.rules.geography import Place
 from streamsvc.rules.rate_limits import source_network
+
+
+class GuestSession(NamedTuple):
+    """The live session of a guest."""
+
+    account_id: str
+    session_id: str
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,8 @@ class RequestFacts:
     """What the geographic database says about the address."""
     dpop_jkt: str | None = None
     """The thumbprint of the key that the client proved at sign-in (DPoP)."""
+    guest: GuestSession | None = None
+    """The guest who signs up or signs in, proved by the token sent along."""
 
     @property
     def network(self) -> str:

@@ -8,7 +8,7 @@ import hmac
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -19,6 +19,7 @@ from flask_login import LoginManager, UserMixin
 
 from streamsvc import clock
 from streamsvc.models import Account, Device, Profile, Session
+from streamsvc.models.accounts import GUEST
 from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import status_condition
@@ -32,9 +33,11 @@ from streamsvc.rules.refusals.access import (
     InsufficientScope,
     NotSignedIn,
     ReadOnlySession,
+    SignUpRequired,
 )
 from streamsvc.rules.refusals.accounts import CsrfTokenInvalid, KidsProfile, ReauthenticationRequired
 from streamsvc.rules.refusals.base import Refusal
+from streamsvc.rules.request_facts import GuestSession
 from streamsvc.rules.sign_in.dpop import NonceRequired, ProofInvalid
 from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.sessions import (
@@ -43,6 +46,7 @@ from streamsvc.rules.sign_in.sessions import (
     OPERATOR_TOKEN_PREFIX,
     REAUTHENTICATION_WINDOW,
     SESSION_TOKEN_PREFIX,
+    guest_session_expires_at,
     hash_token,
     session_expires_at,
 )
@@ -55,6 +59,7 @@ from streamsvc.storage.database import SAFE_METHODS, db, execute_write
 
 COOKIE = "__Host-sst"
 CSRF_HEADER = "X-CSRF-Token"
+GUEST_TOKEN_HEADER = "X-Guest-Token"
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,18 @@ def allow_kids(view: View) -> View:
     return view
 
 
+def allow_guests(view: View) -> View:
+    """Mark a view that is also open to guests: people without an account."""
+    view.allows_guests = True
+    return view
+
+
+def accept_guest_token(view: View) -> View:
+    """Mark a public view that starts a session, and moves into its account what the guest of `X-Guest-Token` saved."""
+    view.accepts_guest_token = True
+    return view
+
+
 def viewer_or_operator(scope: str) -> Callable[[View], View]:
     """Mark a view for viewers, and for operators whose key or role has `scope` or `admin`."""
     return _set_access(Access(viewer=True, scope=scope))
@@ -135,6 +152,10 @@ class Viewer(UserMixin):
     @property
     def account_id(self) -> str:
         return self.row.account_id
+
+    @property
+    def is_guest(self) -> bool:
+        return self.row.account_status == GUEST
 
     @cached_property
     def profile(self) -> Any | None:
@@ -179,6 +200,9 @@ class Viewer(UserMixin):
 
     @property
     def session_expires_at(self) -> datetime:
+        if self.is_guest:
+            idle = timedelta(days=current_settings().guest_idle_days)
+            return guest_session_expires_at(self.row.session_created_at, self.row.last_seen_at, idle)
         return session_expires_at(self.row.lifetime, self.row.session_created_at, self.row.last_seen_at)
 
 
@@ -200,6 +224,7 @@ VIEWER_BY_TOKEN = (
         Device.name.label("device_name"),
         Device.kind.label("device_kind"),
         Account.id.label("account_id"),
+        Account.status.label("account_status"),
         Account.email,
         Account.email_verified_at,
         Account.name.label("account_name"),
@@ -230,7 +255,9 @@ VIEWER_BY_TOKEN = (
         Plan.features,
         Plan.includes.label("included_addons"),
     )
-    .join(Account, sa.and_(Account.id == Session.account_id, Account.status == "active"))
+    .join(
+        Account, sa.and_(Account.id == Session.account_id, sa.or_(Account.status == "active", Account.status == GUEST))
+    )
     .join(Device, Device.id == Session.device_id)
     .outerjoin(Profile, sa.and_(Profile.account_id == Account.id, *Profile.visible_conditions()))
     .outerjoin(
@@ -310,17 +337,42 @@ def _verify_sign_in_proof() -> None:
 
 
 def _find_viewer(token: str, by_cookie: bool = False, is_proved: bool = False) -> Viewer | None:
-    rows = COMPILED_VIEWER_BY_TOKEN.all(token_hash=hash_token(token))
-    if not rows:
-        return None
-    viewer, now = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None), clock.now()
-    if viewer.row.epoch < current_settings().session_epoch or viewer.session_expires_at <= now:
+    viewer, now = _find_live_viewer(token, by_cookie), clock.now()
+    if viewer is None or (viewer.is_guest and not current_settings().guests):
         return None
     if viewer.row.dpop_jkt is not None and not is_proved:
         raise DpopProofRequired("invalid_token")
     if now - viewer.row.last_seen_at > LAST_SEEN_GRAIN:
         execute_write(UPDATE_LAST_SEEN, {"session_id": viewer.row.session_id, "now": now})
     return viewer
+
+
+def _find_live_viewer(token: str, by_cookie: bool) -> Viewer | None:
+    """Find the viewer of a session that has neither ended nor expired."""
+    rows = COMPILED_VIEWER_BY_TOKEN.all(token_hash=hash_token(token))
+    if not rows:
+        return None
+    viewer = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None)
+    if viewer.row.epoch < current_settings().session_epoch or viewer.session_expires_at <= clock.now():
+        return None
+    return viewer
+
+
+def _find_guest() -> GuestSession | None:
+    """Find the guest who signs up or signs in: by `X-Guest-Token`, or by the cookie with its CSRF token.
+
+    None if there is none, also for a token that has expired: a sign-in does not depend on it. Whoever is bound to a key
+    is found only if the sign-in proves the same key.
+    """
+    token, by_cookie = request.headers.get(GUEST_TOKEN_HEADER, "").strip(), False
+    if not token and CSRF_HEADER in request.headers:
+        token, by_cookie = request.cookies.get(COOKIE, ""), True
+    viewer = _find_live_viewer(token, by_cookie) if token.startswith(SESSION_TOKEN_PREFIX) else None
+    if viewer is None or not viewer.is_guest or (by_cookie and _csrf_failure(viewer)):
+        return None
+    if viewer.row.dpop_jkt not in (None, g.get("dpop_jkt")):
+        return None
+    return GuestSession(viewer.account_id, viewer.row.session_id)
 
 
 def compute_csrf_token(session_id: str, key: str | None = None) -> str:
@@ -374,6 +426,8 @@ def _check_access() -> None:
     if view is None or access.public:
         if "DPoP" in request.headers and view is not None and request.method not in SAFE_METHODS:
             _verify_sign_in_proof()
+        if getattr(view, "accepts_guest_token", False):
+            g.guest = _find_guest()
         return
     principal = load_principal(request)
     login_manager._update_request_context_with_user(principal)
@@ -382,6 +436,8 @@ def _check_access() -> None:
         _check_operator(principal, access)
     elif not (isinstance(principal, Viewer) and access.viewer):
         raise NotSignedIn(presented="Authorization" in request.headers)
+    elif principal.is_guest and not getattr(view, "allows_guests", False):
+        _deny(principal, "guests have no account", SignUpRequired())
     elif principal.row.impersonated_by and (access.owner_only or request.method not in SAFE_METHODS):
         _deny(principal, "impersonation is read-only", ReadOnlySession())
     elif principal.csrf_token and request.method not in SAFE_METHODS:
@@ -412,15 +468,23 @@ def _check_operator(operator: Operator, access: Access) -> None:
 
 
 def _check_csrf(viewer: Viewer) -> None:
+    """Require the CSRF token of a session cookie. Raises CsrfTokenInvalid."""
+    if failure := _csrf_failure(viewer):
+        _deny(viewer, failure[0], failure[1])
+
+
+def _csrf_failure(viewer: Viewer) -> tuple[str, CsrfTokenInvalid] | None:
+    """Return why the cookie does not count for a change, with the error for it; None if it does."""
     settings, headers = current_settings(), request.headers
     own_hosts = {request.host.lower(), relying_party_and_origin(settings.public_url)[1].partition("://")[2]}
     if is_cross_site(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts, settings.cors_origins):
         refusal = CsrfTokenInvalid(detail="This cookie cannot be used for changes requested by another site.")
-        _deny(viewer, "cross-site request with the cookie", refusal)
+        return "cross-site request with the cookie", refusal
     sent = headers.get(CSRF_HEADER, "").encode()
     valid_tokens = (compute_csrf_token(viewer.row.session_id, key) for key in settings.secret_key)
     if not any(hmac.compare_digest(sent, token.encode()) for token in valid_tokens):
-        _deny(viewer, "missing or invalid CSRF token", CsrfTokenInvalid())
+        return "missing or invalid CSRF token", CsrfTokenInvalid()
+    return None
 
 
 def _deny(principal: Viewer | Operator, reason: str, refusal: Refusal) -> NoReturn:

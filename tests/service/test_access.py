@@ -54,6 +54,7 @@ def is_denied(response):
         "not_signed_in",
         "insufficient_scope",
         "kids_profile",
+        "sign_up_required",
     )
 
 

@@ -333,13 +333,14 @@ class AccessWorld:
             return [row._mapping for row in db.session.execute(sa.select(db.metadata.tables[name]))]
 
     def _create_other_viewers(self):
-        """Create a viewer who never verified their address, and one whose account an operator disabled."""
+        """Create a viewer who never verified their address, one whose account an operator disabled, and a guest."""
         for name in ("unverified", "disabled"):
             person = Person(self.client, f"{name}@example.com", PASSWORD)
             account = self._ok(person.sign_up())["account"]
             self.tokens[name] = person.token
             self.shared_ids[f"{name}_account"] = account["id"]
         self._ok(self.admin.patch(f"/v1/admin/accounts/{account['id']}", {"status": "disabled"}))
+        self.tokens["guest"] = self._ok(self.client.post("/v1/guests", json={"country": "DE"}))["token"]
 
     def _create_api_keys(self):
         for scope in ("admin", "billing", "catalog", "support", "playback"):

@@ -9,6 +9,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account, Session
+from streamsvc.models.accounts import GUEST
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import revocation, sessions, trusted_devices
 from streamsvc.operations.outbox import audit
@@ -42,7 +43,7 @@ def list_accounts(query: AccountsInput) -> dict:
 
     `email` finds the account with that address.
     """
-    accounts_query = sa.select(Account)
+    accounts_query = sa.select(Account).where(Account.status != GUEST)
     if query["email"]:
         accounts_query = accounts_query.where(Account.email_key == email_key(query["email"]))
     return paginate_query(accounts_query, Account.id, query, "admin_accounts")
@@ -133,7 +134,7 @@ def delete_account_session(account_id: str, session_id: str) -> None:
 
 
 def _require_account(account: Account | None) -> Account:
-    """Raise NotFound if there is no such account."""
-    if account is None:
+    """Raise NotFound if there is no such account; a guest has none."""
+    if account is None or account.is_guest:
         raise NotFound
     return account

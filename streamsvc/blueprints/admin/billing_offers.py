@@ -117,7 +117,7 @@ def create_credit(body: dict, account_id: str) -> dict:
     Credit pays open invoices first. A negative amount withdraws credit that has not been spent.
     """
     account = lock_row(Account, account_id)
-    if account is None:
+    if account is None or account.is_guest:
         raise NotFound
     if body["amount_minor"] == 0:
         raise Invalid(errors={"amount_minor": ["Must not be 0."]})

@@ -19,7 +19,7 @@ from streamsvc.schemas.catalog.browse import (
     PageOfCollections,
     PersonOut,
 )
-from streamsvc.security.authentication import current_viewer, is_operator_request, viewer_or_operator
+from streamsvc.security.authentication import allow_guests, current_viewer, is_operator_request, viewer_or_operator
 
 bp = Blueprint(
     "browse",
@@ -31,6 +31,7 @@ bp = Blueprint(
 
 @bp.route("/genres")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(ShortListQuery, location="query")
 @bp.etag
 @bp.response(200, Genres)
@@ -42,6 +43,7 @@ def list_genres(query: ShortListInput) -> Response:
 
 @bp.route("/filters")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.etag
 @bp.response(200, Filters)
 def get_filters() -> Response:
@@ -55,6 +57,7 @@ def get_filters() -> Response:
 
 @bp.route("/people/<person_id>")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(LocaleQuery, location="query")
 @bp.etag
 @bp.response(200, PersonOut)
@@ -69,6 +72,7 @@ def get_person(query: LocaleInput, person_id: str) -> Response:
 
 @bp.route("/collections")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(CollectionQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfCollections)
@@ -80,6 +84,7 @@ def list_collections(query: LocalizedPageInput) -> Response:
 
 @bp.route("/collections/<collection_id>")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(CollectionQuery, location="query")
 @bp.etag
 @bp.response(200, CollectionWithTitles)
@@ -96,6 +101,7 @@ def get_collection(query: LocalizedPageInput, collection_id: str) -> Response:
 
 @bp.route("/home")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.etag
 @bp.response(200, Home)
 def get_home() -> Response:

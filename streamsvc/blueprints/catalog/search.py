@@ -7,13 +7,14 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.search import searching
 from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
 from streamsvc.schemas.catalog.titles import PageOfHits, SearchQuery, Suggestions, SuggestionsQuery
-from streamsvc.security.authentication import viewer_or_operator
+from streamsvc.security.authentication import allow_guests, viewer_or_operator
 
 bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search the catalogue.")
 
 
 @bp.route("/search")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(SearchQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfHits)
@@ -28,6 +29,7 @@ def search_titles(query: SearchInput) -> Response:
 
 @bp.route("/suggestions")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(SuggestionsQuery, location="query")
 @bp.etag
 @bp.response(200, Suggestions)

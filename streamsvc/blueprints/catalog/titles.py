@@ -20,13 +20,14 @@ from streamsvc.schemas.catalog.titles import (
     TitleQuery,
     TitlesQuery,
 )
-from streamsvc.security.authentication import viewer_or_operator
+from streamsvc.security.authentication import allow_guests, viewer_or_operator
 
 bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles, seasons and episodes.")
 
 
 @bp.route("/titles")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(TitlesQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfTitles)
@@ -38,6 +39,7 @@ def list_titles(query: TitlesInput) -> Response:
 
 @bp.route("/titles/<title_id>")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(TitleQuery, location="query")
 @bp.etag
 @bp.response(200, TitleDetail)
@@ -53,6 +55,7 @@ def get_title(query: TitleInput, title_id: str) -> Response:
 
 @bp.route("/titles/<title_id>/seasons")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(ShortListQuery, location="query")
 @bp.etag
 @bp.response(200, Seasons)
@@ -64,6 +67,7 @@ def list_seasons(query: ShortListInput, title_id: str) -> Response:
 
 @bp.route("/titles/<title_id>/episodes")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.arguments(EpisodesQuery, location="query")
 @bp.etag
 @bp.response(200, SeasonEpisodes)
@@ -75,6 +79,7 @@ def list_episodes(query: EpisodesInput, title_id: str) -> Response:
 
 @bp.route("/episodes/<episode_id>")
 @viewer_or_operator("catalog")
+@allow_guests
 @bp.etag
 @bp.response(200, EpisodeDetail)
 def get_episode(episode_id: str) -> Response:

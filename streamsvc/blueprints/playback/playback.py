@@ -38,7 +38,7 @@ from streamsvc.schemas.playback.playback import (
     StopStreamsQuery,
     StreamPage,
 )
-from streamsvc.security.authentication import allow_kids, current_viewer
+from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
 
 bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="Start, list and stop streams.")
 log = logging.getLogger("streamsvc.playback")
@@ -52,6 +52,7 @@ def handle_database_error(error: Exception) -> Response:
 
 
 @bp.route("", methods=["POST"])
+@allow_guests
 @allow_kids
 @bp.arguments(PlaybackIn)
 @idempotent()
@@ -84,6 +85,7 @@ def start_playback(body: PlaybackInput) -> Response:
 
 
 @bp.route("/<stream_id>/heartbeat", methods=["POST"])
+@allow_guests
 @allow_kids
 @bp.arguments(HeartbeatIn)
 @bp.errors(StreamEnded)
@@ -113,6 +115,7 @@ def list_streams(query: PageInput) -> dict:
 
 
 @bp.route("/<stream_id>", methods=["DELETE"])
+@allow_guests
 @allow_kids
 @bp.response(204)
 def stop_stream(stream_id: str) -> None:

@@ -8,12 +8,13 @@ from streamsvc.operations.playback.profiles import get_own_profile
 from streamsvc.rules.playback.inputs import ProgressBatchInput, ProgressInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.playback.progress import ProgressBatchIn, ProgressBatchOut, ProgressIn, ProgressOut
-from streamsvc.security.authentication import allow_kids, current_viewer
+from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
 
 bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progress", description="Viewing progress.")
 
 
 @bp.route("/<item_id>", methods=["PUT"])
+@allow_guests
 @allow_kids
 @bp.arguments(ProgressIn)
 @bp.errors(PinRequired)
@@ -27,6 +28,7 @@ def update_progress(body: ProgressInput, profile_id: str, item_id: str) -> dict:
 
 
 @bp.route("", methods=["POST"])
+@allow_guests
 @allow_kids
 @bp.arguments(ProgressBatchIn)
 @idempotent()

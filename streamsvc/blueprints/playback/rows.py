@@ -13,7 +13,7 @@ from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.progress import WatchedItemPage, WatchlistPage
-from streamsvc.security.authentication import allow_kids, current_viewer
+from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
 
 bp = Blueprint(
     "profile rows",
@@ -37,6 +37,7 @@ def _row_response(
 
 
 @bp.route("/continue-watching")
+@allow_guests
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
@@ -50,6 +51,7 @@ def list_continue_watching(query: PageInput, profile_id: str) -> Response:
 
 
 @bp.route("/continue-watching/<item_id>", methods=["DELETE"])
+@allow_guests
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
@@ -64,6 +66,7 @@ def hide_from_continue_watching(profile_id: str, item_id: str) -> None:
 
 
 @bp.route("/next-up")
+@allow_guests
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
@@ -77,6 +80,7 @@ def list_next_up(query: PageInput, profile_id: str) -> Response:
 
 
 @bp.route("/history")
+@allow_guests
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
@@ -90,6 +94,7 @@ def list_history(query: PageInput, profile_id: str) -> Response:
 
 
 @bp.route("/history", methods=["DELETE"])
+@allow_guests
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
@@ -102,6 +107,7 @@ def delete_history(profile_id: str) -> None:
 
 
 @bp.route("/history/<item_id>", methods=["DELETE"])
+@allow_guests
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
@@ -114,6 +120,7 @@ def delete_history_item(profile_id: str, item_id: str) -> None:
 
 
 @bp.route("/watchlist")
+@allow_guests
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)

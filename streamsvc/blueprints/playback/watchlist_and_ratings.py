@@ -6,7 +6,7 @@ from streamsvc.operations.playback import profile_items
 from streamsvc.operations.playback.profiles import get_own_profile
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.playback.progress import ItemStateListOut, ItemStateQuery, RatingIn
-from streamsvc.security.authentication import allow_kids, current_viewer
+from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
 
 bp = Blueprint(
     "watchlist and ratings",
@@ -17,6 +17,7 @@ bp = Blueprint(
 
 
 @bp.route("/watchlist/<title_id>", methods=["PUT"])
+@allow_guests
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
@@ -30,6 +31,7 @@ def add_to_watchlist(profile_id: str, title_id: str) -> None:
 
 
 @bp.route("/watchlist/<title_id>", methods=["DELETE"])
+@allow_guests
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
@@ -39,6 +41,7 @@ def remove_from_watchlist(profile_id: str, title_id: str) -> None:
 
 
 @bp.route("/ratings/<title_id>", methods=["PUT"])
+@allow_guests
 @allow_kids
 @bp.arguments(RatingIn)
 @bp.errors(PinRequired)
@@ -52,6 +55,7 @@ def set_rating(body: dict, profile_id: str, title_id: str) -> None:
 
 
 @bp.route("/ratings/<title_id>", methods=["DELETE"])
+@allow_guests
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
@@ -61,6 +65,7 @@ def clear_rating(profile_id: str, title_id: str) -> None:
 
 
 @bp.route("/state")
+@allow_guests
 @allow_kids
 @bp.arguments(ItemStateQuery, location="query")
 @bp.errors(PinRequired)

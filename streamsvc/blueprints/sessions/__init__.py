@@ -5,6 +5,7 @@ from streamsvc.blueprints.sessions import (
     accounts,
     device_codes,
     devices,
+    guests,
     identifiers,
     identities,
     magic_links,
@@ -19,6 +20,7 @@ from streamsvc.blueprints.sessions import (
 BLUEPRINTS = (
     access.bp,
     accounts.bp,
+    guests.bp,
     sessions.bp,
     profiles.bp,
     recoveries.bp,

@@ -36,7 +36,13 @@ from streamsvc.schemas.sessions.accounts import (
 )
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
+from streamsvc.security.authentication import (
+    accept_guest_token,
+    current_viewer,
+    owner_only,
+    public,
+    require_recent_authentication,
+)
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
 
@@ -46,6 +52,7 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and 
 @bp.route("/accounts", methods=["POST"])
 @bp.arguments(NewAccount)
 @public
+@accept_guest_token
 @token_in_cookie_on_request
 @idempotent()
 @bp.errors(EmailTaken, EndUserAddressInvalid, TooManyAttempts)

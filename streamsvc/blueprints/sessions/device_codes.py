@@ -32,7 +32,7 @@ from streamsvc.schemas.sessions.device_codes import (
     TokenResponse,
     UserCode,
 )
-from streamsvc.security.authentication import current_viewer, public
+from streamsvc.security.authentication import accept_guest_token, current_viewer, public
 from streamsvc.storage.database import db
 
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Television sign-in by device code (RFC 8628).")
@@ -112,6 +112,7 @@ def decide_device_code(body: dict, user_code: str) -> None:
 @bp.route("/token", methods=["POST"])
 @bp.arguments(TokenRequest, location="form", unknown=EXCLUDE)
 @public
+@accept_guest_token
 @bp.errors(EndUserAddressInvalid)
 @bp.response(200, TokenResponse)
 @bp.alt_response(400, schema=TokenError(), description="An OAuth error (RFC 6749, section 5.2; RFC 8628, section 3.5).")

@@ -56,7 +56,7 @@ from streamsvc.schemas.sessions.identities import (
     Providers,
 )
 from streamsvc.schemas.sessions.sessions import SignedIn
-from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
+from streamsvc.security.authentication import accept_guest_token, current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
 bp = Blueprint(
@@ -109,6 +109,7 @@ def receive_oidc_form_post(form: dict) -> BaseResponse:
 @bp.route("/sessions/oidc", methods=["POST"])
 @bp.arguments(OidcSignIn)
 @public
+@accept_guest_token
 @token_in_cookie_on_request
 @idempotent(browser_binding=binding_of_request)
 @bp.errors(

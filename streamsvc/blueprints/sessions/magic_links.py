@@ -34,7 +34,7 @@ from streamsvc.rules.sign_in.inputs import MagicLinkSignInInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.magic_links import MagicLinkRequested, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions.sessions import SignedIn
-from streamsvc.security.authentication import public
+from streamsvc.security.authentication import accept_guest_token, public
 from streamsvc.storage.database import db
 
 bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign in by emailed link.")
@@ -60,6 +60,7 @@ def create_magic_link(body: dict) -> Response:
 @bp.route("/sessions/magic-link", methods=["POST"])
 @bp.arguments(MagicLinkSignIn)
 @public
+@accept_guest_token
 @token_in_cookie_on_request
 @idempotent(browser_binding=binding_cookie)
 @bp.errors(

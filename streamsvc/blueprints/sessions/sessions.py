@@ -54,7 +54,7 @@ from streamsvc.schemas.sessions.sessions import (
     SessionPatch,
     SignedIn,
 )
-from streamsvc.security.authentication import allow_kids, current_viewer, public
+from streamsvc.security.authentication import accept_guest_token, allow_guests, allow_kids, current_viewer, public
 from streamsvc.storage.database import db
 
 ORIGIN_NAMES = ("address", "city", "country", "impossible_travel", "user_agent", "impersonation")
@@ -64,6 +64,7 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @bp.route("", methods=["POST"])
 @bp.arguments(NewSession)
 @public
+@accept_guest_token
 @token_in_cookie_on_request
 @idempotent()
 @bp.errors(
@@ -95,6 +96,7 @@ def create_session(body: PasswordSignInInput) -> Response:
 
 
 @bp.route("/current")
+@allow_guests
 @allow_kids
 @bp.etag
 @bp.response(200, CurrentSession)
@@ -113,6 +115,7 @@ def get_current_session() -> Response:
 
 
 @bp.route("/current", methods=["DELETE"])
+@allow_guests
 @allow_kids
 @bp.response(204)
 def delete_current_session() -> Response:

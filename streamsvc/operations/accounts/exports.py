@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Account
+from streamsvc.models.accounts import GUEST
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, LedgerEntry, Subscription
 from streamsvc.storage.database import fetch_all, format_utc
 
@@ -41,7 +42,9 @@ def export_table(name: str) -> Iterator[bytes]:
     table = TABLES[name].__table__
     columns = [table.c[column].label(EXPORTED_NAMES.get(column, column)) for column in EXPORTED_COLUMNS[name].split()]
     after = ""
-    while rows := fetch_all(sa.select(*columns).where(table.c.id > after).order_by(table.c.id).limit(CHUNK_SIZE)):
+    conditions = [table.c.status != GUEST] if name == "accounts" else []
+    statement = sa.select(*columns).where(*conditions).order_by(table.c.id).limit(CHUNK_SIZE)
+    while rows := fetch_all(statement.where(table.c.id > after)):
         lines_by_invoice = _list_invoice_lines([row.id for row in rows]) if name == "invoices" else {}
         for row in rows:
             document = {key: _encode_value(value) for key, value in row._mapping.items()}

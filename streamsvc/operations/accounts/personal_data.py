@@ -5,6 +5,7 @@ be declared in one of the three sets below; a test fails for a table that is in 
 """
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -74,18 +75,25 @@ _SESSION_COLUMNS = (
 NOT_EXPORTED = {"pending_flows", "device_codes", "mailed_tokens"}
 
 
-def ownership_condition(table: sa.Table, account_id: str) -> sa.ColumnElement[bool] | None:
-    """Return the condition under which a row of `table` belongs to the account; None if its rows belong to none."""
+def ownership_condition(table: sa.Table, account_id: str | sa.Select[Any]) -> sa.ColumnElement[bool] | None:
+    """Return the condition under which a row of `table` belongs to the account; None if its rows belong to none.
+
+    `account_id` may select several accounts.
+    """
     if table.name == "accounts":
-        return table.c.id == account_id
+        return _is_owner(table.c.id, account_id)
     if "account_id" in table.c:
-        return table.c.account_id == account_id
+        return _is_owner(table.c.account_id, account_id)
     for key in sorted(table.foreign_keys, key=lambda foreign_key: foreign_key.parent.name):
         parent = key.column.table
         condition = ownership_condition(parent, account_id) if parent is not table else None
         if condition is not None:
             return key.parent.in_(sa.select(key.column).where(condition))
     return None
+
+
+def _is_owner(column: sa.Column, account_id: str | sa.Select[Any]) -> sa.ColumnElement[bool]:
+    return column == account_id if isinstance(account_id, str) else column.in_(account_id)
 
 
 def export_personal_data(account_id: str, now: datetime) -> dict:
@@ -132,7 +140,14 @@ def _anonymize_rows(account: Account, now: datetime) -> None:
     db.session.execute(sa.update(AuditEvent).where(AuditEvent.account_id == account.id).values(details=sa.null()))
 
 
-def _delete_owned_rows(table: sa.Table, account_id: str) -> None:
+def delete_guest_rows(guest_ids: sa.Select[Any]) -> None:
+    """Delete what the selected guests own, in the caller's transaction: nothing of theirs is kept for tax."""
+    for table in reversed(db.metadata.sorted_tables):
+        if table.name in ERASED | {"sessions", "devices"}:
+            _delete_owned_rows(table, guest_ids)
+
+
+def _delete_owned_rows(table: sa.Table, account_id: str | sa.Select[Any]) -> None:
     condition = ownership_condition(table, account_id)
     if condition is not None:
         db.session.execute(sa.delete(table).where(condition))

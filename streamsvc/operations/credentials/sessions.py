@@ -1,16 +1,49 @@
-"""Ends viewers' sessions: some of an account, those of a support operator, or every one of the service."""
+"""Adds viewers' sessions, and ends some of an account, those of a support operator, or every one of the service."""
 
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.models import DeviceCode, ServiceEpoch, Session
+from streamsvc.models import Device, DeviceCode, Profile, ServiceEpoch, Session
+from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
 from streamsvc.operations.outbox import audit, security_events
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.security_events import EndReason
+from streamsvc.rules.sign_in.sessions import GUEST_LIFETIME, hash_token
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_existing, insert
 
 THE_EPOCH = 1
 """The primary key of the only row."""
+
+
+def add_session(
+    device: Device, lifetime: str, token: str, facts: RequestFacts, now: datetime, authenticated_at: datetime
+) -> Session:
+    """Add the row of a session with the hash of `token`, in the caller's transaction."""
+    session = Session(
+        account_id=device.account_id,
+        device_id=device.id,
+        profile_id=Profile.find_default_id(device.account_id),
+        token_hash=hash_token(token),
+        lifetime=lifetime,
+        epoch=current_settings().session_epoch,
+        service_epoch=CURRENT_SERVICE_EPOCH,
+        created_at=now,
+        authenticated_at=authenticated_at,
+        last_seen_at=now,
+        address=facts.address,
+        city=facts.city,
+        country=facts.place.country,
+        latitude=facts.place.latitude,
+        longitude=facts.place.longitude,
+        radius_km=facts.place.radius_km,
+        user_agent=facts.user_agent,
+        dpop_jkt=facts.dpop_jkt,
+    )
+    db.session.add(session)
+    db.session.flush()
+    return session
 
 
 def end_sessions(account_id: str, now: datetime, reason: EndReason, *conditions: sa.ColumnElement[bool]) -> list[str]:
@@ -24,17 +57,21 @@ def end_impersonations(operator_id: str, now: datetime, *conditions: sa.ColumnEl
 
 
 def _end_sessions(now: datetime, reason: EndReason, *conditions: sa.ColumnElement[bool]) -> list[str]:
-    """End sessions and publish it; a session that had expired before is marked as ended without an event."""
+    """End sessions and publish it.
+
+    A session that had expired before, and that of a guest, is marked as ended without an event.
+    """
+    is_public = sa.and_(Session.unexpired_condition(now), Session.lifetime != GUEST_LIFETIME)
     statement = (
         sa.update(Session)
         .where(Session.ended_at.is_(None), *conditions)
         .values(ended_at=now)
-        .returning(Session.id, Session.account_id, Session.device_id, Session.unexpired_condition(now).label("is_live"))
+        .returning(Session.id, Session.account_id, Session.device_id, is_public.label("is_public"))
         .execution_options(synchronize_session=False)
     )
     ended = db.session.execute(statement).all()
     for session in ended:
-        if session.is_live:
+        if session.is_public:
             security_events.publish_session_ended(session, reason)
     return [session.id for session in ended]
 

@@ -1,6 +1,6 @@
 """Every job handler: importing this module registers them all."""
 
-from streamsvc.operations.accounts import accounts
+from streamsvc.operations.accounts import accounts, guests
 from streamsvc.operations.billing.books import audit
 from streamsvc.operations.billing.core import batches, charging, customers, referrals, taxing
 from streamsvc.operations.billing.gifts import delivery
@@ -26,6 +26,7 @@ __all__ = [
     "corrections",
     "customers",
     "delivery",
+    "guests",
     "housekeeping",
     "imports",
     "indexing",

@@ -28,7 +28,7 @@ def start_impersonation(
     Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
     """
     account = lock_row(Account, account_id)
-    if account is None or account.status == "deleted":
+    if account is None or account.is_guest or account.status == "deleted":
         raise NotFound
     if account.status != "active":
         raise AccountNotActive

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Account, Profile
+from streamsvc.models.accounts import GUEST
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import items, streams
 from streamsvc.rules.billing.access import LIVE_STATUSES
@@ -33,7 +34,7 @@ ACCOUNT_WITH_PLAN = (
     )
     .outerjoin(Subscription, sa.and_(Subscription.account_id == Account.id, Subscription.status.in_(LIVE_STATUSES)))
     .outerjoin(Plan, Plan.id == Subscription.plan_id)
-    .where(Account.id == sa.bindparam("account_id"))
+    .where(Account.id == sa.bindparam("account_id"), Account.status != GUEST)
 )
 PROFILES_OF_ACCOUNT = (
     sa.select(Profile.id, Profile.max_age)

@@ -11,19 +11,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Account, Device, Phone, Profile, RecoveryCode, Session, TotpFactor, Username
-from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
+from streamsvc.models import Account, Device, Phone, RecoveryCode, Session, TotpFactor, Username
+from streamsvc.operations.accounts import guests
 from streamsvc.operations.accounts.accounts import can_sign_in
-from streamsvc.operations.credentials import trusted_devices
+from streamsvc.operations.credentials import sessions, trusted_devices
 from streamsvc.operations.credentials.attempts import SignInAttempt
 from streamsvc.operations.outbox import audit, mail, security_events
 from streamsvc.operations.sign_in import new_device_notices, travel
 from streamsvc.operations.sign_in.identifiers import parse_identifier
 from streamsvc.rules.refusals.accounts import InvalidCredentials
 from streamsvc.rules.request_facts import RequestFacts
-from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, hash_token, session_lifetime_name
+from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, session_lifetime_name
 from streamsvc.security import password_hashing
-from streamsvc.settings import current_settings
 from streamsvc.storage.database import (
     db,
     execute_in_session,
@@ -31,6 +30,7 @@ from streamsvc.storage.database import (
     fetch_existing,
     fetch_one,
     lock_existing_row,
+    lock_row,
 )
 
 ACCOUNT_QUERY = (
@@ -127,8 +127,11 @@ def create_session(
 
     `device` is {id, name, kind}; an id that the account does not know creates a new device, about which the owner is
     notified if `notify`. `authenticated_at`, when the owner authenticated, defaults to now. `second_factor` is the
-    method of the second factor that was given, `added_by_session_id` the session that approved a television.
+    method of the second factor that was given, `added_by_session_id` the session that approved a television. What the
+    guest of `facts` saved moves into the account.
     """
+    if facts.guest:
+        lock_row(Account, account_id)  # before the device, whose lock comes after that of the account
     device = {"id": None, "name": "Unnamed device", "kind": "other", **(device or {})}
     device_row = Device.find_owned(account_id, device["id"]) if device["id"] else None
     is_new_device = device_row is None
@@ -142,30 +145,12 @@ def create_session(
     if second_factor == trusted_devices.TRUSTED_DEVICE:
         authenticated_at = trusted_devices.lock_second_factor_time(device_row.id)
     device_row.last_seen_at = now
-    session = Session(
-        account_id=account_id,
-        device_id=device_row.id,
-        profile_id=Profile.find_default_id(account_id),
-        token_hash=hash_token(token),
-        lifetime=session_lifetime_name(device_row.kind, remember),
-        epoch=current_settings().session_epoch,
-        service_epoch=CURRENT_SERVICE_EPOCH,
-        created_at=now,
-        authenticated_at=authenticated_at or now,
-        last_seen_at=now,
-        method=method,
-        added_by_session_id=added_by_session_id,
-        address=facts.address,
-        city=facts.city,
-        country=facts.place.country,
-        latitude=facts.place.latitude,
-        longitude=facts.place.longitude,
-        radius_km=facts.place.radius_km,
-        user_agent=facts.user_agent,
-        dpop_jkt=facts.dpop_jkt,
-    )
-    db.session.add(session)
+    lifetime = session_lifetime_name(device_row.kind, remember)
+    session = sessions.add_session(device_row, lifetime, token, facts, now, authenticated_at or now)
+    session.method, session.added_by_session_id = method, added_by_session_id
     db.session.flush()
+    if facts.guest:
+        guests.move_guest(facts.guest, session, now)
     security_events.publish_session_started(session, method, device_row.kind, is_new_device)
     travel.flag_impossible_travel(session, device_row.name, now)
     details = {"session": session.id, "device": device_row.id, "method": method, "second": second_factor}

@@ -62,6 +62,12 @@ class ReadOnlySession(Refusal):
     detail = "This is a read-only support session; only the account's owner can access this."
 
 
+class SignUpRequired(Refusal):
+    code = "sign_up_required"
+    status = 403
+    detail = "Guests cannot use this. Sign up or sign in, and send the guest's token along to keep what they saved."
+
+
 class EndUserAddressInvalid(Refusal):
     code = "end_user_address_invalid"
     status = 400

@@ -29,8 +29,11 @@ SESSION_LIFETIMES = {
     "app": Lifetime(timedelta(days=365), timedelta(days=60)),
     "browser": Lifetime(timedelta(days=90), timedelta(days=14)),
     "visit": Lifetime(timedelta(days=1), timedelta(hours=2)),
+    "guest": Lifetime(timedelta(days=365), timedelta(days=365)),
     "impersonation": Lifetime(timedelta(minutes=30), timedelta(minutes=30)),
 }
+GUEST_LIFETIME = "guest"
+"""A guest's session also ends at the service's own idle time: see `guest_session_expires_at`."""
 OPERATOR_LIFETIME = Lifetime(timedelta(hours=12), timedelta(minutes=30))
 OPERATOR_SEEN_GRAIN = timedelta(minutes=1)
 
@@ -46,6 +49,11 @@ def session_expires_at(lifetime: str, created_at: datetime, last_seen_at: dateti
     """Return when the session expires. A session of an unknown lifetime has expired at once."""
     limits = SESSION_LIFETIMES.get(lifetime)
     return limits.ends_at(created_at, last_seen_at) if limits else created_at
+
+
+def guest_session_expires_at(created_at: datetime, last_seen_at: datetime, idle: timedelta) -> datetime:
+    """Return when a guest's session expires; `idle` is the service's setting."""
+    return min(session_expires_at(GUEST_LIFETIME, created_at, last_seen_at), last_seen_at + idle)
 
 
 def impersonation_view(operator: str | None, reason: str | None) -> dict[str, str | None] | None:

@@ -18,7 +18,7 @@ from streamsvc.schemas.base import (
     TimeZone,
 )
 from streamsvc.schemas.names import Name
-from streamsvc.schemas.sessions.devices import DeviceIn
+from streamsvc.schemas.sessions.devices import DeviceIn, NewDevice
 
 
 class Password(Text):
@@ -40,6 +40,14 @@ class NewAccount(StrictSchema):
     device = fields.Nested(DeviceIn(), load_default=None)
 
 
+class NewGuest(StrictSchema):
+    country = Country(required=True)
+    time_zone = TimeZone(load_default="UTC")
+    locale = Language(load_default="en")
+    cookie = Bool(load_default=False, metadata={"description": "Set the token as a cookie instead of returning it."})
+    device = fields.Nested(NewDevice(), load_default=None)
+
+
 class AccountPatch(StrictSchema):
     name = Name(max_length=100, allow_none=True)
     country = Country()
@@ -49,7 +57,7 @@ class AccountPatch(StrictSchema):
 
 class AccountOut(StrictSchema):
     id = PrefixedId("acc", required=True)
-    email = fields.String(required=True)
+    email = fields.String(required=True, allow_none=True, metadata={"description": "Null for a guest."})
     email_verified = fields.Boolean(required=True)
     name = fields.String(required=True, allow_none=True)
     country = fields.String(required=True)

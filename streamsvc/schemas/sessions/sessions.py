@@ -115,6 +115,10 @@ class CurrentSession(StrictSchema):
     sometimes_absent: ClassVar[tuple[str, ...]] = ("csrf_token",)
     csrf_token = fields.String(metadata={"description": "Only with a session cookie: send it as `X-CSRF-Token`."})
     session = fields.Nested(SessionOut(), required=True)
+    guest = fields.Boolean(
+        required=True,
+        metadata={"description": "Without an account: `account` and its one profile last until the guest signs up."},
+    )
     account = fields.Nested(AccountOut(), required=True)
     profiles = fields.List(fields.Nested(ProfileOut()), required=True)
     profile = fields.Nested(ProfileOut(), required=True, allow_none=True)

@@ -46,7 +46,7 @@ def create_one_off_charge(account_id: str, body: OneOffInput, now: datetime) -> 
 
 def _create_one_off_invoice(account_id: str, body: OneOffInput, now: datetime) -> dict:
     account = lock_row(Account, account_id)
-    if account is None:
+    if account is None or account.is_guest:
         raise NotFound
     if account.status != "active":
         raise AccountNotActive(detail="Only an active account can be charged.")
