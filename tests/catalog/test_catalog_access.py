@@ -35,20 +35,7 @@ def any_record(rng, number, noon):
         "title": f"Title {number}",
         "age_rating": rng.choice(RATINGS),
         "windows": rng.choice([None, None, [], [any_window()], [any_window() for _ in range(3)]]),
-        "plans": rng.choice(
-            [
-                None,
-                None,
-                None,
-                ["basic"],
-                ["premium"],
-                ["basic", "premium"],
-                ["sports"],
-                ["basic", "sports"],
-                ["basic  sports"],
-                [],
-            ]
-        ),
+        "plans": rng.choice(PLANS),
         "credits": [{"name": "Somebody", "role": "actor"}],
         "genres": ["drama"],
     }

@@ -252,7 +252,8 @@ class Timeline:
             self.prices[item] = event.price
             if item in self.addons:
                 self.addons[item].price = event.price
-            self._include_addons(event, start)
+            else:  # only as a base plan does one include others
+                self._include_addons(event, start)
         if path.applied:
             self._migration_paths[item] = path
             self.scheduled_prices = [
