@@ -10,7 +10,7 @@ from streamsvc.rules.playback.access import ViewerFacts, decide_access, is_liste
 from tests.worlds.catalog_world import Catalog
 
 COUNTRIES = ("DE", "US", "JP")
-PLANS = ("basic", "premium")
+PLANS = (None, None, None, ["basic"], ["premium"], ["basic", "premium"], ["sports"], ["basic  sports"], [])
 RATINGS = (None, "US:G", "DE:6", "US:PG-13", "DE:16", "US:NC-17")
 HOUR = timedelta(hours=1)
 
@@ -35,7 +35,7 @@ def any_record(rng, number, noon):
         "title": f"Title {number}",
         "age_rating": rng.choice(RATINGS),
         "windows": rng.choice([None, None, [], [any_window()], [any_window() for _ in range(3)]]),
-        "plans": rng.choice([None, None, None, ["basic"], ["premium"], ["basic", "premium"], []]),
+        "plans": rng.choice(PLANS),
         "credits": [{"name": "Somebody", "role": "actor"}],
         "genres": ["drama"],
     }
@@ -45,16 +45,16 @@ def any_record(rng, number, noon):
 def people(catalog):
     """Return viewers of every kind, with the facts that decide their access."""
     viewers = []
-    for country, plan, max_age in [
-        ("DE", None, None),
-        ("DE", "basic", None),
-        ("US", "premium", 13),
-        ("JP", "basic", 6),
+    for country, plans, max_age in [
+        ("DE", (), None),
+        ("DE", ("basic", "sports"), None),
+        ("US", ("premium",), 13),
+        ("JP", ("basic",), 6),
     ]:
         viewer = catalog.viewer(country=country, max_age=max_age)
-        if plan:
-            catalog.subscribe(viewer, plan)
-        viewers.append((viewer, ViewerFacts(max_age=max_age, country=country, subscribed=bool(plan), plan=plan)))
+        if plans:
+            catalog.subscribe(viewer, *plans)
+        viewers.append((viewer, ViewerFacts(max_age=max_age, country=country, subscribed=bool(plans), plans=plans)))
     return viewers
 
 
@@ -120,6 +120,50 @@ def test_a_window_opens_and_closes_to_the_second(app, catalog):
         clock.advance(seconds=wait)
         visible.append((ann.titles(), ann.search("film")))
     assert visible == [([], []), ([], []), (["Film"], ["Film"]), (["Film"], ["Film"]), ([], [])]
+
+
+def test_an_addon_opens_the_titles_of_its_plan_while_it_lasts(app, catalog):
+    sports, goals = catalog.put_plan("sports", addon=True), catalog.put("Goals", plans=["sports"])
+    ann, bob = catalog.viewer(), catalog.viewer()
+    subscription_id = catalog.subscribe(ann, "basic")
+    catalog.put_plan("all", includes=["sports"])
+    catalog.subscribe(bob, "basic")
+
+    def access(viewer):
+        """Return whether lists and search have the title, its badge, and what playback and the explanation say."""
+        account_id = viewer.get("/v1/sessions/current").json["account"]["id"]
+        explained = catalog.client.post("/v1/admin/explain", json={"account_id": account_id, "item_id": goals}).json
+        played = viewer.client.post("/v1/playback", json={"item_id": goals})
+        if played.status_code == 201:
+            assert viewer.client.delete(f"/v1/playback/{played.json['stream_id']}").status_code == 204
+        return (
+            [viewer.titles(), viewer.search("goals")],
+            viewer.get(f"/v1/catalog/titles/{goals}").json["availability"]["reason"],
+            played.json.get("code"),
+            explained["code"],
+            explained["facts"]["plans"],
+        )
+
+    def write(method, path, body):
+        headers = {"Idempotency-Key": f"{method} {path}"}
+        response = getattr(ann.client, method)(
+            f"/v1/subscriptions/{subscription_id}/{path}", json=body, headers=headers
+        )
+        assert response.status_code in (200, 201), response.json
+
+    closed = ([[], []], "not_in_plan", "not_in_plan", "not_in_plan", ["basic"])
+    assert access(ann) == access(bob) == closed
+    write("post", "addons", {"price_id": sports})
+    assert access(ann) == ([["Goals"], ["Goals"]], None, None, None, ["basic", "sports"])
+    assert ann.get("/v1/sessions/current").json["entitlements"]["plans"] == ["basic", "sports"]
+    write("delete", "addons/sports?when=now", None)
+    assert access(ann)[1:4] == (None, None, None)  # today is paid
+    app.extensions["clock"].advance(days=1)
+    assert access(ann) == access(bob) == closed
+    write("post", "plan-change", {"price_id": catalog.put_plan("all", includes=["sports"]), "when": "now"})
+    app.extensions["clock"].advance(days=1)
+    assert access(ann) == ([["Goals"], ["Goals"]], None, None, None, ["all", "sports"])
+    assert access(bob) == closed
 
 
 def test_an_etag_changes_when_a_window_opens(app, catalog):

@@ -6,7 +6,7 @@ from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, Window, acc
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-ANN = ViewerFacts(country="DE", subscribed=True, plan="basic")
+ANN = ViewerFacts(country="DE", subscribed=True, plans=("basic",))
 
 
 def windows(*spans, countries=("DE",)):
@@ -20,7 +20,7 @@ def windows(*spans, countries=("DE",)):
 
 def test_a_title_without_windows_and_plans_is_playable_everywhere():
     assert decide_access(TitleFacts(), ANN, NOW).playable
-    assert decide_access(TitleFacts(), ViewerFacts(subscribed=True, plan="x"), NOW).playable
+    assert decide_access(TitleFacts(), ViewerFacts(subscribed=True, plans=("x",)), NOW).playable
 
 
 @pytest.mark.parametrize(

@@ -350,3 +350,18 @@ def test_units_count_in_the_recurring_revenue(world):
     world.go_to("2026-05-20T12:00:00")
     mrr = world.operator.get("/v1/admin/reports/revenue?from=2026-04-01&to=2026-06-01").json["mrr"]
     assert [row["closing_minor"] for row in mrr] == [3300, 3000]
+
+
+def test_a_price_migration_to_a_plan_that_includes_an_addon_ends_it_at_the_renewal(world):
+    """Two subscribers with the pack: one moves to a price whose plan includes it, the other has another base price."""
+    pack, other = put_pack(world), world.plan("other", 1000)
+    lite = put_plan(world, "lite", 2000, includes=["pack"])
+    ann, bob = subscriber(world, {"price_id": pack}), subscriber(world, {"price_id": pack}, price=other)
+    migration = {"from_price_id": world.base, "to_price_id": lite, "effective": "2026-05-01", "notice_days": 0}
+    assert world.operator.post("/v1/admin/price-migrations", migration).status_code == 201
+    assert item(ann)["cancel_at"] == "2026-05-01"
+    world.go_to("2026-05-02T12:00:00")
+    assert (item(ann)["included"], max_streams(ann), item(bob)["included"]) == (True, 3, False)
+    assert sorted(world.charges()) == [1300, 1300, 2000, 3300]
+    world.go_to("2026-06-02T12:00:00")
+    assert sorted(world.charges()) == [1300, 1300, 1300, 2000, 2000, 3300]

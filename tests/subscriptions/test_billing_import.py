@@ -122,3 +122,48 @@ def test_an_imported_subscriber_counts_toward_mrr_from_that_day(world, import_li
     import_lines(LINE)
     report = world.operator.get("/v1/admin/reports/revenue?from=2026-01-01&to=2026-03-01").json
     assert [(row["new_minor"], row["closing_minor"]) for row in report["mrr"]] == [(1000, 1000), (0, 1000)]
+
+
+def import_person(world, price_id):
+    """Import a subscription that was paid elsewhere up to 15 February, on 15 January."""
+    person = world.person()
+    account_id = person.get("/v1/sessions/current").json["account"]["id"]
+    body = {"account_id": account_id, "price_id": price_id, "paid_through": "2026-02-15"}
+    assert world.operator.post("/v1/admin/subscriptions", body).status_code == 201
+    return person
+
+
+def change(person, price_id):
+    path = f"/v1/subscriptions/{person.subscription()['id']}/plan-change"
+    response = person.post(path, {"price_id": price_id, "when": "now"})
+    assert response.status_code == 200, response.json
+
+
+def test_a_change_within_imported_time_costs_the_difference_and_returns_no_more_than_that(world):
+    """Ann upgrades with 30 of 31 days left, goes back with 25 left and upgrades again with 21 left."""
+    basic, premium = world.plan("basic", 1000), world.plan("premium", 3000)
+    ann = import_person(world, basic)
+    world.go_to("2026-01-16T12:00:00")
+    change(ann, premium)
+    assert world.charges() == [2903 - 968]
+    world.go_to("2026-01-20T12:00:00")
+    change(ann, basic)
+    assert ann.balances() == [{"currency": "USD", "amount_minor": 1613}]  # 25 of the 30 days of 19.35
+    world.go_to("2026-01-25T12:00:00")
+    change(ann, premium)
+    assert ann.balances() == [{"currency": "USD", "amount_minor": 1613 - (2032 - 677)}]
+    world.go_to("2026-02-16T12:00:00")
+    assert world.charges() == [1935, 3000 - 258]
+
+
+def test_imported_time_pays_for_its_days_of_another_interval_and_a_cheaper_plan_costs_nothing(world):
+    basic, cheap = world.plan("basic", 1000), world.plan("cheap", 400)
+    year = world.plan("annual", 12000, interval="year")
+    ann, bob = import_person(world, basic), import_person(world, basic)
+    world.go_to("2026-01-16T12:00:00")
+    change(ann, cheap)
+    assert (world.charges(), ann.balances()) == ([], [])
+    change(bob, year)
+    assert world.charges() == [12000 - 968]
+    world.go_to("2026-02-16T12:00:00")
+    assert world.charges() == [11032, 400]

@@ -76,3 +76,32 @@ def test_an_expiring_card_is_announced_only_if_it_pays_for_a_subscription(world)
     expiring = [mail for mail in mails_sent if mail["kind"] == "card_expiring"]
     assert [mail["sent_at"][:10] for mail in expiring] == ["2029-12-02"] * 2
     assert "Visa card ending in 4242" in expiring[0]["text"] and "2029-12" in expiring[0]["text"]
+
+
+def test_the_end_of_an_addons_trial_is_announced_unless_it_ends_with_the_trial(world):
+    """Ann keeps the add-on, Bob removes it, Cid's subscription ends before, Dan's trial is moved by a pause."""
+    base, sports = world.plan("base", 3000), world.plan("sports", 600, trial_days=14)
+    ann, bob, cid, dan = (world.person() for _ in range(4))
+    for person in (ann, bob, cid, dan):
+        assert person.subscribe(base).status_code == 201
+        added = person.post(own(person, "addons"), {"price_id": sports})
+        assert added.json["items"][1]["trial_end"] == "2026-01-29"
+    bob.delete(own(bob, "addons/sports?when=period_end"))
+    cid.post(own(cid, "cancellation"), {"when": "now", "effective_date": "2026-01-27"})
+    world.go_to("2026-01-26T12:00:00")
+    dan.post(own(dan, "pause"), {})
+    world.go_to("2026-02-14T12:00:00")
+    dan.delete(own(dan, "pause"))
+    world.go_to("2026-03-20T12:00:00")
+    sent = reversed(world.operator.get("/v1/sandbox/emails?limit=100").json["items"])
+    reminders = [mail for mail in sent if mail["kind"] == "addon_trial_ending"]
+    names = {person.get("/v1/sessions/current").json["account"]["email"]: person for person in (ann, bob, cid, dan)}
+    assert {names[mail["to"]] for mail in reminders[:2]} == {ann, dan}
+    assert [mail["sent_at"][:10] for mail in reminders] == ["2026-01-26", "2026-01-26", "2026-02-14"]
+    assert "Sports ends on 2026-01-29" in reminders[0]["text"]
+    assert "On that day 3.29 USD is charged" in reminders[0]["text"], "17 of 31 days"
+    assert names[reminders[2]["to"]] is dan, "the pause moved the end of the trial"
+
+
+def own(person, what):
+    return f"/v1/subscriptions/{person.subscription()['id']}/{what}"

@@ -84,18 +84,23 @@ class Catalog(Caller):
             assert changed.status_code == 200, changed.json
         return viewer
 
-    def subscribe(self, viewer, plan):
-        """Subscribe a viewer to a plan."""
+    def put_plan(self, code, **members):
+        """Put a plan with one price; returns the price's id."""
         price = {"currency": "EUR", "amount_minor": 999, "tax": "exclusive"}
         features = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 5, "downloads": True}
-        plan_response = self.client.put(
-            f"/v1/admin/plans/{plan}", json={"name": plan, "features": {**features, "ads": False}, "prices": [price]}
-        )
-        assert plan_response.status_code == 200, plan_response.json
+        body = {"name": code, "features": {**features, "ads": False}, "prices": [price], **members}
+        response = self.client.put(f"/v1/admin/plans/{code}", json=body)
+        assert response.status_code == 200, response.json
+        return response.json["prices"][0]["id"]
+
+    def subscribe(self, viewer, plan, *addons):
+        """Subscribe a viewer to a plan with add-ons."""
+        price_id, *addon_ids = [self.put_plan(code) for code in (plan, *addons)]
         assert viewer.client.post("/v1/payment-methods", json={"token": "pm_card_visa"}).status_code == 201
         subscription_response = viewer.client.post(
             "/v1/subscriptions",
-            json={"price_id": plan_response.json["prices"][0]["id"]},
+            json={"price_id": price_id, "addons": addon_ids},
             headers={"Idempotency-Key": secrets.token_hex(8)},
         )
         assert subscription_response.status_code == 201, subscription_response.json
+        return subscription_response.json["id"]

@@ -32,21 +32,13 @@ from streamsvc.rules.billing.inputs import (
     SubscriptionsInput,
 )
 from streamsvc.rules.inputs import PageInput
-from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
-    AuthenticationRequired,
-    CouponInvalid,
     DoesNotAddUp,
-    GiftCodeCurrencyMismatch,
-    GiftCodeInvalid,
-    PaymentFailed,
     PaymentInProgress,
-    PaymentMethodRequired,
-    PaymentOverdue,
-    ReferralCodeInvalid,
     WrongState,
 )
+from streamsvc.rules.refusals.charges import START_ERRORS
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.subscriptions import (
     AdminCancellationIn,
@@ -91,20 +83,7 @@ def list_all_subscriptions(query: SubscriptionsInput) -> dict:
 @bp.arguments(AdminSubscriptionIn)
 @operator_only("billing")
 @idempotent(required=True)
-@bp.errors(
-    AccountNotActive,
-    AlreadySubscribed,
-    AuthenticationRequired,
-    CouponInvalid,
-    GiftCodeCurrencyMismatch,
-    GiftCodeInvalid,
-    NotFound,
-    PaymentFailed,
-    PaymentInProgress,
-    PaymentMethodRequired,
-    PaymentOverdue,
-    ReferralCodeInvalid,
-)
+@bp.errors(*START_ERRORS, NotFound)
 @bp.response(201, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, created_id, "subscription_created")
 def create_account_subscription(body: AdminSubscriptionInput) -> dict:

@@ -98,5 +98,5 @@ def _find_account_id() -> str | None:
             return name
         if model := OWNED.get(name[:4]):
             row = fetch_one(sa.select(model.account_id).where(model.id == name))
-            return row.account_id if row else None
+            return str(row.account_id) if row else None
     return None

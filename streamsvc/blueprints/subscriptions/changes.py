@@ -17,18 +17,17 @@ from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput, P
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
-    AuthenticationRequired,
     CouponInvalid,
     GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     PauseLimitReached,
-    PaymentFailed,
     PaymentInProgress,
     PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
     WrongState,
 )
+from streamsvc.rules.refusals.charges import CHARGE_ERRORS
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.subscriptions.invoices import PreviewIn, PreviewOut
 from streamsvc.schemas.subscriptions.subscriptions import (
@@ -62,7 +61,7 @@ def _apply_charged(subscription_id: str, step: Callable[[SubscriptionAggregate],
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["POST"])
 @bp.arguments(PlanChangeIn)
 @idempotent(required=True)
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
+@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
     """Change the plan of a subscription.
@@ -90,7 +89,7 @@ def delete_plan_change(subscription_id: str) -> dict:
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
 @idempotent()
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
+@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def move_anchor(body: dict, subscription_id: str) -> dict:
     """Change the billing day of a subscription.
@@ -98,7 +97,7 @@ def move_anchor(body: dict, subscription_id: str) -> dict:
     Paid days stay paid. When they end, a stub period bridges to the new day and is billed; until then the move is
     planned, see `pending_anchor`. Prices billed by the year may have a `month` too.
     """
-    return _apply(
+    return _apply_charged(
         subscription_id,
         lambda aggregate: changes.set_anchor(aggregate, body["day"], body["month"], current_viewer().account_id),
     )
@@ -106,14 +105,16 @@ def move_anchor(body: dict, subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["DELETE"])
 @idempotent()
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
+@bp.errors(*CHARGE_ERRORS, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_anchor_move(subscription_id: str) -> dict:
     """Withdraw a planned change of the billing day.
 
     409 `wrong_state` if none is planned.
     """
-    return _apply(subscription_id, lambda aggregate: changes.cancel_anchor_move(aggregate, current_viewer().account_id))
+    return _apply_charged(
+        subscription_id, lambda aggregate: changes.cancel_anchor_move(aggregate, current_viewer().account_id)
+    )
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
@@ -165,7 +166,7 @@ def pause_subscription(body: dict, subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
 @idempotent()
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, TooManyAttempts, WrongState)
+@bp.errors(*CHARGE_ERRORS, WrongState)
 @bp.response(200, SubscriptionOut)
 def resume_subscription(subscription_id: str) -> dict:
     """Resume a paused subscription.

@@ -5,15 +5,13 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.subscriptions import addons, coupons, price_migrations
 from streamsvc.rules.billing.inputs import AddonChangeInput, AddonInput
-from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
-    AuthenticationRequired,
     CouponInvalid,
-    PaymentFailed,
     PaymentInProgress,
     PaymentOverdue,
     WrongState,
 )
+from streamsvc.rules.refusals.charges import CHARGE_ERRORS
 from streamsvc.schemas.subscriptions.subscriptions import (
     AddonChangeIn,
     AddonIn,
@@ -59,7 +57,7 @@ def remove_coupon(subscription_id: str, code: str) -> dict:
 @bp.route("/<subscription_id>/addons", methods=["POST"])
 @bp.arguments(AddonIn)
 @idempotent(required=True)
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
+@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(201, SubscriptionOut)
 def add_addon(body: AddonInput, subscription_id: str) -> dict:
     """Add an add-on to a subscription.
@@ -75,7 +73,7 @@ def add_addon(body: AddonInput, subscription_id: str) -> dict:
 @bp.route("/<subscription_id>/addons/<plan>", methods=["PATCH"])
 @bp.arguments(AddonChangeIn)
 @idempotent()
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
+@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def change_addon(body: AddonChangeInput, subscription_id: str, plan: str) -> dict:
     """Change the quantity or the end date of an add-on.
@@ -92,7 +90,7 @@ def change_addon(body: AddonChangeInput, subscription_id: str, plan: str) -> dic
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
 @bp.arguments(AddonRemovalQuery, location="query")
 @idempotent()
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
+@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
     """Remove an add-on from a subscription.
@@ -107,11 +105,13 @@ def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
 
 @bp.route("/<subscription_id>/addons/<plan>/removal", methods=["DELETE"])
 @idempotent()
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def restore_addon(subscription_id: str, plan: str) -> dict:
     """Undo the scheduled removal of an add-on."""
-    return _apply(subscription_id, lambda aggregate: addons.restore_addon(aggregate, plan, current_viewer().account_id))
+    return _apply_charged(
+        subscription_id, lambda aggregate: addons.restore_addon(aggregate, plan, current_viewer().account_id)
+    )
 
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])

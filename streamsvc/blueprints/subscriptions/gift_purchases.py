@@ -14,13 +14,11 @@ from streamsvc.rules.billing.inputs import GiftDeliveryInput, GiftPurchaseInput
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import AccountNotActive, TooManyAttempts
 from streamsvc.rules.refusals.billing import (
-    AuthenticationRequired,
     GiftAlreadyDelivered,
     GiftNotDeliverable,
-    PaymentFailed,
-    PaymentInProgress,
     PaymentOverdue,
 )
+from streamsvc.rules.refusals.charges import CHARGE_ERRORS
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.gifts import GiftDeliveryIn, GiftPurchaseIn, GiftPurchaseOut
@@ -38,7 +36,7 @@ OWN_MEMBERS = (
 @bp.arguments(GiftPurchaseIn)
 @owner_only
 @idempotent(required=True)
-@bp.errors(AccountNotActive, AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts)
+@bp.errors(*CHARGE_ERRORS, AccountNotActive, PaymentOverdue)
 @bp.response(201, GiftPurchaseOut)
 def create_gift_purchase(body: GiftPurchaseInput) -> dict:
     """Buy a gift.

@@ -20,13 +20,11 @@ from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AmountTooSmall,
-    AuthenticationRequired,
     EInvoiceIncomplete,
     InvoiceNotOpen,
     NoDocument,
-    PaymentFailed,
-    PaymentInProgress,
 )
+from streamsvc.rules.refusals.charges import CHARGE_ERRORS
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePageOut, InvoicePaymentIn, PaymentOut
@@ -112,7 +110,7 @@ def get_credit_note_xml(invoice_id: str, credit_note_id: str) -> Response:
 @bp.route("/<invoice_id>/payments", methods=["POST"])
 @bp.arguments(InvoicePaymentIn)
 @idempotent(required=True)
-@bp.errors(AmountTooSmall, AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress, TooManyAttempts)
+@bp.errors(*CHARGE_ERRORS, AmountTooSmall, InvoiceNotOpen)
 @bp.response(201, PaymentOut)
 def pay_invoice(body: dict, invoice_id: str) -> Payment:
     """Pay an open invoice.

@@ -14,19 +14,11 @@ from streamsvc.operations.billing.subscriptions.subscribe import subscribe_accou
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.inputs import SubscriptionInput
 from streamsvc.rules.inputs import PageInput
-from streamsvc.rules.refusals.accounts import AccountNotActive, TooManyAttempts
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
-    AuthenticationRequired,
-    CouponInvalid,
-    GiftCodeCurrencyMismatch,
-    GiftCodeInvalid,
-    PaymentFailed,
-    PaymentInProgress,
-    PaymentMethodRequired,
-    PaymentOverdue,
-    ReferralCodeInvalid,
 )
+from streamsvc.rules.refusals.charges import START_ERRORS
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import SubscriptionIn, SubscriptionOut
@@ -50,20 +42,7 @@ def list_subscriptions(query: PageInput) -> dict:
 @bp.route("", methods=["POST"])
 @bp.arguments(SubscriptionIn)
 @idempotent(required=True)
-@bp.errors(
-    AccountNotActive,
-    AlreadySubscribed,
-    AuthenticationRequired,
-    CouponInvalid,
-    GiftCodeCurrencyMismatch,
-    GiftCodeInvalid,
-    PaymentFailed,
-    PaymentInProgress,
-    PaymentMethodRequired,
-    PaymentOverdue,
-    ReferralCodeInvalid,
-    TooManyAttempts,
-)
+@bp.errors(*START_ERRORS, TooManyAttempts)
 @bp.response(201, SubscriptionOut)
 def create_subscription(body: SubscriptionInput) -> dict:
     """Create a subscription.

@@ -100,6 +100,8 @@ class Subscription(OwnedByAccount, Base):
     """When the subscription is next due; a job is enqueued for it."""
     reminded_of: Mapped[date | None]
     """The trial end or renewal of which the customer was last reminded."""
+    reminded_addons: Mapped[dict[str, str]] = mapped_column(Json, default=dict, server_default="{}")
+    """By the codes of the add-ons: the end of its own trial of which the customer was reminded."""
     billing_held_at: Mapped[datetime | None] = mapped_column(UtcTime)
     billing_hold_reason: Mapped[str | None]
     """Start of a billing hold: the books do not reconcile, and nothing is billed until an operator releases it."""

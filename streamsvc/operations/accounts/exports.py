@@ -20,7 +20,8 @@ EXPORTED_COLUMNS = {
     "subscriptions": """id account_id plan_id price_id status currency time_zone payment_method_id started_on anchor_day
          anchor_month bridge_start bridge_end period_start period_end trial_end access_until cancel_at
          canceled_at cancel_reason cancel_feedback paused_at resumes_at pending_price_id pending_on
-         planned_price_id addon_prices past_due_since latest_invoice_id due_at reminded_of
+         planned_price_id addon_prices past_due_since latest_invoice_id due_at reminded_of reminded_addons
+         suspended_since
          billing_held_at billing_hold_reason addons addon_grants created_at""",
     "invoices": """id account_id subscription_id number status reason currency customer seller tax_name subtotal_minor
         discount_minor tax_minor total_minor credit_applied_minor amount_paid_minor balance_minor issued_at due_date

@@ -68,7 +68,7 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
         max_age=profile.max_age if profile else None,
         country=body["country"] or account.country,
         subscribed=entitlements["active"],
-        plan=entitlements["plan"],
+        plans=tuple(sorted(entitlements["plans"])),
         has_profile=profile is not None,
     )
     playable = items.find_playable(body["item_id"])
@@ -89,7 +89,8 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
             "profile_id": profile.id if profile else None,
             "max_age": viewer.max_age,
             "subscription_status": account.status,
-            "plan": viewer.plan,
+            "plan": entitlements["plan"],
+            "plans": entitlements["plans"],
         },
         "checks": [_check_view(check) for check in results],
     }

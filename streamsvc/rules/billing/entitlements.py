@@ -49,19 +49,21 @@ def compute_entitlements(
     grants: Sequence[Grant] = (),
     addon_features: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Return {active, plan, until, max_streams, max_height, max_profiles, max_devices, downloads, ads, …}.
+    """Return {active, plan, plans, until, max_streams, max_height, max_profiles, max_devices, downloads, ads, …}.
 
+    `plans` are the plan, then its add-ons: all whose titles may be played.
     `status` and `access_until` are those of the live subscription, `features` those of its plan; all None without one.
     `grants` are its add-ons, and `addon_features` says what a unit of each adds. The largest grant of an add-on counts.
     """
     active = status is not None and gives_access(status, access_until, now)
     if not active:
-        return {"active": False, "plan": None, "until": None, **NO_ENTITLEMENTS}
-    entitlements = {"active": True, "plan": plan, "until": access_until, **NO_ENTITLEMENTS, **(features or {})}
+        return {"active": False, "plan": None, "plans": [], "until": None, **NO_ENTITLEMENTS}
     units: dict[str, int] = {}
     for grant in grants:
         if grant.until is None or now < grant.until:
             units[grant.addon] = max(units.get(grant.addon, 0), grant.quantity)
+    held = {"active": True, "plan": plan, "plans": [plan, *units], "until": access_until}
+    entitlements = {**NO_ENTITLEMENTS, **(features or {}), **held}
     for addon, quantity in units.items():
         _add_features(entitlements, (addon_features or {}).get(addon, {}), quantity)
     return entitlements

@@ -53,13 +53,18 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class Imported(Event):
-    """The subscription was imported from another system, which charged for the days up to `paid_through`."""
+    """The subscription was imported from another system, which charged for the days up to `paid_through`.
+
+    With `counts_as_paid`, these days count as paid at the price: another plan is charged by what it costs more on them.
+    Without it, which is how subscriptions were imported before, a change charges nothing for them.
+    """
 
     price: PriceTerms
     start: date
     paid_through: date
     anchor_day: int | None = None
     anchor_month: int | None = None
+    counts_as_paid: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import singledispatchmethod
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.addons import Addon, EndingUnits
 from streamsvc.rules.billing.calendar import Grid, Period, add_days
+from streamsvc.rules.billing.imported import ImportedTime
 from streamsvc.rules.billing.paid import RENEWAL, Line, PaidTime
 from streamsvc.rules.billing.pauses import Pause
 from streamsvc.rules.billing.price_migrations import MigrationPath, PriceStep, close_over
@@ -48,6 +49,7 @@ class Timeline:
         self.ended_on: date | None = None
         self.end_scheduled: fact.EndScheduled | None = None
         self.has_gifts = False
+        self._imported: ImportedTime | None = None
         self._intro_periods: dict[tuple[str, str], list[date]] = {}
         self._charged_prices: dict[str, fact.PriceTerms] = {}
 
@@ -252,7 +254,8 @@ class Timeline:
             self.prices[item] = event.price
             if item in self.addons:
                 self.addons[item].price = event.price
-            self._include_addons(event, start)
+            else:  # only as a base plan does one include others
+                self._include_addons(event, start)
         if path.applied:
             self._migration_paths[item] = path
             self.scheduled_prices = [
@@ -297,6 +300,8 @@ class Timeline:
         price = self._charged_prices[self.prices[item].id] = self.prices[item]
         base = self._amount_of(item, price, full.start) * quantity
         amount = round_half_up(base * period.days, full.days)
+        if self._imported and item == fact.BASE_ITEM:
+            amount = max(0, amount - self._imported.paid_minor(period))
         return Line(
             "charge", item, price.id, period, bill_on, amount, full.days, cause, quantity=quantity, units_of=units_of
         )
@@ -337,6 +342,8 @@ class Timeline:
         self.anchor_day, self.anchor_month = event.anchor_day, event.anchor_month
         self.paid_through = event.paid_through
         self.period = Period(event.start, event.paid_through)
+        if event.counts_as_paid:
+            self._imported = ImportedTime(event.price, self._grid_from(event.paid_through), event.paid_through)
 
     @apply.register
     def _(self, event: fact.Gifted) -> None:
@@ -368,6 +375,7 @@ class Timeline:
             for line, tail in self.paid.credit_from(event.effective, event, fact.BASE_ITEM):
                 full = Period(tail.start, add_days(tail.start, line.full_days))
                 self.paid.add_charge(self._charge_line(fact.BASE_ITEM, tail, full, event.on, event.ref))
+            self._charge_imported_days(event)
             if event.anchor_day:
                 self._move_anchor(event.anchor_day, None, event.ref)
         else:
@@ -377,6 +385,15 @@ class Timeline:
             self.paid_through, self.next_period_cause = event.effective, event.ref
             self.bill_early_on = event.on  # a cheaper plan begins tomorrow and is billed now
         self._forget_migrations(fact.BASE_ITEM)
+
+    def _charge_imported_days(self, event: fact.PriceChanged) -> None:
+        """Charge what the new price costs more on the days that were paid elsewhere and not charged here yet."""
+        if self._imported is None:
+            return
+        end = min(self._imported.end, self.paid_end)
+        for period, _ in self.paid.missing_units(fact.BASE_ITEM, 1, event.effective, end):
+            full = self._imported.grid.period_containing(period.start)
+            self.paid.add_charge(self._charge_line(fact.BASE_ITEM, period, full, event.on, event.ref))
 
     def _close_period(self, day: date, event: fact.PriceChanged) -> None:
         """Credit what is paid from the day on. Add-ons that were removed today still count as used today."""
@@ -448,6 +465,8 @@ class Timeline:
         self.pauses.append(Pause(paused_on, day, frozen_days))
         if frozen_days:
             self.paid.freeze(frozen_from, day)
+            if self._imported:
+                self._imported.postpone(frozen_from, frozen_days)
             for addon in self.billed_addons:
                 if addon.charged_from and addon.charged_from > frozen_from:
                     addon.trial_end = add_days(addon.charged_from, frozen_days)

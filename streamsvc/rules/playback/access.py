@@ -59,13 +59,14 @@ class TitleFacts:
 class ViewerFacts:
     """What a viewer's access depends on.
 
-    `max_age` None: no limit. `any_plan`: an operator, to whom subscription and plan do not apply.
+    `max_age` None: no limit. `plans`: the codes of the plans held, sorted, since ETags contain them. `any_plan`: an
+    operator, to whom subscription and plan do not apply.
     """
 
     max_age: int | None = None
     country: str | None = None
     subscribed: bool = False
-    plan: str | None = None
+    plans: tuple[str, ...] = ()
     has_profile: bool = True
     any_plan: bool = False
 
@@ -143,4 +144,4 @@ def relevant_window(title: TitleFacts, country: str | None, now: datetime) -> Wi
 
 
 def _in_plan(title: TitleFacts, viewer: ViewerFacts) -> bool:
-    return viewer.any_plan or title.plans is None or viewer.plan in title.plans
+    return viewer.any_plan or title.plans is None or not title.plans.isdisjoint(viewer.plans)

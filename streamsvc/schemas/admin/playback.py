@@ -51,6 +51,7 @@ class ExplainedFactsOut(StrictSchema):
     max_age = fields.Integer(required=True, allow_none=True)
     subscription_status = fields.String(required=True, allow_none=True)
     plan = fields.String(required=True, allow_none=True)
+    plans = fields.List(fields.String(), required=True)
     device_kind = fields.String(required=True, allow_none=True)
 
 

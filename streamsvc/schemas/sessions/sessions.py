@@ -100,6 +100,11 @@ class Entitlements(StrictSchema):
 
     active = fields.Boolean(required=True)
     plan = fields.String(required=True, allow_none=True)
+    plans = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "The plan, then its add-ons: titles restricted to any of them may be played."},
+    )
     until = Moment(required=True, allow_none=True)
     max_streams = fields.Integer(required=True)
     max_height = fields.Integer(required=True)

@@ -14,7 +14,7 @@ from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing.core import debts, event_store, issuing, items, ledger, price_changes
-from streamsvc.operations.billing.core.notices import next_reminder
+from streamsvc.operations.billing.core.notices import next_addon_reminder, next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day, start_of_day
@@ -321,7 +321,7 @@ def compute_next_due(
     if row.status == "incomplete":
         return start_of_day(timeline.started_on, row.time_zone) if timeline.started_on > aggregate.today else None
     reminder = next_reminder(aggregate, timeline)
-    days = [timeline.next_due_on, timeline.ends_on, reminder and reminder[0]]
+    days = [timeline.next_due_on, timeline.ends_on, reminder and reminder[0], next_addon_reminder(aggregate, timeline)]
     days += [timeline.addon_end(addon) for addon in timeline.billed_addons]
     # The outcome of a payment in flight computes the next due moment again.
     waiting = debts.list_collectable(list_overdue_invoices(row))

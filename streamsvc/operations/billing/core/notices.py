@@ -7,6 +7,7 @@ from typing import Any
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Plan, Price, Subscription
 from streamsvc.operations.outbox.mail import enqueue_mail
+from streamsvc.rules.billing.addons import Addon
 from streamsvc.rules.billing.calendar import Interval, add_days
 from streamsvc.rules.billing.facts import BASE_ITEM
 from streamsvc.rules.billing.lines import replay_timeline
@@ -49,14 +50,57 @@ def next_reminder(aggregate: Any, timeline: Timeline) -> tuple[date, date] | Non
     return (max(add_days(bill_date, -days), aggregate.today), bill_date) if days else None
 
 
-def enqueue_due_reminder(aggregate: Any) -> None:
-    """Enqueue the next reminder if its day has come."""
+def next_addon_reminder(aggregate: Any, timeline: Timeline) -> date | None:
+    """Return the day of the next reminder before an add-on's own trial ends; None if there is none to send."""
+    days = [addon.charged_from for addon in _list_unreminded_addons(aggregate, timeline) if addon.charged_from]
+    return max(add_days(min(days), -TRIAL_NOTICE_DAYS), aggregate.today) if days else None
+
+
+def _list_unreminded_addons(aggregate: Any, timeline: Timeline) -> list[Addon]:
+    """List the add-ons in a trial of their own that will be charged for when it ends, without those reminded of it."""
+    if aggregate.subscription.status == "incomplete" or timeline.paused_on or timeline.ended_on:
+        return []
+    reminded, unreminded = aggregate.subscription.reminded_addons, []
+    for addon in timeline.billed_addons:
+        trial_end, ends = addon.charged_from, [timeline.addon_end(addon), timeline.ends_on]
+        if trial_end and reminded.get(addon.item) != trial_end.isoformat():
+            unreminded += [addon] if all(day is None or day > trial_end for day in ends) else []
+    return unreminded
+
+
+def enqueue_due_reminders(aggregate: Any) -> None:
+    """Enqueue the reminders whose day has come: of the plan's trial or renewal, and of the add-ons' trials."""
+    _enqueue_plan_reminder(aggregate)
+    for addon in _list_unreminded_addons(aggregate, aggregate.timeline):
+        assert addon.charged_from is not None, "it is in a trial"
+        if add_days(addon.charged_from, -TRIAL_NOTICE_DAYS) <= aggregate.today:
+            _enqueue_addon_reminder(aggregate, addon.item, addon.charged_from)
+
+
+def _enqueue_addon_reminder(aggregate: Any, item: str, day: date) -> None:
+    """Enqueue the reminder of the end of an add-on's trial; no mail if nothing is charged then."""
+    subscription = aggregate.subscription
+    subscription.reminded_addons = {**subscription.reminded_addons, item: day.isoformat()}
+    charge = _find_charge(aggregate, item, day)
+    if charge and charge.amount_minor:
+        enqueue_mail(
+            "addon_trial_ending",
+            aggregate.account.email,
+            aggregate.now,
+            amount=format_amount(charge.amount_minor, subscription.currency),
+            plan=db.session.get_one(Price, charge.price_id).plan.name,
+            day=day.isoformat(),
+        )
+
+
+def _enqueue_plan_reminder(aggregate: Any) -> None:
     reminder = next_reminder(aggregate, aggregate.timeline)
     if reminder is None or reminder[0] > aggregate.today:
         return
     aggregate.subscription.reminded_of = reminder[1]
     kind = "trial_ending" if aggregate.timeline.paid_through is None else "renewal_ahead"
-    renewal = _find_renewal_line(aggregate, reminder[1])
+    renewal = _find_charge(aggregate, BASE_ITEM, reminder[1])
+    assert renewal is not None, "the plan is charged on the day of its renewal"
     enqueue_mail(
         kind,
         aggregate.account.email,
@@ -67,10 +111,10 @@ def enqueue_due_reminder(aggregate: Any) -> None:
     )
 
 
-def _find_renewal_line(aggregate: Any, day: date) -> Line:
-    """Return the charge for the base plan on that day: at the price scheduled for it, or for a bridge."""
+def _find_charge(aggregate: Any, item: str, day: date) -> Line | None:
+    """Return the last charge for an item up to that day: at the price scheduled for it, or for a bridge."""
     lines = replay_timeline(aggregate.facts, day).lines
-    return next(line for line in reversed(lines) if (line.kind, line.item) == ("charge", BASE_ITEM))
+    return next((line for line in reversed(lines) if (line.kind, line.item) == ("charge", item)), None)
 
 
 def enqueue_receipt(payment: Payment, invoice: Invoice, aggregate: Any) -> None:

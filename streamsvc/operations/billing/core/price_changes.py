@@ -107,11 +107,14 @@ def _migration_event(aggregate: Any, migration: PriceMigration) -> fact.PriceSch
     )
 
 
-def _event_details(migration: PriceMigration, today: date) -> tuple[fact.PriceTerms, date, str, str, date]:
+def _event_details(
+    migration: PriceMigration, today: date
+) -> tuple[fact.PriceTerms, date, str, str, date, tuple[str, ...]]:
     """Return the fields of the event that schedules the migration, after the days of notice from today on."""
     new_price = event_store.load_price(migration.to_price_id)
     not_before = max(migration.effective, add_days(today, migration.notice_days))
-    return new_price.terms, not_before, migration.from_price_id, migration.id, migration.effective
+    includes = tuple(new_price.plan.includes)
+    return new_price.terms, not_before, migration.from_price_id, migration.id, migration.effective, includes
 
 
 def _schedule_migration(aggregate: Any, migration: PriceMigration, actor: str | None) -> None:

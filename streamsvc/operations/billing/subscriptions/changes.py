@@ -82,8 +82,8 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
     check_addons_fit(aggregate, price, when)
     includes, (terms, has_intro) = tuple(price.plan.includes), agreed_terms(aggregate, price)
     if when == "period_end":
-        more = {"includes": includes, "has_intro": has_intro}
-        aggregate.record_event(fact.PriceScheduled, terms, aggregate.today, **more, actor=actor)
+        today = aggregate.today
+        aggregate.record_event(fact.PriceScheduled, terms, today, includes=includes, has_intro=has_intro, actor=actor)
         if body["anchor_day"]:
             aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
         return

@@ -82,7 +82,7 @@ def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
     if is_starting and not Invoice.list_open_for_subscription(subscription.id):
         subscription.status = "active"
     payments = [] if aggregate.timeline.ended_on else charging.create_due_payments(aggregate)
-    notices.enqueue_due_reminder(aggregate)
+    notices.enqueue_due_reminders(aggregate)
     aggregate.is_due_work_done = True
     aggregate.save_projection()
     return payments

@@ -132,7 +132,7 @@ def start_subscription(
     check_anchor(price, body["anchor_day"], body["anchor_month"])
     start, anchor = subscription.started_on, (body["anchor_day"], body["anchor_month"])
     if paid_through:
-        aggregate.record_event(fact.Imported, price.terms, start, paid_through, *anchor, actor=actor)
+        aggregate.record_event(fact.Imported, price.terms, start, paid_through, *anchor, True, actor=actor)
     else:
         terms, has_intro = agreed_terms(aggregate, price)
         details = (terms, start, anchor[0], trial_days, anchor[1], has_intro)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from streamsvc import clock
-from streamsvc.models.catalog.visibility import NO_AGE_LIMIT
+from streamsvc.models.catalog.visibility import NO_AGE_LIMIT, encode_plans
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.playback.access import ViewerFacts
 from streamsvc.security.authentication import Viewer
@@ -26,7 +26,7 @@ class Audience:
         return {
             "max_age": NO_AGE_LIMIT if facts.max_age is None else facts.max_age,
             "country": facts.country or "",
-            "plan": facts.plan if facts.subscribed else None,
+            "plans": encode_plans(facts.plans) if facts.subscribed else None,
             "now": clock.now(),
         }
 
@@ -54,7 +54,7 @@ def viewer_facts(viewer: Viewer, reported_country: str | None) -> ViewerFacts:
         max_age=min(limits, default=None),
         country=viewer_country(viewer, reported_country),
         subscribed=entitlements["active"],
-        plan=entitlements["plan"],
+        plans=tuple(sorted(entitlements["plans"])),
         has_profile=viewer.profile is not None,
     )
 
