@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _settings = Settings.from_env()
 
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = "gthread"  # a password hash must not block other requests
+worker_class = "streamsvc.http.worker.BufferingWorker"
 workers = _settings.workers
 threads = _settings.threads
 timeout = 60
@@ -49,11 +49,15 @@ if _settings.metrics:
         metrics.remove_process(worker.pid)
 
 
+RETRY_AFTER_S = 5
 PROBLEMS = {
     400: ("bad_request", "The request is not valid HTTP."),
+    408: ("request_timeout", "The request did not arrive in time. Send it again, faster."),
     414: ("request_uri_too_long", f"The request line is too long; send at most {limit_request_line:,} bytes."),
     431: ("request_header_fields_too_large", "A header is too long, or there are too many; send less."),
     500: ("internal_error", "The service failed on this request. Try again later."),
+    501: ("not_implemented", "Send the body as it is, or with Transfer-Encoding: chunked; no other coding is supported."),
+    503: ("unavailable", "The service is temporarily unavailable; try again shortly."),
 }
 """The code and the sentence for each status that gunicorn itself responds with in practice."""
 
@@ -66,6 +70,8 @@ def write_problem(connection: socket.socket, status: int, reason: str, message: 
     request_id = edge.new_request_id()
     body = edge.problem_body(status, code, detail, request_id)
     headers = {"Content-Type": edge.PROBLEM_MEDIA_TYPE, "Content-Length": len(body), "X-Request-Id": request_id}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = RETRY_AFTER_S
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
     util.write_nonblock(connection, "\r\n".join(lines).encode() + body)
 

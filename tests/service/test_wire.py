@@ -1,0 +1,84 @@
+"""HTTP on the wire: malformed, slow and silent clients of a running `streamsvc serve`. One server for all tests."""
+
+import json
+import socket
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from streamsvc.http.request_reader import LARGE_BODIES
+from streamsvc.operations.catalog.imports import imports
+from tests.worlds.service import running_service
+from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_wrong_responses, request
+
+THREADS = 4
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wire")
+    settings = {"STREAMSVC_WORKERS": "1", "STREAMSVC_THREADS": str(THREADS), "STREAMSVC_REQUEST_TIMEOUT_S": "1"}
+    with running_service(f"sqlite:///{folder / 'wire.db'}", folder, **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def connect(service):
+    """Open a connection and send some bytes; all are closed after the test."""
+    with ExitStack() as stack:
+
+        def open_connection(data=b""):
+            address = ("127.0.0.1", service.port)
+            connection = stack.enter_context(socket.create_connection(address, timeout=20))
+            connection.sendall(data)
+            return connection
+
+        yield open_connection
+
+
+def read_response(stream):
+    """(status, headers, document) of the next response on a connection."""
+    status = int(stream.readline().split()[1])
+    headers = dict(line.decode().strip().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+    return status, headers, json.loads(stream.read(int(headers.get("Content-Length", 0))) or b"{}")
+
+
+def test_malformed_requests_get_the_status_of_their_error(service):
+    assert find_wrong_responses(service.port) == {}
+
+
+def test_clients_that_are_slow_or_silent_hold_no_thread(service, connect):
+    heads = [connect(b"GET /livez HTTP/1.1\r\nHost: x\r\n") for _ in range(2 * THREADS)]
+    bodies = [connect(request(LENGTH, body=SESSION[:5])) for _ in range(2 * THREADS)]
+    silent = [connect() for _ in range(20)]
+    started = time.monotonic()
+    assert service.get("/readyz")[0] == 200
+    assert exchange(service.port, request(LENGTH, body=SESSION)).startswith(b"HTTP/1.1 422 ")
+    assert time.monotonic() - started < 0.9, "served only after the slow clients were given up"
+    for connection in (heads[0], heads[-1], bodies[0], bodies[-1]):
+        status, headers, problem = read_response(connection.makefile("rb"))
+        assert (status, problem["code"], problem["status"]) == (408, "request_timeout", 408)
+        assert headers["Content-Type"] == "application/problem+json"
+        assert headers["Connection"] == "close"
+    assert silent[0].recv(100) == b"", "closed without a response to a request that was never begun"
+
+
+def test_requests_sent_at_once_are_answered_in_order(connect):
+    both = request(CHUNKED, body=chunked(SESSION)) + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    stream = connect(both).makefile("rb")
+    assert [read_response(stream)[0] for _ in range(2)] == [422, 200]
+
+
+def test_a_client_that_asks_first_is_told_to_send_its_body(connect):
+    connection = connect(request(LENGTH, b"Expect: 100-continue"))
+    stream = connection.makefile("rb")
+    assert (stream.readline(), stream.readline()) == (b"HTTP/1.1 100 Continue\r\n", b"\r\n")
+    connection.sendall(SESSION)
+    assert read_response(stream)[0] == 422
+    too_large = connect(request(b"Content-Length: 999999", b"Expect: 100-continue")).makefile("rb")
+    assert read_response(too_large)[0] == 413, "refused before it is sent"
+
+
+def test_only_imports_may_send_large_bodies():
+    assert LARGE_BODIES == {("POST", "/v1/admin/imports"): imports.MAX_FILE_BYTES}
