@@ -33,6 +33,8 @@ def post_worker_init(worker: "Worker") -> None:
     from streamsvc.worker import gc_tuning  # loaded in the worker only
 
     gc_tuning.tune_gc()
+    if ready_fd := os.environ.get("_STREAMSVC_READY_FD"):  # set by `streamsvc serve`, which waits for it
+        os.write(int(ready_fd), b".")
 
 
 if _settings.metrics:
@@ -41,7 +43,8 @@ if _settings.metrics:
     def on_starting(server: "Arbiter") -> None:
         from streamsvc.http import metrics
 
-        metrics.reset_metrics_folder(_metrics_folder)
+        if not os.environ.get("_STREAMSVC_RELOADED"):  # the old processes still count
+            metrics.reset_metrics_folder(_metrics_folder)
 
     def child_exit(server: "Arbiter", worker: "Worker") -> None:
         from streamsvc.http import metrics

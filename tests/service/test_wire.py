@@ -1,15 +1,19 @@
 """HTTP on the wire: malformed, slow and silent clients of a running `streamsvc serve`. One server for all tests."""
 
 import json
+import signal
 import socket
+import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
+import psutil
 import pytest
 
 from streamsvc.http.request_reader import LARGE_BODIES
 from streamsvc.operations.catalog.imports import imports
-from tests.worlds.service import running_service
+from tests.worlds.service import running_service, wait_until
 from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_wrong_responses, request
 
 THREADS = 4
@@ -82,3 +86,75 @@ def test_a_client_that_asks_first_is_told_to_send_its_body(connect):
 
 def test_only_imports_may_send_large_bodies():
     assert LARGE_BODIES == {("POST", "/v1/admin/imports"): imports.MAX_FILE_BYTES}
+
+
+class Traffic:
+    """Clients that each open a connection for every request, until stopped. `failures`: what went wrong, but refusals."""
+
+    def __init__(self, port, clients=3):
+        self.port, self.stopping, self.failures, self.count, self.refused = port, False, [], 0, 0
+        self.threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def _run(self):
+        while not self.stopping:
+            try:
+                connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+            except ConnectionRefusedError:
+                self.refused += 1
+                return
+            try:
+                with connection:
+                    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    if not connection.makefile("rb").read().startswith(b"HTTP/1.1 200 "):
+                        self.failures.append("no response")
+                self.count += 1
+            except OSError as error:
+                self.failures.append(repr(error))
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+
+
+def test_a_taken_port_ends_serve_with_a_clear_error(service):
+    result = service.command("serve")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == f"Error: cannot listen on 127.0.0.1:{service.port}: Address already in use"
+
+
+def test_a_reload_replaces_all_processes_without_a_gap(service):
+    old = {process.pid for process in service.children("")}
+    with Traffic(service.port) as traffic:
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not old & {process.pid for process in service.children("")})
+    assert (traffic.failures, traffic.refused) == ([], 0)
+    assert len(service.children("")) == len(old)
+
+
+def test_sigterm_resets_no_connection(service):
+    with Traffic(service.port, clients=8) as traffic:
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(60) == 0
+    assert traffic.failures == []
+    assert traffic.refused == 8
+
+
+def test_a_full_log_stops_nothing_and_a_killed_supervisor_leaves_no_process(service):
+    log, service.log = service.log, Path("/dev/full")
+    service.start()
+    service.log = log
+    wait_until(service.is_ready)
+    victim = service.children("gunicorn")[0]
+    victim.kill()
+    wait_until(lambda: service.get("/livez")[0] == 200 and not victim.is_running())
+    processes = service.children("")
+    assert len(processes) >= 3, "gunicorn with its process, and the worker"
+    service.process.kill()
+    assert psutil.wait_procs(processes, timeout=20)[1] == []
