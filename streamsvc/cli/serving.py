@@ -27,8 +27,8 @@ NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` f
 def serve(host: str | None, port: int | None, workers: int | None, no_worker: bool) -> None:
     """Serve the API with gunicorn, and run one worker.
 
-    A process that dies is replaced. SIGTERM finishes current requests and jobs, then stops. SIGHUP starts new processes,
-    and stops the old ones once those are ready.
+    A process that dies is replaced. SIGTERM finishes current requests and jobs, then stops. SIGHUP starts new
+    processes, and stops the old ones once the new ones are ready.
     """
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:

@@ -59,7 +59,10 @@ PROBLEMS = {
     414: ("request_uri_too_long", f"The request line is too long; send at most {limit_request_line:,} bytes."),
     431: ("request_header_fields_too_large", "A header is too long, or there are too many; send less."),
     500: ("internal_error", "The service failed on this request. Try again later."),
-    501: ("not_implemented", "Send the body as it is, or with Transfer-Encoding: chunked; no other coding is supported."),
+    501: (
+        "not_implemented",
+        "The only transfer coding that is supported is chunked.",
+    ),
     503: ("unavailable", "The service is temporarily unavailable; try again shortly."),
 }
 """The code and the sentence for each status that gunicorn itself responds with in practice."""

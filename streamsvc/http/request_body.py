@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 256 * 1024
 
+
 class DeclaredLengthBody:
     """A body stream; raises ClientDisconnected at its end if bytes are missing."""
 

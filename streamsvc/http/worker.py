@@ -276,5 +276,3 @@ class BufferingWorker(ThreadWorker):
         connection.reader.close()
         self.nr_conns -= 1
         util.close(connection.sock)
-
-

@@ -13,6 +13,7 @@ import pytest
 
 from streamsvc.http.request_reader import LARGE_BODIES
 from streamsvc.operations.catalog.imports import imports
+from tests.conftest import migrate_database
 from tests.worlds.service import running_service, wait_until
 from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_wrong_responses, request
 
@@ -20,10 +21,11 @@ THREADS = 4
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
+def service(new_database, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wire")
+    url = new_database("sqlite", "wire", migrate_database)
     settings = {"STREAMSVC_WORKERS": "1", "STREAMSVC_THREADS": str(THREADS), "STREAMSVC_REQUEST_TIMEOUT_S": "1"}
-    with running_service(f"sqlite:///{folder / 'wire.db'}", folder, **settings) as running:
+    with running_service(url, folder, **settings) as running:
         yield running
 
 
@@ -89,7 +91,7 @@ def test_only_imports_may_send_large_bodies():
 
 
 class Traffic:
-    """Clients that each open a connection for every request, until stopped. `failures`: what went wrong, but refusals."""
+    """Clients that each open a connection for every request, until stopped or refused. `failures`: what went wrong."""
 
     def __init__(self, port, clients=3):
         self.port, self.stopping, self.failures, self.count, self.refused = port, False, [], 0, 0
@@ -120,6 +122,19 @@ class Traffic:
         self.stopping = True
         for thread in self.threads:
             thread.join()
+
+
+def test_a_service_that_cannot_write_is_alive_but_not_ready(service):
+    """The size limit of files does to SQLite what a full disk does."""
+    web = service.children("gunicorn")[-1]
+    limit = web.rlimit(psutil.RLIMIT_FSIZE)
+    web.rlimit(psutil.RLIMIT_FSIZE, (4096, limit[1]))
+    time.sleep(1.1)  # the last write counts for a second
+    assert service.get("/livez")[0] == 200
+    status, problem = service.get("/readyz")
+    assert (status, problem["code"], problem["checks"]["database"]) == (503, "not_ready", False)
+    web.rlimit(psutil.RLIMIT_FSIZE, limit)
+    wait_until(service.is_ready)
 
 
 def test_a_taken_port_ends_serve_with_a_clear_error(service):

@@ -81,7 +81,7 @@ REQUESTS = {
 
 
 def exchange(port: int, raw: bytes, timeout_s: float = 20) -> bytes:
-    """Send the bytes, close the sending side, and read all that comes back. Raises OSError if the connection is reset."""
+    """Send the bytes, close the sending side, and read all that comes back. Raises OSError if it is reset."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
