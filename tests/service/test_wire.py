@@ -94,11 +94,12 @@ class Traffic:
     """Clients that each open a connection for every request, until stopped or refused. `failures`: what went wrong."""
 
     def __init__(self, port, clients=3):
-        self.port, self.stopping, self.failures, self.count, self.refused = port, False, [], 0, 0
+        self.port, self.stopping, self.failures, self.slowest_s, self.refused = port, False, [], 0, 0
         self.threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
     def _run(self):
         while not self.stopping:
+            started = time.monotonic()
             try:
                 connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
             except ConnectionRefusedError:
@@ -109,7 +110,7 @@ class Traffic:
                     connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                     if not connection.makefile("rb").read().startswith(b"HTTP/1.1 200 "):
                         self.failures.append("no response")
-                self.count += 1
+                self.slowest_s = max(self.slowest_s, time.monotonic() - started)
             except OSError as error:
                 self.failures.append(repr(error))
 
@@ -145,10 +146,12 @@ def test_a_taken_port_ends_serve_with_a_clear_error(service):
 
 def test_a_reload_replaces_all_processes_without_a_gap(service):
     old = {process.pid for process in service.children("")}
+    started = time.monotonic()
     with Traffic(service.port) as traffic:
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: not old & {process.pid for process in service.children("")})
     assert (traffic.failures, traffic.refused) == ([], 0)
+    assert traffic.slowest_s < (time.monotonic() - started) / 3, "no request waited until the new processes were ready"
     assert len(service.children("")) == len(old)
 
 
