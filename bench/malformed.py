@@ -5,6 +5,8 @@ an extreme value, a body that two parsers could read differently, an invalid hea
 no 5xx, and every error is a problem document that openapi.json describes for its status. The requests are WSGI calls on
 a real database, which is restored at intervals. With --plant, the app parses JSON like Python does, lone surrogates
 included: the run must find the errors that this causes.
+
+Then a server is started, and HTTP itself is broken: bytes sent over TCP that are no valid request, and no 5xx either.
 """
 
 import argparse
@@ -25,6 +27,8 @@ import jsonschema
 
 from bench import report
 from bench.__main__ import create_database
+from bench.servers import environment_without_settings, run_gunicorn
+from bench.wire import fuzz_wire
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress_bar
 from streamsvc.http import edge
@@ -359,6 +363,7 @@ def fuzz_operations(app, count, rng) -> tuple[Counter, dict[str, tuple]]:
 def main():
     parser = argparse.ArgumentParser("python -m bench.malformed", description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--wire-requests", type=int, default=5_000)
     parser.add_argument("--database", default="sqlite", help="sqlite, or postgresql (started for the run)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plant", action="store_true", help="parse JSON carelessly: the run must find it")
@@ -380,6 +385,13 @@ def main():
         with app.app_context():
             for engine in db.engines.values():
                 engine.dispose()
+        if not options.plant:
+            env = environment_without_settings() | {"STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(folder)}
+            with run_gunicorn("streamsvc.app:create_app()", env) as host:
+                port = int(host.rpartition(":")[2])
+                wire_statuses, wire_errors = fuzz_wire(port, options.wire_requests, random.Random(options.seed))
+            statuses += wire_statuses
+            errors |= {f"on the wire: {response!r}": ({"sent": raw}, "") for raw, response in wire_errors.items()}
     for error, (example, reason) in errors.items():
         shown = {name: value if len(str(value)) < 300 else f"{str(value)[:300]}…" for name, value in example.items()}
         print(f"{error}\n    {reason}\n    {shown}")

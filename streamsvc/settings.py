@@ -295,6 +295,11 @@ class Settings:
     port: int = setting(8000, integer_between(1, 65535), "Port that `serve` listens on; `PORT` works too.")
     workers: int = setting(2, integer_between(1, 64), "Web processes of `serve`; `WEB_CONCURRENCY` works too.")
     threads: int = setting(8, integer_between(1, 128), "Threads per web process.")
+    request_timeout_s: int = setting(
+        10,
+        integer_between(1, 600),
+        "Seconds for a request's head to arrive; bodies get longer.",
+    )
     public_url: str = setting("http://127.0.0.1:8000", parse_url, "Public URL of the service, used in links in mail.")
     hsts_subdomains: bool = setting(
         False, parse_flag, "Adds `includeSubDomains` to the HSTS header, which is sent if the public URL is https."

@@ -40,6 +40,8 @@ ALLOWED_WRITES = (
     "INSERT INTO rate_limit_counters",  # counts the first denial of its kind
     "INSERT INTO audit_events",
     "INSERT INTO dpop_proofs",
+    "INSERT INTO health_checks",
+    "DELETE FROM health_checks",
 )
 SLOWEST_FIRST = (
     "test_end_to_end",

@@ -57,7 +57,8 @@ def get_liveness() -> dict:
 def get_readiness() -> Response | dict:
     """Check that the service is ready to serve requests.
 
-    503 unless the database accepts writes, its schema is current and a worker is alive.
+    503 unless a write to the database succeeds, its schema is new enough and a worker is alive. The write is made at
+    most once per second and process.
     """
     checks = run_health_checks()
     if all(checks.values()):
@@ -73,7 +74,8 @@ def get_readiness() -> Response | dict:
 def get_metrics() -> Response:
     """Retrieve metrics in Prometheus format.
 
-    404 unless `STREAMSVC_METRICS` is on.
+    404 unless `STREAMSVC_METRICS` is on. While the database is unavailable, `streamsvc_database_up` is 0, and the
+    metrics read from it are absent.
     """
     if not current_settings().metrics:
         raise NotFound

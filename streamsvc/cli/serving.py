@@ -3,17 +3,19 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 
 import click
 from flask.cli import with_appcontext
 
-from streamsvc.cli.supervisor import supervise
+from streamsvc.cli.supervisor import READY_FD_VARIABLE, Program, Supervisor
 from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.settings import PREFIX, Settings, current_settings, describe_settings
 
+BACKLOG = 2048
 NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` first"
 
 
@@ -25,25 +27,32 @@ NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` f
 def serve(host: str | None, port: int | None, workers: int | None, no_worker: bool) -> None:
     """Serve the API with gunicorn, and run one worker.
 
-    A process that dies is replaced. SIGTERM finishes current requests and jobs, then stops.
+    A process that dies is replaced. SIGTERM finishes current requests and jobs, then stops. SIGHUP starts new
+    processes, and stops the old ones once the new ones are ready.
     """
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
     _require_current_schema()
-    commands = {
-        "web": [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "-c",
-            "python:streamsvc.http.gunicorn_conf",
-            "streamsvc.app:create_app()",
-        ]
-    }
+    settings = Settings.from_env()
+    listener = _listen(settings.host, settings.port)
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:streamsvc.http.gunicorn_conf"]
+    gunicorn += ["--bind", f"fd://{listener.fileno()}", "streamsvc.app:create_app()"]
+    programs = {"web": Program(gunicorn, ready_bytes=settings.workers, listener=listener)}
     if not no_worker:
-        commands["worker"] = [sys.executable, "-m", "streamsvc.cli", "worker"]
-    sys.exit(supervise(commands))
+        programs["worker"] = Program([sys.executable, "-m", "streamsvc.cli", "worker"], ready_bytes=1)
+    sys.exit(Supervisor(programs).run())
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen here, not in gunicorn: connections wait while its processes are replaced. Raises ClickException."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 @with_appcontext
@@ -69,6 +78,8 @@ def worker(once: bool) -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
+    if ready_fd := os.environ.get(READY_FD_VARIABLE):
+        os.write(int(ready_fd), b".")
     run_worker(stop)
 
 

@@ -1,55 +1,180 @@
-"""Runs a few processes together: replaces those that die and stops all of them in order."""
+"""Runs a few programs together: replaces those that die, reloads them on SIGHUP, and stops all of them in order."""
 
+import ctypes
+import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 DRAIN_TIMEOUT_S = 35
+READY_TIMEOUT_S = 60
 MIN_UPTIME_S = 3
 MAX_FAST_FAILURES = 3
 POLL_INTERVAL_S = 0.1
+READY_FD_VARIABLE = "_STREAMSVC_READY_FD"
+"""Names the file descriptor to which each process of a program writes a byte once it is ready."""
+RELOADED_VARIABLE = "_STREAMSVC_RELOADED"
+"""Set for processes that start while others of their program still run."""
+PR_SET_PDEATHSIG = 1
 
 
-def supervise(commands: dict[str, list[str]]) -> int:
-    """Run each command until SIGTERM or SIGINT and return the exit status.
+@dataclass(frozen=True)
+class Program:
+    """A command to keep running. `ready_bytes`: how many processes of it report that they are ready, if they do."""
 
-    If a command fails `MAX_FAST_FAILURES` times in a row within `MIN_UPTIME_S` of its start, all are stopped.
-    """
-    stopping: list[bool] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.append(True))
-    running = {name: _start_process(command) for name, command in commands.items()}
-    failures = dict.fromkeys(commands, 0)
-    try:
-        while not stopping:
-            for name, (process, started) in list(running.items()):
-                if process.poll() is None:
-                    continue
-                failures[name] = failures[name] + 1 if time.monotonic() - started < MIN_UPTIME_S else 1
-                print(f"streamsvc: {name} ended with {process.returncode}", file=sys.stderr)
-                if failures[name] >= MAX_FAST_FAILURES:
-                    return 1
-                running[name] = _start_process(commands[name])
-            time.sleep(POLL_INTERVAL_S)
-        return 0
-    finally:
-        _stop_processes([process for process, _ in running.values()])
+    command: list[str]
+    ready_bytes: int = 0
+    listener: socket.socket | None = None
 
 
-def _start_process(command: list[str]) -> tuple[subprocess.Popen, float]:
-    """Start a process in its own group, so that Ctrl-C in the terminal reaches only the supervisor."""
-    return subprocess.Popen(command, start_new_session=True), time.monotonic()
+@dataclass
+class Child:
+    """A running program. `ready`: the pipe's end to read from."""
+
+    process: subprocess.Popen
+    ready: int
+    started: float = field(default_factory=time.monotonic)
+    ready_bytes: int = 0
+    stop_by: float = 0.0
+
+    def count_ready(self) -> int:
+        while select.select([self.ready], [], [], 0)[0] and (data := os.read(self.ready, 64)):
+            self.ready_bytes += len(data)
+        return self.ready_bytes
 
 
-def _stop_processes(processes: list[subprocess.Popen]) -> None:
-    """Let each process finish its work; kill those that take longer than `DRAIN_TIMEOUT_S`."""
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
-    deadline = time.monotonic() + DRAIN_TIMEOUT_S
-    for process in processes:
+class Supervisor:
+    """Runs the programs until SIGTERM or SIGINT."""
+
+    def __init__(self, programs: dict[str, Program]) -> None:
+        self.programs = programs
+        self.received: list[int] = []
+        self.failures = dict.fromkeys(programs, 0)
+        self.running: dict[str, Child] = {}
+        self.next: dict[str, Child] = {}
+        self.retiring: list[Child] = []
+
+    def run(self) -> int:
+        """Run until stopped; return the exit status.
+
+        1 if a program failed `MAX_FAST_FAILURES` times in a row within `MIN_UPTIME_S` of its start.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda received, _frame: self.received.append(received))
         try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
+            self.running = {name: _start(program) for name, program in self.programs.items()}
+            while True:
+                while self.received:
+                    if self.received.pop(0) != signal.SIGHUP:
+                        return 0
+                    self._start_reload()
+                if not self._replace_dead():
+                    return 1
+                self._finish_reload()
+                self.retiring = [child for child in self.retiring if not _is_gone(child)]
+                time.sleep(POLL_INTERVAL_S)
+        finally:
+            self._stop_all()
+
+    def _replace_dead(self) -> bool:
+        """Start a program again that ended; False if it fails too often."""
+        for name, child in list(self.running.items()):
+            if child.process.poll() is None:
+                continue
+            self.failures[name] = self.failures[name] + 1 if time.monotonic() - child.started < MIN_UPTIME_S else 1
+            _log(f"{name} ended with {child.process.returncode}")
+            os.close(child.ready)
+            if self.failures[name] >= MAX_FAST_FAILURES:
+                del self.running[name]
+                return False
+            self.running[name] = _start(self.programs[name])
+        return True
+
+    def _start_reload(self) -> None:
+        _log("reloading")
+        for name, program in self.programs.items():
+            if name not in self.next:
+                self.next[name] = _start(program, {RELOADED_VARIABLE: "1"})
+
+    def _finish_reload(self) -> None:
+        """Stop the old processes of each program whose new ones are ready; keep them if the new ones fail."""
+        for name, child in list(self.next.items()):
+            is_late = time.monotonic() - child.started > READY_TIMEOUT_S
+            if child.process.poll() is not None or is_late:
+                _log(f"the reload of {name} failed; the old processes stay")
+                del self.next[name]
+                self._retire(child)
+            elif child.count_ready() >= self.programs[name].ready_bytes:
+                _log(f"reloaded {name}")
+                self._retire(self.running[name])
+                self.running[name] = self.next.pop(name)
+
+    def _retire(self, child: Child) -> None:
+        child.stop_by = time.monotonic() + DRAIN_TIMEOUT_S
+        if child.process.poll() is None:
+            child.process.terminate()
+        self.retiring.append(child)
+
+    def _stop_all(self) -> None:
+        """Let each process finish its work; kill those that take longer than `DRAIN_TIMEOUT_S`."""
+        for program in self.programs.values():
+            if program.listener is not None:
+                program.listener.close()  # else connections would wait here for nobody
+        for child in [*self.running.values(), *self.next.values()]:
+            self._retire(child)
+        while self.retiring:
+            self.retiring = [child for child in self.retiring if not _is_gone(child)]
+            time.sleep(POLL_INTERVAL_S)
+
+
+def _start(program: Program, variables: dict[str, str] | None = None) -> Child:
+    """Start a program in its own group, so that Ctrl-C in the terminal reaches only the supervisor."""
+    ready, ready_writer = os.pipe()
+    fds = (ready_writer,) if program.listener is None else (ready_writer, program.listener.fileno())
+    process = subprocess.Popen(
+        program.command,
+        start_new_session=True,
+        pass_fds=fds,
+        env=os.environ | {READY_FD_VARIABLE: str(ready_writer)} | (variables or {}),
+        preexec_fn=_end_with(os.getpid()),
+    )
+    os.close(ready_writer)
+    return Child(process, ready)
+
+
+def _end_with(parent: int) -> Callable[[], None] | None:
+    """Return a function by which a new process asks for SIGTERM when its parent dies, however it dies; Linux only."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+
+    def end_with_parent() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return end_with_parent
+
+
+def _is_gone(child: Child) -> bool:
+    """Whether a process that is to stop has ended; kills it when its time is over."""
+    if child.process.poll() is None:
+        if time.monotonic() > child.stop_by:
+            child.process.kill()
+        return False
+    os.close(child.ready)
+    return True
+
+
+def _log(message: str) -> None:
+    """Write a line to the standard error stream, if it takes one at once: no log may stop the service."""
+    try:
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"streamsvc: {message}\n".encode())
+    except (OSError, ValueError):
+        pass

@@ -25,7 +25,7 @@ from werkzeug.sansio.response import Response as SansioResponse
 
 from streamsvc.http.cors import CorsMiddleware
 from streamsvc.http.description import PROBLEM_MEDIA_TYPE, describe_operation, problem_document, register_components
-from streamsvc.http.request_body import require_declared_length
+from streamsvc.http.request_body import MAX_BODY_BYTES, require_declared_length
 from streamsvc.http.trusted_proxies import TrustedProxyMiddleware
 from streamsvc.http.unknown_fields import explain_unknown_fields
 from streamsvc.rules.proxies import Networks
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from webargs.core import ArgMap
 
-MAX_BODY_BYTES = 256 * 1024
 MAX_CACHED_QUERY_LENGTH = 200
 PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _settings = Settings.from_env()
 
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = "gthread"  # a password hash must not block other requests
+worker_class = "streamsvc.http.worker.BufferingWorker"
 workers = _settings.workers
 threads = _settings.threads
 timeout = 60
@@ -33,6 +33,8 @@ def post_worker_init(worker: "Worker") -> None:
     from streamsvc.worker import gc_tuning  # loaded in the worker only
 
     gc_tuning.tune_gc()
+    if ready_fd := os.environ.get("_STREAMSVC_READY_FD"):  # set by `streamsvc serve`, which waits for it
+        os.write(int(ready_fd), b".")
 
 
 if _settings.metrics:
@@ -41,7 +43,8 @@ if _settings.metrics:
     def on_starting(server: "Arbiter") -> None:
         from streamsvc.http import metrics
 
-        metrics.reset_metrics_folder(_metrics_folder)
+        if not os.environ.get("_STREAMSVC_RELOADED"):  # the old processes still count
+            metrics.reset_metrics_folder(_metrics_folder)
 
     def child_exit(server: "Arbiter", worker: "Worker") -> None:
         from streamsvc.http import metrics
@@ -49,11 +52,18 @@ if _settings.metrics:
         metrics.remove_process(worker.pid)
 
 
+RETRY_AFTER_S = 5
 PROBLEMS = {
     400: ("bad_request", "The request is not valid HTTP."),
+    408: ("request_timeout", "The request did not arrive in time. Send it again, faster."),
     414: ("request_uri_too_long", f"The request line is too long; send at most {limit_request_line:,} bytes."),
     431: ("request_header_fields_too_large", "A header is too long, or there are too many; send less."),
     500: ("internal_error", "The service failed on this request. Try again later."),
+    501: (
+        "not_implemented",
+        "The only transfer coding that is supported is chunked.",
+    ),
+    503: ("unavailable", "The service is temporarily unavailable; try again shortly."),
 }
 """The code and the sentence for each status that gunicorn itself responds with in practice."""
 
@@ -66,6 +76,8 @@ def write_problem(connection: socket.socket, status: int, reason: str, message: 
     request_id = edge.new_request_id()
     body = edge.problem_body(status, code, detail, request_id)
     headers = {"Content-Type": edge.PROBLEM_MEDIA_TYPE, "Content-Length": len(body), "X-Request-Id": request_id}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = RETRY_AFTER_S
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
     util.write_nonblock(connection, "\r\n".join(lines).encode() + body)
 

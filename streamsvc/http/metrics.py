@@ -15,7 +15,7 @@ from flask import Flask, Response, current_app, g, request
 from streamsvc import clock
 from streamsvc.models import Job, Stream
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.storage.database import fetch_all, fetch_existing
+from streamsvc.storage.database import fetch_all, fetch_existing, is_unavailable
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -57,7 +57,7 @@ def init_app(app: Flask) -> None:
 
 
 def render_metrics() -> bytes:
-    """Render all metrics in Prometheus's text format. Raises SQLAlchemyError if the database is unavailable."""
+    """Render all metrics in Prometheus's text format."""
     from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
     requests = current_app.extensions["metrics"]
@@ -70,9 +70,23 @@ def render_metrics() -> bytes:
 
 
 class DatabaseCollector:
-    """Gauges that are read from the database on each scrape."""
+    """Gauges that are read from the database on each scrape; while it is unavailable, only that it is."""
 
     def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        try:
+            metrics = list(self._read_database())
+        except sa.exc.SQLAlchemyError as error:
+            if not is_unavailable(error):
+                raise
+            metrics = []
+        is_up = float(bool(metrics))
+        yield GaugeMetricFamily("streamsvc_database_up", "Whether the database could be read.", is_up)
+        yield from metrics
+
+    @staticmethod
+    def _read_database() -> "Iterator[Metric]":
         from prometheus_client.core import GaugeMetricFamily
 
         now = clock.now()

@@ -11,6 +11,8 @@ from werkzeug.exceptions import ClientDisconnected
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+MAX_BODY_BYTES = 256 * 1024
+
 
 class DeclaredLengthBody:
     """A body stream; raises ClientDisconnected at its end if bytes are missing."""

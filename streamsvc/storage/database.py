@@ -45,6 +45,8 @@ PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_siz
 """mmap_size in bytes: connections share one mapping of the file instead of caching pages separately."""
 WRITE_LOCK_TIMEOUT_S, POLL_INTERVAL_S = 5.0, 0.001
 """How long a transaction waits for SQLite's write lock, and how often it checks on other processes."""
+LOCK_TIMEOUT = "2s"
+"""How long a statement waits for a lock on PostgreSQL."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -139,12 +141,19 @@ def init_app(app: Flask, settings: "Settings") -> None:
     with app.app_context():
         _configure_connections(db.engine, synchronous="FULL", commit="on")
         _configure_connections(db.engines[AUTOCOMMIT_BIND], synchronous="NORMAL", commit="off")
+        if db.engine.dialect.name == "postgresql":
+            from streamsvc.storage.hang_watchdog import HangWatchdog  # the driver is optional
+
+            watchdog = HangWatchdog()
+            for engine in (db.engine, db.engines[AUTOCOMMIT_BIND]):
+                watchdog.watch(engine)
 
 
 def _configure_connections(engine: sa.Engine, synchronous: str, commit: str) -> None:
     """Set the options of each new connection.
 
-    These are durability and, on PostgreSQL, the time zone and a statement timeout of 30 s.
+    These are durability and, on PostgreSQL, the time zone, a statement timeout of 30 s, and how long a statement waits
+    for a lock.
     """
     if engine.dialect.name == "postgresql":
 
@@ -153,8 +162,8 @@ def _configure_connections(engine: sa.Engine, synchronous: str, commit: str) -> 
             with raw.cursor() as cursor:
                 cursor.execute(
                     "SELECT set_config('timezone', 'UTC', false), set_config('synchronous_commit', %s, false),"
-                    " set_config('statement_timeout', '30s', false)",
-                    (commit,),
+                    " set_config('statement_timeout', '30s', false), set_config('lock_timeout', %s, false)",
+                    (commit, LOCK_TIMEOUT),
                 )
             raw.commit()
 

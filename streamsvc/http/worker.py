@@ -1,0 +1,278 @@
+"""The gunicorn worker class: a request gets a thread only when it has arrived as a whole.
+
+gunicorn's own threaded worker reads requests in its threads, so that as many slow clients as there are threads stop the
+service. Here the event loop reads all of them, and each has deadlines: a client may be as slow as it likes, it costs a
+socket. Written against gunicorn 27; setup.cfg pins it.
+"""
+
+import errno
+import resource
+import selectors
+import socket
+import struct
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from gunicorn import util
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from streamsvc.http.request_reader import RequestReader
+from streamsvc.settings import Settings
+
+RECEIVE_BYTES = 64 * 1024
+SWEEP_INTERVAL_S = 0.5
+KEEPALIVE_AFTER_STOP_S, LINGER_S = 2.0, 2.0
+MIN_BODY_BYTES_PER_S = 32 * 1024
+MAX_LARGE_BODIES = 4
+SEND_BUFFER_BYTES, SEND_TIMEOUT_S = 256 * 1024, 30
+"""A response that fits into the buffer leaves its thread at once, however slowly the client reads it."""
+MAX_OPEN_FILES = 16_384
+RESERVED_PATH = "/livez"
+OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+NOTHING_TO_ACCEPT = (errno.EAGAIN, errno.EWOULDBLOCK)
+
+
+class Connection(TConn):
+    """A client's connection. `deadline`: when it is closed if what it waits for has not arrived."""
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
+        super().__init__(cfg, sock, client, server)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
+        self.initialized = True  # gunicorn's own set-up, for TLS and HTTP/2, is not used
+        self.reader = RequestReader(cfg, client)
+        self.started = self.deadline = 0.0
+        self.is_idle = self.is_closing = self.was_told_to_continue = False
+
+
+class BufferingWorker(ThreadWorker):
+    """A threaded worker whose event loop reads the requests."""
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        if cfg.is_ssl:
+            raise RuntimeError("streamsvc does not terminate TLS; put a proxy in front of it")
+
+    def init_process(self) -> None:
+        self.request_timeout_s = Settings.from_env().request_timeout_s
+        self.waiting: dict[Connection, None] = {}  # for bytes of their clients; the longest waiting first
+        self.next_sweep = 0.0
+        self.reserved_thread = ThreadPoolExecutor(1)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        super().init_process()
+
+    def run(self) -> None:
+        self.poller.register(self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks)
+        self.set_accept_enabled(True)
+        while self.alive and self.is_parent_alive():
+            self._run_once()
+        self.alive = False
+        self._drain()
+        self.tpool.shutdown(wait=False)
+        self.reserved_thread.shutdown(wait=False)
+        self.poller.close()
+        self.method_queue.close()
+
+    def _run_once(self) -> None:
+        self.notify()
+        self.wait_for_and_dispatch_events(SWEEP_INTERVAL_S)
+        now = time.monotonic()
+        if now >= self.next_sweep:
+            self.next_sweep = now + SWEEP_INTERVAL_S
+            for connection in [c for c in self.waiting if c.deadline <= now]:
+                self._expire(connection)
+
+    def _drain(self) -> None:
+        """Stop: serve whoever has already connected, then close."""
+        self.set_accept_enabled(False)
+        for listener in self.sockets:
+            while self.accept(listener):
+                pass
+            listener.close()
+        now = time.monotonic()
+        for connection in self.waiting:
+            if connection.is_idle:
+                connection.deadline = min(connection.deadline, now + KEEPALIVE_AFTER_STOP_S)
+        while self.nr_conns > 0 and time.monotonic() < now + self.cfg.graceful_timeout:
+            self._run_once()
+
+    def accept(self, listener: Any) -> bool:
+        """Accept a connection; False if none is waiting. At the limit, the one that has waited longest makes room."""
+        if self.nr_conns >= self.worker_connections and not self._evict():
+            return False
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in NOTHING_TO_ACCEPT:
+                return False
+            if error.errno in OUT_OF_FILES:
+                return self._evict()
+            if error.errno != errno.ECONNABORTED:
+                raise
+            return True
+        self.nr_conns += 1
+        connection = Connection(self.cfg, sock, client, listener.getsockname())
+        self._await_request(connection, self.request_timeout_s)
+        self._receive(connection)
+        return True
+
+    def _evict(self) -> bool:
+        """Close the connection that has waited longest for its client; False if all are being served."""
+        connection = next(iter(self.waiting), None)
+        if connection is None:
+            return False
+        self._close(connection)
+        return True
+
+    def _await_request(self, connection: Connection, timeout_s: float) -> None:
+        connection.started = time.monotonic()
+        connection.is_idle, connection.was_told_to_continue = True, False
+        self._wait(connection, connection.started + timeout_s, self._receive)
+
+    def _wait(self, connection: Connection, deadline: float, on_readable: Any) -> None:
+        connection.deadline = deadline
+        self.waiting[connection] = None
+        callback = partial(self._on_readable, connection, on_readable)
+        self.poller.register(connection.sock, selectors.EVENT_READ, callback)
+
+    @staticmethod
+    def _on_readable(connection: Connection, act: Any, _sock: object) -> None:
+        act(connection)
+
+    def _stop_waiting(self, connection: Connection) -> None:
+        if connection in self.waiting:
+            del self.waiting[connection]
+            self.poller.unregister(connection.sock)
+
+    def _receive(self, connection: Connection) -> None:
+        """Read what has arrived; hand the request to a thread once it is complete."""
+        if connection not in self.waiting:
+            return  # closed by an earlier event of the same round
+        try:
+            data = connection.sock.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(connection)
+            return
+        if data:
+            self._read(connection, data)
+        elif connection.is_idle:
+            self._close(connection)
+        else:
+            self._refuse(connection, 400, "Bad Request")
+
+    def _read(self, connection: Connection, data: bytes) -> None:
+        reader = connection.reader
+        if connection.is_idle and data:
+            connection.is_idle = False
+            connection.started = time.monotonic()
+            connection.deadline = connection.started + self.request_timeout_s
+        try:
+            reader.feed(data)
+        except OSError:
+            self.log.warning("no room for a request body")
+            self._refuse(connection, 503, "Service Unavailable")
+            return
+        except Exception as error:
+            self.handle_error(None, connection.sock, connection.client, error)
+            self._linger(connection)
+            return
+        if reader.is_complete:
+            self._stop_waiting(connection)
+            self.enqueue_req(connection)
+            return
+        if reader.request is not None:
+            self._await_body(connection)
+
+    def _await_body(self, connection: Connection) -> None:
+        reader = connection.reader
+        if reader.has_large_body and sum(c.reader.has_large_body for c in self.waiting) > MAX_LARGE_BODIES:
+            self._refuse(connection, 503, "Service Unavailable")
+            return
+        connection.deadline = connection.started + 2 * self.request_timeout_s + reader.body_bytes / MIN_BODY_BYTES_PER_S
+        if reader.expects_continue and not connection.was_told_to_continue:
+            connection.was_told_to_continue = True
+            try:
+                connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            except OSError:
+                self._close(connection)
+
+    def enqueue_req(self, connection: Connection) -> None:
+        """Serve a complete request in a thread. The liveness check has its own, so that it never waits."""
+        request = connection.reader.request
+        assert request is not None
+        connection.parser = iter((request,))
+        pool = self.reserved_thread if request.path == RESERVED_PATH else self.tpool
+        future = pool.submit(self.handle, connection)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, connection, done))
+
+    def _keepalive_after(self, connection: Connection, keepalive: bool) -> bool:
+        return keepalive  # the body has been read, else the request was marked as the connection's last
+
+    def finish_request(self, connection: Connection, future: "Future[bool]") -> None:
+        """After a response: wait for the connection's next request, or close it."""
+        finished = connection.reader
+        finished.close()
+        keep = not future.cancelled() and future.exception() is None and future.result()
+        try:
+            connection.sock.setblocking(False)
+        except OSError:
+            self._close(connection)
+            return
+        if not keep:
+            if finished.is_truncated or finished.buffer:
+                self._linger(connection)
+            else:
+                self._close(connection)
+            return
+        connection.reader = RequestReader(self.cfg, connection.client)
+        self._await_request(connection, self.cfg.keepalive if self.alive else KEEPALIVE_AFTER_STOP_S)
+        if finished.buffer:  # the client sent its next request before it had this response
+            self._read(connection, bytes(finished.buffer))
+
+    def _expire(self, connection: Connection) -> None:
+        if connection.is_closing or connection.is_idle:
+            self._close(connection)
+        else:
+            self._refuse(connection, 408, "Request Timeout")
+
+    def _refuse(self, connection: Connection, status: int, reason: str) -> None:
+        try:
+            util.write_error(connection.sock, status, reason, "")
+        except OSError:
+            self.log.debug("the client has gone")
+        self._linger(connection)
+
+    def _linger(self, connection: Connection) -> None:
+        """Close once the client has, or after a moment: closed at once, the response could be lost (RFC 9112, 9.6)."""
+        self._stop_waiting(connection)
+        connection.reader.close()
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(connection)
+            return
+        connection.is_closing = True
+        self._wait(connection, time.monotonic() + LINGER_S, self._discard)
+
+    def _discard(self, connection: Connection) -> None:
+        try:
+            if connection not in self.waiting or connection.sock.recv(RECEIVE_BYTES):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self._stop_waiting(connection)
+        connection.reader.close()
+        self.nr_conns -= 1
+        util.close(connection.sock)

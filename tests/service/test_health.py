@@ -1,0 +1,75 @@
+"""Liveness, readiness and metrics: what they depend on, and what they survive."""
+
+import pytest
+import sqlalchemy as sa
+
+from streamsvc.app import create_app
+from streamsvc.models import HealthCheck
+from streamsvc.settings import Settings
+from streamsvc.storage.database import AUTOCOMMIT_BIND, db, execute_write, fetch_all
+
+
+def readiness(client):
+    return client.get("/readyz").json["checks"]
+
+
+@pytest.fixture(autouse=True)
+def context_without_earlier_checks(app):
+    app.extensions.pop("write_check", None)
+    with app.app_context():
+        yield
+
+
+def test_readiness_writes_and_commits_at_most_once_per_second(app, client):
+    rows = sa.select(HealthCheck.id, HealthCheck.checked_at)
+    assert readiness(client)["database"]
+    first = fetch_all(rows)
+    assert readiness(client)["database"]
+    assert len(first) == 1
+    assert fetch_all(rows) == first
+    app.extensions["write_check"].checked_at -= 1
+    assert readiness(client)["database"]
+    (again,) = fetch_all(rows)
+    assert again.id == first[0].id
+    assert again.checked_at > first[0].checked_at
+
+
+@pytest.mark.parametrize(("revision", "is_current"), [("9999", True), ("0001", False)])
+def test_readiness_requires_at_least_the_schema_of_the_code(app, client, revision, is_current):
+    (current,) = fetch_all(sa.text("SELECT version_num FROM alembic_version"))
+    set_revision = sa.text("UPDATE alembic_version SET version_num = :revision")
+    execute_write(set_revision, {"revision": revision})
+    try:
+        assert readiness(client)["schema"] is is_current
+    finally:
+        execute_write(set_revision, {"revision": current[0]})
+    assert readiness(client)["schema"]
+
+
+def test_another_transaction_that_writes_for_long_does_not_make_the_service_unready(app, client):
+    with db.engine.begin() as connection:
+        connection.execute(sa.insert(HealthCheck).values(id="other", checked_at=app.extensions["clock"]()))
+        assert readiness(client)["database"]
+
+
+def test_without_a_database_the_process_is_alive_and_reports_its_metrics():
+    settings = Settings(
+        database_url="postgresql+psycopg://nobody@127.0.0.1:1/none", secret_key=("x" * 32,), metrics=True
+    )
+    client = create_app(settings).test_client()
+    assert client.get("/livez").status_code == 200
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json["checks"] == {"database": False, "schema": False, "worker": False}
+    text = client.get("/metrics").text
+    assert "streamsvc_database_up 0.0" in text
+    assert 'streamsvc_request_seconds_count{method="GET",route="/livez",status="200"} 1.0' in text
+    assert "streamsvc_jobs_due" not in text
+
+
+def test_liveness_uses_no_database_connection(client):
+    statements = []
+    for engine in (db.engine, db.engines[AUTOCOMMIT_BIND]):
+        sa.event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    assert client.get("/livez").status_code == 200
+    assert statements == []

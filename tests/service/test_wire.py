@@ -1,0 +1,178 @@
+"""HTTP on the wire: malformed, slow and silent clients of a running `streamsvc serve`. One server for all tests."""
+
+import json
+import signal
+import socket
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from streamsvc.http.request_reader import LARGE_BODIES
+from streamsvc.operations.catalog.imports import imports
+from tests.conftest import migrate_database
+from tests.worlds.service import running_service, wait_until
+from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_wrong_responses, request
+
+THREADS = 4
+
+
+@pytest.fixture(scope="module")
+def service(new_database, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wire")
+    url = new_database("sqlite", "wire", migrate_database)
+    settings = {"STREAMSVC_WORKERS": "1", "STREAMSVC_THREADS": str(THREADS), "STREAMSVC_REQUEST_TIMEOUT_S": "1"}
+    with running_service(url, folder, **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def connect(service):
+    """Open a connection and send some bytes; all are closed after the test."""
+    with ExitStack() as stack:
+
+        def open_connection(data=b""):
+            address = ("127.0.0.1", service.port)
+            connection = stack.enter_context(socket.create_connection(address, timeout=20))
+            connection.sendall(data)
+            return connection
+
+        yield open_connection
+
+
+def read_response(stream):
+    """(status, headers, document) of the next response on a connection."""
+    status = int(stream.readline().split()[1])
+    headers = dict(line.decode().strip().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+    return status, headers, json.loads(stream.read(int(headers.get("Content-Length", 0))) or b"{}")
+
+
+def test_malformed_requests_get_the_status_of_their_error(service):
+    assert find_wrong_responses(service.port) == {}
+
+
+def test_clients_that_are_slow_or_silent_hold_no_thread(service, connect):
+    heads = [connect(b"GET /livez HTTP/1.1\r\nHost: x\r\n") for _ in range(2 * THREADS)]
+    bodies = [connect(request(LENGTH, body=SESSION[:5])) for _ in range(2 * THREADS)]
+    silent = [connect() for _ in range(20)]
+    started = time.monotonic()
+    assert service.get("/readyz")[0] == 200
+    assert exchange(service.port, request(LENGTH, body=SESSION)).startswith(b"HTTP/1.1 422 ")
+    assert time.monotonic() - started < 0.9, "served only after the slow clients were given up"
+    for connection in (heads[0], heads[-1], bodies[0], bodies[-1]):
+        status, headers, problem = read_response(connection.makefile("rb"))
+        assert (status, problem["code"], problem["status"]) == (408, "request_timeout", 408)
+        assert headers["Content-Type"] == "application/problem+json"
+        assert headers["Connection"] == "close"
+    assert silent[0].recv(100) == b"", "closed without a response to a request that was never begun"
+
+
+def test_requests_sent_at_once_are_answered_in_order(connect):
+    both = request(CHUNKED, body=chunked(SESSION)) + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    stream = connect(both).makefile("rb")
+    assert [read_response(stream)[0] for _ in range(2)] == [422, 200]
+
+
+def test_a_client_that_asks_first_is_told_to_send_its_body(connect):
+    connection = connect(request(LENGTH, b"Expect: 100-continue"))
+    stream = connection.makefile("rb")
+    assert (stream.readline(), stream.readline()) == (b"HTTP/1.1 100 Continue\r\n", b"\r\n")
+    connection.sendall(SESSION)
+    assert read_response(stream)[0] == 422
+    too_large = connect(request(b"Content-Length: 999999", b"Expect: 100-continue")).makefile("rb")
+    assert read_response(too_large)[0] == 413, "refused before it is sent"
+
+
+def test_only_imports_may_send_large_bodies():
+    assert LARGE_BODIES == {("POST", "/v1/admin/imports"): imports.MAX_FILE_BYTES}
+
+
+class Traffic:
+    """Clients that each open a connection for every request, until stopped or refused. `failures`: what went wrong."""
+
+    def __init__(self, port, clients=3):
+        self.port, self.stopping, self.failures, self.slowest_s, self.refused = port, False, [], 0, 0
+        self.threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def _run(self):
+        while not self.stopping:
+            started = time.monotonic()
+            try:
+                connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+            except ConnectionRefusedError:
+                self.refused += 1
+                return
+            try:
+                with connection:
+                    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    if not connection.makefile("rb").read().startswith(b"HTTP/1.1 200 "):
+                        self.failures.append("no response")
+                self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+            except OSError as error:
+                self.failures.append(repr(error))
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+
+
+def test_a_service_that_cannot_write_is_alive_but_not_ready(service):
+    """The size limit of files does to SQLite what a full disk does."""
+    web = service.children("gunicorn")[-1]
+    limit = web.rlimit(psutil.RLIMIT_FSIZE)
+    web.rlimit(psutil.RLIMIT_FSIZE, (4096, limit[1]))
+    time.sleep(1.1)  # the last write counts for a second
+    assert service.get("/livez")[0] == 200
+    status, problem = service.get("/readyz")
+    assert (status, problem["code"], problem["checks"]["database"]) == (503, "not_ready", False)
+    web.rlimit(psutil.RLIMIT_FSIZE, limit)
+    wait_until(service.is_ready)
+
+
+def test_a_taken_port_ends_serve_with_a_clear_error(service):
+    result = service.command("serve")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == f"Error: cannot listen on 127.0.0.1:{service.port}: Address already in use"
+
+
+def test_a_reload_replaces_all_processes_without_a_gap(service):
+    old = {process.pid for process in service.children("")}
+    started = time.monotonic()
+    with Traffic(service.port) as traffic:
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not old & {process.pid for process in service.children("")})
+    assert (traffic.failures, traffic.refused) == ([], 0)
+    assert traffic.slowest_s < (time.monotonic() - started) / 3, "no request waited until the new processes were ready"
+    assert len(service.children("")) == len(old)
+
+
+def test_sigterm_resets_no_connection(service):
+    with Traffic(service.port, clients=8) as traffic:
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(60) == 0
+    assert traffic.failures == []
+    assert traffic.refused == 8
+
+
+def test_a_full_log_stops_nothing_and_a_killed_supervisor_leaves_no_process(service):
+    log, service.log = service.log, Path("/dev/full")
+    service.start()
+    service.log = log
+    wait_until(service.is_ready)
+    victim = service.children("gunicorn")[0]
+    victim.kill()
+    wait_until(lambda: service.get("/livez")[0] == 200 and not victim.is_running())
+    processes = service.children("")
+    assert len(processes) >= 3, "gunicorn with its process, and the worker"
+    service.process.kill()
+    assert psutil.wait_procs(processes, timeout=20)[1] == []
