@@ -15,7 +15,7 @@ from streamsvc.security import rate_limits
 from streamsvc.storage.database import db
 from tests.sessions.test_dpop import Key
 from tests.worlds.playback_steps import World
-from tests.worlds.sessions_steps import Person, code_of, mailed_token, new_person, operator, run_jobs
+from tests.worlds.sessions_steps import Person, code_of, mailed_token, new_person, operator, run_jobs, verify
 
 NOON = "2026-01-15T12:00:00Z"
 SEEN_BY_GUESTS = {"kind": "movie", "runtime_s": 6000, "age_rating": "DE:12"}
@@ -258,6 +258,7 @@ def test_a_browser_proves_the_guest_by_the_csrf_token(app, ids):
 
 def test_a_guest_who_follows_a_mailed_link_or_uses_a_television_keeps_the_list(app, ids):
     ann, (by_link, on_tv) = member(app), [start_guest(app) for _ in range(2)]
+    verify(app, ann)
     by_link.add(ids["film"])
     on_tv.add(ids["other"])
     client = app.test_client(use_cookies=False)
