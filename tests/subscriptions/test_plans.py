@@ -1,5 +1,8 @@
 import pytest
+from marshmallow import ValidationError
 
+from streamsvc.schemas.base import StrictSchema
+from streamsvc.schemas.subscriptions.subscriptions import Intro, Money
 from tests.worlds.billing_world import FEATURES, World
 
 
@@ -126,3 +129,27 @@ def test_plans_are_cacheable_until_they_change(world):
         assert (client.get(path, headers=headers).status_code, client.get(path, headers=headers).data) == (304, b"")
         put(world, "standard", price(first.json.get("prices", [{}])[0].get("amount_minor", 0) + 1))
         assert client.get(path, headers=headers).status_code == 200
+
+
+def test_every_amount_in_a_request_is_limited_by_the_same_field():
+    """A larger one is 422: it never reaches the database, whose integers end at 2**63."""
+    amounts = {
+        (schema.__name__, name): field
+        for schema in subclasses(StrictSchema)
+        if schema.__name__.endswith(("In", "Query")) or schema in (Intro,)
+        for name, field in schema().load_fields.items()
+        if name.endswith("_minor")
+    }
+    assert len(amounts) > 15
+    unlimited = {key for key, field in amounts.items() if not isinstance(field, Money)}
+    assert unlimited == set()
+    for field in amounts.values():
+        for amount_minor in (10**12 + 1, 2**63, -(10**12) - 1):
+            with pytest.raises(ValidationError, match="Must be"):
+                field.deserialize(amount_minor)
+
+
+def subclasses(schema):
+    for subclass in schema.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)

@@ -167,3 +167,11 @@ def test_an_amount_above_the_maximum_is_refused(world, stripe, currency, most):
     assert response.status_code == 422
     response = charge_once(world, ann, most, currency)
     assert (response.status_code, ann.invoices()[0]["status"]) == (201, "paid")
+
+
+def test_an_introductory_price_above_what_stripe_charges_is_refused(world, stripe):
+    price = {"currency": "USD", "amount_minor": 1000, "intro": {"amount_minor": 99_999_999, "periods": 1}}
+    assert world.operator.put("/v1/admin/plans/p", {"name": "P", "prices": [price]}).status_code == 200
+    price["intro"] = {"amount_minor": 100_000_000, "periods": 1}
+    refused = world.operator.put("/v1/admin/plans/p", {"name": "P", "prices": [price]})
+    assert (refused.status_code, list(refused.json["errors"])) == (422, ["prices.0.intro.amount_minor"])

@@ -27,10 +27,7 @@ def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
     What NEW_PLAN lists stays as it is if it is left out. Raises Invalid.
     """
     _check_codes(code, body)
-    for index, price_body in enumerate(body["prices"]):
-        if price_body["amount_minor"] > maximum_charge_minor(price_body["currency"]):
-            message = "Must not exceed what the payment provider charges at once."
-            raise Invalid(errors={f"prices.{index}.amount_minor": [message]})
+    _check_amounts(body["prices"])
     plan = Plan.find_by_code(code)
     if plan is None:
         plan = Plan(id=new_id("pln"), code=code, created_at=now)
@@ -56,6 +53,18 @@ def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
     db.session.flush()
     db.session.expire(plan, ["prices"])
     return plan
+
+
+def _check_amounts(prices: list[PriceInput]) -> None:
+    """Raise Invalid if a price, introductory or not, is more than the payment provider charges."""
+    for index, price in enumerate(prices):
+        amounts = {"amount_minor": price["amount_minor"]}
+        if price["intro"]:
+            amounts["intro.amount_minor"] = price["intro"]["amount_minor"]
+        for name, amount_minor in amounts.items():
+            if amount_minor > maximum_charge_minor(price["currency"]):
+                message = "Must not exceed what the payment provider charges at once."
+                raise Invalid(errors={f"prices.{index}.{name}": [message]})
 
 
 def _check_codes(code: str, body: PlanInput) -> None:

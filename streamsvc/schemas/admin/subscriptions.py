@@ -27,7 +27,13 @@ from streamsvc.schemas.base import (
 from streamsvc.schemas.names import Message, Name
 from streamsvc.schemas.subscriptions.gifts import check_kind_of_gift
 from streamsvc.schemas.subscriptions.invoices import CreditBalanceOut
-from streamsvc.schemas.subscriptions.subscriptions import CancellationIn, Money, SubscriptionIn, SubscriptionOut
+from streamsvc.schemas.subscriptions.subscriptions import (
+    MAX_AMOUNT_MINOR,
+    CancellationIn,
+    Money,
+    SubscriptionIn,
+    SubscriptionOut,
+)
 
 PPM_PER_PERCENT = 10_000
 
@@ -147,7 +153,7 @@ class TaxRateOut(StrictSchema):
 
 
 class CreditIn(StrictSchema):
-    amount_minor = Int(minimum=-(10**12), maximum=10**12, required=True)
+    amount_minor = Money(minimum=-MAX_AMOUNT_MINOR, required=True)
     currency = Currency(required=True)
     reason = Message(load_default=None, allow_none=True)
 

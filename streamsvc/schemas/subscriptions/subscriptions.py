@@ -28,7 +28,10 @@ MAX_AMOUNT_MINOR = 10**12
 
 
 class Money(Int):
-    """Minor units, never negative, and small enough that years of them add up safely."""
+    """Minor units, not negative unless `minimum` is, and small enough that years of them add up safely.
+
+    Every amount in a request is of this type.
+    """
 
     def __init__(self, *, minimum: int = 0, **kwargs: Any):
         super().__init__(minimum=minimum, maximum=MAX_AMOUNT_MINOR, **kwargs)
