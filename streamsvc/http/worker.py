@@ -50,6 +50,8 @@ class Connection(TConn):
 class BufferingWorker(ThreadWorker):
     """A threaded worker whose event loop reads the requests."""
 
+    alive: bool
+
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         if cfg.is_ssl:

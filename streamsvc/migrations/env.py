@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import context
 from flask import current_app
 
-from streamsvc.storage.database import db
+from streamsvc.storage.database import LOCK_TIMEOUT, db
 
 ADVISORY_LOCK = 0x73747265  # "stre"
 SEARCH_TABLES = "_fts"
@@ -54,7 +54,8 @@ def migrate_sqlite(connection: sa.Connection) -> None:
 
 def migrate_postgresql(connection: sa.Connection) -> None:
     """Run the migrations under an advisory lock, so that only one process migrates."""
-    connection.exec_driver_sql(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
+    connection.exec_driver_sql(f"SET lock_timeout = 0; SELECT pg_advisory_lock({ADVISORY_LOCK})")
+    connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     connection.commit()
     try:
         migrate(connection)

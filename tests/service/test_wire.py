@@ -17,7 +17,7 @@ from tests.conftest import migrate_database
 from tests.worlds.service import running_service, wait_until
 from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_wrong_responses, request
 
-THREADS = 4
+THREADS, MAX_CONNECTIONS = 4, 100
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,7 @@ def service(new_database, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wire")
     url = new_database("sqlite", "wire", migrate_database)
     settings = {"STREAMSVC_WORKERS": "1", "STREAMSVC_THREADS": str(THREADS), "STREAMSVC_REQUEST_TIMEOUT_S": "1"}
+    settings["GUNICORN_CMD_ARGS"] = f"--worker-connections {MAX_CONNECTIONS}"
     with running_service(url, folder, **settings) as running:
         yield running
 
@@ -68,6 +69,14 @@ def test_clients_that_are_slow_or_silent_hold_no_thread(service, connect):
         assert headers["Content-Type"] == "application/problem+json"
         assert headers["Connection"] == "close"
     assert silent[0].recv(100) == b"", "closed without a response to a request that was never begun"
+
+
+def test_more_silent_connections_than_fit_keep_nobody_out(service, connect):
+    silent = [connect() for _ in range(MAX_CONNECTIONS + 20)]
+    started = time.monotonic()
+    assert service.get("/livez")[0] == 200
+    assert time.monotonic() - started < 0.9, "served only after the silent clients were given up"
+    assert silent[0].recv(100) == b"", "the longest silent one made room"
 
 
 def test_requests_sent_at_once_are_answered_in_order(connect):
@@ -171,8 +180,7 @@ def test_a_full_log_stops_nothing_and_a_killed_supervisor_leaves_no_process(serv
     wait_until(service.is_ready)
     victim = service.children("gunicorn")[0]
     victim.kill()
-    wait_until(lambda: service.get("/livez")[0] == 200 and not victim.is_running())
+    wait_until(lambda: not victim.is_running() and len(service.children("")) == 3 and service.get("/livez")[0] == 200)
     processes = service.children("")
-    assert len(processes) >= 3, "gunicorn with its process, and the worker"
     service.process.kill()
     assert psutil.wait_procs(processes, timeout=20)[1] == []
