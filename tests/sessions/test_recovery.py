@@ -13,7 +13,7 @@ from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.security import rate_limits
 from streamsvc.security.counter_keys import find_counter_key
 from streamsvc.storage.database import db, execute_write
-from tests.worlds.sessions_steps import add_app, code_of, mailed_token, mails, new_person, run_jobs
+from tests.worlds.sessions_steps import add_app, code_of, mailed_token, mails, new_person, run_jobs, verify
 
 NEW = "another secret 8"
 WRONG = "000000"
@@ -147,8 +147,9 @@ def test_a_stranger_cannot_use_up_the_sign_ups_of_an_address(app, new_app, datab
 
 
 @pytest.fixture
-def guarded(ann, clock):
+def guarded(app, ann, clock):
     """Ann with an authenticator app, whose secret is `secret`."""
+    verify(app, ann)
     ann.secret, ann.device = add_app(ann, clock), ann.get("/v1/sessions/current").json["session"]["device"]["id"]
     clock.advance(minutes=1)
     return ann

@@ -215,9 +215,11 @@ def test_the_owner_is_notified_of_a_new_device(app, ann):
 def test_disowning_a_new_device_signs_it_out_and_clears_the_password(app, ann):
     thief, tv = ann.again(), ann.again()
     tv.sign_in(device={"name": "TV", "kind": "tv"})
-    thief.sign_in(device={"name": "A laptop\n\nhttps://elsewhere.example", "kind": "web"})
+    forged = {"name": "A laptop\n\nhttps://elsewhere.example", "kind": "web"}
+    assert code_of(thief.sign_in(device=forged)) == (422, "invalid")
+    assert thief.sign_in(device=forged | {"name": "A laptop <a href=x>Continue</a>"}).status_code == 201
     mail = mails(app, ann.email, "new_device")[0]
-    assert "\nhttps://elsewhere.example" not in mail["text"] and mail["html"].count("Continue") == 1
+    assert "A laptop" in mail["text"] and "<a href=x>" not in mail["html"]
     token = mailed_token(app, ann.email, "new_device")
     statuses = [ann.client.put("/v1/devices/disowned", json={"token": token}).status_code for _ in range(2)]
     assert statuses == [204, 422]

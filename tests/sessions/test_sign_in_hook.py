@@ -20,7 +20,7 @@ from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage.database import db
 from tests.worlds.authenticator import Authenticator
 from tests.worlds.local_server import LocalHandler, local_server
-from tests.worlds.sessions_steps import code_of, mailed_token, new_person, operator
+from tests.worlds.sessions_steps import code_of, mailed_token, new_person, operator, verify
 
 HOOK_SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes for tests alone").decode()
 DEADLINE_MS = 200
@@ -112,6 +112,7 @@ def test_a_denied_sign_in_is_told_why_and_changes_nothing(app, ann, hook):
 
 
 def test_every_method_asks_and_can_be_denied(app, client, ann, hook, clock):
+    verify(app, ann)
     phone = Authenticator()
     options = ann.post("/v1/passkeys/options").json
     ann.post("/v1/passkeys", {"credential": phone.make(options), "name": "Phone"})

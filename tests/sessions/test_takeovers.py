@@ -1,12 +1,15 @@
 """After a takeover the account is the owner's again, and only the owner's, whatever the intruder added and in which
 order."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
 from tests.worlds.authenticator import Authenticator
 from tests.worlds.operator_steps import new_operator
-from tests.worlds.sessions_steps import Person, add_app, code_of, mailed_token, mails, new_person, operator
+from tests.worlds.sessions_steps import Person, add_app, code_of, mailed_token, mails, new_person, operator, run_jobs
 
 NEW = "eve@elsewhere.example"
 LAPTOP = {"name": "A laptop", "kind": "web"}
@@ -256,6 +259,46 @@ def test_a_reset_revokes_on_request_what_was_added_within_the_last_week(app, cli
     assert ann.sign_in().status_code == 201
     assert passkey_sign_in(client, older).status_code == 201
     assert code_of(passkey_sign_in(client, newer)) == (401, "invalid_credentials")
+
+
+def test_an_intruders_username_and_number_go_and_the_owners_stay(app, client, ann, clock):
+    former = app.extensions["settings"]
+    app.extensions["settings"] = replace(former, usernames=True, phones=True, sms_countries=("DE",))
+    try:
+        assert ann.put("/v1/account/username", {"username": "ann.lee"}).status_code == 200
+        clock.advance(minutes=1)
+        eve = ann.again()
+        eve.sign_in(device=LAPTOP)
+        link = mailed_token(app, ann.email, "new_device")
+        assert eve.put("/v1/account/phone", {"phone": "+4915112345678"}).status_code == 202
+        run_jobs(app)
+        [sms] = operator(app).get("/v1/sandbox/sms", query_string={"to": "+4915112345678"}).json["items"]
+        code = re.search(r"\d{8}", sms["text"])[0]
+        assert eve.post("/v1/account/phone/verification", {"code": code}).status_code == 200
+        assert eve.put("/v1/account/phone", {"phone": "+4915187654321"}).status_code == 202
+        added = [i for i in ann.get("/v1/account/access-history").json["items"] if i["kind"] in ("phone", "username")]
+        assert [(i["kind"], i["name"]) for i in added] == [("phone", "+49*********78"), ("username", "ann.lee")]
+        assert disown(client, link) == 204
+        names = ann.get("/v1/account/identifiers").json
+        assert (names["username"], names["phone"], names["pending_phone"]) == ("ann.lee", None, None)
+    finally:
+        app.extensions["settings"] = former
+
+
+def test_the_end_of_every_session_voids_the_changes_of_address_that_they_requested(app, client, ann):
+    assert ann.put("/v1/account/email", {"email": NEW}).status_code == 202
+    change = mailed_token(app, NEW, "email_change")
+    assert operator(app).post("/v1/admin/session-revocations", {"reason": "a leak"}).status_code in (200, 201)
+    assert confirm(client, change) == 422
+
+
+def test_using_a_link_about_one_factor_leaves_those_about_older_ones_open(app, client, ann, clock):
+    for minutes in (1, 2):
+        register(ann)
+        clock.advance(minutes=minutes)
+    newer, older = (re.search(r"token=([\w-]+)", mail["text"])[1] for mail in mails(app, ann.email, "factor_added"))
+    assert client.put("/v1/access-revocations", json={"token": newer}).status_code == 204
+    assert client.put("/v1/access-revocations", json={"token": older}).status_code == 204
 
 
 def test_an_address_that_a_takeover_set_free_comes_back_from_whoever_squats_on_it(app, client, ann):

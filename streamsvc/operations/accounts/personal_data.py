@@ -56,6 +56,7 @@ ERASED = {
     "ratings",
     "recovery_codes",
     "referral_codes",
+    "sandbox_account_clocks",
     "stream_devices",
     "streams",
     "totp_factors",
