@@ -418,13 +418,17 @@ def test_a_locked_profile_is_closed_to_other_profiles(ann):
     assert outcomes() == {(200, None)}
 
 
-def test_deleting_a_profile_deletes_its_progress(ann, app):
+def test_a_deleted_profile_keeps_its_progress_until_it_is_purged(ann, app):
     other = ann.viewer.post("/v1/profiles", {"name": "Guest"}).json["id"]
     body = {"position_s": 600, "duration_s": 6000, "at": NOON.isoformat()}
     assert ann.viewer.put(f"/v1/profiles/{other}/progress/{ann.world.ids['film']}", body).status_code == 200
     assert ann.viewer.delete(f"/v1/profiles/{other}").status_code == 204
-    with app.app_context():
-        assert db.session.query(Progress).filter_by(profile_id=other).count() == 0
+    for days, count in ((29, 1), (2, 0)):  # until then it can be restored
+        app.extensions["clock"].advance(days=days)
+        with app.app_context():
+            purge_expired_data({}, app.extensions["clock"]())
+            db.session.commit()
+            assert db.session.query(Progress).filter_by(profile_id=other).count() == count
 
 
 WRITES = {
