@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from streamsvc.models import Progress
 from streamsvc.models.progress import save_progress
+from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.playback import progress
 from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.storage.database import db

@@ -31,7 +31,12 @@ BILLING_PACKAGES = (
     "streamsvc.blueprints.admin.billing",
     "streamsvc.blueprints.sandbox.payments",
 )
-OWNED = {"sub_": Subscription, "inv_": Invoice, "pay_": Payment, "crn_": CreditNote}
+OWNED = {
+    "sub_": Subscription.__table__,
+    "inv_": Invoice.__table__,
+    "pay_": Payment.__table__,
+    "crn_": CreditNote.__table__,
+}
 
 
 @bp.route("")
@@ -96,7 +101,7 @@ def _find_account_id() -> str | None:
     for name in [name for name in named if isinstance(name, str)]:
         if name.startswith("acc_"):
             return name
-        if model := OWNED.get(name[:4]):
-            row = fetch_one(sa.select(model.account_id).where(model.id == name))
+        if (table := OWNED.get(name[:4])) is not None:
+            row = fetch_one(sa.select(table.c.account_id).where(table.c.id == name))
             return str(row.account_id) if row else None
     return None
