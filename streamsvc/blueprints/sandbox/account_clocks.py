@@ -97,6 +97,7 @@ def _find_account_id() -> str | None:
         if name.startswith("acc_"):
             return name
         if model := OWNED.get(name[:4]):
-            row = fetch_one(sa.select(model.account_id).where(model.id == name))
-            return str(row.account_id) if row else None
+            columns = model.__table__.columns
+            row = fetch_one(sa.select(columns.account_id).where(columns.id == name))
+            return row.account_id if row else None
     return None

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, MailedToken
 from streamsvc.operations.accounts import accounts
+from streamsvc.operations.billing.core import customers
 from streamsvc.operations.credentials import revocation, sessions
 from streamsvc.operations.credentials.mail_limits import hit_mail_limits
 from streamsvc.operations.outbox import audit, mail, security_events
@@ -80,3 +81,4 @@ def _set_email(account: Account, email: str, now: datetime) -> None:
     except IntegrityError:
         db.session.rollback()
         raise EmailTaken from None
+    customers.enqueue_customer_update(account.id, now)
