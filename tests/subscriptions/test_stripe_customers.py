@@ -1,11 +1,13 @@
 """The customer at Stripe: created once, with what Stripe needs to know, and deleted with the person."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from streamsvc.operations.billing.subscriptions.importing import import_subscribers
 from tests.worlds.billing_world import World
+from tests.worlds.sessions_steps import mailed_token
 from tests.worlds.stripe_events import deliver_event, event, last_intent, tick, use_stripe
 from tests.worlds.stripe_server import error_response
 
@@ -159,3 +161,25 @@ def test_no_other_key_is_accepted(world, app, stripe, monkeypatch):
     use_stripe(app, monkeypatch, address)
     world.go_to("2026-01-15T12:01:00")
     assert (ann.subscription()["status"], last_intent(stripe)["status"]) == ("active", "succeeded")
+
+
+def test_a_changed_email_address_is_sent_to_the_customer_at_stripe(world, app, stripe):
+    """Ann has a customer there, Bob has none. Stripe is down at first; the undone change is sent too."""
+    ann, bob = world.person(), world.person(card=None)
+    [customer] = stripe.customers.values()
+    former = email_of(ann)
+    stripe.failure = error_response(500, "api_error")
+    for person, email in ((ann, "ann@elsewhere.example"), (bob, "bob@elsewhere.example")):
+        assert person.put("/v1/account/email", {"email": email}).status_code == 202
+        confirmation = {"token": mailed_token(app, email, "email_change")}
+        assert person.client.put("/v1/email-verifications", json=confirmation).status_code == 204
+    tick(world)
+    assert customer["email"] == former
+    stripe.failure = None
+    world.go_to(world.clock.at + timedelta(minutes=11))
+    assert customer["email"] == email_of(ann) == "ann@elsewhere.example"
+    assert len(stripe.customers) == 1
+    undo = {"token": mailed_token(app, former, "email_undo")}
+    assert ann.client.put("/v1/email-verifications", json=undo).status_code == 204
+    tick(world)
+    assert customer["email"] == former

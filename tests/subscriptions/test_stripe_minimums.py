@@ -175,3 +175,18 @@ def test_an_introductory_price_above_what_stripe_charges_is_refused(world, strip
     price["intro"] = {"amount_minor": 100_000_000, "periods": 1}
     refused = world.operator.put("/v1/admin/plans/p", {"name": "P", "prices": [price]})
     assert (refused.status_code, list(refused.json["errors"])) == (422, ["prices.0.intro.amount_minor"])
+
+
+@pytest.mark.parametrize(("currency", "price", "charged"), [("KWD", 1235, 1240), ("MGA", 990_050, 990_100)])
+def test_an_amount_that_stripe_cannot_charge_exactly_is_rounded_up_and_the_rest_becomes_credit(
+    world, stripe, currency, price, charged
+):
+    """The renewal is due with the credit of the first payment's rounding."""
+    ann, surplus = world.person(), charged - price
+    assert ann.subscribe(world.plan("gulf", price, currency=currency)).json["status"] == "active"
+    assert ann.invoices()[0]["payments"][0]["amount_minor"] == charged
+    assert ann.balances() == [{"currency": currency, "amount_minor": surplus}]
+    world.go_to("2026-02-16T12:00:00")
+    renewal = ann.invoices()[-1]
+    assert (renewal["status"], renewal["credit_applied_minor"]) == ("paid", surplus)
+    assert renewal["payments"][0]["amount_minor"] % (10 if currency == "KWD" else 100) == 0

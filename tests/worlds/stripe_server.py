@@ -90,6 +90,9 @@ class StripeState:
         match (method, *path):
             case ("POST", "customers"):
                 return 200, self.create_customer(params)
+            case ("POST", "customers", name):
+                self.find_customer(name, param="id").update(params)
+                return 200, self.customers[name]
             case ("DELETE", "customers", name):
                 self.delete_customer(name)
                 return 200, {"id": name, "object": "customer", "deleted": True}

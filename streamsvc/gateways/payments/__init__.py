@@ -32,6 +32,13 @@ def minimum_charge_minor(currency: str) -> int:
     return stripe_amounts.minimum_charge_minor(currency)
 
 
+def charge_step_minor(currency: str) -> int:
+    """Return the amount of which every charge by the configured provider is a multiple, in minor units."""
+    if current_settings().payment_provider != "stripe":
+        return 1
+    return stripe_amounts.charge_step_minor(currency)
+
+
 def has_known_minimum(currency: str) -> bool:
     """Whether `minimum_charge_minor` is known; otherwise the provider refuses what it finds too small."""
     return current_settings().payment_provider != "stripe" or currency in stripe_amounts.MINIMUM_MINOR

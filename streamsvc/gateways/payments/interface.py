@@ -105,6 +105,9 @@ class PaymentProvider(Protocol):
         `replaced`: the deleted customer that it replaces. Raises PaymentMethodRejected, ProviderUnavailable.
         """
 
+    def update_customer(self, customer: str, email: str) -> None:
+        """Set the customer's email address. Raises ProviderUnavailable."""
+
     def delete_customer(self, customer: str) -> None:
         """Delete the customer and its methods. Raises ProviderUnavailable."""
 

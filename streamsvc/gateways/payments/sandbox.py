@@ -43,6 +43,9 @@ class SandboxProvider:
     def create_customer(self, account_id: str, email: str, replaced: str | None = None) -> None:
         """Return None: the sandbox has no customers."""
 
+    def update_customer(self, customer: str, email: str) -> None:
+        """Do nothing: the sandbox has no customers."""
+
     def delete_customer(self, customer: str) -> None:
         """Do nothing: the sandbox has no customers."""
 

@@ -87,6 +87,10 @@ class StripeProvider:
                 {"idempotency_key": f"customer {account_id} {variant}"},
             ).id
 
+    def update_customer(self, customer: str, email: str) -> None:
+        with _missing_ignored():
+            self.client.v1.customers.update(customer, {"email": email})
+
     def delete_customer(self, customer: str) -> None:
         with _missing_ignored():
             self.client.v1.customers.delete(customer)
@@ -283,11 +287,11 @@ def _setup_errors() -> Iterator[None]:
 
 @contextmanager
 def _missing_ignored() -> Iterator[None]:
-    """Ignore that an object does not exist or is detached already. Raises ProviderUnavailable."""
+    """Ignore that an object does not exist, or is detached already. Raises ProviderUnavailable."""
     try:
         yield
     except stripe.InvalidRequestError as error:
-        log.info("Stripe refused a removal: %s", error.code)
+        log.info("Stripe refused to remove or update an object: %s", error.code)
     except stripe.StripeError as error:
         raise _unavailable(error) from None
 

@@ -8,6 +8,8 @@ ZERO_DECIMAL_SENT_WITH_TWO = ("ISK", "UGX")
 """Currencies without minor units that Stripe writes with two digits."""
 TWO_DECIMAL_SENT_WITH_NONE = ("MGA",)
 """Currencies with two digits that Stripe writes without."""
+LAST_DIGIT_ZERO = ("BHD", "JOD", "KWD", "OMR", "TND")
+"""Currencies with three digits, of which Stripe takes amounts only if they end in 0."""
 MINIMUM_MINOR = {
     "AED": 200,
     "AUD": 50,
@@ -53,6 +55,13 @@ def from_stripe_amount(amount: int, currency: str) -> int:
     return amount // 100 if currency in ZERO_DECIMAL_SENT_WITH_TWO else amount
 
 
+def charge_step_minor(currency: str) -> int:
+    """Return the amount of which every charge is a multiple."""
+    if currency in LAST_DIGIT_ZERO:
+        return 10
+    return 100 if currency in TWO_DECIMAL_SENT_WITH_NONE else 1
+
+
 def minimum_charge_minor(currency: str) -> int:
     """Return the smallest amount that can be charged; 1 if Stripe publishes none for the currency."""
     return MINIMUM_MINOR.get(currency, 1)
@@ -60,4 +69,5 @@ def minimum_charge_minor(currency: str) -> int:
 
 def maximum_charge_minor(currency: str) -> int:
     """Return the largest amount that can be charged."""
-    return from_stripe_amount(MAXIMUM_BY_CURRENCY.get(currency, MAXIMUM), currency)
+    largest = from_stripe_amount(MAXIMUM_BY_CURRENCY.get(currency, MAXIMUM), currency)
+    return largest - largest % charge_step_minor(currency)

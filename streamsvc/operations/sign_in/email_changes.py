@@ -6,6 +6,7 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, MailedToken, Session
 from streamsvc.operations.accounts import accounts
+from streamsvc.operations.billing.core import customers
 from streamsvc.operations.credentials import access_history, revocation
 from streamsvc.operations.credentials.access_revocation import mark_unproven_links
 from streamsvc.operations.credentials.mail_limits import hit_mail_limits
@@ -61,3 +62,4 @@ def _set_email(account: Account, email: str, now: datetime) -> None:
     except IntegrityError:
         db.session.rollback()
         raise EmailTaken from None
+    customers.enqueue_customer_update(account.id, now)

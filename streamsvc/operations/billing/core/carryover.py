@@ -1,13 +1,14 @@
 """Balances below the provider's minimum charge: carried over to the account's next payment in the same currency.
 
 Such an invoice stays open without an attempt to charge it. The next payment is higher by its balance; when it succeeds,
-the surplus becomes account credit, which pays the invoice.
+the surplus becomes account credit, which pays the invoice. The same way, an amount that the provider cannot charge
+exactly is rounded up: what is charged too much becomes account credit, which pays a part of the next invoice.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from streamsvc.gateways.payments import minimum_charge_minor
+from streamsvc.gateways.payments import charge_step_minor, minimum_charge_minor
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing.core import issuing, ledger
 from streamsvc.operations.billing.core.debts import is_small
@@ -30,6 +31,12 @@ def select_chargeable(due_invoices: Sequence[Invoice]) -> list[Invoice]:
     newest = due_invoices[-1]
     total_minor = newest.balance_minor + carried_amount(newest)
     return [newest] if total_minor >= minimum_charge_minor(newest.currency) else []
+
+
+def chargeable_amount(invoice: Invoice, owed_minor: int) -> int:
+    """Return what a payment for all that is owed on the invoice charges, with the amounts that are carried over."""
+    amount_minor = owed_minor + carried_amount(invoice)
+    return amount_minor + -amount_minor % charge_step_minor(invoice.currency)
 
 
 def carried_amount(invoice: Invoice) -> int:

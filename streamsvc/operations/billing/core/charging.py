@@ -114,7 +114,7 @@ def create_payment(
         status="pending",
         on_session=on_session,
         currency=invoice.currency,
-        amount_minor=amount_minor or invoice.balance_minor + carryover.carried_amount(invoice),
+        amount_minor=amount_minor or carryover.chargeable_amount(invoice, invoice.balance_minor),
         provider=method.provider,
         created_at=now,
     )

@@ -1,4 +1,7 @@
-"""An account's customer at the payment provider: created when first needed, deleted when the account is erased."""
+"""An account's customer at the payment provider: created when first needed, deleted when the account is erased.
+
+It has the account's email address, also after that has changed.
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -15,6 +18,7 @@ from streamsvc.storage.database import db, execute_write, fetch_existing, fetch_
 from streamsvc.worker import jobs
 
 DELETE_JOB = "provider_customer.delete"
+UPDATE_JOB = "provider_customer.update"
 RETRY_AFTER = timedelta(minutes=10)
 """How long to wait before a removal at the provider is tried again."""
 Result = TypeVar("Result")
@@ -60,6 +64,28 @@ def record_customer_deleted(reference: str, now: datetime) -> None:
     customer = db.session.scalar(sa.select(ProviderCustomer).where(ProviderCustomer.reference == reference))
     if customer is not None:
         _forget_customer(customer, now)
+
+
+def enqueue_customer_update(account_id: str, now: datetime) -> None:
+    """Enqueue the update of the account's customer with its new email address, in the caller's transaction."""
+    if db.session.get(ProviderCustomer, account_id) is not None:
+        jobs.enqueue_job(UPDATE_JOB, {"account_id": account_id}, now)
+
+
+@jobs.job_handler(UPDATE_JOB)
+def update_customer(payload: dict, now: datetime) -> None:
+    """Send the account's email address, as it is now, to the provider. Raises Retry while it is unavailable."""
+    provider = current_provider()
+    statement = sa.select(ProviderCustomer.reference, Account.email).join(
+        Account, Account.id == ProviderCustomer.account_id
+    )
+    row = fetch_one(statement.where(Account.id == payload["account_id"], ProviderCustomer.provider == provider.name))
+    if row is None:
+        return
+    try:
+        provider.update_customer(row.reference, row.email)
+    except ProviderUnavailable:
+        raise jobs.Retry(now + RETRY_AFTER) from None
 
 
 def erase_customer(account_id: str, now: datetime) -> None:

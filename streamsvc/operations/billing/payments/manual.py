@@ -29,7 +29,8 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int |
     invoice = db.session.get_one(Invoice, invoice_id, populate_existing=True)
     owed_minor = get_owed_amount(invoice)
     check_part(invoice, amount_minor, owed_minor)
-    charged_minor = amount_minor or owed_minor + carryover.carried_amount(invoice)
+    is_part = amount_minor is not None and amount_minor < owed_minor
+    charged_minor = amount_minor if amount_minor and is_part else carryover.chargeable_amount(invoice, owed_minor)
     if charged_minor < minimum_charge_minor(invoice.currency):
         raise AmountTooSmall
     in_flight = [payment for payment in invoice.payments if payment.is_in_flight]
