@@ -31,12 +31,7 @@ BILLING_PACKAGES = (
     "streamsvc.blueprints.admin.billing",
     "streamsvc.blueprints.sandbox.payments",
 )
-OWNED = {
-    "sub_": Subscription.__table__,
-    "inv_": Invoice.__table__,
-    "pay_": Payment.__table__,
-    "crn_": CreditNote.__table__,
-}
+OWNED = {"sub_": Subscription, "inv_": Invoice, "pay_": Payment, "crn_": CreditNote}
 
 
 @bp.route("")
@@ -101,18 +96,8 @@ def _find_account_id() -> str | None:
     for name in [name for name in named if isinstance(name, str)]:
         if name.startswith("acc_"):
             return name
-<<<<<<< ours
-        if (table := OWNED.get(name[:4])) is not None:
-            row = fetch_one(sa.select(table.c.account_id).where(table.c.id == name))
-            return str(row.account_id) if row else None
-||||||| base
-        if model := OWNED.get(name[:4]):
-            row = fetch_one(sa.select(model.account_id).where(model.id == name))
-            return str(row.account_id) if row else None
-=======
         if model := OWNED.get(name[:4]):
             columns = model.__table__.columns
             row = fetch_one(sa.select(columns.account_id).where(columns.id == name))
             return row.account_id if row else None
->>>>>>> theirs
     return None
