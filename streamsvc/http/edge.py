@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -60,6 +61,8 @@ DEFAULT_HEADERS = (
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 )
+OUTAGE_LOG_INTERVAL_S = 1.0
+_outage_logged_at = float("-inf")
 log = logging.getLogger("streamsvc")
 
 
@@ -391,9 +394,18 @@ def _reject_unusable_request() -> None:
         raise Invalid(errors={name: [sentence] for name in request.args})
 
 
+def _log_outage(error: SQLAlchemyError) -> None:
+    """Log that the database is unavailable, at most once per `OUTAGE_LOG_INTERVAL_S`: an outage fails many requests."""
+    global _outage_logged_at
+    now = time.monotonic()
+    if now - _outage_logged_at >= OUTAGE_LOG_INTERVAL_S:
+        _outage_logged_at = now
+        log.warning("database unavailable: %s (%s)", type(error).__name__, current_request_id())
+
+
 def _handle_database_error(error: SQLAlchemyError) -> ResponseReturnValue:
     if is_unavailable(error):
-        log.warning("database unavailable: %s (%s)", type(error).__name__, current_request_id())
+        _log_outage(error)
         return refusal_response(Unavailable())
     log.exception("database error (%s)", current_request_id())
     return current_app.handle_user_exception(InternalServerError())

@@ -4,6 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.app import create_app
+from streamsvc.http import edge
 from streamsvc.models import HealthCheck
 from streamsvc.settings import Settings
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db, execute_write, fetch_all
@@ -52,7 +53,8 @@ def test_another_transaction_that_writes_for_long_does_not_make_the_service_unre
         assert readiness(client)["database"]
 
 
-def test_without_a_database_the_process_is_alive_and_reports_its_metrics():
+def test_without_a_database_the_process_is_alive_and_reports_its_metrics(monkeypatch, caplog):
+    monkeypatch.setattr(edge, "_outage_logged_at", float("-inf"))
     settings = Settings(
         database_url="postgresql+psycopg://nobody@127.0.0.1:1/none", secret_key=("x" * 32,), metrics=True
     )
@@ -65,6 +67,8 @@ def test_without_a_database_the_process_is_alive_and_reports_its_metrics():
     assert "streamsvc_database_up 0.0" in text
     assert 'streamsvc_request_seconds_count{method="GET",route="/livez",status="200"} 1.0' in text
     assert "streamsvc_jobs_due" not in text
+    assert [client.get("/v1/plans").status_code for _ in range(5)] == [503] * 5
+    assert caplog.text.count("database unavailable") == 1, "one line a second"
 
 
 def test_liveness_uses_no_database_connection(client):
