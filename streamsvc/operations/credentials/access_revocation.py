@@ -26,6 +26,7 @@ from streamsvc.models import (
     TotpFactor,
     Username,
 )
+from streamsvc.operations.billing.core import customers
 from streamsvc.operations.credentials import revocation, sessions
 from streamsvc.operations.credentials.access_history import find_email_at, list_access, record_credential_change
 from streamsvc.operations.outbox import audit, security_events
@@ -106,6 +107,7 @@ def restore_email(account: Account, email: str, now: datetime) -> bool:
     except IntegrityError:
         db.session.rollback()
         raise EmailTaken from None
+    customers.enqueue_customer_update(account.id, now)
     return True
 
 
