@@ -23,7 +23,7 @@ def enqueue_verification_sms(verification: PhoneVerification, now: datetime) -> 
     jobs.enqueue_job(JOB, {"verification_id": verification.id}, now)
 
 
-@jobs.job_handler(JOB)
+@jobs.job_handler(JOB, jobs.INTERACTIVE_LANE)
 def send_verification_sms(payload: dict, now: datetime) -> None:
     """Generate the code, store its hash, and send it.
 
