@@ -39,7 +39,7 @@ def get_plans(app):
 def test_a_database_that_hangs_is_unavailable_in_time_and_available_once_it_responds(app, server):
     with ThreadPoolExecutor(6) as pool:
         assert {status for status, *_ in pool.map(get_plans, [app] * 6)} == {200}
-        server.frozen = True
+        server.freeze()
         responses = list(pool.map(get_plans, [app] * 6))
         assert {response[:2] for response in responses} == {(503, "2")}
         assert max(seconds for *_, seconds in responses) < BUDGET_S

@@ -7,9 +7,11 @@ process. The server itself keeps serving others.
 import selectors
 import socket
 import threading
+import time
 
 import sqlalchemy as sa
 
+MAX_FROZEN_S = 8
 SOCKET_NAME = ".s.PGSQL.5432"
 
 
@@ -21,16 +23,22 @@ class FreezablePostgres:
         self.target = f"{url.query['host']}/{SOCKET_NAME}"
         self.url = url.set(query={**url.query, "host": str(folder)}).render_as_string(hide_password=False)
         self.frozen = self.stopping = False
+        self.thaws_at = 0.0
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(f"{folder}/{SOCKET_NAME}")
         self.listener.listen(100)
         self.thread = threading.Thread(target=self._run)
 
+    def freeze(self) -> None:
+        """Freeze until `frozen` is False again, at most for `MAX_FROZEN_S`, so that no test waits forever."""
+        self.thaws_at = time.monotonic() + MAX_FROZEN_S
+        self.frozen = True
+
     def _run(self) -> None:
         selector = selectors.DefaultSelector()
         selector.register(self.listener, selectors.EVENT_READ, None)
         while not self.stopping:
-            if self.frozen:
+            if self.frozen and time.monotonic() < self.thaws_at:
                 threading.Event().wait(0.01)
                 continue
             for key, _ in selector.select(0.05):
