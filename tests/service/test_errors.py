@@ -92,8 +92,8 @@ def test_a_body_that_is_not_an_object_is_invalid(client, body):
 
 def test_an_unknown_field_is_rejected_with_the_known_ones(client):
     response = post(client, json.dumps({**SIGN_IN, "pasword": "x"}))
-    known = "challenge, cookie, device, device_trust, email, email_code, password, recovery_code, remember, totp"
-    sentence = f"Unknown field. Did you mean password? Known: {known}, trust_device."
+    known = "challenge, cookie, device, device_trust, email, email_code, identifier, password, recovery_code, remember"
+    sentence = f"Unknown field. Did you mean password? Known: {known}, totp, trust_device."
     assert assert_problem(response, 422, "invalid")["errors"] == {"pasword": [sentence]}
 
 

@@ -1,5 +1,6 @@
 """Schemas of sign-in and sessions."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validates_schema
@@ -28,14 +29,12 @@ class NewSession(DeviceTrustRequest):
     remember = Bool(load_default=True, metadata={"description": "False: the session ends after two hours without use."})
     device = fields.Nested(DeviceIn(), load_default=None)
 
-    @validates_schema(skip_on_field_errors=False)
-    def require_one_identifier(self, body: dict, **_: Any) -> None:
-        if "email" in body and "identifier" in body:
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def require_one_identifier(self, body: dict, sent: Any, **_: Any) -> None:
+        given = {"email", "identifier"} & sent.keys() if isinstance(sent, Mapping) else {"email"}
+        if len(given) > 1:
             raise ValidationError("Must not be sent together with email.", "identifier")
-
-    @validates_schema
-    def require_identifier(self, body: dict, **_: Any) -> None:
-        if "email" not in body and "identifier" not in body:
+        if not given:
             raise ValidationError("Missing data for required field.", "email")
 
 
