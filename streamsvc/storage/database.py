@@ -134,7 +134,10 @@ def init_app(app: Flask, settings: "Settings") -> None:
         options["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 3000}
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
-    app.config["SQLALCHEMY_BINDS"] = {AUTOCOMMIT_BIND: options | {"url": url, "isolation_level": "AUTOCOMMIT"}}
+    # A thread may hold one connection for compiled statements, and wait with another for a lock. Whoever has the lock
+    # must get a third all the same, so the pool never is what they wait for.
+    statements = {"url": url, "isolation_level": "AUTOCOMMIT", "max_overflow": 2 * settings.threads + 4}
+    app.config["SQLALCHEMY_BINDS"] = {AUTOCOMMIT_BIND: options | statements}
     db.init_app(app)
     if settings.sandbox:
         lock_order.check_lock_order(DatabaseSession)
