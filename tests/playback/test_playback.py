@@ -230,7 +230,7 @@ def test_a_stream_of_a_deleted_profile_ends_at_its_next_heartbeat(ann):
     ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
     assert ann.delete(f"/v1/profiles/{guest}").status_code == 204
     ended = ann.send_heartbeat(stream["stream_id"])
-    assert (*error_of(ended), ended.json["reason"]) == (410, "stream_ended", "profile_required")
+    assert (*error_of(ended), ended.json["reason"]) == (410, "stream_ended", "profile_deleted")
 
 
 def test_heartbeats_extend_a_stream_and_renew_its_token(ann, clock):

@@ -17,6 +17,7 @@ BILLING_STEPS = {
 EXEMPT = {
     "POST /v1/invoice-previews": "rolls back",
     "DELETE /v1/account": "ends the session by which a retry would be recognized",
+    "DELETE /v1/sandbox/accounts/<account_id>/clock": "acts once: then there is no clock to delete",
     "POST /v1/sandbox/payments/<payment_id>/authentication": "plays the customer",
     "POST /v1/sandbox/payments/<payment_id>/dispute": "plays the bank",
     "DELETE /v1/sandbox/payments/<payment_id>/dispute": "plays the bank",

@@ -29,6 +29,8 @@ NEVER_DECLARED = {"account_id", "password_hash", "token_hash", "pin_hash", "emai
 MARK = "zq9mark"
 BUILT_FROM_CONSTANTS = {
     "f'PRAGMA {pragma}'",
+    "f'PRAGMA busy_timeout={BUSY_TIMEOUT_MS}'",
+    "f'PRAGMA busy_timeout={timeout_ms}'",
     """f"{column} IN ({', '.join((repr(word) for word in values))})\"""",
     "'book IN ({})'.format(', '.join(map(repr, BOOKS)))",
 }

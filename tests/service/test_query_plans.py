@@ -18,6 +18,7 @@ SMALL = {
     "collections",
     "device_codes",
     "facets",
+    "health_checks",
     "home_rows",
     "invoice_numbers",
     "legal_entities",

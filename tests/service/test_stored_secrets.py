@@ -24,6 +24,7 @@ STORED = {
     "createOidcSession",
     "createOperatorSession",
     "createImpersonation",
+    "createGuest",
     "createDeviceCode",
     "createApiKey",
     "createWebhookEndpoint",
@@ -132,7 +133,7 @@ def test_the_migration_finds_the_secrets_of_stored_responses(database, new_app):
         "idempotency_keys", *(sa.column(c) for c in row if c != "created_at"), sa.column("created_at", UtcTime())
     )
     with app.app_context():
-        flask_migrate.downgrade(revision="-1")
+        flask_migrate.downgrade(revision="0032")
         db.session.execute(sa.insert(old_keys).values(row))
         db.session.commit()
         flask_migrate.upgrade()

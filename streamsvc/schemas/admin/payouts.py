@@ -3,6 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Bool, Choice, Currency, Moment, OneOf, PageQuery, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.names import Message
 from streamsvc.schemas.subscriptions.subscriptions import Money
 
 STATUSES = ("pending", "paid", "partly_paid", "failed")
@@ -31,7 +32,7 @@ class PayoutIn(StrictSchema):
         allow_none=True,
         metadata={"description": "Of a bank transfer that is made already; without it, the transfer is pending."},
     )
-    reason = Text(required=True, max_length=500)
+    reason = Message(required=True, max_length=500)
     force = Bool(load_default=False, metadata={"description": "Also pay out credit that came from gifts and goodwill."})
     dry_run = Bool(load_default=False, metadata={"description": "Return what would be paid out; nothing is."})
 

@@ -2,12 +2,13 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Moment, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Moment, PrefixedId, StrictSchema
+from streamsvc.schemas.names import Message
 from streamsvc.schemas.sessions.recoveries import RecoveryOut
 
 
 class NewRecovery(StrictSchema):
-    reason = Text(max_length=300, required=True)
+    reason = Message(max_length=300, required=True)
     since = Moment(
         load_default=None,
         allow_none=True,

@@ -2,11 +2,12 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, StrictSchema, Text
+from streamsvc.schemas.base import Bool, StrictSchema
+from streamsvc.schemas.names import Message
 
 
 class NewSessionRevocation(StrictSchema):
-    reason = Text(max_length=300, required=True, metadata={"description": "Why, for the audit log."})
+    reason = Message(max_length=300, required=True, metadata={"description": "Why, for the audit log."})
     dry_run = Bool(load_default=False, metadata={"description": "Only count the sessions that would end."})
 
 
