@@ -1,7 +1,7 @@
 """Keeps secrets out of stored JSON responses, and puts them back into the very members that they were taken from.
 
-A stored response contains a placeholder in each such member. The placeholder is for people who read the database: what
-tells a secret from a text that looks like a placeholder is the position of the member, which is stored as well.
+A stored response contains a placeholder in each such member. The placeholder is for people who read the database. The
+positions of these members are stored as well, so that a text that looks like a placeholder is not taken for a secret.
 """
 
 import re

@@ -10,5 +10,5 @@ def enqueue_factor_added_mail(email: str, account_id: str, session_id: str, fact
 
     `factor` is what was added, at the start of a sentence.
     """
-    told = {"factor": factor}
-    mail.enqueue_token_mail("factor_added", email, account_id, now, session_id=session_id, told=told)
+    context = {"factor": factor}
+    mail.enqueue_token_mail("factor_added", email, account_id, now, session_id=session_id, context=context)

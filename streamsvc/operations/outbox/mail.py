@@ -56,7 +56,7 @@ def enqueue_token_mail(
 ) -> None:
     """Enqueue a mail with a new single-use token, which expires at `expires_at` or after its kind's lifetime.
 
-    `data` is stored with the token; `data["told"]` is added to the template's context. Earlier tokens of the same kind
+    `data` is stored with the token; `data["context"]` is added to the template's context. Earlier tokens of the same kind
     stay open, since their mails may be about to be used; using one revokes the others. `revoke_previous` revokes them
     now.
     """
@@ -86,7 +86,7 @@ def send_token_mail(payload: dict, now: datetime) -> None:
         return
     kind, expires_at = mailed_token.kind, mailed_token.expires_at
     context = {
-        **mailed_token.data.get("told", {}),
+        **mailed_token.data.get("context", {}),
         "minutes": int((expires_at - mailed_token.created_at).total_seconds() // 60),
         "until": f"{expires_at:%B} {expires_at.day}, {expires_at.year}",
     }

@@ -15,4 +15,4 @@ def enqueue_new_device_mail(account_id: str, device: Device, facts: RequestFacts
     place = ", ".join(filter(None, (facts.city, facts.place.country, facts.address))) or "an unknown place"
     context = {"device": device.name, "address": place}
     email = db.session.get_one(Account, account_id).email
-    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, device_id=device.id, told=context)
+    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, device_id=device.id, context=context)

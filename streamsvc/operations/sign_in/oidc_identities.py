@@ -88,7 +88,7 @@ def fetch_provider_sign_in(flow: sa.Row | None, code: str, issuer: str | None, n
     """
     if flow is None:
         raise TokenInvalid
-    provider, claims = _get_provider(flow.data["provider"]), flow.data.get("told")
+    provider, claims = _get_provider(flow.data["provider"]), flow.data.get("claims")
     if claims is None and not PendingFlow.claim(flow.id, now):
         claims = _await_claims(flow.id)
     if claims is None:
@@ -125,7 +125,7 @@ def _await_claims(flow_id: str) -> dict:
         flow = fetch_one(sa.select(PendingFlow.data, PendingFlow.used_at).where(PendingFlow.id == flow_id))
         if flow is None or flow.used_at or time.monotonic() > deadline:
             raise TokenInvalid
-        if claims := flow.data.get("told"):
+        if claims := flow.data.get("claims"):
             return claims
         time.sleep(POLL_INTERVAL_S)
 
@@ -207,7 +207,7 @@ def _create_identity(provider_sign_in: ProviderSignIn, account_id: str, now: dat
 def _save_claims(flow: sa.Row, claims: dict) -> None:
     """Store the claims in a transaction of its own, since the provider returns them once only."""
     is_unused = (PendingFlow.id == flow.id, PendingFlow.used_at.is_(None))
-    data = flow.data | {"told": claims, "verifier": None}
+    data = flow.data | {"claims": claims, "verifier": None}
     execute_write(sa.update(PendingFlow).where(*is_unused).values(data=data))
 
 

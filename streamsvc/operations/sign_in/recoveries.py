@@ -80,11 +80,11 @@ def _notify_all_addresses(recovery: AccountRecovery, current_email: str, now: da
     If only older addresses can cancel, those that are newer than the takeover get a notice without a link.
     """
     emails = {email_key(e): e for e in (*access_history.list_previous_emails(recovery.account_id), current_email)}
-    told = {"ready": _format_day(recovery.ready_at)}
+    context = {"ready": _format_day(recovery.ready_at)}
     for email in emails.values():
         is_older = email_key(email) == email_key(recovery.email)
         if recovery.only_older_can_cancel and not is_older:
-            mail.enqueue_mail("recovery_announced", email, now, **told)
+            mail.enqueue_mail("recovery_announced", email, now, **context)
             continue
         mail.enqueue_token_mail(
             NOTICE_KIND,
@@ -93,7 +93,7 @@ def _notify_all_addresses(recovery: AccountRecovery, current_email: str, now: da
             now,
             expires_at=recovery.expires_at,
             recovery_id=recovery.id,
-            told=told,
+            context=context,
         )
 
 
