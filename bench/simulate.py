@@ -43,6 +43,7 @@ from streamsvc.operations.billing.reporting.revenue import revenue_report
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.maintenance import job_handlers
 from streamsvc.rules.refusals.base import Refusal
+from streamsvc.schemas.subscriptions.subscriptions import PlanIn
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, new_id
 from streamsvc.worker import gc_tuning, jobs
@@ -140,14 +141,12 @@ def run_due_jobs(clock) -> None:
 
 def create_prices() -> list[str]:
     """Create a plan with PRICES; returns the ids of the prices, in that order."""
-    terms = {"currency": "USD", "trial_days": 0, "intro": None, "tax": "exclusive", "countries": None}
+    terms = {"currency": "USD", "tax": "exclusive"}
     prices = [
         {**terms, "amount_minor": amount, "interval": interval, "interval_count": count}
         for amount, interval, count in PRICES
     ]
-    plan = replace_plan(
-        "simulated", {"name": "Plan", "description": None, "addon": False, "features": {}, "prices": prices}, START
-    )
+    plan = replace_plan("simulated", PlanIn().load({"name": "Plan", "features": {}, "prices": prices}), START)
     db.session.commit()
     return [price.id for price in sorted(plan.prices, key=lambda price: price.amount_minor)]
 

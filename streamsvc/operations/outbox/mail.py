@@ -56,9 +56,9 @@ def enqueue_token_mail(
 ) -> None:
     """Enqueue a mail with a new single-use token, which expires at `expires_at` or after its kind's lifetime.
 
-    `data` is stored with the token; `data["context"]` is added to the template's context. Earlier tokens of the same kind
-    stay open, since their mails may be about to be used; using one revokes the others. `revoke_previous` revokes them
-    now.
+    `data` is stored with the token; `data["context"]` is added to the template's context. Earlier tokens of the same
+    kind stay open, since their mails may be about to be used; using one revokes the others. `revoke_previous` revokes
+    them now.
     """
     if account_id and revoke_previous:
         MailedToken.revoke_all(account_id, now, kind)
