@@ -256,7 +256,9 @@ VIEWER_BY_TOKEN = (
         Plan.includes.label("included_addons"),
     )
     .join(
-        Account, sa.and_(Account.id == Session.account_id, sa.or_(Account.status == "active", Account.status == GUEST))
+        # Literals: SQLite would plan the query anew for each parameter that a partial index mentions.
+        Account,
+        sa.and_(Account.id == Session.account_id, status_condition("accounts.status", ("active", GUEST))),
     )
     .join(Device, Device.id == Session.device_id)
     .outerjoin(Profile, sa.and_(Profile.account_id == Account.id, *Profile.visible_conditions()))
