@@ -16,7 +16,7 @@ from streamsvc.storage.database import db
 from tests.conftest import close_app
 from tests.worlds.billing_world import World
 from tests.worlds.browser import add_authenticator, launch_chromium, serve_app
-from tests.worlds.sessions_steps import mails, new_person
+from tests.worlds.sessions_steps import mails, new_person, verify
 
 STREAMSVC = Path(mail.__file__).parent.parent.parent
 
@@ -125,6 +125,7 @@ def test_chromium_signs_up_sees_a_decline_subscribes_and_trusts_its_device(site)
 def test_chromium_signs_in_with_a_mailed_link_and_adds_a_passkey_after_reauthentication(site):
     url, app = site
     bob = new_person(app.test_client(), "bob")
+    verify(app, bob)
     with launch_chromium() as browser:
         page = browser.new_page()
         add_authenticator(page)
