@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 
 import sqlalchemy as sa
 from blinker import Signal
-from flask import Flask, Request, current_app, g, request
+from flask import Flask, Request, current_app, g, has_request_context, request
 from flask_login import LoginManager, UserMixin
+from sqlalchemy import event, orm
 
 from streamsvc import clock
 from streamsvc.models import Account, Device, Profile, Session
@@ -54,6 +55,7 @@ from streamsvc.security import dpop, operators
 from streamsvc.security.audit_context import set_audit_actor
 from streamsvc.security.operators import Operator
 from streamsvc.settings import current_settings
+from streamsvc.storage import session_guard
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import SAFE_METHODS, db, execute_write
 
@@ -446,6 +448,22 @@ def _check_access() -> None:
         _check_csrf(principal)
     if isinstance(principal, Viewer) and principal.profile and principal.profile.kids:
         _check_kids_profile(principal, view, access)
+
+
+@event.listens_for(db.session, "before_commit")
+def _require_live_session(session: orm.Session) -> None:
+    """Commit a viewer's change only while their session lives, or with its end. Raises NotSignedIn.
+
+    A change that began before its session was ended would otherwise survive what ended it, such as a password reset.
+    """
+    viewer = g.get("_login_user") if has_request_context() else None
+    if not isinstance(viewer, Viewer) or request.method in SAFE_METHODS:
+        return
+    if session_guard.needs_live_session(viewer.row.session_id):
+        is_live = (Session.ended_at.is_(None), Session.service_epoch >= CURRENT_SERVICE_EPOCH)
+        row = sa.select(Session.id).where(Session.id == viewer.row.session_id, *is_live).with_for_update(read=True)
+        if session.execute(row).first() is None:
+            raise NotSignedIn(presented=True)
 
 
 def _check_kids_profile(viewer: Viewer, view: View, access: Access) -> None:

@@ -11,6 +11,7 @@ from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.security_events import EndReason
 from streamsvc.rules.sign_in.sessions import GUEST_LIFETIME, hash_token
 from streamsvc.settings import current_settings
+from streamsvc.storage import session_guard
 from streamsvc.storage.database import db, fetch_existing, insert
 
 THE_EPOCH = 1
@@ -70,6 +71,7 @@ def _end_sessions(now: datetime, reason: EndReason, *conditions: sa.ColumnElemen
         .execution_options(synchronize_session=False)
     )
     ended = db.session.execute(statement).all()
+    session_guard.note_ended_sessions(session.id for session in ended)
     for session in ended:
         if session.is_public:
             security_events.publish_session_ended(session, reason)

@@ -55,6 +55,7 @@ from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.paid import starts_new_period
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.storage import session_guard
 from streamsvc.storage.database import batching_session, db, lock_existing_row, new_id
 from streamsvc.worker import jobs
 
@@ -134,6 +135,7 @@ def send_payment(payment_id: str) -> Payment:
         payment.id, payment.method.reference, *amount, payment.on_session, invoice.id, invoice.number
     )
     db.session.commit()
+    session_guard.finish_even_if_signed_out()
     outcome = current_provider().charge(request)
     if outcome.status == UNKNOWN:  # the response may have been lost
         outcome = current_provider().find_outcome(payment_id) or outcome
