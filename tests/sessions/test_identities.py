@@ -15,8 +15,6 @@ from streamsvc.models import PendingFlow
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage.database import db
-from tests.conftest import Clock, delete_all_rows
-from tests.worlds import oidc_provider
 from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.oidc_provider import CLIENT
 from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator
@@ -24,37 +22,9 @@ from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_
 SIGN_UP = {"country": "DE"}
 
 
-@pytest.fixture(scope="module")
-def running_provider():
-    with oidc_provider.running() as provider:
-        yield provider
-
-
 @pytest.fixture
-def provider(running_provider):
-    running_provider.reset()
-    oidc._document_cache.clear()
-    return running_provider
-
-
-@pytest.fixture(scope="module")
-def apps():
-    return {}
-
-
-@pytest.fixture
-def app(database, apps, new_app, provider):
-    """The service with one provider, on an empty database."""
-    if database not in apps:
-        entry = {"issuer": provider.issuer, "client_id": CLIENT[0], "client_secret": CLIENT[1]}
-        apps[database] = new_app(database, "oidc", clock=Clock(), oidc_providers=json.dumps({"example": entry}))
-    app = apps[database]
-    app.extensions["clock"].__init__()
-    with app.app_context():
-        delete_all_rows(db.engine)
-    yield app
-    with app.app_context():
-        db.session.remove()
+def app(app_with_provider):
+    return app_with_provider
 
 
 def start(client, **more):

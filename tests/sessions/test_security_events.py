@@ -17,10 +17,7 @@ from streamsvc.rules.security_events import EndReason
 from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
-from tests.conftest import Clock, delete_all_rows
-from tests.worlds import oidc_provider
 from tests.worlds.authenticator import Authenticator
-from tests.worlds.oidc_provider import CLIENT
 from tests.worlds.sessions_steps import (
     SECRET,
     Person,
@@ -53,30 +50,9 @@ PUBLISHERS = {
 """Action of the audit log: what publishes the same to webhooks, in the same function."""
 
 
-@pytest.fixture(scope="module")
-def provider():
-    with oidc_provider.running() as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def apps():
-    return {}
-
-
 @pytest.fixture
-def app(database, apps, new_app, provider):
-    """The service with one provider, on an empty database."""
-    if database not in apps:
-        entry = {"issuer": provider.issuer, "client_id": CLIENT[0], "client_secret": CLIENT[1]}
-        apps[database] = new_app(database, "events", clock=Clock(), oidc_providers=json.dumps({"example": entry}))
-    app = apps[database]
-    app.extensions["clock"].__init__()
-    with app.app_context():
-        delete_all_rows(db.engine)
-    yield app
-    with app.app_context():
-        db.session.remove()
+def app(app_with_provider):
+    return app_with_provider
 
 
 class Events:
