@@ -106,6 +106,7 @@ def delete_account_clock(account_id: str, now: datetime) -> None:
                 changes.cancel_subscription(aggregate, END_OF_TEST, account_id)
                 aggregate.save_projection()
                 db.session.commit()
+        db.session.rollback()  # looking for a subscription began a transaction: the next writes use other connections
         _update_clock(account_id, target=shows)
         _run_jobs(account_id, MOVE_TIMEOUT_S)  # the mails of the cancellation
         db.session.execute(sa.update(Job).where(Job.clock_owner == account_id).values(clock_owner=None))

@@ -155,6 +155,13 @@ def test_deleting_a_clock_ends_what_ran_ahead(world):
     assert [line[1] for line in ann.lines()] == ["2026-01-15", "2026-02-15", "2026-03-15", "2026-01-15", "2026-02-15"]
 
 
+def test_a_clock_is_deleted_where_no_subscription_lives(world):
+    ann = world.person()
+    move(world, ann, "2026-03-31")
+    assert world.operator.delete(path_of(ann)).status_code == 204
+    assert world.operator.get(path_of(ann)).json["now"] == "2026-01-15T12:00:00Z"
+
+
 def test_a_subscription_is_not_transferred_back_in_time(world):
     ann, bob = world.person(), world.person()
     ann.subscribe(world.plan("p", 1000))
