@@ -133,7 +133,8 @@ class SubscriptionAggregate:
     def save_projection(self) -> None:
         """Update the row from the history and enqueue a job for the next due moment.
 
-        A subscription that recovers from a suspension is credited for the days without access.
+        A subscription that recovers from a suspension is credited for the days without access, unless a debt was
+        written off instead of being paid.
         """
         suspended_from = self.suspended_from()
         update_projection(self)
@@ -142,7 +143,8 @@ class SubscriptionAggregate:
         else:
             self.subscription.suspended_since = None
         is_live = self.subscription.status not in ("canceled", "incomplete")
-        if suspended_from and is_live and not self.suspended_from():
+        has_recovered = suspended_from is not None and is_live and not self.suspended_from()
+        if suspended_from and has_recovered and not debts.was_written_off_since(self.subscription, suspended_from):
             self.record_event(event_store.fact.Suspended, suspended_from, self.today)
             self.create_due_invoices("recovery")
             update_projection(self)

@@ -31,6 +31,12 @@ def money_backed_credit(account_id: str, currency: str) -> int:
     return max(0, min(origin.from_money_minor, cash_minor, ledger.account_credit(account_id, currency)))
 
 
+def payable_credit(account_id: str, currency: str) -> int:
+    """Return how much credit is paid out without force: what came from money, less what was written off and is owed."""
+    written_off_minor = LedgerEntry.balance(account_id, "written_off", currency)
+    return max(0, money_backed_credit(account_id, currency) - max(0, written_off_minor))
+
+
 def _list_credit_movements(account_id: str, currency: str) -> list[CreditMovement]:
     """List the journals that changed the account's credit, oldest first."""
     owned = LedgerEntry.account_id == account_id, LedgerEntry.currency == currency

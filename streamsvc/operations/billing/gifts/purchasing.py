@@ -59,6 +59,7 @@ def _create_purchase(account_id: str, body: GiftPurchaseInput, now: datetime) ->
         raise AccountNotActive(detail="Only an active account can buy a gift.")
     today = civil_day(now, account.time_zone)
     debts.require_no_overdue_debts(account.id, today)
+    debts.require_no_written_off_debts(account.id)
     deliver_on = require_delivery_day(body["deliver_on"], today)
     method = get_requested_method(account, body["payment_method_id"])
     invoice, offer = _create_invoice(account, body, now, today)

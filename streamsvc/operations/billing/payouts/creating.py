@@ -53,7 +53,7 @@ def plan_payout(account: Account, body: PayoutInput) -> PayoutPlan:
     """Plan a payout for the locked account. Raises Invalid, CreditNotPaidIn."""
     currency = body["currency"]
     credit_minor = ledger.account_credit(account.id, currency)
-    payable_minor = payouts.money_backed_credit(account.id, currency)
+    payable_minor = payouts.payable_credit(account.id, currency)
     amount_minor = body["amount_minor"] or (credit_minor if body["force"] else payable_minor)
     if amount_minor > credit_minor or credit_minor <= 0:
         raise Invalid(errors={"amount_minor": ["The account does not have that much credit."]})
