@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import debts, event_store, issuing, items, ledger, price_changes
+from streamsvc.operations.billing.core import debts, event_store, households, issuing, items, ledger, price_changes
 from streamsvc.operations.billing.core.notices import next_addon_reminder, next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
@@ -92,6 +92,8 @@ class SubscriptionAggregate:
         if self.subscription.billing_held_at:
             return []
         due = lines_due(self.facts, self.today, self.timeline)
+        if households.withdraw_used_offers(self, due):
+            due = lines_due(self.facts, self.today, self.timeline)
         invoices = []
         for day in sorted({line.bill_on for line in due}):
             lines = [line for line in due if line.bill_on == day]
