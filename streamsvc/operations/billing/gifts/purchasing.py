@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from streamsvc.gateways.payments import maximum_charge_minor, minimum_charge_minor
+from streamsvc.gateways.payments import charge_step_minor, maximum_charge_minor, minimum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftPurchase, Invoice, Payment, Plan, Price
@@ -17,6 +17,7 @@ from streamsvc.rules.billing.gifts import GiftAmounts
 from streamsvc.rules.billing.inputs import GiftPurchaseInput
 from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoicing import Position, TaxTerms, compute_totals
+from streamsvc.rules.money import round_up
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import PaymentFailed
 from streamsvc.rules.refusals.requests import Invalid
@@ -83,7 +84,8 @@ def _create_purchase(account_id: str, body: GiftPurchaseInput, now: datetime) ->
     )
     db.session.add(purchase)
     # Nothing is carried over to it: a balance of the account must not decide about a gift.
-    payment = charging.create_payment(invoice, method, now, on_session=True, amount_minor=invoice.balance_minor)
+    amount_minor = round_up(invoice.balance_minor, charge_step_minor(invoice.currency))
+    payment = charging.create_payment(invoice, method, now, on_session=True, amount_minor=amount_minor)
     return {"purchase": purchase.id, "payment": payment.id}
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from streamsvc.gateways.payments import current_provider
+from streamsvc.gateways.payments import charge_step_minor, current_provider
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Payment, Payout
@@ -60,7 +60,8 @@ def plan_payout(account: Account, body: PayoutInput) -> PayoutPlan:
     if not body["force"] and (amount_minor > payable_minor or not amount_minor):
         raise CreditNotPaidIn(payable_minor=payable_minor)
     payments = [] if body["method"] == "bank_transfer" else _list_refundable_payments(account.id, currency)
-    parts, rest_minor = divide_payout(amount_minor, [payment.refundable_minor for payment in payments])
+    refundable = [payment.refundable_minor for payment in payments]
+    parts, rest_minor = divide_payout(amount_minor, refundable, charge_step_minor(currency))
     if rest_minor and body["method"] == "refund":
         raise Invalid(
             errors={"amount_minor": ["Must not exceed what can still be refunded of the account's payments."]}
