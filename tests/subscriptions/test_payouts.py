@@ -157,6 +157,27 @@ def test_a_gift_does_not_become_money_by_subscribing_with_it_and_canceling(world
     assert (*code_of(refused), refused.json["payable_minor"]) == (409, "credit_not_paid_in", 0)
 
 
+@pytest.mark.parametrize("changes_plan", [False, True])
+def test_a_gift_does_not_become_money_by_transferring_what_it_paid_for(world, price, changes_plan):
+    ann, bob = world.person(card=None), with_credit(world, price)
+    own = credit(bob)
+    give(world, ann, 17000)
+    yearly, other = world.plan("year", 17000, interval="year"), world.plan("other", 17400, interval="year")
+    ann.subscribe(yearly)
+    path = f"/v1/admin/subscriptions/{ann.subscription()['id']}"
+    assert world.operator.post(f"{path}/transfer", {"account_id": bob.id}).status_code == 200
+    mine = f"/v1/subscriptions/{bob.subscription()['id']}"
+    if changes_plan:  # the credit of the given days pays for it
+        assert bob.post(f"{mine}/plan-change", {"price_id": other, "when": "now"}).status_code == 200
+    bob.post(f"{mine}/cancellation", {"when": "now"})
+    assert credit(bob) > 16000
+    paid = pay_out(world, bob)
+    assert (paid.status_code, paid.json["forced_minor"], paid.json["amount_minor"] <= own) == (201, 0, True), paid.json
+    refused = pay_out(world, bob)
+    assert (*code_of(refused), refused.json["payable_minor"]) == (409, "credit_not_paid_in", 0)
+    assert world.differences() == []
+
+
 def test_a_refusal_of_the_provider_gives_the_credit_back(world, price, monkeypatch):
     ann = with_credit(world, price)
     own = credit(ann)
