@@ -19,7 +19,7 @@ from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoicing import Position, TaxTerms, compute_totals
 from streamsvc.rules.money import round_up
 from streamsvc.rules.refusals.accounts import AccountNotActive
-from streamsvc.rules.refusals.billing import PaymentFailed
+from streamsvc.rules.refusals.billing import PaymentMethodRequired
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row, new_id
@@ -41,7 +41,7 @@ class _Offer(NamedTuple):
 def buy_gift(account_id: str, body: GiftPurchaseInput, now: datetime) -> GiftPurchase:
     """Charge the account for a gift. Its code exists once the payment has succeeded. Commits.
 
-    Raises AccountNotActive, PaymentOverdue, Invalid, PaymentFailed, AuthenticationRequired.
+    Raises AccountNotActive, PaymentOverdue, Invalid, PaymentMethodRequired, PaymentFailed, AuthenticationRequired.
     """
     checkpoint = idempotency.load_checkpoint()
     if checkpoint is None:
@@ -65,7 +65,7 @@ def _create_purchase(account_id: str, body: GiftPurchaseInput, now: datetime) ->
     method = get_requested_method(account, body["payment_method_id"])
     invoice, offer = _create_invoice(account, body, now, today)
     if method is None:
-        raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
+        raise PaymentMethodRequired(detail="Add a payment method first; the gift is charged to it at once.")
     purchase = GiftPurchase(
         id=new_id("gpu"),
         account_id=account.id,

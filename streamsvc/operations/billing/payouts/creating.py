@@ -36,7 +36,7 @@ class PayoutPlan(NamedTuple):
 def create_payout(account_id: str, body: PayoutInput, operator_id: str, now: datetime) -> Payout:
     """Pay out account credit. Commits before the provider is called, and after each refund.
 
-    Raises NotFound, Invalid, CreditNotPaidIn.
+    Raises NotFound, Invalid, WrongState, CreditNotPaidIn.
     """
     checkpoint = idempotency.load_checkpoint()
     if checkpoint is None:
@@ -50,11 +50,13 @@ def create_payout(account_id: str, body: PayoutInput, operator_id: str, now: dat
 
 
 def plan_payout(account: Account, body: PayoutInput) -> PayoutPlan:
-    """Plan a payout for the locked account. Raises Invalid, CreditNotPaidIn."""
+    """Plan a payout for the locked account. Raises Invalid, WrongState, CreditNotPaidIn."""
     currency = body["currency"]
     credit_minor = ledger.account_credit(account.id, currency)
     payable_minor = payouts.payable_credit(account.id, currency)
     amount_minor = body["amount_minor"] or (credit_minor if body["force"] else payable_minor)
+    if credit_minor <= 0 and not body["amount_minor"]:
+        raise WrongState(detail="The account has no credit in this currency.")
     if amount_minor > credit_minor or credit_minor <= 0:
         raise Invalid(errors={"amount_minor": ["The account does not have that much credit."]})
     if not body["force"] and (amount_minor > payable_minor or not amount_minor):
@@ -63,6 +65,8 @@ def plan_payout(account: Account, body: PayoutInput) -> PayoutPlan:
     refundable = [payment.refundable_minor for payment in payments]
     parts, rest_minor = divide_payout(amount_minor, refundable, charge_step_minor(currency))
     if rest_minor and body["method"] == "refund":
+        if body["amount_minor"] is None:
+            raise Invalid(errors={"method": ["Must not be refund: not all of it can be refunded to payments."]})
         raise Invalid(
             errors={"amount_minor": ["Must not exceed what can still be refunded of the account's payments."]}
         )
