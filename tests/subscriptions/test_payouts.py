@@ -203,7 +203,7 @@ def test_an_unknown_outcome_is_a_state_and_is_resolved(world, price, monkeypatch
     payout = pay_out(world, ann).json
     assert (payout["status"], payout["refunds"][0]["status"], credit(ann)) == ("pending", "unknown", 0)
     assert (events(world), world.differences()) == ([], [])
-    assert code_of(pay_out(world, ann)) == (422, "invalid")  # the credit is gone already
+    assert code_of(pay_out(world, ann)) == (409, "wrong_state")  # the credit is gone already
     monkeypatch.undo()
     world.go_to(world.clock.at + timedelta(minutes=2))
     assert world.operator.get(f"/v1/admin/payouts/{payout['id']}").json["status"] == "paid"
@@ -220,7 +220,7 @@ def test_a_payout_is_made_once_for_its_key_and_once_of_many_at_once(world, price
     for thread in threads:
         thread.join()
     assert (credit(ann), refunded(world)) == (0, [own])
-    assert code_of(pay_out(world, bob)) == (422, "invalid")
+    assert code_of(pay_out(world, bob)) == (409, "wrong_state")
     assert (
         world.operator.post("/v1/admin/accounts/acc_x/payouts", {"currency": "USD", "reason": "x"}).status_code == 404
     )

@@ -16,8 +16,8 @@ class PayoutIn(StrictSchema):
         load_default=None,
         allow_none=True,
         metadata={
-            "description": "Default: all credit that came from money, less debts that were written off; with `force`, all "
-            "credit."
+            "description": "Default: all credit that came from money, less debts that were written off; "
+            "with `force`, all credit."
         },
     )
     method = Choice(
