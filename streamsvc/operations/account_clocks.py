@@ -10,13 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Account, AccountClock, Job
 from streamsvc.models.accounts import GUEST
-from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Refund, Subscription
+from streamsvc.models.subscriptions import (
+    CreditNote,
+    GiftPurchase,
+    Invoice,
+    Payment,
+    PaymentMethod,
+    Payout,
+    Refund,
+    Subscription,
+)
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.subscriptions import changes
@@ -31,6 +41,17 @@ MOVE_TIMEOUT_S = 10.0
 """How long a request or a worker goes on moving a clock."""
 OTHER_JOBS = ("accounts.", "mail.proof", "webhook.")
 """Kinds of jobs that are not an account's billing, although they name it."""
+OWNED: dict[str, Any] = {
+    "sub": Subscription,
+    "inv": Invoice,
+    "crn": CreditNote,
+    "pay": Payment,
+    "ref": Refund,
+    "pyo": Payout,
+    "gpu": GiftPurchase,
+    "pme": PaymentMethod,
+}
+"""The resources of an account's billing, by the prefix of their ids."""
 END_OF_TEST: CancellationInput = {
     "when": "now",
     "effective_date": None,
@@ -106,6 +127,7 @@ def delete_account_clock(account_id: str, now: datetime) -> None:
                 changes.cancel_subscription(aggregate, END_OF_TEST, account_id)
                 aggregate.save_projection()
                 db.session.commit()
+        db.session.rollback()  # looking for a subscription began a transaction: the next writes use other connections
         _update_clock(account_id, target=shows)
         _run_jobs(account_id, MOVE_TIMEOUT_S)  # the mails of the cancellation
         db.session.execute(sa.update(Job).where(Job.clock_owner == account_id).values(clock_owner=None))
@@ -204,8 +226,26 @@ def _adopt_jobs(account_id: str) -> None:
         execute_write(sa.update(Job).where(Job.id.in_(chunk)).values(clock_owner=account_id))
 
 
+def find_owner(resource_id: str) -> str | None:
+    """Find the account to whose billing the id belongs, which may be its own; None if it is of no account."""
+    prefix = resource_id.partition("_")[0]
+    if prefix == "acc":
+        return resource_id
+    if prefix not in OWNED:
+        return None
+    row = fetch_one(_select_owned(prefix).where(OWNED[prefix].id == resource_id))
+    return row.account_id if row else None
+
+
 def _list_owned_ids(account_id: str) -> Iterator[str]:
-    for model in (Subscription, Invoice, Payment, PaymentMethod):
-        yield from (row.id for row in fetch_all(sa.select(model.id).where(model.account_id == account_id)))
-    refunds = sa.select(Refund.id).join(Invoice, Invoice.id == Refund.invoice_id)
-    yield from (row.id for row in fetch_all(refunds.where(Invoice.account_id == account_id)))
+    for prefix, model in OWNED.items():
+        owner = Invoice.account_id if model is Refund else model.account_id
+        yield from (row.id for row in fetch_all(_select_owned(prefix).where(owner == account_id)))
+
+
+def _select_owned(prefix: str) -> sa.Select:
+    """Select the ids of a kind of resource, and the account that each belongs to."""
+    model = OWNED[prefix]
+    if model is Refund:  # belongs to the account of its invoice
+        return sa.select(Refund.id, Invoice.account_id).join(Invoice, Invoice.id == Refund.invoice_id)
+    return sa.select(model.id, model.account_id)

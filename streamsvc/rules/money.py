@@ -32,6 +32,16 @@ def round_half_up(numerator: int, denominator: int) -> int:
     return quotient if numerator >= 0 else -quotient
 
 
+def round_down(amount: int, step: int) -> int:
+    """Return the largest multiple of `step` that does not exceed the amount."""
+    return amount - amount % step
+
+
+def round_up(amount: int, step: int) -> int:
+    """Return the smallest multiple of `step` that is not less than the amount."""
+    return amount + -amount % step
+
+
 def allocate_amount(total: int, weights: Sequence[int]) -> list[int]:
     """Split `total` into integers proportional to `weights`, by largest remainder; the parts add up to it.
 

@@ -31,6 +31,7 @@ def test_a_payout_takes_money_first_and_returns_as_what_it_was():
 def test_a_payout_is_divided_in_order():
     assert divide_payout(700, [300, 500, 200]) == ([300, 400, 0], 0)
     assert divide_payout(700, [300]) == ([300], 400)
+    assert divide_payout(1199, [405, 1000], step_minor=10) == ([400, 790], 9)
 
 
 @pytest.mark.parametrize(

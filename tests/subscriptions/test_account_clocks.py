@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from streamsvc.blueprints.sandbox.account_clocks import BILLING_PACKAGES
 from streamsvc.operations import account_clocks
 from tests.worlds.billing_world import World
 
@@ -101,6 +102,59 @@ def test_requests_about_the_account_run_by_its_clock(world):
     assert mails_of(world, ann)[-1] == ("2026-03-31", "subscription_ended")
 
 
+def test_a_payout_runs_by_the_clock_of_its_account(world):
+    ann = world.person()
+    ann.subscribe(world.plan("p", 3100))
+    move(world, ann, "2026-01-31")
+    assert ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"}).status_code == 200
+    body = {"currency": "USD", "reason": "asked for it", "method": "bank_transfer"}
+    payout = world.operator.post(f"/v1/admin/accounts/{ann.id}/payouts", body).json
+    paid = world.operator.patch(f"/v1/admin/payouts/{payout['id']}", {"status": "paid", "reference": "RF18"}).json
+    assert (paid["status"], paid["created_at"][:10], paid["settled_at"][:10]) == ("paid", "2026-01-31", "2026-01-31")
+
+
+def test_a_gift_is_delivered_by_the_clock_of_its_buyer(world):
+    ann = world.person()
+    world.plan("p", 3100)
+    body = {"currency": "USD", "amount_minor": 2500, "deliver_on": "2026-02-14"}
+    assert ann.post("/v1/gift-purchases", body).status_code == 201
+    move(world, ann, "2026-02-14")
+    assert ann.get("/v1/gift-purchases").json["items"][0]["state"] == "delivered"
+
+
+def test_every_id_in_a_billing_route_leads_to_the_account_whose_clock_counts(world):
+    """A new kind of id fails here until it is either owned by an account or listed as nobody's."""
+    ann = world.person()
+    ann.subscribe(world.plan("p", 3100))
+    invoice = ann.invoices()[0]
+    note = world.operator.post(f"/v1/admin/invoices/{invoice['id']}/credit-notes", {"amount_minor": 100}).json
+    refund = world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", {"amount_minor": 100}).json
+    body = {"currency": "USD", "reason": "asked for it", "amount_minor": 50}
+    payout = world.operator.post(f"/v1/admin/accounts/{ann.id}/payouts", body).json
+    purchase = ann.post("/v1/gift-purchases", {"currency": "USD", "amount_minor": 2500}).json
+    ids = {
+        "account_id": ann.id,
+        "subscription_id": ann.subscription()["id"],
+        "invoice_id": invoice["id"],
+        "payment_id": invoice["payments"][0]["id"],
+        "credit_note_id": note["id"],
+        "refund_id": refund["id"],
+        "payout_id": payout["id"],
+        "purchase_id": purchase["id"],
+        "method_id": ann.get("/v1/payment-methods").json["items"][0]["id"],
+    }
+    nobodys = {"migration_id"}
+    named = set()
+    for rule in world.app.url_map.iter_rules():
+        blueprint = world.app.blueprints.get(rule.endpoint.rpartition(".")[0])
+        if blueprint and blueprint.import_name.startswith(BILLING_PACKAGES):
+            named |= {name for name in rule.arguments if name.endswith("_id")}
+    assert len(named) > 5 and named <= ids.keys() | nobodys, named
+    with world.app.app_context():
+        assert {name: account_clocks.find_owner(id_) for name, id_ in ids.items()} == dict.fromkeys(ids, ann.id)
+        assert account_clocks.find_owner("mig_none") is account_clocks.find_owner("inv_none") is None
+
+
 def test_a_clock_never_goes_back_and_only_one_move_runs_at_a_time(world):
     ann, bob = world.person(), world.person()
     assert world.operator.get(path_of(ann)).json == {
@@ -153,6 +207,13 @@ def test_deleting_a_clock_ends_what_ran_ahead(world):
     assert ann.subscribe(price).status_code == 201
     world.go_to(world.clock.at + timedelta(days=32))
     assert [line[1] for line in ann.lines()] == ["2026-01-15", "2026-02-15", "2026-03-15", "2026-01-15", "2026-02-15"]
+
+
+def test_a_clock_is_deleted_where_no_subscription_lives(world):
+    ann = world.person()
+    move(world, ann, "2026-03-31")
+    assert world.operator.delete(path_of(ann)).status_code == 204
+    assert world.operator.get(path_of(ann)).json["now"] == "2026-01-15T12:00:00Z"
 
 
 def test_a_subscription_is_not_transferred_back_in_time(world):

@@ -86,7 +86,8 @@ def test_credit_goes_back_to_the_payments_that_brought_it_newest_first(world, pr
     assert world.operator.get(f"/v1/admin/payouts/{payout['id']}").json == payout
     [entry] = [item for item in ann.get("/v1/account/balance").json["items"] if item["kind"] == "payout"]
     assert (entry["amount_minor"], world.differences()) == (-owned, [])
-    assert code_of(pay_out(world, ann)) == (422, "invalid")
+    assert code_of(pay_out(world, ann)) == (409, "wrong_state")  # no amount was sent that could be wrong
+    assert pay_out(world, ann, amount_minor=1).json["errors"].keys() == {"amount_minor"}
 
 
 def test_a_part_never_exceeds_what_is_left_of_a_payment_and_the_rest_is_transferred(world, price):
@@ -113,7 +114,8 @@ def test_what_the_provider_cannot_refund_is_left_for_a_bank_transfer(world, pric
     path = f"/v1/admin/invoices/{invoice['id']}"
     assert world.operator.post(f"{path}/payments", {"reference": "cash"}).status_code == 201
     assert world.operator.post(f"{path}/credit-notes", {"amount_minor": 1200}).status_code == 201
-    assert pay_out(world, ann, method="refund").status_code == 422
+    assert pay_out(world, ann, method="refund").json["errors"].keys() == {"method"}
+    assert pay_out(world, ann, method="refund", amount_minor=1).json["errors"].keys() == {"amount_minor"}
     payout = pay_out(world, ann).json
     assert (payout["status"], payout["bank_transfer_minor"], payout["refunds"]) == ("pending", 1200, [])
     assert (credit(ann), events(world), world.differences()) == (0, [], [])
@@ -157,6 +159,27 @@ def test_a_gift_does_not_become_money_by_subscribing_with_it_and_canceling(world
     assert (*code_of(refused), refused.json["payable_minor"]) == (409, "credit_not_paid_in", 0)
 
 
+@pytest.mark.parametrize("changes_plan", [False, True])
+def test_a_gift_does_not_become_money_by_transferring_what_it_paid_for(world, price, changes_plan):
+    ann, bob = world.person(card=None), with_credit(world, price)
+    own = credit(bob)
+    give(world, ann, 17000)
+    yearly, other = world.plan("year", 17000, interval="year"), world.plan("other", 17400, interval="year")
+    ann.subscribe(yearly)
+    path = f"/v1/admin/subscriptions/{ann.subscription()['id']}"
+    assert world.operator.post(f"{path}/transfer", {"account_id": bob.id}).status_code == 200
+    mine = f"/v1/subscriptions/{bob.subscription()['id']}"
+    if changes_plan:  # the credit of the given days pays for it
+        assert bob.post(f"{mine}/plan-change", {"price_id": other, "when": "now"}).status_code == 200
+    bob.post(f"{mine}/cancellation", {"when": "now"})
+    assert credit(bob) > 16000
+    paid = pay_out(world, bob)
+    assert (paid.status_code, paid.json["forced_minor"], paid.json["amount_minor"] <= own) == (201, 0, True), paid.json
+    refused = pay_out(world, bob)
+    assert (*code_of(refused), refused.json["payable_minor"]) == (409, "credit_not_paid_in", 0)
+    assert world.differences() == []
+
+
 def test_a_refusal_of_the_provider_gives_the_credit_back(world, price, monkeypatch):
     ann = with_credit(world, price)
     own = credit(ann)
@@ -180,7 +203,7 @@ def test_an_unknown_outcome_is_a_state_and_is_resolved(world, price, monkeypatch
     payout = pay_out(world, ann).json
     assert (payout["status"], payout["refunds"][0]["status"], credit(ann)) == ("pending", "unknown", 0)
     assert (events(world), world.differences()) == ([], [])
-    assert code_of(pay_out(world, ann)) == (422, "invalid")  # the credit is gone already
+    assert code_of(pay_out(world, ann)) == (409, "wrong_state")  # the credit is gone already
     monkeypatch.undo()
     world.go_to(world.clock.at + timedelta(minutes=2))
     assert world.operator.get(f"/v1/admin/payouts/{payout['id']}").json["status"] == "paid"
@@ -197,7 +220,7 @@ def test_a_payout_is_made_once_for_its_key_and_once_of_many_at_once(world, price
     for thread in threads:
         thread.join()
     assert (credit(ann), refunded(world)) == (0, [own])
-    assert code_of(pay_out(world, bob)) == (422, "invalid")
+    assert code_of(pay_out(world, bob)) == (409, "wrong_state")
     assert (
         world.operator.post("/v1/admin/accounts/acc_x/payouts", {"currency": "USD", "reason": "x"}).status_code == 404
     )

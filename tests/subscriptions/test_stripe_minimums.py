@@ -190,3 +190,35 @@ def test_an_amount_that_stripe_cannot_charge_exactly_is_rounded_up_and_the_rest_
     renewal = ann.invoices()[-1]
     assert (renewal["status"], renewal["credit_applied_minor"]) == ("paid", surplus)
     assert renewal["payments"][0]["amount_minor"] % (10 if currency == "KWD" else 100) == 0
+
+
+def refunded(stripe):
+    return [refund["amount"] for refund in stripe.refunds.values()]
+
+
+def test_a_refund_and_a_payout_are_rounded_down_to_what_stripe_refunds(world, stripe):
+    ann, bob = world.person(), world.person()
+    price = world.plan("gulf", 1235, currency="KWD")
+    for person in (ann, bob):
+        person.subscribe(price)
+    path = f"/v1/admin/invoices/{ann.invoices()[0]['id']}/refunds"
+    for body in ({"amount_minor": 9}, {"amount_minor": 5, "credit_note": False}):
+        assert world.operator.post(path, body).status_code == 422
+    full = world.operator.post(path, {})
+    assert (full.status_code, full.json["status"], full.json["amount_minor"]) == (201, "succeeded", 1230)
+    assert (refunded(stripe), ann.balances()) == ([1230], [{"currency": "KWD", "amount_minor": 10}])
+    assert ann.invoices()[0]["status"] == "paid"
+    bob.post(f"/v1/subscriptions/{bob.subscription()['id']}/cancellation", {"when": "now"})
+    [owned] = [balance["amount_minor"] for balance in bob.balances()]
+    assert owned == 1200  # with the 5 of the rounding
+    body = {"currency": "KWD", "reason": "asked for it", "amount_minor": 1199}
+    payout = world.operator.post(f"/v1/admin/accounts/{bob.id}/payouts", body).json
+    assert ([part["status"] for part in payout["refunds"]], payout["bank_transfer_minor"]) == (["succeeded"], 9)
+    assert (refunded(stripe), payout["status"]) == ([1230, 1190], "pending")
+
+
+def test_a_gift_that_stripe_cannot_charge_exactly_is_rounded_up(world, stripe):
+    ann, price = world.person(), world.plan("gulf", 1235, currency="KWD")
+    gift = ann.post("/v1/gift-purchases", {"price_id": price, "periods": 1})
+    assert (gift.status_code, gift.json["amount_minor"]) == (201, 1235)
+    assert (stripe.charged_amounts(), ann.balances()) == ([1240], [{"currency": "KWD", "amount_minor": 5}])

@@ -85,6 +85,11 @@ def check_amount(params, minimums=MINIMUM_MINOR):
         refuse("amount_too_large", "amount")
     if amount < minimums.get(currency.upper(), 1):
         refuse("amount_too_small", "amount")
+    check_digits(amount, currency)
+
+
+def check_digits(amount, currency):
+    """[currencies] Three-decimal currencies: the last digit is 0. ISK and UGX have two digits, which are 0."""
     if (currency in THREE_DECIMAL and amount % 10) or (currency in ("isk", "ugx") and amount % 100):
         refuse("parameter_invalid_integer", "amount")
 
@@ -162,3 +167,4 @@ def check_refund(intent, amount, refunded, is_disputed):
         refuse("charge_already_refunded")
     if amount < 1 or refunded + amount > intent["amount"]:
         refuse(None, "amount")
+    check_digits(amount, intent["currency"])

@@ -10,7 +10,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import CreditNote, Invoice, Payment, Refund
-from streamsvc.operations.billing.core import issuing
+from streamsvc.operations.billing.core import debts
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.payments.manual import record_external_payment
@@ -167,7 +167,7 @@ def write_off_invoice(invoice_id: str) -> dict:
     """
     invoice = corrections.write_off_invoice(require_invoice(invoice_id).id, clock.now())
     record_invoice_event(
-        "invoice_written_off", invoice, amount_minor=issuing.written_off_amount(invoice), currency=invoice.currency
+        "invoice_written_off", invoice, amount_minor=debts.written_off_amount(invoice), currency=invoice.currency
     )
     return invoice_view(invoice)
 

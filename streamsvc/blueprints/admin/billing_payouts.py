@@ -35,7 +35,7 @@ def _find_created_id(result: tuple[Any, int]) -> str | None:
 @bp.arguments(PayoutIn)
 @operator_only("billing")
 @idempotent(required=True)
-@bp.errors(CreditNotPaidIn)
+@bp.errors(CreditNotPaidIn, WrongState)
 @bp.alt_response(200, schema=PayoutOut, description="With `dry_run`: what would be paid out.")
 @bp.response(201, PayoutOut)
 @audited(PAYOUT, _find_created_id, "payout_created")
@@ -44,8 +44,9 @@ def create_payout(body: PayoutInput, account_id: str) -> tuple[Payout | dict, in
 
     It goes back to the payments that brought the money, newest first, and what the provider cannot refund is left for a
     bank transfer of yours: `pending` until you report it, or `paid` at once with its `reference`. The credit leaves the
-    account at once; what fails comes back to it. Credit that came from gifts or goodwill is 409 `credit_not_paid_in`
-    without `force`.
+    account at once; what fails comes back to it. Credit that came from gifts or goodwill, and as much as the account
+    owes of debts that were written off, is 409 `credit_not_paid_in` without `force`. 409 `wrong_state` without any
+    credit.
     """
     if body["dry_run"]:
         return _dry_run(account_id, body), 200

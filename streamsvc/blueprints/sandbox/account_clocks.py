@@ -2,23 +2,21 @@
 
 from datetime import datetime
 
-import sqlalchemy as sa
 from flask import current_app, request
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.models import AccountClock
-from streamsvc.models.subscriptions import CreditNote, Invoice, Payment, Subscription
 from streamsvc.operations.account_clocks import (
     ClockState,
     delete_account_clock,
     find_clock_state,
+    find_owner,
     move_account_clock,
 )
 from streamsvc.rules.refusals.sandbox import ClockIsMoving, ClockMovesForward
 from streamsvc.schemas.sandbox import AccountClockOut, ClockIn
 from streamsvc.security.authentication import Viewer, current_principal, operator_only
-from streamsvc.storage.database import fetch_one
 
 bp = Blueprint(
     "sandbox account clocks",
@@ -31,7 +29,6 @@ BILLING_PACKAGES = (
     "streamsvc.blueprints.admin.billing",
     "streamsvc.blueprints.sandbox.payments",
 )
-OWNED = {"sub_": Subscription, "inv_": Invoice, "pay_": Payment, "crn_": CreditNote}
 
 
 @bp.route("")
@@ -93,11 +90,5 @@ def _find_account_id() -> str | None:
         return principal.account_id
     body = request.get_json(silent=True) if request.is_json else None
     named = [*(request.view_args or {}).values(), body.get("account_id") if isinstance(body, dict) else None]
-    for name in [name for name in named if isinstance(name, str)]:
-        if name.startswith("acc_"):
-            return name
-        if model := OWNED.get(name[:4]):
-            columns = model.__table__.columns
-            row = fetch_one(sa.select(columns.account_id).where(columns.id == name))
-            return row.account_id if row else None
-    return None
+    owners = (find_owner(name) for name in named if isinstance(name, str))
+    return next((owner for owner in owners if owner), None)

@@ -16,6 +16,7 @@ from streamsvc.rules.refusals.accounts import AccountNotActive, TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     GiftAlreadyDelivered,
     GiftNotDeliverable,
+    PaymentMethodRequired,
     PaymentOverdue,
 )
 from streamsvc.rules.refusals.charges import CHARGE_ERRORS
@@ -36,7 +37,7 @@ OWN_MEMBERS = (
 @bp.arguments(GiftPurchaseIn)
 @owner_only
 @idempotent(required=True)
-@bp.errors(*CHARGE_ERRORS, AccountNotActive, PaymentOverdue)
+@bp.errors(*CHARGE_ERRORS, AccountNotActive, PaymentMethodRequired, PaymentOverdue)
 @bp.response(201, GiftPurchaseOut)
 def create_gift_purchase(body: GiftPurchaseInput) -> dict:
     """Buy a gift.
@@ -45,7 +46,8 @@ def create_gift_purchase(body: GiftPurchaseInput) -> dict:
     for gifts. A declined payment is 402 `payment_failed`, and nothing is bought. 402 `authentication_required` if the
     customer must confirm it with `next_action`: the code exists once the payment has succeeded. The mail with the code
     goes to `recipient_email` on the day `deliver_on`, or without one to the buyer. 429 `too_many_attempts` after too
-    many declined payments, or after 20 gifts to others in a day.
+    many declined payments, or after 20 gifts to others in a day. 402 `payment_method_required` without a payment
+    method.
     """
     account_id, facts = current_viewer().account_id, current_request_facts()
     if load_checkpoint() is None:

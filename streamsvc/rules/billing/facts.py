@@ -15,6 +15,8 @@ class Intro:
 
     amount_minor: int
     periods: int
+    until: date | None = None
+    """Periods that start on this day or later are not introductory, since the offer was withdrawn."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Imported(Event):
     anchor_day: int | None = None
     anchor_month: int | None = None
     counts_as_paid: bool = False
+    has_intro: bool = True
 
 
 @dataclass(frozen=True)
@@ -242,6 +245,24 @@ class Transferred(Event):
 
     from_account: str
     to_account: str
+
+
+@dataclass(frozen=True)
+class IntroWithdrawn(Event):
+    """The household has had the introductory price of the plan elsewhere, before this subscription was charged it.
+
+    No period that starts on `effective` or later has the price's introductory amount; without it, none has.
+    """
+
+    price_id: str
+    effective: date | None = None
+
+
+@dataclass(frozen=True)
+class AddonTrialWithdrawn(Event):
+    """The add-on that the event with the ref `of` added has no trial: the household has had it elsewhere."""
+
+    of: str
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,30 @@
 """Compute the invoice lines that should exist from the events. Existing lines are subtracted, never edited."""
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import date
 
 from streamsvc.rules.billing.calendar import add_days
-from streamsvc.rules.billing.facts import Canceled, Facts, Resumed, Reverted
+from streamsvc.rules.billing.facts import (
+    AddonAdded,
+    AddonTrialWithdrawn,
+    Canceled,
+    Event,
+    Facts,
+    Gifted,
+    Imported,
+    IntroWithdrawn,
+    PriceChanged,
+    PriceScheduled,
+    Resumed,
+    Reverted,
+    Started,
+)
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.price_migrations import PriceStep
 from streamsvc.rules.billing.timeline import Timeline
+
+SETS_PRICE = (Started, Imported, Gifted, PriceChanged, PriceScheduled, AddonAdded)
 
 
 def replay_timeline(facts: Facts, until: date) -> Timeline:
@@ -16,15 +34,38 @@ def replay_timeline(facts: Facts, until: date) -> Timeline:
     Raises TypeError if no rule covers the type of an event.
     """
     timeline = Timeline(facts.booked)
-    reverted = {event.of for event in facts.events if isinstance(event, Reverted)}
-    for event in facts.events:
-        if event.ref in reverted or isinstance(event, Reverted):
-            continue
+    for event in list_effective_events(facts):
         ended_from = event.effective if isinstance(event, Canceled) else None
         timeline.bill_until(event.on, ended_from)
         timeline.apply(event)
     timeline.bill_until(until)
     return timeline
+
+
+def list_effective_events(facts: Facts) -> list[Event]:
+    """List the events that have an effect: without those that were reverted, and without offers that were withdrawn."""
+    reverted, trials, intros = set(), set(), {}
+    for event in facts.events:
+        if isinstance(event, Reverted):
+            reverted.add(event.of)
+        elif isinstance(event, AddonTrialWithdrawn):
+            trials.add(event.of)
+        elif isinstance(event, IntroWithdrawn):
+            intros[event.price_id] = event.effective
+    return [
+        _withdraw_offers(event, trials, intros)
+        for event in facts.events
+        if event.ref not in reverted and not isinstance(event, (Reverted, AddonTrialWithdrawn, IntroWithdrawn))
+    ]
+
+
+def _withdraw_offers(event: Event, trials: Collection[str], intros: Mapping[str, date | None]) -> Event:
+    if isinstance(event, AddonAdded) and event.ref in trials:
+        event = replace(event, trial_days=0)
+    if not isinstance(event, SETS_PRICE) or event.price is None or event.price.id not in intros:
+        return event
+    until, intro = intros[event.price.id], event.price.intro
+    return replace(event, price=replace(event.price, intro=replace(intro, until=until) if intro and until else None))
 
 
 def lines_due(facts: Facts, until: date, timeline: Timeline | None = None) -> list[Line]:

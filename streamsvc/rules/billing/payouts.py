@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from streamsvc.rules.money import round_down
+
 
 class CreditMovement(NamedTuple):
     """One journal that changed an account's credit: positive amounts add to it.
@@ -79,11 +81,14 @@ def trace_credit(movements: Iterable[CreditMovement]) -> CreditOrigin:
     return CreditOrigin(from_money, max(0, total - from_money))
 
 
-def divide_payout(amount_minor: int, refundable: Sequence[int]) -> tuple[list[int], int]:
-    """Return (what goes back to each payment, in the given order; what is left for a bank transfer)."""
+def divide_payout(amount_minor: int, refundable: Sequence[int], step_minor: int = 1) -> tuple[list[int], int]:
+    """Return (what goes back to each payment, in the given order; what is left for a bank transfer).
+
+    `step_minor`: the amount of which every refund is a multiple.
+    """
     parts = []
     for refundable_minor in refundable:
-        part = min(amount_minor, refundable_minor)
+        part = round_down(min(amount_minor, refundable_minor), step_minor)
         parts.append(part)
         amount_minor -= part
     return parts, amount_minor

@@ -50,6 +50,8 @@ class Timeline:
         self.end_scheduled: fact.EndScheduled | None = None
         self.has_gifts = False
         self._imported: ImportedTime | None = None
+        self.introductory_lines: set[str] = set()
+        """The identities of the charges at an introductory price."""
         self._intro_periods: dict[tuple[str, str], list[date]] = {}
         self._charged_prices: dict[str, fact.PriceTerms] = {}
 
@@ -298,22 +300,26 @@ class Timeline:
     ) -> Line:
         """Return the charge for `period`, prorated by its share of the days of the `full` period."""
         price = self._charged_prices[self.prices[item].id] = self.prices[item]
-        base = self._amount_of(item, price, full.start) * quantity
+        is_introductory = self._is_introductory(item, price, full.start)
+        base = (price.intro.amount_minor if is_introductory and price.intro else price.amount_minor) * quantity
         amount = round_half_up(base * period.days, full.days)
         if self._imported and item == fact.BASE_ITEM:
             amount = max(0, amount - self._imported.paid_minor(period))
-        return Line(
+        line = Line(
             "charge", item, price.id, period, bill_on, amount, full.days, cause, quantity=quantity, units_of=units_of
         )
+        if is_introductory:
+            self.introductory_lines.add(line.identity)
+        return line
 
-    def _amount_of(self, item: str, price: fact.PriceTerms, period_start: date) -> int:
+    def _is_introductory(self, item: str, price: fact.PriceTerms, period_start: date) -> bool:
         if price.intro is None:
-            return price.amount_minor
+            return False
         seen = self._intro_periods.setdefault((item, price.id), [])
         if period_start not in seen:
             seen.append(period_start)
-        introductory = seen.index(period_start) < price.intro.periods
-        return price.intro.amount_minor if introductory else price.amount_minor
+        is_withdrawn = price.intro.until is not None and period_start >= price.intro.until
+        return seen.index(period_start) < price.intro.periods and not is_withdrawn
 
     def _add_trial(self, start: date, cause: str) -> None:
         if self.paid_from > start:

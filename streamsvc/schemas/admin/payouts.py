@@ -15,7 +15,10 @@ class PayoutIn(StrictSchema):
         minimum=1,
         load_default=None,
         allow_none=True,
-        metadata={"description": "Default: all credit that came from money; with `force`, all credit."},
+        metadata={
+            "description": "Default: all credit that came from money, less debts that were written off; "
+            "with `force`, all credit."
+        },
     )
     method = Choice(
         "auto",

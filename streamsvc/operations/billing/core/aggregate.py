@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import debts, event_store, issuing, items, ledger, price_changes
+from streamsvc.operations.billing.core import debts, event_store, households, issuing, items, ledger, price_changes
 from streamsvc.operations.billing.core.notices import next_addon_reminder, next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
@@ -92,6 +92,8 @@ class SubscriptionAggregate:
         if self.subscription.billing_held_at:
             return []
         due = lines_due(self.facts, self.today, self.timeline)
+        if households.withdraw_used_offers(self, due):
+            due = lines_due(self.facts, self.today, self.timeline)
         invoices = []
         for day in sorted({line.bill_on for line in due}):
             lines = [line for line in due if line.bill_on == day]
@@ -133,7 +135,8 @@ class SubscriptionAggregate:
     def save_projection(self) -> None:
         """Update the row from the history and enqueue a job for the next due moment.
 
-        A subscription that recovers from a suspension is credited for the days without access.
+        A subscription that recovers from a suspension is credited for the days without access, unless a debt was
+        written off instead of being paid.
         """
         suspended_from = self.suspended_from()
         update_projection(self)
@@ -142,7 +145,8 @@ class SubscriptionAggregate:
         else:
             self.subscription.suspended_since = None
         is_live = self.subscription.status not in ("canceled", "incomplete")
-        if suspended_from and is_live and not self.suspended_from():
+        has_recovered = suspended_from is not None and is_live and not self.suspended_from()
+        if suspended_from and has_recovered and not debts.was_written_off_since(self.subscription, suspended_from):
             self.record_event(event_store.fact.Suspended, suspended_from, self.today)
             self.create_due_invoices("recovery")
             update_projection(self)

@@ -12,6 +12,7 @@ from streamsvc.gateways.payments import charge_step_minor, minimum_charge_minor
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing.core import issuing, ledger
 from streamsvc.operations.billing.core.debts import is_small
+from streamsvc.rules.money import round_up
 
 
 def is_carried_over(invoice: Invoice) -> bool:
@@ -36,7 +37,7 @@ def select_chargeable(due_invoices: Sequence[Invoice]) -> list[Invoice]:
 def chargeable_amount(invoice: Invoice, owed_minor: int) -> int:
     """Return what a payment for all that is owed on the invoice charges, with the amounts that are carried over."""
     amount_minor = owed_minor + carried_amount(invoice)
-    return amount_minor + -amount_minor % charge_step_minor(invoice.currency)
+    return round_up(amount_minor, charge_step_minor(invoice.currency))
 
 
 def carried_amount(invoice: Invoice) -> int:

@@ -8,9 +8,12 @@ from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
 
+import sqlalchemy as sa
+
 from streamsvc.gateways.payments import has_known_minimum, minimum_charge_minor
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Invoice, Subscription
+from streamsvc.models.subscriptions import Invoice, LedgerEntry, Subscription
+from streamsvc.operations.billing.core import ledger
 from streamsvc.rules.billing import debts as rules
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.calendar import civil_day, start_of_day
@@ -167,6 +170,36 @@ def require_no_overdue_debts(account_id: str, today: date) -> None:
     since = rules.overdue_since(map(_debt, overdue))
     if current_dunning_schedule().stage(since, today) in BLOCKING_STAGES:
         raise PaymentOverdue(invoices=[overdue_invoice_view(invoice) for invoice in overdue])
+
+
+def require_no_written_off_debts(account_id: str) -> None:
+    """Raise PaymentOverdue if invoices of the account were written off that it can still pay, naming them."""
+    uncollectible = Invoice.account_id == account_id, Invoice.status == "uncollectible"
+    owed = [
+        overdue_invoice_view(invoice) | {"balance_minor": owed_minor}
+        for invoice in db.session.scalars(sa.select(Invoice).where(*uncollectible).order_by(Invoice.id))
+        if (owed_minor := written_off_amount(invoice)) >= minimum_charge_minor(invoice.currency)
+    ]
+    if owed:
+        raise PaymentOverdue(invoices=owed)
+
+
+def written_off_amount(invoice: Invoice) -> int:
+    """Return the amount written off on the invoice and not recovered since, in minor units."""
+    return ledger.sum_invoice_entries(invoice.id, "written_off")
+
+
+def was_written_off_since(subscription: Subscription, since: date) -> bool:
+    """Whether a debt that the subscription's access depends on was written off on the day `since` or later."""
+    is_relevant = sa.or_(Invoice.account_id == subscription.account_id, Invoice.subscription_id == subscription.id)
+    statement = (
+        sa.select(LedgerEntry.id)
+        .join(Invoice, Invoice.id == LedgerEntry.invoice_id)
+        .where(is_relevant, Invoice.status == "uncollectible")
+        .where(LedgerEntry.book == "written_off", LedgerEntry.amount_minor > 0)
+        .where(LedgerEntry.at >= start_of_day(since, subscription.time_zone))
+    )
+    return db.session.scalar(statement.limit(1)) is not None
 
 
 def overdue_invoice_view(invoice: Invoice) -> dict:

@@ -41,6 +41,8 @@ EVENT_TYPES = {
     "addon_removal_dropped": fact.AddonRemovalDropped,
     "addon_removed": fact.AddonRemoved,
     "transferred": fact.Transferred,
+    "intro_withdrawn": fact.IntroWithdrawn,
+    "addon_trial_withdrawn": fact.AddonTrialWithdrawn,
 }
 EVENT_KINDS = {event_type: kind for kind, event_type in EVENT_TYPES.items()}
 UNPAID_STATUSES = ("void", "uncollectible")

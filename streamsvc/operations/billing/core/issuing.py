@@ -461,7 +461,7 @@ def credit_overpayment(invoice: Invoice, now: datetime) -> None:
 
 
 def _reverse_write_off(invoice: Invoice, now: datetime) -> None:
-    written_off = written_off_amount(invoice)
+    written_off = debts.written_off_amount(invoice)
     recovered = min(written_off, -invoice.balance_minor)
     if recovered <= 0:
         return
@@ -470,11 +470,6 @@ def _reverse_write_off(invoice: Invoice, now: datetime) -> None:
     if recovered == written_off and invoice.status == "uncollectible":
         invoice.status = "paid"
         invoice.first_failed_on = None
-
-
-def written_off_amount(invoice: Invoice) -> int:
-    """Return the amount written off on the invoice and not recovered since, in minor units."""
-    return ledger.sum_invoice_entries(invoice.id, "written_off")
 
 
 def mark_uncollectible(invoice: Invoice, now: datetime) -> None:

@@ -7,10 +7,11 @@ meanwhile; a part that fails gives it back.
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, Outcome
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import LedgerEntry, Payout, Refund
+from streamsvc.models.subscriptions import Invoice, InvoiceLine, LedgerEntry, Payout, Refund
 from streamsvc.operations.billing.core import ledger, referrals
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.operations.outbox.webhooks import publish_event
@@ -31,21 +32,50 @@ def money_backed_credit(account_id: str, currency: str) -> int:
     return max(0, min(origin.from_money_minor, cash_minor, ledger.account_credit(account_id, currency)))
 
 
+def payable_credit(account_id: str, currency: str) -> int:
+    """Return how much credit is paid out without force: what came from money, less what was written off and is owed."""
+    written_off_minor = LedgerEntry.balance(account_id, "written_off", currency)
+    return max(0, money_backed_credit(account_id, currency) - max(0, written_off_minor))
+
+
 def _list_credit_movements(account_id: str, currency: str) -> list[CreditMovement]:
-    """List the journals that changed the account's credit, oldest first."""
+    """List the journals that changed the account's credit, oldest first.
+
+    Credit lines for days that a previous owner of the subscription paid for count as given, and as spent on their
+    invoice: what comes back from it is no money of this account.
+    """
     owned = LedgerEntry.account_id == account_id, LedgerEntry.currency == currency
-    columns = (LedgerEntry.journal_id, LedgerEntry.kind, LedgerEntry.book, LedgerEntry.amount_minor)
+    columns = (LedgerEntry.journal_id, LedgerEntry.kind, LedgerEntry.invoice_id)
+    amounts = (LedgerEntry.book, LedgerEntry.amount_minor)
     journals: dict[str, dict] = {}
-    for journal_id, kind, book, amount_minor in db.session.execute(
-        sa.select(*columns).where(*owned).order_by(LedgerEntry.id)
+    for journal_id, kind, invoice_id, book, amount_minor in db.session.execute(
+        sa.select(*columns, *amounts).where(*owned).order_by(LedgerEntry.id)
     ):
-        books = journals.setdefault(journal_id, {"kind": kind})
+        books = journals.setdefault(journal_id, {"kind": kind, "invoice": invoice_id})
         books[book] = books.get(book, 0) + amount_minor
-    return [
-        CreditMovement(_source_of(books), -books["customer_credit"])
-        for books in journals.values()
-        if books.get("customer_credit")
-    ]
+    transferred, movements = _sum_transferred_credits(account_id, currency), []
+    for books in journals.values():
+        if books["kind"] == "invoice" and (amount_minor := transferred.get(books["invoice"], 0)) > 0:
+            movements += [CreditMovement("given", amount_minor), CreditMovement("invoice", -amount_minor)]
+        if books.get("customer_credit"):
+            movements.append(CreditMovement(_source_of(books), -books["customer_credit"]))
+    return movements
+
+
+def _sum_transferred_credits(account_id: str, currency: str) -> dict[str, int]:
+    """Return by invoice what its lines credit, with tax, of lines that were billed to another account."""
+    credited_line, credited_invoice = aliased(InvoiceLine), aliased(Invoice)
+    tax = sa.case((InvoiceLine.tax_inclusive, 0), else_=InvoiceLine.tax_minor)
+    statement = (
+        sa.select(Invoice.id, -sa.func.sum(InvoiceLine.amount_minor + tax))
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .join(credited_line, credited_line.id == InvoiceLine.credits_line_id)
+        .join(credited_invoice, credited_invoice.id == credited_line.invoice_id)
+        .where(Invoice.account_id == account_id, Invoice.currency == currency, Invoice.status != "void")
+        .where(credited_invoice.account_id != account_id)
+        .group_by(Invoice.id)
+    )
+    return {invoice_id: int(amount_minor) for invoice_id, amount_minor in db.session.execute(statement)}
 
 
 def _source_of(books: dict) -> str:

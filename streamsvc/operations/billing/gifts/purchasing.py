@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from streamsvc.gateways.payments import maximum_charge_minor, minimum_charge_minor
+from streamsvc.gateways.payments import charge_step_minor, maximum_charge_minor, minimum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftPurchase, Invoice, Payment, Plan, Price
@@ -17,8 +17,9 @@ from streamsvc.rules.billing.gifts import GiftAmounts
 from streamsvc.rules.billing.inputs import GiftPurchaseInput
 from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoicing import Position, TaxTerms, compute_totals
+from streamsvc.rules.money import round_up
 from streamsvc.rules.refusals.accounts import AccountNotActive
-from streamsvc.rules.refusals.billing import PaymentFailed
+from streamsvc.rules.refusals.billing import PaymentMethodRequired
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row, new_id
@@ -40,7 +41,7 @@ class _Offer(NamedTuple):
 def buy_gift(account_id: str, body: GiftPurchaseInput, now: datetime) -> GiftPurchase:
     """Charge the account for a gift. Its code exists once the payment has succeeded. Commits.
 
-    Raises AccountNotActive, PaymentOverdue, Invalid, PaymentFailed, AuthenticationRequired.
+    Raises AccountNotActive, PaymentOverdue, Invalid, PaymentMethodRequired, PaymentFailed, AuthenticationRequired.
     """
     checkpoint = idempotency.load_checkpoint()
     if checkpoint is None:
@@ -59,11 +60,12 @@ def _create_purchase(account_id: str, body: GiftPurchaseInput, now: datetime) ->
         raise AccountNotActive(detail="Only an active account can buy a gift.")
     today = civil_day(now, account.time_zone)
     debts.require_no_overdue_debts(account.id, today)
+    debts.require_no_written_off_debts(account.id)
     deliver_on = require_delivery_day(body["deliver_on"], today)
     method = get_requested_method(account, body["payment_method_id"])
     invoice, offer = _create_invoice(account, body, now, today)
     if method is None:
-        raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
+        raise PaymentMethodRequired(detail="Add a payment method first; the gift is charged to it at once.")
     purchase = GiftPurchase(
         id=new_id("gpu"),
         account_id=account.id,
@@ -82,7 +84,8 @@ def _create_purchase(account_id: str, body: GiftPurchaseInput, now: datetime) ->
     )
     db.session.add(purchase)
     # Nothing is carried over to it: a balance of the account must not decide about a gift.
-    payment = charging.create_payment(invoice, method, now, on_session=True, amount_minor=invoice.balance_minor)
+    amount_minor = round_up(invoice.balance_minor, charge_step_minor(invoice.currency))
+    payment = charging.create_payment(invoice, method, now, on_session=True, amount_minor=amount_minor)
     return {"purchase": purchase.id, "payment": payment.id}
 
 

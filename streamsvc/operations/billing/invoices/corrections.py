@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.gateways.payments import current_provider
+from streamsvc.gateways.payments import charge_step_minor, current_provider
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.http import idempotency
 from streamsvc.models import Account
@@ -29,7 +29,7 @@ from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
 from streamsvc.rules.billing.invoicing import tax_to_credit
 from streamsvc.rules.billing.number_series import credit_note_series
-from streamsvc.rules.money import allocate_amount
+from streamsvc.rules.money import allocate_amount, round_down
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
@@ -202,6 +202,7 @@ def refund_invoice(
 ) -> Refund:
     """Refund payments of the invoice, the latest first, with a credit note unless `credit_note` is false. Commits.
 
+    What the provider cannot refund exactly is rounded down; the rest of a credit note becomes account credit.
     `lines`: the lines to credit; default: the amount. Returns the refund of the latest payment. Raises Invalid,
     WrongState, GiftAlreadyRedeemed.
     """
@@ -232,16 +233,23 @@ def refund_invoice(
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left of the payment."]})
     refund_ids = []
     for payment in payments:
-        part_minor = min(amount_minor, payment.refundable_minor)
+        part_minor = round_down(min(amount_minor, payment.refundable_minor), _refund_step_minor(payment))
         if part_minor:
             refund_ids.append(create_refund(payment, part_minor, note, body["reason"], now).id)
         amount_minor -= part_minor
+    if not refund_ids:
+        raise Invalid(errors={"amount_minor": ["Must not be less than the smallest amount that can be refunded."]})
     issuing.update_status(invoice, now)
     update_live_subscription(account, now)
     idempotency.save_checkpoint(refunds=refund_ids)
     db.session.commit()
     latest, *_ = [send_refund(refund_id) for refund_id in refund_ids]
     return latest
+
+
+def _refund_step_minor(payment: Payment) -> int:
+    """Return the amount of which every refund of the payment is a multiple."""
+    return 1 if payment.provider == EXTERNAL_PROVIDER else charge_step_minor(payment.currency)
 
 
 def create_refund(
@@ -300,7 +308,9 @@ def _list_refundable_payments(invoice: Invoice, payment_id: str | None) -> list[
         raise WrongState(detail="Payments of a void invoice became account credit and cannot be refunded.")
     successful = [payment for payment in invoice.payments if payment.status in ("succeeded", "disputed")]
     refundable = [
-        payment for payment in successful if payment.refundable_minor > 0 and payment_id in (None, payment.id)
+        payment
+        for payment in successful
+        if payment.refundable_minor >= _refund_step_minor(payment) and payment_id in (None, payment.id)
     ]
     if not refundable:
         raise WrongState(detail="No payment of this invoice can be refunded.")

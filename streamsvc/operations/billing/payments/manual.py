@@ -7,7 +7,7 @@ from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
-from streamsvc.operations.billing.core import carryover, charging, issuing
+from streamsvc.operations.billing.core import carryover, charging, debts
 from streamsvc.operations.billing.core.aggregate import load_locked, update_live_subscription
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
@@ -50,7 +50,7 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int |
 
 def get_owed_amount(invoice: Invoice) -> int:
     """Return the invoice's balance, or the amount written off on it. Raises InvoiceNotOpen if it cannot be paid."""
-    owed_minor = issuing.written_off_amount(invoice) if invoice.status == "uncollectible" else invoice.balance_minor
+    owed_minor = debts.written_off_amount(invoice) if invoice.status == "uncollectible" else invoice.balance_minor
     if invoice.status not in ("open", "uncollectible") or owed_minor <= 0:
         raise InvoiceNotOpen
     return owed_minor

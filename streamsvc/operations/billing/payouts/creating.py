@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from streamsvc.gateways.payments import current_provider
+from streamsvc.gateways.payments import charge_step_minor, current_provider
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Payment, Payout
@@ -36,7 +36,7 @@ class PayoutPlan(NamedTuple):
 def create_payout(account_id: str, body: PayoutInput, operator_id: str, now: datetime) -> Payout:
     """Pay out account credit. Commits before the provider is called, and after each refund.
 
-    Raises NotFound, Invalid, CreditNotPaidIn.
+    Raises NotFound, Invalid, WrongState, CreditNotPaidIn.
     """
     checkpoint = idempotency.load_checkpoint()
     if checkpoint is None:
@@ -50,18 +50,23 @@ def create_payout(account_id: str, body: PayoutInput, operator_id: str, now: dat
 
 
 def plan_payout(account: Account, body: PayoutInput) -> PayoutPlan:
-    """Plan a payout for the locked account. Raises Invalid, CreditNotPaidIn."""
+    """Plan a payout for the locked account. Raises Invalid, WrongState, CreditNotPaidIn."""
     currency = body["currency"]
     credit_minor = ledger.account_credit(account.id, currency)
-    payable_minor = payouts.money_backed_credit(account.id, currency)
+    payable_minor = payouts.payable_credit(account.id, currency)
     amount_minor = body["amount_minor"] or (credit_minor if body["force"] else payable_minor)
+    if credit_minor <= 0 and not body["amount_minor"]:
+        raise WrongState(detail="The account has no credit in this currency.")
     if amount_minor > credit_minor or credit_minor <= 0:
         raise Invalid(errors={"amount_minor": ["The account does not have that much credit."]})
     if not body["force"] and (amount_minor > payable_minor or not amount_minor):
         raise CreditNotPaidIn(payable_minor=payable_minor)
     payments = [] if body["method"] == "bank_transfer" else _list_refundable_payments(account.id, currency)
-    parts, rest_minor = divide_payout(amount_minor, [payment.refundable_minor for payment in payments])
+    refundable = [payment.refundable_minor for payment in payments]
+    parts, rest_minor = divide_payout(amount_minor, refundable, charge_step_minor(currency))
     if rest_minor and body["method"] == "refund":
+        if body["amount_minor"] is None:
+            raise Invalid(errors={"method": ["Must not be refund: not all of it can be refunded to payments."]})
         raise Invalid(
             errors={"amount_minor": ["Must not exceed what can still be refunded of the account's payments."]}
         )

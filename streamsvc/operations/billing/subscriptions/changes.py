@@ -12,10 +12,10 @@ from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import PaymentMethod, Plan, Price, Subscription
 from streamsvc.operations.billing.core import charging, debts
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, list_overdue_invoices, load_locked
+from streamsvc.operations.billing.core.households import agreed_terms
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.billing.subscriptions import renewal
 from streamsvc.operations.billing.subscriptions.subscribe import (
-    agreed_terms,
     cancel_abandoned_start,
     list_unfitting_addons,
     raise_if_not_paid,

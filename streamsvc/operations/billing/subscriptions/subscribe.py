@@ -1,7 +1,6 @@
 """Starting a subscription: price, trial, coupons, gift code, referral, first invoice, and first payment."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import date, datetime
 
 import sqlalchemy as sa
@@ -9,14 +8,13 @@ import sqlalchemy as sa
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     Invoice,
-    InvoiceLine,
     Payment,
     PaymentMethod,
     Plan,
     Price,
     Subscription,
 )
-from streamsvc.operations.billing.core import charging, debts, referrals
+from streamsvc.operations.billing.core import charging, debts, households, referrals
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.core.credit import find_redeemable_gift, redeem_for_credit
 from streamsvc.operations.billing.subscriptions import coupons
@@ -125,16 +123,16 @@ def start_subscription(
     coupons.redeem_coupons(subscription, requested_coupon_codes(body), addon_codes, now)
     if body["referral_code"]:
         referrals.create_referral(subscription, body["referral_code"], now)
-    trial_days = price.trial_days if can_start_trial(account, subscription.device_hash) else 0
+    trial_days = price.trial_days if households.can_start_trial(account, subscription.device_hash) else 0
     if trial_days and payment_method_required and not paid_through:
         require_card_for_trial(method)
     aggregate = load_locked(subscription.id, now)
     check_anchor(price, body["anchor_day"], body["anchor_month"])
     start, anchor = subscription.started_on, (body["anchor_day"], body["anchor_month"])
+    terms, has_intro = households.agreed_terms(aggregate, price)
     if paid_through:
-        aggregate.record_event(fact.Imported, price.terms, start, paid_through, *anchor, True, actor=actor)
+        aggregate.record_event(fact.Imported, terms, start, paid_through, *anchor, True, has_intro, actor=actor)
     else:
-        terms, has_intro = agreed_terms(aggregate, price)
         details = (terms, start, anchor[0], trial_days, anchor[1], has_intro)
         aggregate.record_event(fact.Started, *details, actor=actor)
     for addon, addon_price in zip(addons, addon_prices, strict=True):
@@ -172,35 +170,11 @@ def record_addon(
     aggregate: SubscriptionAggregate, price: Price, quantity: int, ends_at: date | None, actor: str
 ) -> None:
     """Record that an add-on is added, with its trial if the household has not had it yet."""
-    code, account, device_hash = price.plan.code, aggregate.account, aggregate.subscription.device_hash
-    has_trial = price.trial_days and can_start_addon_trial(account, device_hash, code)
+    code, has_trial = price.plan.code, price.trial_days and households.can_start_addon_trial(aggregate, price.plan.code)
     trial_days = price.trial_days if has_trial else 0
-    terms, has_intro = agreed_terms(aggregate, price)
+    terms, has_intro = households.agreed_terms(aggregate, price)
     details = (code, terms, quantity, trial_days, ends_at, has_intro)
     aggregate.record_event(fact.AddonAdded, *details, actor=actor)
-
-
-def agreed_terms(aggregate: SubscriptionAggregate, price: Price) -> tuple[fact.PriceTerms, bool]:
-    """Return the terms at which the household gets the price, and whether these have its introductory amount.
-
-    A household, as in `can_start_trial`, gets the introductory amounts of a plan once. A subscription that comes back
-    to a price goes on with the introductory periods that it has left.
-    """
-    if price.terms.intro is None:
-        return price.terms, True
-    account, device_hash = aggregate.account, aggregate.subscription.device_hash
-    is_other = sa.or_(InvoiceLine.subscription_id != aggregate.subscription.id, InvoiceLine.price_id != price.id)
-    used = (
-        sa.select(Invoice.id)
-        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
-        .join(Price, Price.id == InvoiceLine.price_id)
-        .join(Subscription, Subscription.id == Invoice.subscription_id)
-        .where(Invoice.issued_at.is_not(None), Invoice.status != "void", InvoiceLine.kind == "charge", is_other)
-        .where(Price.plan_id == price.plan_id, Price.intro_periods.is_not(None))
-    )
-    households = (Invoice.account_id == account.id, *household_conditions(account, device_hash))
-    has_intro = not any(db.session.scalar(used.where(household).limit(1)) for household in households)
-    return (price.terms if has_intro else replace(price.terms, intro=None)), has_intro
 
 
 def replace_abandoned_start(account: Account, now: datetime) -> None:
@@ -302,53 +276,6 @@ def require_card_for_trial(method: PaymentMethod | None) -> None:
 def hash_device_fingerprint(device_fingerprint: str | None) -> str | None:
     """Hash the app's device fingerprint: only the hash is stored, which is enough to recognize the device."""
     return device_fingerprint and hash_token(f"device:{device_fingerprint}")
-
-
-def can_start_trial(account: Account, device_hash: str | None) -> bool:
-    """Return whether the account's household has not had a trial yet.
-
-    A household is the account and all accounts that share one of its cards, current or removed, or its device. A trial
-    counts even if its subscription was transferred to another account. IP addresses do not identify a household:
-    carriers put thousands of homes behind one.
-    """
-    if has_trial_invoice(Invoice.account_id == account.id, fact.BASE_ITEM):
-        return False
-    statements = (
-        db.select(Subscription.id).where(Subscription.trial_end.is_not(None), is_household).limit(1)
-        for is_household in household_conditions(account, device_hash)
-    )
-    return not any(db.session.scalar(query) for query in statements)
-
-
-def can_start_addon_trial(account: Account, device_hash: str | None, addon: str) -> bool:
-    """Return whether the account's household, as in `can_start_trial`, has not had a trial of this add-on yet."""
-    conditions = (Invoice.account_id == account.id, *household_conditions(account, device_hash))
-    return not any(has_trial_invoice(is_household, addon) for is_household in conditions)
-
-
-def has_trial_invoice(condition: sa.ColumnElement[bool], item: str) -> bool:
-    """Return whether there is an issued invoice with a trial of the item, for a condition on it or its subscription."""
-    is_trial = (Invoice.issued_at.is_not(None), InvoiceLine.kind == "trial", InvoiceLine.item == item)
-    statement = (
-        sa.select(Invoice.id)
-        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
-        .join(Subscription, Subscription.id == Invoice.subscription_id)
-        .where(*is_trial, condition)
-    )
-    return db.session.scalar(statement.limit(1)) is not None
-
-
-def household_conditions(account: Account, device_hash: str | None) -> list[sa.ColumnElement[bool]]:
-    """Return the conditions of which each selects subscriptions of the account's household."""
-    fingerprints = sa.select(PaymentMethod.fingerprint).where(PaymentMethod.account_id == account.id)
-    holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint.in_(fingerprints))
-    households: list[sa.ColumnElement[bool]] = [
-        Subscription.account_id == account.id,
-        Subscription.account_id.in_(holders),
-    ]
-    if device_hash:
-        households.append(Subscription.device_hash == device_hash)
-    return households
 
 
 def require_started(subscription_id: str) -> Subscription:
