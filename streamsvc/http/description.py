@@ -43,7 +43,7 @@ SECURITY_SCHEMES = {
     "dpop": {
         "type": "http",
         "scheme": "dpop",
-        "description": "The token of a session that a DPoP proof bound to a key (RFC 9449): `Authorization: DPoP sst_…`.",
+        "description": "The token of a session that is bound to a key (RFC 9449): `Authorization: DPoP sst_…`.",
     },
     "dpopProof": {
         "type": "apiKey",

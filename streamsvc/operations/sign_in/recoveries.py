@@ -12,11 +12,10 @@ import sqlalchemy as sa
 from streamsvc.models import Account, AccountRecovery, MailedToken, Session
 from streamsvc.operations.credentials import access_history, access_revocation, mailed_tokens
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.operations.sign_in import password_changes
+from streamsvc.operations.sign_in import access_links, password_changes
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import AccountNotActive, EmailTaken, RecoveryPending, SessionTooNew, TokenInvalid
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.rules.sign_in.access import EVERYTHING, AccessStart
 from streamsvc.rules.sign_in.inputs import RecoveryInput
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.settings import current_settings
@@ -133,15 +132,11 @@ def finish_recovery(token: str, new_hash: str, now: datetime) -> None:
     if mailed_token is None:
         raise TokenInvalid
     account = lock_existing_row(Account, mailed_token.owner_id)
+    plan = access_links.plan_revocation(mailed_token, now)
     recovery = db.session.get_one(AccountRecovery, mailed_token.data["recovery_id"])
-    if recovery.canceled_at or recovery.completed_at or account.status == "disabled":
-        raise TokenInvalid
     recovery.completed_at = now
     db.session.flush()
-    start = AccessStart(recovery.since) if recovery.since else EVERYTHING
-    access_revocation.revoke_access(
-        account.id, start, now, "support_recovery", all_sessions=True, revoke_links_after=""
-    )
+    access_revocation.revoke_access(account.id, plan, now, "support_recovery", revoke_links_after="")
     if not access_revocation.restore_email(account, recovery.email, now):
         db.session.rollback()
         raise EmailTaken
