@@ -64,6 +64,9 @@ def test_a_username_signs_in_in_any_case_until_it_is_removed(app, client):
     assert ann.put("/v1/account/username", {"username": "lee"}).status_code == 200
     assert named(ann, "ann.lee").status_code == 401
     assert ann.delete("/v1/account/username").status_code == 204
+    for identifier, noun in (("lee", "username"), ("+4915112345678", "telephone number"), ("x@b.example", "email")):
+        refused = named(ann, identifier, password="a wrong one 7")
+        assert refused.json["detail"] == f"The {noun} or password is incorrect."
     assert named(ann, "lee").status_code == 401 and ann.delete("/v1/account/username").status_code == 404
     assert [m["kind"] for m in mails(app, ann.email, "identifier_changed")] == ["identifier_changed"] * 3
 

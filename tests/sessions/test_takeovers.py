@@ -250,6 +250,8 @@ def test_a_reset_revokes_on_request_what_was_added_within_the_last_week(app, cli
     too_early = {"revoke_access_since": "2026-01-16T11:00:00Z"}
     refused = client.put("/v1/password-resets", json=body | too_early)
     assert (code_of(refused), list(refused.json["errors"])) == ((422, "invalid"), ["revoke_access_since"])
+    long_ago = client.post("/v1/access-revocation-previews", json={"token": token, "since": "0001-01-01T00:00:00Z"})
+    assert long_ago.json["errors"] == {"since": ["Must be between the years 1900 and 9000."]}
     since = {"since": "2026-01-23T00:00:00Z"}
     preview = client.post("/v1/access-revocation-previews", json={"token": token, **since}).json["items"]
     assert [item["revoked"] for item in preview if item["kind"] == "passkey"] == [True, False]
