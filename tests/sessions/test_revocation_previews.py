@@ -7,7 +7,7 @@ import pytest
 
 from streamsvc.operations.credentials.access_history import list_access
 from tests.sessions.test_takeovers import LAPTOP, NEW, approve_tv, confirm, register
-from tests.worlds.sessions_steps import add_app, mailed_token, new_person, operator, run_jobs
+from tests.worlds.sessions_steps import add_app, mailed_token, mails, new_person, operator, run_jobs
 
 PASSWORD = "another secret 8"
 CHANGES = {"email_change", "password_change"}
@@ -79,6 +79,8 @@ def test_a_preview_is_what_then_happens(app, client, clock, settings, way):
             assert operator(app, "support").post(path, {"reason": "stolen", "since": since}).status_code == 201
             clock.advance(hours=72)
             token, body = mailed_token(app, ann.email, "account_recovery"), {"password": PASSWORD}
+            text = mails(app, ann.email, "account_recovery")[0]["text"]
+            assert ("whenever they were added" in text) == (since is None)
         case kind:
             token = mailed_token(app, ann.email, "new_device" if kind == "disowned" else kind)
     approve_tv(ann)

@@ -205,7 +205,8 @@ def test_the_mail_about_a_new_factor_takes_back_the_session_that_added_it(app, c
     clock.advance(minutes=2)
     key = register(eve)
     token = mailed_token(app, ann.email, "factor_added")
-    assert "/#/not-me?token=" in mails(app, ann.email, "factor_added")[0]["text"]
+    text = mails(app, ann.email, "factor_added")[0]["text"]
+    assert "/#/not-me?token=" in text and f"on {clock():%B} 15, 2026 at {clock():%H:%M} UTC from A laptop." in text
     previews = [client.post("/v1/access-revocation-previews", json={"token": token}) for _ in range(2)]
     assert previews[0].json == previews[1].json
     shown = {(item["kind"], item["name"], item["revoked"]) for item in previews[0].json["items"]}

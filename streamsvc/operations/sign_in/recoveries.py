@@ -19,7 +19,7 @@ from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.inputs import RecoveryInput
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, format_utc, lock_existing_row, lock_row
+from streamsvc.storage.database import db, lock_existing_row, lock_row
 from streamsvc.worker import jobs
 
 NOTICE_KIND, FINISH_KIND = "recovery_notice", "account_recovery"
@@ -110,7 +110,7 @@ def send_recovery_link(payload: dict, now: datetime) -> None:
     db.session.refresh(recovery)
     if recovery.canceled_at or recovery.completed_at or recovery.ready_at > now or account.status == "disabled":
         return
-    since = format_utc(recovery.since)
+    since = _format_day(recovery.since) if recovery.since else None
     mail.enqueue_token_mail(
         FINISH_KIND,
         recovery.email,
@@ -119,7 +119,7 @@ def send_recovery_link(payload: dict, now: datetime) -> None:
         expires_at=recovery.expires_at,
         revoke_previous=True,
         recovery_id=recovery.id,
-        since=since,
+        context={"since": since},
     )
 
 
