@@ -71,25 +71,13 @@ def test_a_username_signs_in_in_any_case_until_it_is_removed(app, client):
     assert [m["kind"] for m in mails(app, ann.email, "identifier_changed")] == ["identifier_changed"] * 3
 
 
-@pytest.mark.parametrize(
-    "username",
-    [
-        *(
-            "al",
-            "a" * 33,
-            "1ann",
-            "a@b.example",
-            "+49151",
-            "ann lee",
-            "ann\u200blee",
-            "ann_",
-            "a..b",
-            "אnn1",
-            "admi\u0307n",
-        ),
-        *("root\u0332", "ann\u02c8", "ann\u02b0", "\u1d43nn1", "ann.\u0941", "ann1\u0941"),
-    ],
-)
+BREAKS_A_RULE = (
+    ("al", "a" * 33, "1ann", "a@b.example", "+49151", "ann lee", "ann\u200blee", "ann_", "a..b", "אnn1")
+    + ("admi\u0307n", "root\u0332", "ann\u02c8", "ann\u02b0", "\u1d43nn1", "ann.\u0941", "ann1\u0941")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("username", BREAKS_A_RULE)
 def test_a_username_that_breaks_a_rule_is_refused(client, username):
     assert code_of(new_person(client).put("/v1/account/username", {"username": username})) == (422, "invalid")
 
