@@ -72,9 +72,9 @@ def test_a_username_signs_in_in_any_case_until_it_is_removed(app, client):
 
 
 BREAKS_A_RULE = (
-    ("al", "a" * 33, "1ann", "a@b.example", "+49151", "ann lee", "ann\u200blee", "ann_", "a..b", "אnn1")
-    + ("admi\u0307n", "root\u0332", "ann\u02c8", "ann\u02b0", "\u1d43nn1", "ann.\u0941", "ann1\u0941")
-)  # fmt: skip
+    *("al", "a" * 33, "1ann", "a@b.example", "+49151", "ann lee", "ann\u200blee", "ann_", "a..b", "אnn1"),
+    *("admi\u0307n", "root\u0332", "ann\u02c8", "ann\u02b0", "\u1d43nn1", "ann.\u0941", "ann1\u0941"),
+)
 
 
 @pytest.mark.parametrize("username", BREAKS_A_RULE)
