@@ -37,11 +37,18 @@ def demo(context: click.Context) -> None:
         os.environ.setdefault(PREFIX + name, "1")
     if context.invoked_subcommand is None:
         settings = Settings.from_env()
+        os.environ.setdefault(f"{PREFIX}PUBLIC_URL", _own_url(settings))
         _require_free_port(settings)
         context.invoke(migrate_database)
         context.invoke(seed_demo)
         context.invoke(print_welcome)
         context.invoke(serve)
+
+
+def _own_url(settings: Settings) -> str:
+    """Return the URL at which a browser on this machine reaches the demo."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    return f"http://{host}:{settings.port}"
 
 
 def _require_free_port(settings: Settings) -> None:
@@ -81,10 +88,9 @@ def seed_demo() -> None:
 def print_welcome() -> None:
     """Print the demo's address, credentials and some requests to try."""
     settings = current_settings()
-    url = f"http://{settings.host}:{settings.port}"
     credentials = {
         "email": operation.EMAIL,
         "password": operation.demo_password(),
         "key": operation.demo_operator_token(),
     }
-    click.echo(WELCOME.format(url=url, **credentials))
+    click.echo(WELCOME.format(url=settings.public_url, **credentials))

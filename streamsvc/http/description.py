@@ -40,6 +40,17 @@ SECURITY_SCHEMES = {
         "name": CSRF_HEADER,
         "description": "The `csrf_token` of the current session. Required with the cookie for every change.",
     },
+    "dpop": {
+        "type": "http",
+        "scheme": "dpop",
+        "description": "The token of a session that is bound to a key (RFC 9449): `Authorization: DPoP sst_…`.",
+    },
+    "dpopProof": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "DPoP",
+        "description": "A new proof for each request, with the hash of the token as `ath`.",
+    },
     "operator": {
         "type": "http",
         "scheme": "bearer",
@@ -91,6 +102,13 @@ PARAMETERS: dict[str, dict] = {
         "session ends. A token that has expired is ignored. With a cookie, send the guest's `X-CSRF-Token` instead.",
         "schema": {"type": "string"},
         "example": "sst_5rC1LZ0mB1b1Jp4n0m3r8m9d2y4w7k6h",
+    },
+    "DpopProof": {
+        "name": "DPoP",
+        "description": "A DPoP proof (RFC 9449), where the service accepts them: binds the new session to its key. Not "
+        "with `cookie: true`.",
+        "schema": {"type": "string"},
+        "example": "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7…",
     },
 }
 PARAMETERS["RequiredIdempotencyKey"] = PARAMETERS["IdempotencyKey"] | PARAMETERS["RequiredIdempotencyKey"]
@@ -206,6 +224,7 @@ def _security(access_rule: Access, is_write: bool) -> list[dict]:
     schemes: list[dict] = []
     if access_rule.viewer:
         schemes = [{"session": []}, {"cookie": [], "csrf": []} if is_write else {"cookie": []}]
+        schemes.append({"dpop": [], "dpopProof": []})
     if access_rule.scope or access_rule.human_only:
         scopes = [access_rule.scope if access_rule.scope in SCOPES else "admin"] if access_rule.scope else []
         schemes.append({"operator": scopes})  # no key can have the scope of the sandbox: it takes `admin`
@@ -224,6 +243,8 @@ def _header_parameters(view: View, is_write: bool) -> list[str]:
         names.append("EndUserAddress")
     if hasattr(view, "accepts_guest_token"):
         names.append("GuestToken")
+    if hasattr(view, "creates_session") or hasattr(view, "accepts_guest_token"):
+        names.append("DpopProof")
     return names
 
 

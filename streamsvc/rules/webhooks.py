@@ -6,6 +6,24 @@ import hmac
 from datetime import datetime, timedelta
 
 SECRET_PREFIX = "whsec_"
+EVENT_KINDS = (
+    "account.deleted",
+    "account.locked",
+    "account.recovered",
+    "email.changed",
+    "factor.added",
+    "factor.removed",
+    "invoice.issued",
+    "password.changed",
+    "payment.failed",
+    "payment.succeeded",
+    "payout.failed",
+    "payout.paid",
+    "session.ended",
+    "session.started",
+    "sessions.revoked",
+    "subscription.changed",
+)
 RETRY_DELAYS_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Delay before each attempt, from the one before; after the last one the delivery has failed."""
 GONE, BUSY = 410, (429, 502, 504)

@@ -126,11 +126,11 @@ class Moment(fields.Field):
             if not self.FORM.fullmatch(value):
                 raise ValueError
             moment = datetime.fromisoformat(value.upper())
-            if not 1900 <= moment.year <= 9000:
-                raise ValueError
-            return moment.astimezone(UTC)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError):
             raise ValidationError("Must be an RFC 3339 time with a UTC offset, such as 2026-01-31T12:00:00Z.") from None
+        if not 1900 <= moment.year <= 9000:
+            raise ValidationError("Must be between the years 1900 and 9000.")
+        return moment.astimezone(UTC)
 
 
 class Day(fields.Field):
@@ -143,11 +143,13 @@ class Day(fields.Field):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         try:
-            day = date.fromisoformat(value) if self.FORM.fullmatch(value) else date.min
+            if not self.FORM.fullmatch(value):
+                raise ValueError
+            day = date.fromisoformat(value)
         except (TypeError, ValueError):
-            day = date.min
+            raise ValidationError("Must be a date such as 2026-01-31.") from None
         if not 1900 <= day.year <= 9000:
-            raise ValidationError("Must be a date such as 2026-01-31.")
+            raise ValidationError("Must be between the years 1900 and 9000.")
         return day
 
 

@@ -314,12 +314,14 @@ def _find_bound_viewer(token: str) -> Viewer | None:
     viewer = _find_viewer(token, is_proved=True) if token.startswith(SESSION_TOKEN_PREFIX) else None
     if viewer is None:
         raise DpopProofRequired("invalid_token")
+    if not request.headers.get("DPoP"):
+        raise DpopProofRequired("invalid_dpop_proof", "The DPoP header is missing. Send a proof for this request.")
     try:
-        jkt = dpop.verify_proof(request.headers.get("DPoP", ""), request.method, request.path, token)
+        jkt = dpop.verify_proof(request.headers["DPoP"], request.method, request.path, token)
     except NonceRequired:
         raise DpopProofRequired("use_dpop_nonce", nonce=dpop.current_nonce()) from None
     except ProofInvalid as error:
-        raise DpopProofRequired("invalid_dpop_proof", str(error)) from None
+        raise DpopProofRequired("invalid_dpop_proof", f"The DPoP proof was refused: {error}.") from None
     if viewer.row.dpop_jkt is None or not hmac.compare_digest(jkt, viewer.row.dpop_jkt):
         raise DpopProofRequired("invalid_token")
     return viewer

@@ -86,7 +86,7 @@ def _verify_signature(proof: str) -> tuple[dict[str, Any], str]:
         if not algorithm.verify(f"{parts[0]}.{parts[1]}".encode("ascii"), _decode_part(parts[2]), key):
             raise ProofInvalid("the signature is not of this key")
         return _parse_object(_decode_part(parts[1])), key.thumbprint()
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (JoseError, ArithmeticError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ProofInvalid("the signature or the form is invalid") from None
 
 

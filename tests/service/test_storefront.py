@@ -11,6 +11,7 @@ from streamsvc import clock
 from streamsvc.app import create_app
 from streamsvc.models import Session
 from streamsvc.operations.outbox import mail
+from streamsvc.rules.sign_in.access import ACCESS_KINDS
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
 from tests.conftest import close_app
@@ -27,7 +28,7 @@ def site(database, new_app):
     apps = []
 
     def create(url):
-        apps.append(new_app(database, "storefront", storefront=True, public_url=url))
+        apps.append(new_app(database, "storefront", storefront=True, usernames=True, public_url=url))
         World(apps[0]).plan("standard", 999)
         return apps[0]
 
@@ -72,6 +73,13 @@ def test_every_page_linked_from_a_mail_or_another_page_exists():
     linked = {page for file in files for page in re.findall(r"#/(?!components/)([\w-]+)", file.read_text())}
     assert {"activate", "sign-in", "title"} <= linked
     assert (linked | set(mail.PAGE_BY_KIND.values())) - pages == set()
+
+
+@pytest.mark.one_database
+def test_every_kind_of_access_has_a_name():
+    js = (STREAMSVC / "pages/static/storefront.js").read_text()
+    names = re.search(r"^const ACCESS_NAMES = \{(.*?)\};", js, re.M)[1]
+    assert re.findall(r"(\w+): \"", names) == list(ACCESS_KINDS)
 
 
 def test_chromium_signs_up_sees_a_decline_subscribes_and_trusts_its_device(site):
@@ -126,6 +134,7 @@ def test_chromium_signs_in_with_a_mailed_link_and_adds_a_passkey_after_reauthent
     url, app = site
     bob = new_person(app.test_client(), "bob")
     verify(app, bob)
+    assert bob.put("/v1/account/username", {"username": "bob.lee"}).status_code == 200
     with launch_chromium() as browser:
         page = browser.new_page()
         add_authenticator(page)
@@ -156,3 +165,19 @@ def test_chromium_signs_in_with_a_mailed_link_and_adds_a_passkey_after_reauthent
         page.get_by_role("link", name="Sign in", exact=True).first.click()
         page.get_by_role("button", name="Use a passkey").click()
         page.get_by_role("heading", name="Genres").wait_for()
+
+        not_me = re.search(r"http\S+", mails(app, bob.email, "factor_added")[0]["text"])[0]
+        page.goto(not_me)
+        page.get_by_role("button", name="Show what will be removed").click()
+        page.get_by_text("The password stops working").wait_for()
+        assert "Username “bob.lee”" in page.locator("main").inner_text()
+        page.get_by_role("button", name="Remove it").click()
+        page.get_by_text("It is removed.").wait_for()
+        page.goto(f"{not_me}&again")
+        page.get_by_role("button", name="Remove it").click()
+        page.get_by_role("alert").get_by_text("Contact support, or reset your password.").wait_for()
+        page.goto(re.search(r"http\S+", mails(app, bob.email, "password_reset")[0]["text"])[0])
+        page.get_by_label("New password").fill("another secret 8")
+        assert page.get_by_role("option").first.inner_text() == "No, it was only me"
+        page.get_by_role("button", name="Save password").click()
+        page.get_by_text("Password saved. Sign in.").wait_for()

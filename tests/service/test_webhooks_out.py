@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from streamsvc.blueprints.description import WEBHOOKS
 from streamsvc.gateways import webhooks as gateway
-from streamsvc.rules.webhooks import RETRY_DELAYS_S, next_attempt_at
+from streamsvc.rules.webhooks import EVENT_KINDS, RETRY_DELAYS_S, next_attempt_at
 from tests.worlds.billing_world import World
 from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import everything
@@ -56,6 +57,15 @@ def create_endpoint(world, receiver, **more):
     response = world.operator.post("/v1/admin/webhook-endpoints", {"url": receiver.url, **more})
     assert response.status_code == 201, response.json
     return response.json
+
+
+def test_an_endpoint_for_an_unknown_kind_is_refused_with_the_kind_that_was_meant(world, receiver):
+    body = {"url": receiver.url, "kinds": ["session.started", "session.strted", "x"]}
+    refused = world.operator.post("/v1/admin/webhook-endpoints", body)
+    assert refused.status_code == 422
+    assert refused.json["errors"]["kinds.1"] == ["Must be a kind of event. Did you mean session.started?"]
+    assert refused.json["errors"]["kinds.2"][0].startswith("Must be one of: account.deleted, ")
+    assert set(EVENT_KINDS) == set(WEBHOOKS), "each kind is described"
 
 
 def subscribe(world):

@@ -40,6 +40,8 @@ def test_the_demo_runs_from_an_installed_wheel(command, tmp_path):
         wait_until(lambda: service.is_ready() or service.process.poll() is not None)
         assert service.is_ready(), service.log.read_text()
         assert {plan["code"] for plan in service.get("/v1/plans?country=DE&currency=EUR")[1]["items"]}
+        public_url = service.get("/openapi.json")[1]["info"]["contact"]["url"]
+        assert public_url == f"http://127.0.0.1:{service.port}", "links have its own port"
         assert service.children(str(command.parent))
     finally:
         service.process.terminate()

@@ -189,6 +189,18 @@ def test_in_confirm_mode_a_password_is_accepted_only_from_where_it_was_sent(data
     assert ann.sign_in().status_code == 201
 
 
+def test_accounts_that_never_confirmed_need_a_proof_once_sign_ups_are_confirmed(app, client, monkeypatch):
+    ann = new_person(client)
+    settings = app.extensions["settings"].replace(signup="confirm")
+    monkeypatch.setitem(app.extensions, "settings", settings)
+    assert ann.get("/v1/account").status_code == 200, "sessions go on"
+    assert code_of(ann.again().sign_in()) == (401, "invalid_credentials")
+    client.post("/v1/password-resets", json={"email": ann.email})
+    body = {"token": mailed_token(app, ann.email, "password_reset"), "password": ann.password}
+    assert client.put("/v1/password-resets", json=body).status_code == 204
+    assert ann.again().sign_in().status_code == 201
+
+
 def test_only_operators_read_sandbox_mail(app, client):
     ann = new_person(client)
     assert code_of(ann.get("/v1/sandbox/emails")) == (401, "not_signed_in")

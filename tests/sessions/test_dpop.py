@@ -157,6 +157,11 @@ REFUSED = {
     "no iat": {"iat": None},
     "iat no number": {"iat": "now"},
     "iat true": {"iat": True},
+    "iat out of range": {"iat": 10**400},
+    "iat out of range, before the epoch": {"iat": -(10**400)},
+    "jti that UTF-8 cannot encode": {"jti": "\ud800"},
+    "ath that UTF-8 cannot encode": {"ath": "\ud800"},
+    "htu that UTF-8 cannot encode": {"htu": URL + "/\ud800"},
     "no ath": {"ath": None},
     "ath": {"ath": b64(hashlib.sha256(b"another token").digest())},
     "ath not ASCII": {"ath": "ü"},
@@ -170,6 +175,40 @@ def test_what_section_4_3_refuses(client, bound, name):
     response = call(client, token, key.proof("GET", "/v1/account", token, **REFUSED[name]))
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith(('DPoP error="invalid_dpop_proof"', 'DPoP error="use_dpop'))
+
+
+HOSTILE = (None, True, -1, 2**63, 10**400, 1e308, "", "\ud800", "\x00", "é" * 300, "https://[", [], [[]], {}, {"a": 1})
+
+
+def test_no_member_of_a_proof_is_an_internal_error(client, bound):
+    key, token = bound
+    for value in HOSTILE:
+        proofs = [{name: value} for name in ("jti", "htm", "htu", "iat", "ath", "nonce")]
+        proofs += [{"header": {name: value}} for name in ("typ", "alg", "jwk", "crit")]
+        proofs += [{"header": {"jwk": key.jwk | {name: value}}} for name in ("kty", "crv", "x", "y", "kid", "alg")]
+        for members in proofs:
+            response = call(client, token, key.proof("GET", "/v1/account", token, **members))
+            assert response.status_code in (200, 401), members
+    for name, value in itertools.product(("n", "e"), (*HOSTILE, "AQ", "AA", "A" * 400, b64(b"\xff" * 512))):
+        jwk = {"kty": "RSA", "n": b64(b"\xff" * 256), "e": "AQAB"} | {name: value}
+        response = call(client, token, key.proof("GET", "/v1/account", token, {"alg": "RS256", "jwk": jwk}))
+        assert response.status_code == 401, jwk
+
+
+def test_a_sign_in_by_cookie_cannot_be_bound(client):
+    ann, key = new_person(client), Key()
+    body = {"email": ann.email, "password": SECRET, "cookie": True}
+    refused = client.post("/v1/sessions", json=body, headers={"DPoP": key.proof("POST", "/v1/sessions")})
+    assert (code_of(refused), list(refused.json["errors"])) == ((422, "invalid"), ["cookie"])
+    assert "Set-Cookie" not in refused.headers
+    assert len(ann.get("/v1/sessions").json["items"]) == 1, "no session was created"
+
+
+def test_a_refused_call_says_what_to_send(client, bound):
+    key, token = bound
+    assert "The DPoP header is missing." in call(client, token).json["detail"]
+    stale = call(client, token, key.proof("GET", "/v1/account", token, iat=0))
+    assert stale.headers["DPoP-Nonce"] and "DPoP-Nonce" in stale.json["detail"]
 
 
 def test_private_keys_short_keys_forged_signatures_and_no_proofs_are_refused(client, bound):

@@ -64,13 +64,20 @@ def test_a_username_signs_in_in_any_case_until_it_is_removed(app, client):
     assert ann.put("/v1/account/username", {"username": "lee"}).status_code == 200
     assert named(ann, "ann.lee").status_code == 401
     assert ann.delete("/v1/account/username").status_code == 204
+    for identifier, noun in (("lee", "username"), ("+4915112345678", "telephone number"), ("x@b.example", "email")):
+        refused = named(ann, identifier, password="a wrong one 7")
+        assert refused.json["detail"] == f"The {noun} or password is incorrect."
     assert named(ann, "lee").status_code == 401 and ann.delete("/v1/account/username").status_code == 404
     assert [m["kind"] for m in mails(app, ann.email, "identifier_changed")] == ["identifier_changed"] * 3
 
 
-@pytest.mark.parametrize(
-    "username", ["al", "a" * 33, "1ann", "a@b.example", "+49151", "ann lee", "ann\u200blee", "ann_", "a..b", "אnn1"]
+BREAKS_A_RULE = (
+    *("al", "a" * 33, "1ann", "a@b.example", "+49151", "ann lee", "ann\u200blee", "ann_", "a..b", "אnn1"),
+    *("admi\u0307n", "root\u0332", "ann\u02c8", "ann\u02b0", "\u1d43nn1", "ann.\u0941", "ann1\u0941"),
 )
+
+
+@pytest.mark.parametrize("username", BREAKS_A_RULE)
 def test_a_username_that_breaks_a_rule_is_refused(client, username):
     assert code_of(new_person(client).put("/v1/account/username", {"username": username})) == (422, "invalid")
 
@@ -79,9 +86,17 @@ def test_look_alikes_of_taken_and_reserved_usernames_are_refused(client):
     ann, eve = new_person(client), new_person(client, "eve")
     assert ann.put("/v1/account/username", {"username": "marlow10"}).status_code == 200
     look_alikes = ("marlow10", "mаrlow10", "rnarlow10", "marl0w10", "marlowl0", "mar.low10")
-    for username in (*look_alikes, "admin", "аdmin", "adrnin", "r00t"):
+    for username in (*look_alikes, "márlow10", "admin", "аdmin", "adrnin", "r00t", "ȧdmin", "røøt", "rooṯ"):
         assert code_of(eve.put("/v1/account/username", {"username": username})) == (409, "username_taken"), username
     assert ann.put("/v1/account/username", {"username": "mar_low10"}).status_code == 200, "an own look-alike"
+
+
+def test_usernames_of_other_scripts_keep_their_marks_and_signs(client):
+    ann, bob = new_person(client), new_person(client, "bob")
+    for username in ("josé", "müller", "ユーザー", "佐々木花", "สมชาย", "ฐิติมา", "हिन्दी", "йован"):
+        assert ann.put("/v1/account/username", {"username": username}).status_code == 200, username
+    assert ann.put("/v1/account/username", {"username": "กีกี"}).status_code == 200
+    assert bob.put("/v1/account/username", {"username": "กูกู"}).status_code == 200, "other vowels, another name"
 
 
 def test_changes_need_a_recent_proof_and_the_settings(app, client, clock):

@@ -146,6 +146,7 @@ FAILURES = {
     "204": (204, b""),
     "redirect": (302, b""),
     "no JSON": (200, b"allow"),
+    "not UTF-8": (200, b"\xff{}"),
     "a list": (200, [True]),
     "nested": (200, b"[" * 10_000),
     "a word": (200, {"allow": "true"}),
@@ -162,7 +163,9 @@ def test_a_failure_denies_unless_the_policy_is_to_allow(app, ann, hook, monkeypa
     set_policy(app, monkeypatch, "allow")
     assert ann.again().sign_in().status_code == 201
     assert len(hook.requests) == 2, "redirects are not followed"
-    assert [event["details"]["policy"] for event in audited(app, "authn_hook_failed")] == ["allow", "deny"]
+    failed = audited(app, "authn_hook_failed")
+    assert [event["details"]["policy"] for event in failed] == ["allow", "deny"]
+    assert ("the body is not JSON" in failed[0]["details"]["why"]) == (name in ("no JSON", "not UTF-8", "too long"))
 
 
 @pytest.mark.parametrize("drip_s", [5, 0.02])

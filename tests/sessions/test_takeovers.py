@@ -205,7 +205,8 @@ def test_the_mail_about_a_new_factor_takes_back_the_session_that_added_it(app, c
     clock.advance(minutes=2)
     key = register(eve)
     token = mailed_token(app, ann.email, "factor_added")
-    assert "/#/not-me?token=" in mails(app, ann.email, "factor_added")[0]["text"]
+    text = mails(app, ann.email, "factor_added")[0]["text"]
+    assert "/#/not-me?token=" in text and f"on {clock():%B} 15, 2026 at {clock():%H:%M} UTC from A laptop." in text
     previews = [client.post("/v1/access-revocation-previews", json={"token": token}) for _ in range(2)]
     assert previews[0].json == previews[1].json
     shown = {(item["kind"], item["name"], item["revoked"]) for item in previews[0].json["items"]}
@@ -250,6 +251,8 @@ def test_a_reset_revokes_on_request_what_was_added_within_the_last_week(app, cli
     too_early = {"revoke_access_since": "2026-01-16T11:00:00Z"}
     refused = client.put("/v1/password-resets", json=body | too_early)
     assert (code_of(refused), list(refused.json["errors"])) == ((422, "invalid"), ["revoke_access_since"])
+    long_ago = client.post("/v1/access-revocation-previews", json={"token": token, "since": "0001-01-01T00:00:00Z"})
+    assert long_ago.json["errors"] == {"since": ["Must be between the years 1900 and 9000."]}
     since = {"since": "2026-01-23T00:00:00Z"}
     preview = client.post("/v1/access-revocation-previews", json={"token": token, **since}).json["items"]
     assert [item["revoked"] for item in preview if item["kind"] == "passkey"] == [True, False]

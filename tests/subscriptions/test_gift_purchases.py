@@ -9,6 +9,7 @@ from streamsvc.models import Job, SandboxEmail
 from streamsvc.models.subscriptions import GiftCode
 from streamsvc.operations.accounts.personal_data import erase_personal_data
 from streamsvc.operations.billing.gifts import delivery
+from streamsvc.schemas.subscriptions.gifts import MailedText
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 
@@ -196,6 +197,19 @@ def test_what_is_sold_as_a_gift_has_limits(world, price):
         assert errors(price_id=price, periods=1, deliver_on=day) == (422, ["deliver_on"])
     for words in ("two\nlines", "a\u202eb", "bell\x07", "see https://evil.example", "WWW.evil.example", "x" * 501):
         assert errors(price_id=price, periods=1, message=words) == (422, ["message"]), words
+    for link in (
+        "see evil.com",
+        "evil。com",
+        "www．evil．com",
+        "bit․ly",
+        "ｈｔｔｐ：／／x",
+        "a@evil.example",
+        "evil｡com",
+        "evilꓸcom",
+    ):
+        assert errors(price_id=price, periods=1, message=link) == (422, ["message"]), link
+    words = "For Dr. Lee, e.g. at 3.50 p.m.… Enjoy! 誕生日おめでとう。楽しんでね。 Una col·lecció"
+    assert MailedText().deserialize(words) == words
     assert errors(price_id=price, periods=1, recipient_name="http://x") == (422, ["recipient_name"])
     assert errors(price_id=price, periods=1, recipient_email="a@b.example, c@d.example") == (422, ["recipient_email"])
     world.plan("premium", 1500)

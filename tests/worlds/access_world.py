@@ -191,7 +191,7 @@ class AccessWorld:
         self._create_api_keys()
         self._create_operators()
         run_jobs(app)
-        webhook = {"url": "https://example.com/hook", "kinds": ["invoice.paid"]}
+        webhook = {"url": "https://example.com/hook", "kinds": ["invoice.issued"]}
         self.shared_ids["endpoint"] = self._ok(self.admin.post("/v1/admin/webhook-endpoints", webhook))["id"]
         with app.app_context():
             self.snapshot = Snapshot()

@@ -65,6 +65,7 @@ REQUESTS = {
     "chunked twice": (request(CHUNKED, CHUNKED, body=chunked(SESSION)), 400),
     "chunked in HTTP/1.0": (request(CHUNKED, body=chunked(SESSION)).replace(b"HTTP/1.1", b"HTTP/1.0"), 400),
     "a coding before chunked": (request(b"Transfer-Encoding: gzip, chunked", body=chunked(SESSION)), 501),
+    "a coding without chunked": (request(b"Transfer-Encoding: gzip", body=SESSION), 400),
     "an unknown transfer coding": (request(b"Transfer-Encoding: xchunked", body=chunked(SESSION)), 501),
     "a space before the colon": (request(b"Transfer-Encoding : chunked", body=chunked(SESSION)), 400),
     "a folded header": (request(b"X-A: 1\r\n b: 2", LENGTH, body=SESSION), 400),

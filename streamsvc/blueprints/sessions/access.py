@@ -1,6 +1,7 @@
 """The access history of an account, and the links in mails that revoke access."""
 
 from streamsvc import clock
+from streamsvc.blueprints.sessions.cookies import current_prover
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import paginate_list
 from streamsvc.http.request_facts import current_request_facts
@@ -46,7 +47,7 @@ def preview_access_revocation(body: dict) -> dict:
     `since`) or an account recovery. The token stays valid.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
-    return access_links.preview_access_link(body["token"], clock.now(), body["since"])
+    return access_links.preview_access_link(body["token"], clock.now(), body["since"], current_prover())
 
 
 @bp.route("/access-revocations", methods=["PUT"])

@@ -7,13 +7,14 @@ from functools import wraps
 from typing import Any
 
 import msgspec
-from flask import Response, make_response, request
+from flask import Response, g, make_response, request
 
 from streamsvc.http import idempotency
 from streamsvc.http.edge import json_response
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.bindings import new_binding
 from streamsvc.operations.credentials.mailbox_proofs import Prover
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sign_in.inputs import SignInInput
 from streamsvc.security.authentication import COOKIE, View, current_viewer, find_presented_viewer
 
@@ -26,14 +27,18 @@ BINDING_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}")
 def token_in_cookie_on_request(view: View) -> View:
     """Move the tokens of a sign-in response into cookies if the request body has `"cookie": true`.
 
-    Place it above `@idempotent`, so that a replayed response sets the cookies again.
+    Place it above `@idempotent`, so that a replayed response sets the cookies again. Raises Invalid for a sign-in that
+    also has a DPoP proof: a browser cannot send proofs with a cookie, so the session could never be used.
     """
 
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Response:
-        response = make_response(view(*args, **kwargs))
         body = request.get_json(silent=True) or {}
-        if response.status_code == 201 and body.get("cookie") is True:
+        is_by_cookie = body.get("cookie") is True
+        if is_by_cookie and g.get("dpop_jkt"):
+            raise Invalid(errors={"cookie": ["Must be false with a DPoP proof: a cookie cannot be bound to a key."]})
+        response = make_response(view(*args, **kwargs))
+        if response.status_code == 201 and is_by_cookie:
             document = msgspec.json.decode(response.get_data())
             set_session_cookie(response, document.pop("token"), body.get("remember", True))
             if trust := document.get("device_trust"):
@@ -42,6 +47,7 @@ def token_in_cookie_on_request(view: View) -> View:
             response.set_data(msgspec.json.encode(document))
         return response
 
+    wrapper.creates_session = True  # type: ignore[attr-defined]
     return wrapper
 
 

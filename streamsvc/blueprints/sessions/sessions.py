@@ -86,7 +86,7 @@ def create_session(body: PasswordSignInInput) -> Response:
     second = second_factor.require_second_factor(verified, body, trust_token, facts, now)
     hook.require_permission(verified.account.id, "password", device, facts, second)
     if not password.lock_and_recheck_password(verified):
-        raise InvalidCredentials
+        raise password.invalid_credentials(identifier)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(
         verified.account.id, device, body["remember"], token, facts, now, notify=True, second_factor=second

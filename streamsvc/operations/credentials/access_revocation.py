@@ -4,7 +4,7 @@ The one operation behind the links in mails, a finished password reset, the firs
 that support starts. What is older than the moment stays. Each revocation is published as security events.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +33,7 @@ from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.security_events import Factor, RevocationCause
-from streamsvc.rules.sign_in.access import AccessEntry, AccessStart, find_entries_to_revoke
+from streamsvc.rules.sign_in.access import EVERYTHING, AccessEntry, AccessStart, RevocationPlan
 from streamsvc.storage.database import db, lock_existing_row
 
 UNDO_TOKEN_KINDS = ("new_device", "factor_added", "email_undo")
@@ -42,24 +42,23 @@ UNDO_TOKEN_KINDS = ("new_device", "factor_added", "email_undo")
 
 def revoke_access(
     account_id: str,
-    start: AccessStart,
+    plan: RevocationPlan,
     now: datetime,
     cause: RevocationCause,
-    device_ids: Collection[str] = (),
-    all_sessions: bool = False,
     revoke_links_after: str | None = None,
 ) -> list[AccessEntry]:
-    """Revoke what was added since `start`, and by sessions of these devices, in the caller's transaction.
+    """Revoke what the plan, which has a start, says, in the caller's transaction.
 
     The password stops working, and everything pending is canceled: mailed links and codes, approved televisions, flows
-    and support's recoveries. `all_sessions` ends older sessions too. Of the links that revoke access, those
-    mailed after the token `revoke_links_after` are revoked, by default none: of competing claims, the oldest wins.
-    Those mailed since `start` to an address that the account got since then are always revoked. A deleted account is
-    restored. Returns what was revoked.
+    and support's recoveries. Of the links that revoke access, those mailed after the token `revoke_links_after` are
+    revoked, by default none: of competing claims, the oldest wins. Those mailed since the start to an address that the
+    account got since then are always revoked. A deleted account is restored. Returns what was
+    revoked.
     """
     account = lock_existing_row(Account, account_id)
-    revoked = find_entries_to_revoke(list_access(account_id, now), start, device_ids)
-    _revoke_devices_and_sessions(account_id, revoked, now, cause, all_sessions)
+    start = plan.start or EVERYTHING
+    revoked = plan.find_revoked(list_access(account_id, now))
+    _revoke_devices_and_sessions(account_id, revoked, now, cause, plan.all_sessions)
     _delete_credentials(account_id, revoked)
     _delete_identifiers(account_id, revoked)
     if account.password_hash is not None:

@@ -2,7 +2,9 @@
 
 from datetime import datetime
 
+from streamsvc.models import Session
 from streamsvc.operations.outbox import mail
+from streamsvc.storage.database import db
 
 
 def enqueue_factor_added_mail(email: str, account_id: str, session_id: str, factor: str, now: datetime) -> None:
@@ -10,5 +12,7 @@ def enqueue_factor_added_mail(email: str, account_id: str, session_id: str, fact
 
     `factor` is what was added, at the start of a sentence.
     """
-    context = {"factor": factor}
+    device = db.session.get_one(Session, session_id).device.name
+    at = f"{now:%B} {now.day}, {now.year} at {now:%H:%M} UTC"
+    context = {"factor": factor, "device": device, "at": at}
     mail.enqueue_token_mail("factor_added", email, account_id, now, session_id=session_id, context=context)

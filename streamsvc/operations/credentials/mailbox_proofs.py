@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from streamsvc.models import Account, Session
 from streamsvc.operations.credentials.access_revocation import revoke_access
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.sign_in.access import EVERYTHING
+from streamsvc.rules.sign_in.access import REVOKE_EVERYTHING
 from streamsvc.storage.database import fetch_existing, fetch_one
 
 SIGN_UP = "sign_up"
@@ -42,7 +42,7 @@ def record_mailbox_proof(account: Account, prover: Prover, now: datetime) -> boo
         return False
     is_foreign = is_first_foreign_proof(account.id, prover)
     if is_foreign:
-        revoke_access(account.id, EVERYTHING, now, cause="address_proved", all_sessions=True)
+        revoke_access(account.id, REVOKE_EVERYTHING, now, cause="address_proved")
     account.email_verified_at = now
     audit.record_event("email_verified", account.id)
     return is_foreign

@@ -59,6 +59,7 @@ ACCOUNT_BY_IDENTIFIER = {
 }
 ACCOUNT_BY_ID = ACCOUNT_QUERY.where(Account.id == sa.bindparam("account_id"))
 
+IDENTIFIER_NOUNS = {"email": "email", "username": "username", "phone": "telephone number"}
 SESSION_RETENTION = max(lifetime.absolute for lifetime in SESSION_LIFETIMES.values()) + timedelta(days=35)
 """The longest lifetime of a session, plus the month for which flows that it started are kept."""
 PURGE_BATCH_SIZE = 1_000
@@ -87,9 +88,15 @@ def verify_sign_in_password(
     is_match = attempt.verify_password(account.password_hash if account else None, password)
     if not (is_match and account and can_sign_in(account)):
         attempt.record_failure(account.id if account else None)
-        raise InvalidCredentials
+        raise invalid_credentials(identifier)
     attempt.record_success()
     return VerifiedPassword(account, _rehash_if_outdated(account, password), known_device is not None)
+
+
+def invalid_credentials(identifier: str) -> InvalidCredentials:
+    """Return the error for a wrong password, which names what the identifier is by its form."""
+    noun = IDENTIFIER_NOUNS[parse_identifier(identifier).kind]
+    return InvalidCredentials(detail=f"The {noun} or password is incorrect.")
 
 
 def _rehash_if_outdated(account: sa.Row, password: str) -> str:

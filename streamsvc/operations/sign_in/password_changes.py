@@ -100,15 +100,15 @@ def reset_password(
 
     `revoke_since`: the owner asks to revoke what was added since. The first proof of the mailbox revokes everything.
     """
-    start = revoke_since and access_links.get_mailed_start(revoke_since, now, "revoke_access_since")
     mailed_token = mailed_tokens.consume_mailed_token(token, now, "password_reset")
     if mailed_token is None:
         raise TokenInvalid
+    plan = access_links.plan_revocation(mailed_token, now, revoke_since, prover, "revoke_access_since")
     is_recovered = verify_address(mailed_token, now, prover)
-    if start:
-        access_revocation.revoke_access(mailed_token.owner_id, start, now, "password_reset", all_sessions=True)
+    if plan.start and not is_recovered:
+        access_revocation.revoke_access(mailed_token.owner_id, plan, now, "password_reset")
     set_password(mailed_token.owner_id, new_hash, now, kept_session_id=None)
-    if not (is_recovered or start):
+    if not (is_recovered or plan.start):
         security_events.publish_account_recovered(mailed_token.owner_id, "password_reset")
 
 

@@ -12,15 +12,14 @@ import sqlalchemy as sa
 from streamsvc.models import Account, AccountRecovery, MailedToken, Session
 from streamsvc.operations.credentials import access_history, access_revocation, mailed_tokens
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.operations.sign_in import password_changes
+from streamsvc.operations.sign_in import access_links, password_changes
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import AccountNotActive, EmailTaken, RecoveryPending, SessionTooNew, TokenInvalid
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.rules.sign_in.access import EVERYTHING, AccessStart
 from streamsvc.rules.sign_in.inputs import RecoveryInput
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, format_utc, lock_existing_row, lock_row
+from streamsvc.storage.database import db, lock_existing_row, lock_row
 from streamsvc.worker import jobs
 
 NOTICE_KIND, FINISH_KIND = "recovery_notice", "account_recovery"
@@ -111,7 +110,7 @@ def send_recovery_link(payload: dict, now: datetime) -> None:
     db.session.refresh(recovery)
     if recovery.canceled_at or recovery.completed_at or recovery.ready_at > now or account.status == "disabled":
         return
-    since = format_utc(recovery.since)
+    since = _format_day(recovery.since) if recovery.since else None
     mail.enqueue_token_mail(
         FINISH_KIND,
         recovery.email,
@@ -120,7 +119,7 @@ def send_recovery_link(payload: dict, now: datetime) -> None:
         expires_at=recovery.expires_at,
         revoke_previous=True,
         recovery_id=recovery.id,
-        since=since,
+        context={"since": since},
     )
 
 
@@ -133,15 +132,11 @@ def finish_recovery(token: str, new_hash: str, now: datetime) -> None:
     if mailed_token is None:
         raise TokenInvalid
     account = lock_existing_row(Account, mailed_token.owner_id)
+    plan = access_links.plan_revocation(mailed_token, now)
     recovery = db.session.get_one(AccountRecovery, mailed_token.data["recovery_id"])
-    if recovery.canceled_at or recovery.completed_at or account.status == "disabled":
-        raise TokenInvalid
     recovery.completed_at = now
     db.session.flush()
-    start = AccessStart(recovery.since) if recovery.since else EVERYTHING
-    access_revocation.revoke_access(
-        account.id, start, now, "support_recovery", all_sessions=True, revoke_links_after=""
-    )
+    access_revocation.revoke_access(account.id, plan, now, "support_recovery", revoke_links_after="")
     if not access_revocation.restore_email(account, recovery.email, now):
         db.session.rollback()
         raise EmailTaken

@@ -212,39 +212,47 @@ const forgotPassword = () => [h("h1", {}, "Forgot your password?"), form("Send m
   await api("POST", "/password-resets", values);
   notify("If this account exists, you will receive an email.");
 }, input("Email", "email", { type: "email", autocomplete: "username" }))];
+const goToSignIn = () => (location.assign("#/sign-in"), notify("Password saved. Sign in."));
 const resetPassword = (_, query) => [h("h1", {}, "Set a new password"), form("Save password", async ({ days, ...values }) => {
   const since = days && { revoke_access_since: new Date(Date.now() - days * 86_400_000 + 60_000).toISOString() };
   await api("PUT", "/password-resets", { ...values, ...since, token: query.get("token") });
-  location.assign("#/sign-in");
+  goToSignIn();
 }, input("New password", "password", newPasswordInput),
-h("label", {}, "Did somebody else use your account? Also remove what was added", h("select", { name: "days" },
-  h("option", { value: "" }, "nothing: it was only me"), h("option", { value: "1" }, "within the last day"), h("option", { value: "7" }, "within the last week"))))];
-const ACCESS_NAMES = { session: "Sign-in", device: "Device", device_approval: "Approved TV", passkey: "Passkey", identity: "Sign-in with", authenticator: "Authenticator app", recovery_codes: "Recovery codes", email_change: "Change of the email address", password_change: "Change of the password" };
+h("label", {}, "Did somebody else use your account?", h("select", { name: "days" },
+  h("option", { value: "" }, "No, it was only me"), h("option", { value: "1" }, "Yes: also remove what was added within the last day"), h("option", { value: "7" }, "Yes: also remove what was added within the last week"))))];
+const ACCESS_NAMES = { session: "Sign-in", device: "Device", device_approval: "Approved TV", passkey: "Passkey", identity: "Sign-in with", authenticator: "Authenticator app", recovery_codes: "Recovery codes", username: "Username", phone: "Telephone number", email_change: "Change of the email address", password_change: "Change of the password" };
+const CHANGES = ["email_change", "password_change"];
+// For links in emails that cannot be requested again.
+const useMailedToken = (...request) => api(...request).catch((error) => {
+  if (error.code === "token_invalid") error.message = "This link is unknown, already used or expired. Contact support, or reset your password.";
+  throw error;
+});
 // The target of a link that removes what an intruder added: it shows what will go and what stays before it sends anything.
 const removalPage = (heading, label, path, result) => (_, query) => {
   const token = query.get("token"), preview = h("div", { role: "status" });
   const line = ({ kind, name, created_at }) => `${ACCESS_NAMES[kind]}${name ? ` “${name}”` : ""}, ${formatTime(created_at)}`;
   const show = button("Show what will be removed", async () => {
-    const { items } = await api("POST", "/access-revocation-previews", { token });
-    const part = (title, revoked) => [h("h2", {}, title), itemList(items.filter((item) => item.revoked === revoked), line, "Nothing.")];
-    preview.replaceChildren(...[part("Will be removed", true), part("Stays", false)].flat());
+    const { items } = await useMailedToken("POST", "/access-revocation-previews", { token });
+    const access = items.filter(({ kind }) => !CHANGES.includes(kind)); // a change of the past neither goes nor stays
+    const part = (title, revoked) => [h("h2", {}, title), itemList(access.filter((item) => item.revoked === revoked), line, "Nothing.")];
+    preview.replaceChildren(...part("Will be removed", true), h("p", {}, "The password stops working; you will set a new one."), ...part("Stays", false));
   });
   return [h("h1", {}, heading), h("p", {}, show), preview, form(label, async () => {
-    await api("PUT", path, { token });
+    await useMailedToken("PUT", path, { token });
     showStep(heading, h("p", {}, result), h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/" }, "Continue")));
   })];
 };
 const recoverAccount = (_, query) => [h("h1", {}, "Recover your account"), form("Save password", async (values) => {
-  await api("PUT", "/account-recoveries", { ...values, token: query.get("token") });
-  location.assign("#/sign-in");
+  await useMailedToken("PUT", "/account-recoveries", { ...values, token: query.get("token") });
+  goToSignIn();
 }, input("New password", "password", newPasswordInput))];
 // The target of a link in an email. It sends nothing before a click, because some mail programs open links on their own.
-const tokenPage = (heading, label, path, result) => (_, query) => [h("h1", {}, heading), form(label, async () => {
-  await api("PUT", path, { token: query.get("token") });
+const tokenPage = (heading, label, path, result, send = useMailedToken) => (_, query) => [h("h1", {}, heading), form(label, async () => {
+  await send("PUT", path, { token: query.get("token") });
   showStep(heading, h("p", {}, result), h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/" }, "Continue")));
 })];
 const EMAIL_PAGES = {
-  "confirm-email": tokenPage("Confirm your email address", "Confirm", "/email-verifications", "Your email address is confirmed. If you signed up on another device, we emailed you a link to set a password."),
+  "confirm-email": tokenPage("Confirm your email address", "Confirm", "/email-verifications", "Your email address is confirmed. If you signed up on another device, we emailed you a link to set a password.", api),
   "undo-email-change": removalPage("Restore your previous email address", "Undo the change", "/email-verifications", "Your previous address is restored, and all sessions are signed out. We emailed you a link to set a new password."),
   "not-my-device": removalPage("Sign out a device that is not yours", "Sign it out", "/devices/disowned", "The device is signed out, and what was added since is removed. We emailed you a link to set a new password."),
   "not-me": removalPage("Remove what you did not add", "Remove it", "/access-revocations", "It is removed. We emailed you a link to set a new password."),

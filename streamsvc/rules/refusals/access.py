@@ -20,10 +20,11 @@ class DpopProofRequired(NotSignedIn):
 
     detail = "This session is bound to a key: send Authorization: DPoP <token> and a valid proof in DPoP."
 
-    def __init__(self, error: str, reason: str | None = None, nonce: str | None = None):
+    def __init__(self, error: str, detail: str | None = None, nonce: str | None = None):
         challenge = f'DPoP error="{error}", algs="ES256 RS256 EdDSA"'
         headers = {"WWW-Authenticate": challenge} | ({"DPoP-Nonce": nonce} if nonce else {})
-        detail = f"The DPoP proof was refused: {reason}." if reason else None
+        if nonce:
+            detail = DpopNonceRequired.detail
         Refusal.__init__(self, detail=detail, headers=headers)
 
 
@@ -39,7 +40,10 @@ class DpopProofInvalid(Refusal):
 class DpopNonceRequired(Refusal):
     code = "use_dpop_nonce"
     status = 400
-    detail = "Send the DPoP proof again, with the nonce of the DPoP-Nonce header."
+    detail = (
+        "The proof's iat is too far from the server's clock, or its nonce has expired. "
+        "Send a new proof with the nonce from the DPoP-Nonce response header."
+    )
 
     def __init__(self, nonce: str):
         super().__init__(headers={"DPoP-Nonce": nonce}, error=self.code)

@@ -22,6 +22,11 @@ class AccessEntry:
     """The device of a session."""
     is_active: bool = True
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies the entry: ids are unique per kind only."""
+        return self.kind, self.id
+
 
 ACCESS_KINDS = (
     "session",
@@ -80,6 +85,36 @@ def find_entries_to_revoke(
         remaining = [entry for entry in remaining if entry not in found]
         sessions |= {entry.id for entry in found if entry.kind == "session"}
         devices |= {entry.id for entry in found if entry.kind == "device"}
+
+
+@dataclass(frozen=True)
+class RevocationPlan:
+    """What a revocation removes, for its preview and its execution alike.
+
+    Without `start`, the age of an entry does not matter: only sessions and approved televisions end.
+    """
+
+    start: AccessStart | None
+    device_ids: Collection[str] = ()
+    """Devices that are removed whatever their age, with all that their sessions added."""
+    all_sessions: bool = False
+    """Whether older sessions end too."""
+
+    def find_revoked(self, entries: Iterable[AccessEntry]) -> list[AccessEntry]:
+        """Find the entries that the plan removes: also approved televisions of any age, and the authenticator's codes.
+
+        They are compared by kind and id: a username and a telephone number have the account's id.
+        """
+        entries = list(entries)
+        revoked = [] if self.start is None else find_entries_to_revoke(entries, self.start, self.device_ids)
+        kinds = {"device_approval"} | ({"session"} if self.all_sessions else set())
+        if any(entry.kind == "authenticator" for entry in revoked):
+            kinds.add("recovery_codes")
+        found = {entry.key for entry in revoked}
+        return revoked + [e for e in entries if e.is_active and e.kind in kinds and e.key not in found]
+
+
+REVOKE_EVERYTHING = RevocationPlan(EVERYTHING, all_sessions=True)
 
 
 def _sort_key(row_id: str) -> str:

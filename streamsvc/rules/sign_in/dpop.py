@@ -11,6 +11,8 @@ PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 MAX_PROOF_LENGTH, MAX_JTI_LENGTH = 8_192, 256
 MIN_MODULUS_LENGTH, MAX_MODULUS_LENGTH = 342, 1_366
 """Of RSA keys of 2,048 and 8,192 bits, in base64url."""
+MAX_IAT = 2**53 - 1
+"""The largest integer that JSON conveys exactly (RFC 8259, 6)."""
 IAT_TOLERANCE_S = 60
 NONCE_PERIOD_S = 300
 PROOF_RETENTION = timedelta(seconds=3 * NONCE_PERIOD_S)
@@ -45,16 +47,16 @@ def check_proof_header(header: Mapping[str, Any]) -> None:
 def check_proof_claims(claims: Mapping[str, Any], method: str, url: str, token_hash: str | None) -> None:
     """Check what a proof is for. `token_hash` is the `ath` of the request's token. Raises ProofInvalid."""
     jti = claims.get("jti")
-    if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI_LENGTH:
-        raise ProofInvalid("jti must be a text")
+    if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI_LENGTH or not _is_encodable(jti):
+        raise ProofInvalid(f"jti must be a text of at most {MAX_JTI_LENGTH} characters")
     if claims.get("htm") != method:
         raise ProofInvalid("htm must be the request's method")
     if not isinstance(claims.get("htu"), str) or normalize_url(claims["htu"]) != normalize_url(url):
         raise ProofInvalid("htu must be the request's URL, without query and fragment, below the service's public URL")
-    if not isinstance(claims.get("iat"), int) or isinstance(claims.get("iat"), bool):
+    iat = claims.get("iat")
+    if not isinstance(iat, int) or isinstance(iat, bool) or abs(iat) > MAX_IAT:
         raise ProofInvalid("iat must be a time in seconds")
-    ath = claims.get("ath")
-    if token_hash is not None and not (isinstance(ath, str) and hmac.compare_digest(ath.encode(), token_hash.encode())):
+    if token_hash is not None and not _equals_ascii(claims.get("ath"), token_hash):
         raise ProofInvalid("ath must be the hash of the token")
 
 
@@ -83,3 +85,12 @@ def normalize_url(url: str) -> str | None:
     default = {"https": 443, "http": 80}.get(parts.scheme)
     host = (parts.hostname or "") + ("" if port in (None, default) else f":{port}")
     return f"{parts.scheme}://{host}{parts.path or '/'}" if default and parts.hostname else None
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether UTF-8 can encode a text: JSON can escape lone surrogates, which it cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _equals_ascii(value: object, expected: str) -> bool:
+    return isinstance(value, str) and value.isascii() and hmac.compare_digest(value, expected)

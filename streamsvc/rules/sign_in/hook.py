@@ -23,9 +23,11 @@ def parse_decision(body: bytes) -> HookDecision:
     try:
         document = json.loads(body)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError("the body is nested too deeply") from None
+    except ValueError:
+        raise ValueError("the body is not JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("allow"), bool):
-        raise ValueError('must be {"allow": true} or {"allow": false}')
+        raise ValueError('the body must be {"allow": true} or {"allow": false}')
     reason = document.get("reason")
     is_text = isinstance(reason, str) and reason.isprintable() and 0 < len(reason) <= MAX_REASON_LENGTH
     return HookDecision(document["allow"], reason if is_text else None)

@@ -1,8 +1,23 @@
 """Schemas of events, webhook endpoints and deliveries."""
 
+from difflib import get_close_matches
+
 from marshmallow import fields, validate
 
+from streamsvc.rules.webhooks import EVENT_KINDS
 from streamsvc.schemas.base import Day, Moment, OneOf, PageQuery, Pattern, PrefixedId, StrictSchema, Text
+
+
+class KnownEventKind(validate.OneOf):
+    """Accepts the kinds of events; the error suggests the kind that was probably meant."""
+
+    def __init__(self) -> None:
+        super().__init__(EVENT_KINDS)
+
+    def _format_error(self, value: object) -> str:
+        if close := get_close_matches(str(value)[:100], EVENT_KINDS, n=1):
+            return f"Must be a kind of event. Did you mean {close[0]}?"
+        return f"Must be one of: {', '.join(EVENT_KINDS)}."
 
 
 class WebhookEndpointIn(StrictSchema):
@@ -13,7 +28,9 @@ class WebhookEndpointIn(StrictSchema):
         max_length=2000,
         metadata={"description": "An https:// URL; http:// only with `STREAMSVC_WEBHOOKS_TO_PRIVATE`."},
     )
-    kinds = fields.List(Text(), load_default=None, allow_none=True, validate=validate.Length(1, 100))
+    kinds = fields.List(
+        Text(validators=[KnownEventKind()]), load_default=None, allow_none=True, validate=validate.Length(1, 100)
+    )
 
 
 class WebhookEndpointOut(StrictSchema):

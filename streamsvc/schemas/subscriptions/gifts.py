@@ -1,6 +1,7 @@
 """Request and response bodies of gifts that viewers buy."""
 
 import re
+import unicodedata
 from typing import Any
 
 from marshmallow import ValidationError, fields, validates_schema
@@ -9,7 +10,11 @@ from streamsvc.schemas.base import Currency, Day, Email, Int, Moment, OneOf, Pre
 from streamsvc.schemas.names import Name
 from streamsvc.schemas.subscriptions.subscriptions import Money
 
-LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
+DOTS = str.maketrans(dict.fromkeys("܁܂꘎ꓸ𐩐", "."))
+"""What looks like a dot (UTS 39) and stays itself under NFKC."""
+LINK = re.compile(r"://|\bwww[.。]|[^\W_]\.[^\W\d_]{2}|[a-z0-9]。[a-z]{2}", re.IGNORECASE)
+"""An address with or without its scheme. Mail programs make links of words like `bit.ly`, and browsers read `。` as a
+dot; between ideographs it ends a sentence."""
 
 
 class MailedText(Name):
@@ -17,8 +22,8 @@ class MailedText(Name):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if LINK.search(text):
-            raise ValidationError("Must not contain a link.")
+        if LINK.search(unicodedata.normalize("NFKC", text).translate(DOTS)):
+            raise ValidationError("Must not contain a link or a web address. Put a space after the end of a sentence.")
         return text
 
 
