@@ -453,19 +453,30 @@ def _check_access() -> None:
 
 
 @event.listens_for(db.session, "before_commit")
-def _require_live_session(session: orm.Session) -> None:
-    """Commit a viewer's change only while their session lives, or with its end. Raises NotSignedIn.
+def _require_valid_credential(session: orm.Session) -> None:
+    """Commit a change only while its session or API key is valid, or with its end. Raises NotSignedIn.
 
-    A change that began before its session was ended would otherwise survive what ended it, such as a password reset.
+    A change that began before its session was ended would otherwise survive what ended it, such as a password reset or
+    the removal of an operator. The row is locked before the end of the audit log, as all others are.
     """
-    viewer = g.get("_login_user") if has_request_context() else None
-    if not isinstance(viewer, Viewer) or request.method in SAFE_METHODS:
+    principal = g.get("_login_user") if has_request_context() else None
+    if principal is None or request.method in SAFE_METHODS:
         return
-    if session_guard.needs_live_session(viewer.row.session_id):
-        is_live = (Session.ended_at.is_(None), Session.service_epoch >= CURRENT_SERVICE_EPOCH)
-        row = sa.select(Session.id).where(Session.id == viewer.row.session_id, *is_live).with_for_update(read=True)
-        if session.execute(row).first() is None:
-            raise NotSignedIn(presented=True)
+    if isinstance(principal, Operator):
+        is_needed = session_guard.needs_valid_credential(principal.credential_id, principal.id)
+        is_valid = not is_needed or operators.lock_credential(session, principal)
+    else:
+        is_needed = session_guard.needs_valid_credential(principal.row.session_id)
+        is_valid = not is_needed or _lock_live_session(session, principal.row.session_id)
+    if not is_valid:
+        raise NotSignedIn(presented=True)
+
+
+def _lock_live_session(session: orm.Session, session_id: str) -> bool:
+    """Lock a viewer's session until the transaction ends; False if it has ended."""
+    is_live = (Session.ended_at.is_(None), Session.service_epoch >= CURRENT_SERVICE_EPOCH)
+    row = sa.select(Session.id).where(Session.id == session_id, *is_live).with_for_update(read=True)
+    return session.execute(row).first() is not None
 
 
 def _check_kids_profile(viewer: Viewer, view: View, access: Access) -> None:

@@ -6,6 +6,7 @@ effect with the next one.
 
 import sqlalchemy as sa
 from flask_login import UserMixin
+from sqlalchemy import orm
 
 from streamsvc import clock
 from streamsvc.models import ApiKey, OperatorAccount, OperatorSession
@@ -64,6 +65,11 @@ class Operator(UserMixin):
         """A person's session, a row of SESSION_BY_TOKEN; None for a machine."""
 
     @property
+    def credential_id(self) -> str:
+        """The id of the session or of the API key."""
+        return self.session.session_id if self.session else self.id
+
+    @property
     def own_session(self) -> sa.Row:
         """A person's session, for views that exclude machines. Raises NotSignedIn for a machine."""
         if self.session is None:
@@ -80,6 +86,21 @@ class Operator(UserMixin):
                 detail="Enter an authenticator code (POST /v1/admin/sessions/current/reauthentication), "
                 "then retry within ten minutes."
             )
+
+
+def lock_credential(session: orm.Session, operator: Operator) -> bool:
+    """Lock the API key, or the session and its operator, until the transaction ends; False if it is no longer valid.
+
+    A session is valid while its operator is active in the role that allowed the request.
+    """
+    if operator.session is None:
+        row = sa.select(ApiKey.id).where(ApiKey.id == operator.id, ApiKey.revoked_at.is_(None))
+    else:
+        is_live = (OperatorSession.id == operator.credential_id, OperatorSession.ended_at.is_(None))
+        is_active = (OperatorAccount.status == "active", OperatorAccount.role == operator.session.role)
+        row = sa.select(OperatorSession.id).join(OperatorAccount, OperatorAccount.id == OperatorSession.operator_id)
+        row = row.where(*is_live, *is_active)
+    return session.execute(row.with_for_update(read=True)).first() is not None
 
 
 def find_operator_by_key(token: str) -> Operator | None:

@@ -1,4 +1,4 @@
-"""What a viewer's request leaves for the check that its session still lives when it commits.
+"""What a request leaves for the check that its session or API key is still valid when it commits.
 
 The check is in security/authentication.py.
 """
@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 from streamsvc.storage.database import db
 
-_ENDED, _IS_FINISHING = "ended_sessions", "is_finishing"
+_ENDED, _IS_FINISHING = "ended_credentials", "is_finishing"
 
 
-def note_ended_sessions(session_ids: Iterable[str]) -> None:
-    """Note viewers' sessions that the current transaction ends: one may be that of the request itself."""
-    db.session.info.setdefault(_ENDED, set()).update(session_ids)
+def note_ended_credentials(ids: Iterable[str]) -> None:
+    """Note what the current transaction ends or restricts: one may be that of the request itself.
+
+    These are sessions of viewers and operators, API keys, and operators whose role changes.
+    """
+    db.session.info.setdefault(_ENDED, set()).update(ids)
 
 
 def finish_even_if_signed_out() -> None:
@@ -20,6 +23,6 @@ def finish_even_if_signed_out() -> None:
     db.session.info[_IS_FINISHING] = True
 
 
-def needs_live_session(session_id: str) -> bool:
-    """Whether a commit of a request of this session requires that it has not been ended."""
-    return not db.session.info.get(_IS_FINISHING) and session_id not in db.session.info.get(_ENDED, ())
+def needs_valid_credential(*ids: str) -> bool:
+    """Whether a commit of a request with this session or API key requires that it is still valid."""
+    return not db.session.info.get(_IS_FINISHING) and db.session.info.get(_ENDED, set()).isdisjoint(ids)

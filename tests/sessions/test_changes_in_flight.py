@@ -7,6 +7,7 @@ import pytest
 
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from tests.worlds.billing_world import World
+from tests.worlds.in_flight import between_authentication_and_view
 from tests.worlds.sessions_steps import new_person, operator, verify
 
 pytestmark = pytest.mark.every_database
@@ -42,20 +43,8 @@ def ann(app):
 
 @pytest.fixture
 def during_next_request(app):
-    """Let a function run once, in another thread, after the next request was authenticated and before its view."""
-    functions = app.before_request_funcs.setdefault(None, [])
-    pending, results = [], []
-
-    def run_pending():
-        if pending:
-            function = pending.pop()
-            thread = threading.Thread(target=lambda: results.append(function()))
-            thread.start()
-            thread.join()
-
-    functions.append(run_pending)
-    yield pending, results
-    functions.remove(run_pending)
+    with between_authentication_and_view(app) as pending_and_results:
+        yield pending_and_results
 
 
 def sign_in_elsewhere(app, ann):

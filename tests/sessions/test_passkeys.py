@@ -96,7 +96,7 @@ def test_a_cloned_passkey_is_detected_by_its_sign_count(app, client, phone):
     phone.count = 0
     assert code_of(sign_in(client, phone)) == (401, "invalid_credentials")
     [event] = operator(app).get("/v1/admin/audit?action=authn_passkey_count_regressed").json["items"]
-    assert (event["details"]["kept"], event["details"]["told"]) == (2, 1)
+    assert (event["details"]["stored_count"], event["details"]["received_count"]) == (2, 1)
     phone.count = 2
     assert sign_in(client, phone).status_code == 201
 

@@ -20,6 +20,7 @@ from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX
 from streamsvc.schemas.admin.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.storage import session_guard
 from streamsvc.storage.database import db, execute_in_session
 
 bp = Blueprint(
@@ -81,6 +82,7 @@ def revoke_api_key(key_id: str) -> None:
     )
     if execute_in_session(revocation) == 0:
         raise NotFound
+    session_guard.note_ended_credentials([key_id])
     sessions.end_impersonations(key_id, clock.now())
     audit.record_event("api_key_revoked", actor=current_operator().id, key=key_id)
     db.session.commit()

@@ -71,7 +71,7 @@ def _end_sessions(now: datetime, reason: EndReason, *conditions: sa.ColumnElemen
         .execution_options(synchronize_session=False)
     )
     ended = db.session.execute(statement).all()
-    session_guard.note_ended_sessions(session.id for session in ended)
+    session_guard.note_ended_credentials(session.id for session in ended)
     for session in ended:
         if session.is_public:
             security_events.publish_session_ended(session, reason)

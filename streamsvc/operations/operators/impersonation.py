@@ -15,6 +15,7 @@ from streamsvc.rules.sign_in.inputs import ImpersonationInput
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security.operators import Operator
 from streamsvc.settings import current_settings
+from streamsvc.storage import session_guard
 from streamsvc.storage.database import db, lock_existing_row, lock_row
 
 LIFETIME_NAME = "impersonation"
@@ -67,6 +68,7 @@ def start_impersonation(
 def end_operator_sessions(operator_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:
     """End the operator's sessions that meet the conditions, and the impersonations that they began; their ids."""
     ended = OperatorSession.revoke_all(operator_id, now, *conditions)
+    session_guard.note_ended_credentials(ended)
     sessions.end_impersonations(operator_id, now, Session.added_by_session_id.in_(ended))
     return ended
 

@@ -19,6 +19,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.inputs import OperatorChangeInput
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.rules.sign_in.sessions import hash_token
+from streamsvc.storage import session_guard
 from streamsvc.storage.database import db, insert, lock_row, new_id
 
 INVITATION_KIND = "operator_invitation"
@@ -58,6 +59,7 @@ def update_operator(operator_id: str, changes: OperatorChangeInput, now: datetim
     for name, value in changed.items():
         setattr(operator, name, value)
     if changed.keys() & {"role", "status"}:
+        session_guard.note_ended_credentials([operator.id])
         sessions.end_impersonations(operator.id, now)
         notice = f"Your access is {operator.status}, your role is {operator.role}"
         mail.enqueue_mail("operator_notice", operator.email, now, what=notice)

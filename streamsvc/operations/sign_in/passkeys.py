@@ -160,7 +160,7 @@ def consume_assertion(assertion: VerifiedAssertion, now: datetime) -> str:
         raise _record_failure(assertion.passkey.account_id, "challenge used, passkey removed or account closed")
     sign_count = assertion.response.sign_count
     if not is_sign_count_valid(passkey.sign_count, sign_count):
-        counts = {"kept": passkey.sign_count, "told": sign_count}
+        counts = {"stored_count": passkey.sign_count, "received_count": sign_count}
         audit.record_event("authn_passkey_count_regressed", account.id, actor="anonymous", passkey=passkey.id, **counts)
         raise _record_failure(account.id, "the sign count went back; the passkey may have been cloned")
     passkey.sign_count, passkey.last_used_at = sign_count, now

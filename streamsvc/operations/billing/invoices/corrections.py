@@ -33,6 +33,7 @@ from streamsvc.rules.money import allocate_amount, round_down
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
+from streamsvc.storage import session_guard
 from streamsvc.storage.database import db, lock_existing_row, new_id
 from streamsvc.worker import jobs
 
@@ -329,6 +330,7 @@ def send_refund(refund_id: str) -> Refund:
     assert charge_reference is not None, "only a payment that the provider confirmed is refunded"
     request = (refund.id, charge_reference, refund.amount_minor, refund.currency)
     db.session.commit()
+    session_guard.finish_even_if_signed_out()
     outcome = current_provider().refund(*request)
     if outcome.status == UNKNOWN:
         outcome = current_provider().find_outcome(refund_id) or outcome
