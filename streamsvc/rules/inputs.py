@@ -2,6 +2,8 @@
 
 from typing import TypedDict
 
+from streamsvc.rules.webhooks import EventKind
+
 
 class PageInput(TypedDict):
     """Which page of a list to return."""
@@ -44,7 +46,7 @@ class EventsInput(PageInput):
     """Which events to list."""
 
     account_id: str | None
-    kind: str | None
+    kind: EventKind | None
 
 
 class DeliveriesInput(PageInput):

@@ -4,9 +4,10 @@ import base64
 import hashlib
 import hmac
 from datetime import datetime, timedelta
+from typing import Literal, get_args
 
 SECRET_PREFIX = "whsec_"
-EVENT_KINDS = (
+EventKind = Literal[
     "account.deleted",
     "account.locked",
     "account.recovered",
@@ -23,7 +24,8 @@ EVENT_KINDS = (
     "session.started",
     "sessions.revoked",
     "subscription.changed",
-)
+]
+EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 RETRY_DELAYS_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Delay before each attempt, from the one before; after the last one the delivery has failed."""
 GONE, BUSY = 410, (429, 502, 504)

@@ -68,6 +68,14 @@ def test_an_endpoint_for_an_unknown_kind_is_refused_with_the_kind_that_was_meant
     assert set(EVENT_KINDS) == set(WEBHOOKS), "each kind is described"
 
 
+def test_events_of_an_unknown_kind_are_refused_with_the_kinds_there_are(world):
+    refused = [world.operator.get(f"/v1/admin/events?kind={kind}") for kind in ("payment.faild", "x")]
+    assert [response.status_code for response in refused] == [422, 422]
+    messages = [response.json["errors"]["kind"][0] for response in refused]
+    assert messages[0] == "Must be a kind of event. Did you mean payment.failed?"
+    assert messages[1] == f"Must be one of: {', '.join(EVENT_KINDS)}."
+
+
 def subscribe(world):
     ann = world.person()
     ann.subscribe(world.plan("p", 1000))

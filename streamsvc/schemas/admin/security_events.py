@@ -5,7 +5,7 @@ from typing import get_args
 from marshmallow import fields
 
 from streamsvc.rules.security_events import EndReason, Factor, RecoveryMethod
-from streamsvc.schemas.admin.webhooks import EventData
+from streamsvc.schemas.admin.webhooks import EventData, event_schema
 from streamsvc.schemas.base import Moment, OneOf, StrictSchema
 
 
@@ -84,44 +84,12 @@ class AccountDeletedData(EventData):
     )
 
 
-class SecurityEvent(StrictSchema):
-    """The body of a delivery of a security event."""
-
-    type = fields.String(required=True)
-    timestamp = Moment(required=True)
-
-
-class SessionStartedEvent(SecurityEvent):
-    data = fields.Nested(SessionStartedData, required=True)
-
-
-class SessionEndedEvent(SecurityEvent):
-    data = fields.Nested(SessionEndedData, required=True)
-
-
-class SessionsRevokedEvent(SecurityEvent):
-    data = fields.Nested(SessionsRevokedData, required=True)
-
-
-class FactorEvent(SecurityEvent):
-    data = fields.Nested(FactorData, required=True)
-
-
-class PasswordChangedEvent(SecurityEvent):
-    data = fields.Nested(PasswordChangedData, required=True)
-
-
-class EmailChangedEvent(SecurityEvent):
-    data = fields.Nested(EmailChangedData, required=True)
-
-
-class AccountRecoveredEvent(SecurityEvent):
-    data = fields.Nested(AccountRecoveredData, required=True)
-
-
-class AccountLockedEvent(SecurityEvent):
-    data = fields.Nested(AccountLockedData, required=True)
-
-
-class AccountDeletedEvent(SecurityEvent):
-    data = fields.Nested(AccountDeletedData, required=True)
+SessionStartedEvent = event_schema("SessionStartedEvent", SessionStartedData)
+SessionEndedEvent = event_schema("SessionEndedEvent", SessionEndedData)
+SessionsRevokedEvent = event_schema("SessionsRevokedEvent", SessionsRevokedData)
+FactorEvent = event_schema("FactorEvent", FactorData)
+PasswordChangedEvent = event_schema("PasswordChangedEvent", PasswordChangedData)
+EmailChangedEvent = event_schema("EmailChangedEvent", EmailChangedData)
+AccountRecoveredEvent = event_schema("AccountRecoveredEvent", AccountRecoveredData)
+AccountLockedEvent = event_schema("AccountLockedEvent", AccountLockedData)
+AccountDeletedEvent = event_schema("AccountDeletedEvent", AccountDeletedData)

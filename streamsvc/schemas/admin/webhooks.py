@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 
-from marshmallow import fields, validate
+from marshmallow import Schema, fields, validate
 
 from streamsvc.rules.webhooks import EVENT_KINDS
 from streamsvc.schemas.base import Day, Moment, OneOf, PageQuery, Pattern, PrefixedId, StrictSchema, Text
@@ -72,7 +72,7 @@ class EventOut(StrictSchema):
 
 class EventQuery(PageQuery):
     account_id = Text(load_default=None)
-    kind = Text(load_default=None)
+    kind = Text(load_default=None, validators=[KnownEventKind()])
 
 
 class EventData(StrictSchema):
@@ -117,27 +117,17 @@ class PayoutEventData(EventData):
     reference = fields.String(required=True, allow_none=True)
 
 
-class InvoiceEvent(StrictSchema):
-    """The body of a delivery about an invoice."""
-
-    type = fields.String(required=True)
-    timestamp = Moment(required=True)
-    data = fields.Nested(InvoiceEventData, required=True)
-
-
-class PaymentEvent(InvoiceEvent):
-    """The body of a delivery about a payment."""
-
-    data = fields.Nested(PaymentEventData, required=True)
+def event_schema(name: str, data: type[StrictSchema]) -> type[Schema]:
+    """Return the schema of the body of a delivery: an event with this data."""
+    members = {
+        "type": fields.String(required=True),
+        "timestamp": Moment(required=True),
+        "data": fields.Nested(data, required=True),
+    }
+    return StrictSchema.from_dict(members, name=name)
 
 
-class SubscriptionEvent(InvoiceEvent):
-    """The body of a delivery about a subscription."""
-
-    data = fields.Nested(SubscriptionEventData, required=True)
-
-
-class PayoutEvent(InvoiceEvent):
-    """The body of a delivery about a payout."""
-
-    data = fields.Nested(PayoutEventData, required=True)
+InvoiceEvent = event_schema("InvoiceEvent", InvoiceEventData)
+PaymentEvent = event_schema("PaymentEvent", PaymentEventData)
+SubscriptionEvent = event_schema("SubscriptionEvent", SubscriptionEventData)
+PayoutEvent = event_schema("PayoutEvent", PayoutEventData)
