@@ -46,9 +46,9 @@ from streamsvc.rules.sign_in.totp import encode_totp_secret
 from streamsvc.security.authentication import View, current_principal
 from streamsvc.settings import current_settings
 from streamsvc.storage import leases
+from streamsvc.storage.chunked_writes import delete_in_chunks
 from streamsvc.storage.database import (
     db,
-    execute_in_session,
     execute_write,
     fetch_existing,
     fetch_one,
@@ -352,7 +352,6 @@ def _release_key(key: RequestKey) -> None:
 
 
 def purge_old_keys() -> int:
-    """Delete responses older than `RETENTION_PERIOD` in the caller's transaction. Returns how many."""
-    return execute_in_session(
-        sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < clock.wall_time() - RETENTION_PERIOD)
-    )
+    """Delete responses older than `RETENTION_PERIOD`, in chunks. Returns how many."""
+    is_old = IdempotencyKey.created_at < clock.wall_time() - RETENTION_PERIOD
+    return delete_in_chunks(IdempotencyKey.created_at, is_old)

@@ -39,7 +39,10 @@ class DeviceTrust(Base):
     """A device that presents a token instead of a second factor. Revocation deletes the row."""
 
     __tablename__ = "device_trusts"
-    __table_args__ = (sa.Index("ix_device_trusts_account_id", "account_id"),)
+    __table_args__ = (
+        sa.Index("ix_device_trusts_account_id", "account_id"),
+        sa.Index("ix_device_trusts_given_at", "given_at"),
+    )
 
     device_id: Mapped[str] = mapped_column(sa.ForeignKey("devices.id"), primary_key=True)
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))

@@ -34,6 +34,18 @@ class Job(Base):
             sqlite_where=sa.text("clock_owner IS NOT NULL"),
             postgresql_where=sa.text("clock_owner IS NOT NULL"),
         ),
+        sa.Index(
+            "ix_jobs_failed_id",
+            "id",
+            sqlite_where=sa.text("failed_at IS NOT NULL"),
+            postgresql_where=sa.text("failed_at IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_jobs_done_at",
+            "done_at",
+            sqlite_where=sa.text("done_at IS NOT NULL"),
+            postgresql_where=sa.text("done_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("job"))

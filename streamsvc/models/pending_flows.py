@@ -13,7 +13,15 @@ from streamsvc.storage.database import Base, Json, UtcTime, execute_in_session, 
 
 class PendingFlow(Base):
     __tablename__ = "pending_flows"
-    __table_args__ = (sa.Index("ix_pending_flows_expires_at", "expires_at"),)
+    __table_args__ = (
+        sa.Index("ix_pending_flows_expires_at", "expires_at"),
+        sa.Index(
+            "ix_pending_flows_session_id",  # for the foreign key, when sessions are deleted
+            "session_id",
+            sqlite_where=sa.text("session_id IS NOT NULL"),
+            postgresql_where=sa.text("session_id IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cer"))
     kind: Mapped[str]

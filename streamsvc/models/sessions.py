@@ -43,6 +43,7 @@ class Session(Base):
     __tablename__ = "sessions"
     __table_args__ = (
         sa.Index("ix_sessions_account_id", "account_id", "id"),
+        sa.Index("ix_sessions_device_id", "device_id"),  # for the foreign key, when devices are deleted
         sa.Index(
             "ix_sessions_impersonated_by",
             "impersonated_by",

@@ -11,8 +11,6 @@ import hmac
 import json
 from typing import Any
 
-import sqlalchemy as sa
-
 from streamsvc import clock
 from streamsvc.models import DpopProof
 from streamsvc.rules.sign_in.dpop import (
@@ -25,7 +23,8 @@ from streamsvc.rules.sign_in.dpop import (
     nonce_periods,
 )
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, execute_write, insert
+from streamsvc.storage.chunked_writes import delete_in_chunks
+from streamsvc.storage.database import execute_write, insert
 
 
 def verify_proof(proof: str, method: str, path: str, token: str | None = None) -> str:
@@ -56,9 +55,9 @@ def hash_for_proof(token: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
 
 
-def purge_used_proofs() -> None:
-    """Delete the proofs that are too old to be accepted again, in the caller's transaction."""
-    db.session.execute(sa.delete(DpopProof).where(DpopProof.expires_at < clock.wall_time()))
+def purge_used_proofs() -> int:
+    """Delete the proofs that are too old to be accepted again, in chunks. Returns how many."""
+    return delete_in_chunks(DpopProof.expires_at, DpopProof.expires_at < clock.wall_time())
 
 
 def _nonces() -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from streamsvc.models import RateLimitCounter
 from streamsvc.rules.rate_limits import Backoff, RateLimit
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.security.counter_keys import find_counter_key, get_or_create_counter_key, load_counter_key
-from streamsvc.storage.database import db, execute_in_session, fetch_all, insert, write_transaction
+from streamsvc.storage.chunked_writes import delete_in_chunks
+from streamsvc.storage.database import db, fetch_all, insert, write_transaction
 
 RETENTION_S = 30 * 24 * 3600
 CLEARED_AT_ONCE = 500
@@ -137,8 +138,8 @@ def counter_name(key: bytes, rule: RateLimit | Backoff, subject: str) -> str:
 
 
 def purge_old_counters() -> int:
-    """Delete expired counters in the caller's transaction. Returns how many."""
-    return execute_in_session(sa.delete(RateLimitCounter).where(RateLimitCounter.until_s < _now_s() - RETENTION_S))
+    """Delete expired counters, in chunks. Returns how many."""
+    return delete_in_chunks(RateLimitCounter.until_s, RateLimitCounter.until_s < _now_s() - RETENTION_S)
 
 
 def _now_s() -> int:

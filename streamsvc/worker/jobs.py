@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Job
 from streamsvc.storage import leases
+from streamsvc.storage.chunked_writes import delete_in_chunks
 from streamsvc.storage.database import (
     batching_session,
     db,
@@ -316,5 +317,5 @@ def run_due_jobs(until: datetime, max_jobs: int = 1_000) -> int:
 
 
 def purge_done_jobs(now: datetime) -> int:
-    """Delete jobs that were done more than `RETENTION_PERIOD` ago; failed jobs stay. Returns how many were deleted."""
-    return execute_in_session(sa.delete(Job).where(Job.done_at < now - RETENTION_PERIOD))
+    """Delete jobs that were done more than `RETENTION_PERIOD` ago, in chunks; failed jobs stay. Returns how many."""
+    return delete_in_chunks(Job.done_at, Job.done_at < now - RETENTION_PERIOD, among=(Job.done_at.is_not(None),))

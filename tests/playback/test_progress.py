@@ -428,7 +428,6 @@ def test_a_deleted_profile_keeps_its_progress_until_it_is_purged(ann, app):
         app.extensions["clock"].advance(days=days)
         with app.app_context():
             purge_expired_data({}, app.extensions["clock"]())
-            db.session.commit()
             assert db.session.query(Progress).filter_by(profile_id=other).count() == count
 
 

@@ -4,6 +4,7 @@ A guest is an account of the status `guest` with one device, one profile and one
 operators do not see them, no security event reports them, and housekeeping deletes them.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,10 +20,12 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules.request_facts import GuestSession, RequestFacts
 from streamsvc.rules.sign_in.sessions import GUEST_LIFETIME
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, execute_in_session, lock_row, new_id
+from streamsvc.storage.chunked_writes import PAUSE_S
+from streamsvc.storage.database import db, execute_in_session, fetch_all, lock_row, new_id
 from streamsvc.worker import jobs
 
-PURGE_BATCH_SIZE = 500
+PURGE_BATCH_SIZE = 20
+"""Guests per transaction: each has rows in some twenty tables."""
 PURGE_MARGIN = timedelta(hours=1)
 """How much later than its session a guest is deleted, so that no sign-in that has found the session loses the guest."""
 IS_GUEST = Account.status == sa.literal_column(f"'{GUEST}'")
@@ -101,17 +104,16 @@ def complete_move(payload: dict, now: datetime) -> None:
 
 @jobs.recurring_job("guests.purge", every=timedelta(hours=1))
 def purge_guests(payload: dict, now: datetime) -> None:
-    """Delete guests whose session has ended or expired, with what they saved: a bounded number, the rest at once after.
+    """Delete guests whose session has ended or expired, with what they saved. Commits after a bounded number.
 
     A guest who has just signed up is left to `complete_move`.
     """
-    guest_ids = list(db.session.scalars(_select_purgeable(now).limit(PURGE_BATCH_SIZE)))
-    _delete_guests(guest_ids)
-    if len(guest_ids) == PURGE_BATCH_SIZE:
-        jobs.enqueue_job("guests.purge_more", {}, now)
-
-
-jobs.job_handler("guests.purge_more", jobs.BULK_LANE)(purge_guests)
+    purgeable, after = _select_purgeable(now).limit(PURGE_BATCH_SIZE), ""
+    while guest_ids := [row.id for row in fetch_all(purgeable.where(Account.id > after))]:
+        _delete_guests(guest_ids)
+        db.session.commit()
+        after = guest_ids[-1]
+        time.sleep(PAUSE_S)
 
 
 def _select_purgeable(now: datetime) -> sa.Select[Any]:

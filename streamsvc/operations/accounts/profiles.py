@@ -13,7 +13,7 @@ from streamsvc.rules.refusals.accounts import LastProfile, ProfileLimit
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.inputs import NewProfileInput
 from streamsvc.security import rate_limits
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, fetch_all, lock_row
 
 
 def create_profile(account_id: str, values: NewProfileInput, max_profiles: int, now: datetime) -> Profile:
@@ -57,12 +57,14 @@ def restore_profile(account_id: str, profile_id: str, max_profiles: int, now: da
 
 
 def purge_deleted_profiles(now: datetime) -> None:
-    """Delete profiles that can no longer be restored, with their viewing data, in the caller's transaction."""
+    """Delete profiles that can no longer be restored, with their viewing data. Commits after each."""
     is_due = Profile.deleted_at < purge_before(now)
-    for profile_id in db.session.scalars(sa.select(Profile.id).where(is_due)).all():
-        _deselect_profiles(profile_id)
-        personal_data.erase_profile_data(profile_id)
-    db.session.execute(sa.delete(Profile).where(is_due))
+    for (profile_id,) in fetch_all(sa.select(Profile.id).where(is_due)):
+        if db.session.scalar(sa.select(Profile.id).where(Profile.id == profile_id, is_due).with_for_update()):
+            _deselect_profiles(profile_id)
+            personal_data.erase_profile_data(profile_id)
+            db.session.execute(sa.delete(Profile).where(Profile.id == profile_id))
+        db.session.commit()
 
 
 def _require_room(account_id: str, max_profiles: int) -> None:

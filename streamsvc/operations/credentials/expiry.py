@@ -2,10 +2,8 @@
 
 from datetime import datetime, timedelta
 
-import sqlalchemy as sa
-
 from streamsvc.models import DeviceCode, DeviceTrust, MailedToken, PendingFlow, PhoneVerification
-from streamsvc.storage.database import db
+from streamsvc.storage.chunked_writes import delete_in_chunks
 
 RETENTION_PERIOD = timedelta(days=30)
 MAX_TRUST_PERIOD = timedelta(days=90)
@@ -14,8 +12,8 @@ MAX_TRUST_PERIOD = timedelta(days=90)
 def purge_expired_tokens(now: datetime) -> None:
     """Delete flows, device codes and mailed tokens that expired a month ago, and device trusts older than 90 days.
 
-    In the caller's transaction.
+    In chunks.
     """
-    for model in (PendingFlow, DeviceCode, MailedToken, PhoneVerification):
-        db.session.execute(sa.delete(model).where(model.expires_at < now - RETENTION_PERIOD))
-    db.session.execute(sa.delete(DeviceTrust).where(DeviceTrust.given_at < now - MAX_TRUST_PERIOD))
+    for column in (PendingFlow.expires_at, DeviceCode.expires_at, MailedToken.expires_at, PhoneVerification.expires_at):
+        delete_in_chunks(column, column < now - RETENTION_PERIOD)
+    delete_in_chunks(DeviceTrust.given_at, DeviceTrust.given_at < now - MAX_TRUST_PERIOD)

@@ -21,6 +21,7 @@ from streamsvc.rules.sign_in.inputs import AuthenticatorCodes, OperatorSignInInp
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.settings import current_settings
+from streamsvc.storage.chunked_writes import delete_in_chunks
 from streamsvc.storage.database import db, fetch_one, lock_existing_row
 
 SECOND_FACTOR_METHODS: tuple[Literal["totp", "recovery_code"], ...] = ("totp", "recovery_code")
@@ -124,5 +125,5 @@ def create_operator_session(
 
 
 def purge_old_operator_sessions(now: datetime) -> None:
-    """Delete sessions older than `USUAL_NETWORK_PERIOD`, in the caller's transaction. They ended long before."""
-    db.session.execute(sa.delete(OperatorSession).where(OperatorSession.created_at < now - USUAL_NETWORK_PERIOD))
+    """Delete sessions older than `USUAL_NETWORK_PERIOD`, in chunks. They ended long before."""
+    delete_in_chunks(OperatorSession.id, OperatorSession.created_at < now - USUAL_NETWORK_PERIOD)

@@ -8,14 +8,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-import sqlalchemy as sa
-
 from streamsvc import clock
 from streamsvc.models import Session, WebhookDelivery, WebhookEvent
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.rate_limits import SIGN_IN_ACCOUNT, SIGN_IN_DEVICE
 from streamsvc.rules.security_events import Factor, RecoveryMethod
-from streamsvc.storage.database import db, execute_in_session, format_utc
+from streamsvc.storage.chunked_writes import delete_in_chunks
+from streamsvc.storage.database import format_utc
 from streamsvc.worker import jobs
 
 SECURITY_EVENTS = (
@@ -31,7 +30,6 @@ SECURITY_EVENTS = (
     "account.deleted",
 )
 RETENTION_PERIOD = timedelta(days=90)
-PURGE_BATCH_SIZE = 1_000
 LOCK_JOB = "security.account_locked"
 OWN_LIMITS = frozenset((SIGN_IN_ACCOUNT.name, SIGN_IN_DEVICE.name))
 """The limits of failed sign-ins that lock an account, rather than an address."""
@@ -120,13 +118,11 @@ def publish_account_locked(payload: dict, now: datetime) -> None:
 
 
 def purge_old_security_events(now: datetime) -> None:
-    """Delete security events past `RETENTION_PERIOD`, with their deliveries, in batches in the caller's transaction."""
+    """Delete security events past `RETENTION_PERIOD`, with their deliveries, in chunks."""
+    is_old = WebhookEvent.at < now - RETENTION_PERIOD
     for kind in SECURITY_EVENTS:
-        is_old = (WebhookEvent.kind == kind, WebhookEvent.at < now - RETENTION_PERIOD)
-        oldest = sa.select(WebhookEvent.id).where(WebhookEvent.kind == kind).order_by(WebhookEvent.id)
-        while ids := list(db.session.scalars(oldest.where(*is_old).limit(PURGE_BATCH_SIZE))):
-            execute_in_session(sa.delete(WebhookDelivery).where(WebhookDelivery.event_id.in_(ids)))
-            execute_in_session(sa.delete(WebhookEvent).where(WebhookEvent.id.in_(ids)))
+        of_kind = (WebhookEvent.kind == kind,)
+        delete_in_chunks(WebhookEvent.id, is_old, among=of_kind, referenced_by=WebhookDelivery.event_id)
 
 
 def _format(moment: datetime | None) -> str | None:

@@ -22,8 +22,9 @@ from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.settings import current_settings
 from streamsvc.storage import lock_order
+from streamsvc.storage.chunked_writes import delete_in_chunks, write_in_chunks
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import UtcTime, db, execute_in_session, execute_write, fetch_all, insert, new_id
+from streamsvc.storage.database import UtcTime, db, execute_write, fetch_all, insert, new_id
 
 NOW = sa.bindparam("now", type_=UtcTime)
 SINCE = sa.bindparam("since", type_=UtcTime)
@@ -283,20 +284,18 @@ ALL_LIVE_STREAMS = (
 
 
 def expire_and_purge_streams(now: datetime) -> None:
-    """End expired streams and delete those that ended long ago, in the caller's transaction.
+    """End expired streams and delete those that ended long ago, in chunks.
 
     Nothing depends on it, since an expired stream takes no slot; it keeps the index of open streams short.
     """
-    expired = sa.select(Stream.id).where(Stream.ended_at.is_(None), Stream.expires_at <= now)
-    ending = sa.update(Stream).where(Stream.id.in_(expired), Stream.ended_at.is_(None), Stream.expires_at <= now)
-    db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=stream_rules.EXPIRED))
-    oldest = sa.select(Stream.id).order_by(Stream.id).limit(PURGE_BATCH_SIZE)
-    deletion = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - stream_rules.STREAM_RETENTION)
-    while execute_in_session(deletion) == PURGE_BATCH_SIZE:
-        continue
+    is_expired = (Stream.ended_at.is_(None), Stream.expires_at <= now)
+    values = {"ended_at": Stream.expires_at, "end_reason": stream_rules.EXPIRED}
 
+    def end_streams(connection: sa.Connection, ids: list) -> None:
+        connection.execute(sa.update(Stream).where(Stream.id.in_(ids), *is_expired).values(values))
 
-PURGE_BATCH_SIZE = 1_000
+    write_in_chunks(sa.select(Stream.id).where(*is_expired), end_streams)
+    delete_in_chunks(Stream.id, Stream.ended_at < now - stream_rules.STREAM_RETENTION)
 
 
 def stream_view(stream: sa.Row) -> dict:

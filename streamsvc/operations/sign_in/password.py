@@ -23,9 +23,9 @@ from streamsvc.rules.refusals.accounts import InvalidCredentials
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, session_lifetime_name
 from streamsvc.security import password_hashing
+from streamsvc.storage.chunked_writes import delete_in_chunks
 from streamsvc.storage.database import (
     db,
-    execute_in_session,
     execute_write,
     fetch_existing,
     fetch_one,
@@ -62,7 +62,6 @@ ACCOUNT_BY_ID = ACCOUNT_QUERY.where(Account.id == sa.bindparam("account_id"))
 IDENTIFIER_NOUNS = {"email": "email", "username": "username", "phone": "telephone number"}
 SESSION_RETENTION = max(lifetime.absolute for lifetime in SESSION_LIFETIMES.values()) + timedelta(days=35)
 """The longest lifetime of a session, plus the month for which flows that it started are kept."""
-PURGE_BATCH_SIZE = 1_000
 
 
 @dataclass(frozen=True)
@@ -170,11 +169,8 @@ def create_session(
 
 
 def purge_old_sessions(now: datetime) -> None:
-    """Delete sessions past `SESSION_RETENTION`, with their addresses, in batches in the caller's transaction."""
-    oldest = sa.select(Session.id).order_by(Session.id).limit(PURGE_BATCH_SIZE)
-    statement = sa.delete(Session).where(Session.id.in_(oldest), Session.created_at < now - SESSION_RETENTION)
-    while execute_in_session(statement) == PURGE_BATCH_SIZE:
-        continue
+    """Delete sessions past `SESSION_RETENTION`, with their addresses, in chunks."""
+    delete_in_chunks(Session.id, Session.created_at < now - SESSION_RETENTION)
 
 
 def lock_and_recheck_password(verified: VerifiedPassword) -> bool:
