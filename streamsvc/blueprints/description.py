@@ -20,7 +20,7 @@ from streamsvc.schemas.admin.security_events import (
     SessionStartedEvent,
 )
 from streamsvc.schemas.admin.subscriptions import Percent, PercentIn
-from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, PayoutEvent, SubscriptionEvent
+from streamsvc.schemas.admin.webhooks import InvoiceEvent, JobFailedEvent, PaymentEvent, PayoutEvent, SubscriptionEvent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
 from streamsvc.schemas.catalog.title_record import title_record_schemas
 
@@ -56,6 +56,7 @@ LIST_PARAMETERS = {"limit": "Limit", "cursor": "Cursor", "include_total": "Inclu
 """{query parameter of lists: its component}"""
 WEBHOOKS = {
     "invoice.issued": (InvoiceEvent, "An invoice got its number."),
+    "job.failed": (JobFailedEvent, "The last attempt of a job of the worker has failed."),
     "payment.succeeded": (PaymentEvent, "A payment succeeded."),
     "payment.failed": (PaymentEvent, "A payment failed."),
     "payout.paid": (PayoutEvent, "A payout of account credit has reached the customer."),

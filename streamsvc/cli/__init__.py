@@ -12,6 +12,7 @@ from streamsvc.cli.accounts import api_keys
 from streamsvc.cli.billing import billing
 from streamsvc.cli.catalog import catalog
 from streamsvc.cli.demo import demo
+from streamsvc.cli.jobs import jobs
 from streamsvc.cli.operators import operators
 from streamsvc.cli.passwords import breached_passwords
 from streamsvc.cli.serving import config, serve, worker
@@ -26,6 +27,7 @@ COMMANDS = (
     catalog,
     api_keys,
     operators,
+    jobs,
     sessions,
     breached_passwords,
     billing,

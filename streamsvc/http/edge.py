@@ -4,7 +4,6 @@ import json
 import logging
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -47,6 +46,7 @@ from streamsvc.schemas.base import Problem
 from streamsvc.security.authentication import View
 from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.database import is_unavailable
+from streamsvc.storage.outage_log import log_outage
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -61,8 +61,6 @@ DEFAULT_HEADERS = (
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 )
-OUTAGE_LOG_INTERVAL_S = 1.0
-_outage_logged_at = float("-inf")
 log = logging.getLogger("streamsvc")
 
 
@@ -394,18 +392,9 @@ def _reject_unusable_request() -> None:
         raise Invalid(errors={name: [sentence] for name in request.args})
 
 
-def _log_outage(error: SQLAlchemyError) -> None:
-    """Log that the database is unavailable, at most once per `OUTAGE_LOG_INTERVAL_S`: an outage fails many requests."""
-    global _outage_logged_at
-    now = time.monotonic()
-    if now - _outage_logged_at >= OUTAGE_LOG_INTERVAL_S:
-        _outage_logged_at = now
-        log.warning("database unavailable: %s (%s)", type(error).__name__, current_request_id())
-
-
 def _handle_database_error(error: SQLAlchemyError) -> ResponseReturnValue:
     if is_unavailable(error):
-        _log_outage(error)
+        log_outage(log, current_request_id(), error)
         return refusal_response(Unavailable())
     log.exception("database error (%s)", current_request_id())
     return current_app.handle_user_exception(InternalServerError())

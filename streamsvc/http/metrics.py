@@ -7,14 +7,15 @@ counts to files in one folder (set in gunicorn_conf.py); the process that serves
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import sqlalchemy as sa
 from flask import Flask, Response, current_app, g, request
 
 from streamsvc import clock
-from streamsvc.models import Job, Stream
+from streamsvc.models import Job, Stream, WebhookDelivery
 from streamsvc.models.subscriptions import Subscription
+from streamsvc.rules.jobs import Lane
 from streamsvc.storage.database import fetch_all, fetch_existing, is_unavailable
 
 if TYPE_CHECKING:
@@ -25,8 +26,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 IS_OPEN = sa.and_(Job.done_at.is_(None), Job.failed_at.is_(None))
 NOW = sa.bindparam("now", type_=Job.run_at.type)
-JOBS_DUE = sa.select(sa.func.count(), sa.func.min(Job.run_at)).where(IS_OPEN, Job.run_at <= NOW)
-FAILED_JOB_COUNT = sa.select(sa.func.count()).select_from(Job).where(Job.failed_at.is_not(None))
+JOBS_DUE = (
+    sa.select(Job.lane, sa.func.count(), sa.func.min(Job.run_at)).where(IS_OPEN, Job.run_at <= NOW).group_by(Job.lane)
+)
+FAILED_JOBS = sa.select(Job.kind, sa.func.count()).where(Job.failed_at.is_not(None)).group_by(Job.kind)
+FAILED_DELIVERY_COUNT = (
+    sa.select(sa.func.count()).select_from(WebhookDelivery).where(sa.text("webhook_deliveries.status = 'failed'"))
+)
 STREAM_COUNT = sa.select(sa.func.count()).select_from(Stream).where(Stream.ended_at.is_(None), Stream.expires_at > NOW)
 SUBSCRIPTION_COUNTS = sa.select(Subscription.status, sa.func.count()).group_by(Subscription.status)
 
@@ -90,12 +96,29 @@ class DatabaseCollector:
         from prometheus_client.core import GaugeMetricFamily
 
         now = clock.now()
-        due, oldest = fetch_existing(JOBS_DUE, {"now": now})
-        late = (now - oldest).total_seconds() if oldest else 0
-        yield GaugeMetricFamily("streamsvc_jobs_due", "Jobs that are due and not yet done.", due)
+        lanes = fetch_all(JOBS_DUE, {"now": now})
+        due = {lane: (count, (now - oldest).total_seconds()) for lane, count, oldest in lanes}
+        count, late = sum(count for count, _ in due.values()), max((late for _, late in due.values()), default=0)
+        yield GaugeMetricFamily("streamsvc_jobs_due", "Jobs that are due and not yet done.", count)
         yield GaugeMetricFamily("streamsvc_jobs_late_seconds", "How long the oldest due job has been due.", late)
+        by_lane = GaugeMetricFamily("streamsvc_lane_jobs_due", "The same by lane.", labels=["lane"])
+        late_by_lane = GaugeMetricFamily("streamsvc_lane_jobs_late_seconds", "The same by lane.", labels=["lane"])
+        for lane in get_args(Lane):
+            by_lane.add_metric([lane], due.get(lane, (0, 0))[0])
+            late_by_lane.add_metric([lane], due.get(lane, (0, 0))[1])
+        yield from (by_lane, late_by_lane)
+        failed = dict(fetch_all(FAILED_JOBS))
         yield GaugeMetricFamily(
-            "streamsvc_jobs_failed", "Jobs that failed on their last attempt.", fetch_existing(FAILED_JOB_COUNT)[0]
+            "streamsvc_jobs_failed", "Jobs that failed on their last attempt.", sum(failed.values())
+        )
+        by_kind = GaugeMetricFamily("streamsvc_kind_jobs_failed", "The same by kind.", labels=["kind"])
+        for kind, count in failed.items():
+            by_kind.add_metric([kind], count)
+        yield by_kind
+        yield GaugeMetricFamily(
+            "streamsvc_webhook_deliveries_failed",
+            "Webhook deliveries that were given up.",
+            fetch_existing(FAILED_DELIVERY_COUNT)[0],
         )
         yield GaugeMetricFamily("streamsvc_streams", "Active streams.", fetch_existing(STREAM_COUNT, {"now": now})[0])
         by_status = GaugeMetricFamily("streamsvc_subscriptions", "Subscriptions by status.", labels=["status"])

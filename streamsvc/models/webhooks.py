@@ -47,6 +47,12 @@ class WebhookDelivery(Base):
         sa.CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
         sa.Index("ix_webhook_deliveries_endpoint_id", "endpoint_id", "id"),
         sa.Index("ix_webhook_deliveries_event_id", "event_id"),
+        sa.Index(
+            "ix_webhook_deliveries_failed_id",
+            "id",
+            sqlite_where=sa.text("status = 'failed'"),
+            postgresql_where=sa.text("status = 'failed'"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("whd"))

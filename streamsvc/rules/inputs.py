@@ -1,8 +1,10 @@
 """Query parameters of lists, as loaded by their schemas. A test compares each input with the schema that loads it."""
 
+from datetime import datetime
 from typing import TypedDict
 
-from streamsvc.rules.webhooks import EventKind
+from streamsvc.rules.jobs import Lane
+from streamsvc.rules.webhooks import DeliveryStatus, EventKind
 
 
 class PageInput(TypedDict):
@@ -50,6 +52,27 @@ class EventsInput(PageInput):
 
 
 class DeliveriesInput(PageInput):
-    """The webhook endpoint whose deliveries to list; None lists all."""
+    """Which webhook deliveries to list; None lists all."""
 
     endpoint_id: str | None
+    status: DeliveryStatus | None
+
+
+class FailedJobsFilter(TypedDict):
+    """Which failed jobs; None leaves all."""
+
+    kind: str | None
+    lane: Lane | None
+    failed_since: datetime | None
+    failed_before: datetime | None
+
+
+class FailedJobsInput(PageInput, FailedJobsFilter):
+    """Which failed jobs to list."""
+
+
+class FailedJobsSelection(FailedJobsFilter):
+    """Which failed jobs to change, and why."""
+
+    reason: str
+    dry_run: bool

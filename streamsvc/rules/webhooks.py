@@ -15,6 +15,7 @@ EventKind = Literal[
     "factor.added",
     "factor.removed",
     "invoice.issued",
+    "job.failed",
     "password.changed",
     "payment.failed",
     "payment.succeeded",
@@ -25,6 +26,7 @@ EventKind = Literal[
     "sessions.revoked",
     "subscription.changed",
 ]
+DeliveryStatus = Literal["pending", "delivered", "failed"]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 RETRY_DELAYS_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Delay before each attempt, from the one before; after the last one the delivery has failed."""

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from blinker import Signal
 
 from streamsvc import clock
 from streamsvc.models import Job
@@ -35,6 +36,7 @@ from streamsvc.storage.database import (
     fetch_one,
     is_unavailable,
 )
+from streamsvc.storage.outage_log import log_outage
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RETENTION_PERIOD = timedelta(days=30)
@@ -55,6 +57,8 @@ _recurring: dict[str, timedelta] = {}
 _lanes: dict[str, str] = {}
 """{kind: lane}"""
 log = logging.getLogger("streamsvc.jobs")
+job_failed = Signal()
+"""Sent when the last attempt of a job has failed, with its row and `failed_at`, in the transaction that records it."""
 
 
 class Retry(Exception):
@@ -157,7 +161,7 @@ SAME_KIND_AND_TIME = (
 LEASE_JOBS = (
     sa.update(Job)
     .values(lease=sa.bindparam("token"), leased_until=leases.lease_end(), attempts=Job.attempts + 1)
-    .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease, Job.clock_owner)
+    .returning(Job.id, Job.kind, Job.payload, Job.run_at, Job.attempts, Job.lease, Job.clock_owner, Job.lane)
 )
 LEASE_NEXT = LEASE_JOBS.where(Job.id == NEXT_DUE.scalar_subquery())
 LEASE_NEXT_IN_LANE = LEASE_JOBS.where(Job.id == NEXT_DUE_IN_LANE.scalar_subquery())
@@ -234,7 +238,7 @@ def run_job(job: sa.Row, now: datetime) -> bool:
         return True
     except Exception as error:
         db.session.rollback()
-        log.warning("job failed: %s %s: %r", job.kind, job.id, error, exc_info=not is_unavailable(error))
+        _log_failure(f"job failed: {job.kind} {job.id}", error)
         _retry_later(job, now, error)
         return False
     finally:
@@ -256,12 +260,7 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
         _complete_batch([job for job in batch if job not in singles], now)
     except Exception as error:
         db.session.rollback()
-        log.warning(
-            "batch of %s failed, running its jobs one by one: %r",
-            batch[0].kind,
-            error,
-            exc_info=not is_unavailable(error),
-        )
+        _log_failure(f"batch of {batch[0].kind} failed, running its jobs one by one", error)
         singles = batch
     finally:
         db.session.remove()
@@ -294,12 +293,27 @@ def _retry_later(job: sa.Row, now: datetime, error: Exception) -> None:
     is_exhausted = job.attempts >= MAX_ATTEMPTS
     values: dict[str, Any] = {"lease": None, "leased_until": None, "last_error": repr(error)[:500]}
     values |= {"failed_at": now} if is_exhausted else {"run_at": now + compute_backoff(job.attempts)}
+    update = sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values)
     try:
-        execute_write(sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values))
-        if is_exhausted and job.kind in _recurring:  # the next period gets a new attempt
+        if not is_exhausted:
+            execute_write(update)
+            return
+        if execute_in_session(update):
+            job_failed.send(job, failed_at=now)
+        db.session.commit()
+        if job.kind in _recurring:  # the next period gets a new attempt
             schedule_recurring()
     except sa.exc.SQLAlchemyError as database_error:  # the job is free again when its lease expires
-        log.warning("could not postpone job %s: %r", job.id, database_error)
+        db.session.rollback()
+        _log_failure(f"could not postpone {job.kind} {job.id}", database_error)
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    """Log a failure with its traceback; one of many in a database outage only once a second."""
+    if is_unavailable(error):
+        log_outage(log, what, error)
+    else:
+        log.warning("%s: %r", what, error, exc_info=error)
 
 
 def compute_backoff(attempts: int) -> timedelta:

@@ -4,10 +4,12 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.app import create_app
-from streamsvc.http import edge
 from streamsvc.models import HealthCheck
+from streamsvc.operations.maintenance import worker_loop
 from streamsvc.settings import Settings
+from streamsvc.storage import outage_log
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db, execute_write, fetch_all
+from streamsvc.worker import jobs
 
 
 def readiness(client):
@@ -54,7 +56,7 @@ def test_another_transaction_that_writes_for_long_does_not_make_the_service_unre
 
 
 def test_without_a_database_the_process_is_alive_and_reports_its_metrics(monkeypatch, caplog):
-    monkeypatch.setattr(edge, "_outage_logged_at", float("-inf"))
+    monkeypatch.setattr(outage_log, "_logged_at", float("-inf"))
     settings = Settings(
         database_url="postgresql+psycopg://nobody@127.0.0.1:1/none", secret_key=("x" * 32,), metrics=True
     )
@@ -69,6 +71,31 @@ def test_without_a_database_the_process_is_alive_and_reports_its_metrics(monkeyp
     assert "streamsvc_jobs_due" not in text
     assert [client.get("/v1/plans").status_code for _ in range(5)] == [503] * 5
     assert caplog.text.count("database unavailable") == 1, "one line a second"
+
+
+class StopAfter:
+    """What stops a lane once it has waited a number of times; it does not wait."""
+
+    def __init__(self, waits):
+        self.waits_left = waits
+
+    def is_set(self):
+        return self.waits_left == 0
+
+    def wait(self, timeout_s):
+        self.waits_left -= 1
+
+
+def test_without_a_database_the_lanes_log_one_line_together(monkeypatch, caplog):
+    monkeypatch.setattr(outage_log, "_logged_at", float("-inf"))
+    monkeypatch.setattr(outage_log, "INTERVAL_S", 60)
+    settings = Settings(database_url="postgresql+psycopg://nobody@127.0.0.1:1/none", secret_key=("x" * 32,))
+    app = create_app(settings)
+    for lane in jobs.THREADS_BY_LANE:
+        worker_loop._run_lane(app, lane, StopAfter(waits=3))
+    assert [record.getMessage() for record in caplog.records] == [
+        "database unavailable: OperationalError (lane default)"
+    ]
 
 
 def test_liveness_uses_no_database_connection(client):

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
-from streamsvc.models import Identity, Passkey, Session
+from streamsvc.models import Identity, Job, Passkey, Session
 from streamsvc.rules.roles import ROLES
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from tests.worlds.operator_steps import enrolled
@@ -75,6 +75,7 @@ PATH_VALUES = {
     "device-codes/<user_code>": "{user_code}",
     "devices/<device_id>": "{device}",
     "exports/<name>": "accounts",
+    "failed-jobs/<job_id>": "{failed_job}",
     "passkeys/<passkey_id>": "{passkey}",
     "recoveries/<recovery_id>": "{recovery}",
     "payment-methods/<method_id>": "{method}",
@@ -193,6 +194,9 @@ class AccessWorld:
         run_jobs(app)
         webhook = {"url": "https://example.com/hook", "kinds": ["invoice.issued"]}
         self.shared_ids["endpoint"] = self._ok(self.admin.post("/v1/admin/webhook-endpoints", webhook))["id"]
+        now = app.extensions["clock"]()
+        failed_job = Job(kind="test.unknown", payload={}, run_at=now, failed_at=now, attempts=12)
+        self.shared_ids["failed_job"] = self._insert_row(failed_job)
         with app.app_context():
             self.snapshot = Snapshot()
 

@@ -17,6 +17,7 @@ from streamsvc.models import (
     AccountRecovery,
     ApiKey,
     Import,
+    Job,
     OperatorAccount,
     OperatorCode,
     OperatorSession,
@@ -42,6 +43,7 @@ from streamsvc.operations.billing.core import credit
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view, invoice_view
 from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import editing, writing
+from streamsvc.operations.maintenance import failed_jobs
 from streamsvc.operations.outbox.audited_changes import AuditedResource, Hidden
 from streamsvc.operations.playback import home
 from streamsvc.operations.sign_in.recoveries import admin_recovery_view
@@ -50,6 +52,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AdminAccount
 from streamsvc.schemas.admin.api_keys import ApiKeyOut
 from streamsvc.schemas.admin.catalog import ImportOut
+from streamsvc.schemas.admin.failed_jobs import JobOut
 from streamsvc.schemas.admin.legal_entities import LegalEntityOut
 from streamsvc.schemas.admin.operators import OperatorOut
 from streamsvc.schemas.admin.payouts import PayoutOut
@@ -176,11 +179,15 @@ API_KEY = _row_resource("api_key", ApiKey.id, ApiKeyOut(exclude=("last_used_at",
 COLLECTION = AuditedResource("collection", _load_collection, lock=writing.lock_catalog)
 COUPON = _row_resource("coupon", Coupon.code, CouponAdminOut(exclude=("redeemed",)))
 GIFT_CODES = AuditedResource("gift_codes", _load_gift_codes)
+FAILED_JOBS = AuditedResource(
+    "failed_jobs", lambda _: {"count_by_kind": failed_jobs.count_failed_jobs_by_kind()}, only_id="failed_jobs"
+)
 HOME = AuditedResource(
     "home", lambda _: {"items": home.list_configured_rows()}, lock=writing.lock_catalog, only_id="home"
 )
 IMPORT = _row_resource("import", Import.id, ImportOut())
 INVOICE = _row_resource("invoice", Invoice.id, InvoiceOut(), invoice_view)
+JOB = _row_resource("job", Job.id, JobOut())
 LEGAL_ENTITY = _row_resource("legal_entity", LegalEntity.code, LegalEntityOut(exclude=("updated_at",)))
 OPERATOR = _row_resource(
     "operator",

@@ -97,11 +97,13 @@ def rotate_webhook_secret(endpoint_id: str) -> dict:
 def list_webhook_deliveries(query: DeliveriesInput) -> dict:
     """List webhook deliveries, newest first.
 
-    `endpoint_id` lists those of one endpoint.
+    `endpoint_id` lists those of one endpoint, `status=failed` those that were given up after the last attempt.
     """
     deliveries = sa.select(WebhookDelivery)
     if query["endpoint_id"]:
         deliveries = deliveries.where(WebhookDelivery.endpoint_id == query["endpoint_id"])
+    if query["status"]:
+        deliveries = deliveries.where(WebhookDelivery.status == sa.literal_column(f"'{query['status']}'"))
     return paginate_query(deliveries, WebhookDelivery.id, query, "webhook deliveries")
 
 

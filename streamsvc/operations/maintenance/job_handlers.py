@@ -9,7 +9,7 @@ from streamsvc.operations.billing.payments import cleanup, methods, provider_eve
 from streamsvc.operations.billing.subscriptions import collection, price_migrations, renewal
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
-from streamsvc.operations.maintenance import housekeeping
+from streamsvc.operations.maintenance import failed_jobs, housekeeping
 from streamsvc.operations.outbox import mail, security_events, sms, webhooks
 from streamsvc.operations.playback import usage
 from streamsvc.operations.sign_in import account_status, closing, magic_links, password_changes, recoveries
@@ -26,6 +26,7 @@ __all__ = [
     "corrections",
     "customers",
     "delivery",
+    "failed_jobs",
     "guests",
     "housekeeping",
     "imports",

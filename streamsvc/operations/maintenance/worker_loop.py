@@ -15,6 +15,7 @@ from streamsvc.operations.sandbox import is_clock_moving
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_one, is_unavailable, new_id
 from streamsvc.storage.leases import database_time
+from streamsvc.storage.outage_log import log_outage
 from streamsvc.worker import jobs
 
 MIN_PAUSE_S = 0.2
@@ -57,7 +58,7 @@ def run_worker(stop: threading.Event) -> None:
             worker_id = worker_id or _register_worker()
             _record_heartbeat(worker_id)
         except sa.exc.SQLAlchemyError as error:
-            log.warning("no heartbeat, the database is unavailable: %r", error)
+            log_outage(log, "heartbeat", error)
         finally:
             db.session.remove()
         stop.wait(HEARTBEAT_INTERVAL_S)
@@ -75,7 +76,10 @@ def _run_lane(app: Flask, lane: str, stop: threading.Event) -> None:
                 if not _run_next_batch(lane):
                     stop.wait(random.uniform(MIN_PAUSE_S, MAX_PAUSE_S))
             except Exception as error:  # a lane that ended would leave its jobs undone
-                log.warning("lane %s: %r", lane, error, exc_info=not is_unavailable(error))
+                if is_unavailable(error):
+                    log_outage(log, f"lane {lane}", error)
+                else:
+                    log.warning("lane %s: %r", lane, error, exc_info=True)
                 db.session.remove()
                 stop.wait(MAX_PAUSE_S)
 

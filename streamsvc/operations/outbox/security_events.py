@@ -109,7 +109,7 @@ def enqueue_lock_event(account_id: str | None, exhausted_limits: Iterable[str]) 
         jobs.enqueue_job(LOCK_JOB, {"account_id": account_id, "limit": limit}, clock.now())
 
 
-@jobs.job_handler(LOCK_JOB)
+@jobs.job_handler(LOCK_JOB, jobs.INTERACTIVE_LANE)
 def publish_account_locked(payload: dict, now: datetime) -> None:
     """Publish that failed attempts have locked the account."""
     if payload["account_id"] is not None:
@@ -118,9 +118,9 @@ def publish_account_locked(payload: dict, now: datetime) -> None:
 
 
 def purge_old_security_events(now: datetime) -> None:
-    """Delete security events past `RETENTION_PERIOD`, with their deliveries, in chunks."""
+    """Delete security events, and those of failed jobs, past `RETENTION_PERIOD`, with their deliveries, in chunks."""
     is_old = WebhookEvent.at < now - RETENTION_PERIOD
-    for kind in SECURITY_EVENTS:
+    for kind in (*SECURITY_EVENTS, "job.failed"):
         of_kind = (WebhookEvent.kind == kind,)
         delete_in_chunks(WebhookEvent.id, is_old, among=of_kind, referenced_by=WebhookDelivery.event_id)
 

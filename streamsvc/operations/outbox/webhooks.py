@@ -17,10 +17,18 @@ from streamsvc.worker import jobs
 DELIVERY_JOB = "webhook.deliver"
 
 
-def publish_event(kind: str, account_id: str | None, now: datetime, **data: Any) -> None:
+def publish_event(kind: str, account_id: str | None, now: datetime, /, **data: Any) -> None:
     """Record an event and enqueue its deliveries to subscribed endpoints, in the caller's transaction."""
-    event = {"id": new_id("evt"), "kind": kind, "account_id": account_id, "data": data, "at": now}
-    batching_session().collect(_record_events, event)
+    batching_session().collect(_record_events, _event_row(kind, account_id, now, data))
+
+
+def record_undelivered_event(kind: str, account_id: str | None, now: datetime, /, **data: Any) -> None:
+    """Record an event that is only listed, in the caller's transaction."""
+    batching_session().insert_rows(WebhookEvent, [_event_row(kind, account_id, now, data)])
+
+
+def _event_row(kind: str, account_id: str | None, now: datetime, data: dict[str, Any]) -> dict[str, Any]:
+    return {"id": new_id("evt"), "kind": kind, "account_id": account_id, "data": data, "at": now}
 
 
 def _record_events(events: list[dict]) -> None:

@@ -36,7 +36,7 @@ def set_account_status(account: Account, change: AccountStatusInput, now: dateti
         jobs.enqueue_job("accounts.enable", {"account_id": account.id}, until)
 
 
-@jobs.job_handler("accounts.enable")
+@jobs.job_handler("accounts.enable", jobs.INTERACTIVE_LANE)
 def enable_account(payload: dict, now: datetime) -> None:
     """Enable an account whose `disabled_until` has passed, unless its status was changed in the meantime."""
     account = lock_existing_row(Account, payload["account_id"])

@@ -92,7 +92,7 @@ def restore_account(token: str, now: datetime) -> None:
     security_events.publish_account_recovered(account.id, "account_restored")
 
 
-@jobs.job_handler(ERASURE_JOB)
+@jobs.job_handler(ERASURE_JOB, jobs.BULK_LANE)
 def erase_closed_account(payload: dict, now: datetime) -> None:
     """Erase an account whose grace period is over, unless it was restored."""
     account = lock_existing_row(Account, payload["account_id"])

@@ -100,7 +100,7 @@ def _format_day(moment: datetime) -> str:
     return f"{moment:%B} {moment.day}, {moment.year}"
 
 
-@jobs.job_handler("accounts.recovery_ready")
+@jobs.job_handler("accounts.recovery_ready", jobs.INTERACTIVE_LANE)
 def send_recovery_link(payload: dict, now: datetime) -> None:
     """Mail the link to finish with, if the waiting time is over and nobody has canceled."""
     recovery = db.session.get(AccountRecovery, payload["recovery_id"])

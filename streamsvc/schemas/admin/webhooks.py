@@ -1,11 +1,15 @@
 """Schemas of events, webhook endpoints and deliveries."""
 
 from difflib import get_close_matches
+from typing import get_args
 
 from marshmallow import Schema, fields, validate
 
-from streamsvc.rules.webhooks import EVENT_KINDS
-from streamsvc.schemas.base import Day, Moment, OneOf, PageQuery, Pattern, PrefixedId, StrictSchema, Text
+from streamsvc.rules.jobs import Lane
+from streamsvc.rules.webhooks import EVENT_KINDS, DeliveryStatus
+from streamsvc.schemas.base import Choice, Day, Moment, OneOf, PageQuery, Pattern, PrefixedId, StrictSchema, Text
+
+DELIVERY_STATUSES = get_args(DeliveryStatus)
 
 
 class KnownEventKind(validate.OneOf):
@@ -49,7 +53,7 @@ class WebhookDeliveryOut(StrictSchema):
     id = PrefixedId("whd")
     endpoint_id = PrefixedId("whe")
     event_id = PrefixedId("evt")
-    status = OneOf("pending", "delivered", "failed")
+    status = OneOf(*DELIVERY_STATUSES)
     attempts = fields.Integer()
     response_status = fields.Integer(allow_none=True)
     error = fields.String(allow_none=True)
@@ -60,6 +64,7 @@ class WebhookDeliveryOut(StrictSchema):
 
 class WebhookDeliveryQuery(PageQuery):
     endpoint_id = Text(load_default=None)
+    status = Choice(*DELIVERY_STATUSES, load_default=None)
 
 
 class EventOut(StrictSchema):
@@ -108,6 +113,14 @@ class SubscriptionEventData(EventData):
     cancel_reason = fields.String(required=True, allow_none=True)
 
 
+class JobFailedData(StrictSchema):
+    account_id = fields.String(required=True, allow_none=True, metadata={"description": "Always null."})
+    job_id = fields.String(required=True)
+    kind = fields.String(required=True)
+    lane = OneOf(*get_args(Lane), required=True)
+    attempts = fields.Integer(required=True)
+
+
 class PayoutEventData(EventData):
     payout_id = fields.String(required=True)
     status = fields.String(required=True)
@@ -127,6 +140,7 @@ def event_schema(name: str, data: type[StrictSchema]) -> type[Schema]:
     return StrictSchema.from_dict(members, name=name)
 
 
+JobFailedEvent = event_schema("JobFailedEvent", JobFailedData)
 InvoiceEvent = event_schema("InvoiceEvent", InvoiceEventData)
 PaymentEvent = event_schema("PaymentEvent", PaymentEventData)
 SubscriptionEvent = event_schema("SubscriptionEvent", SubscriptionEventData)

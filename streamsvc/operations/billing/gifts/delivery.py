@@ -50,7 +50,7 @@ def update_delivery(purchase: GiftPurchase, account: Account, body: GiftDelivery
         gift_purchases.schedule_delivery(purchase, account, now)
 
 
-@jobs.job_handler(gift_purchases.DELIVERY_JOB)
+@jobs.job_handler(gift_purchases.DELIVERY_JOB, jobs.INTERACTIVE_LANE)
 def start_delivery(payload: dict, now: datetime) -> None:
     """Mark a gift as delivered and enqueue its mail, if its day has come. It cannot be changed from then on."""
     purchase = db.session.get_one(GiftPurchase, payload["purchase_id"])
@@ -96,7 +96,7 @@ def _recipient_facts(purchase: GiftPurchase) -> dict[str, str | None]:
     return {name: getattr(purchase, name) for name in names}
 
 
-@jobs.job_handler(MAIL_JOB)
+@jobs.job_handler(MAIL_JOB, jobs.INTERACTIVE_LANE)
 def send_gift_mail(payload: dict, now: datetime) -> None:
     """Send the mail with a gift's code, unless it was redeemed or revoked in the meantime."""
     purchase = db.session.get_one(GiftPurchase, payload["purchase_id"])

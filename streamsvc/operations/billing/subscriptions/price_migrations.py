@@ -173,7 +173,7 @@ def migration_views(migrations: Iterable[PriceMigration]) -> list[dict]:
     ]
 
 
-@jobs.job_handler(MIGRATION_JOB)
+@jobs.job_handler(MIGRATION_JOB, jobs.BULK_LANE)
 def handle_migration_batch(payload: dict, now: datetime) -> None:
     """Schedule a migration for the next batch of subscriptions, and enqueue a job for the one after."""
     last_id = _schedule_batch(payload["migration"], payload["actor"], payload["after"], now)
@@ -181,7 +181,7 @@ def handle_migration_batch(payload: dict, now: datetime) -> None:
         jobs.enqueue_job(MIGRATION_JOB, payload | {"after": last_id}, now)
 
 
-@jobs.job_handler(WITHDRAWAL_JOB)
+@jobs.job_handler(WITHDRAWAL_JOB, jobs.BULK_LANE)
 def handle_withdrawal_batch(payload: dict, now: datetime) -> None:
     """Withdraw a migration from the next batch of subscriptions, and enqueue a job for the one after."""
     if _withdraw_batch(payload["migration"], payload["actor"], now):
