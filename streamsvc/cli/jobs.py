@@ -13,6 +13,7 @@ from streamsvc.models import Job
 from streamsvc.operations.maintenance import failed_jobs
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.inputs import FailedJobsFilter
+from streamsvc.schemas.admin.failed_jobs import FailedJobOut
 from streamsvc.storage.database import db, format_utc
 from streamsvc.worker.jobs import THREADS_BY_LANE
 
@@ -59,7 +60,7 @@ def list_jobs(**options: Any) -> None:
 @with_appcontext
 def show_job(job_id: str) -> None:
     """Show a failed job as JSON. Members of its payload that may be secrets or private are hidden."""
-    click.echo(json.dumps(failed_jobs.failed_job_view(_find_job(job_id)), indent=2, default=str))
+    click.echo(json.dumps(FailedJobOut().dump(failed_jobs.failed_job_view(_find_job(job_id))), indent=2))
 
 
 @jobs.command("retry")

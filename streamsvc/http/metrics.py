@@ -101,8 +101,10 @@ class DatabaseCollector:
         count, late = sum(count for count, _ in due.values()), max((late for _, late in due.values()), default=0)
         yield GaugeMetricFamily("streamsvc_jobs_due", "Jobs that are due and not yet done.", count)
         yield GaugeMetricFamily("streamsvc_jobs_late_seconds", "How long the oldest due job has been due.", late)
-        by_lane = GaugeMetricFamily("streamsvc_lane_jobs_due", "The same by lane.", labels=["lane"])
-        late_by_lane = GaugeMetricFamily("streamsvc_lane_jobs_late_seconds", "The same by lane.", labels=["lane"])
+        by_lane = GaugeMetricFamily("streamsvc_lane_jobs_due", "Due jobs by lane.", labels=["lane"])
+        late_by_lane = GaugeMetricFamily(
+            "streamsvc_lane_jobs_late_seconds", "How long the oldest due job of a lane has been due.", labels=["lane"]
+        )
         for lane in get_args(Lane):
             by_lane.add_metric([lane], due.get(lane, (0, 0))[0])
             late_by_lane.add_metric([lane], due.get(lane, (0, 0))[1])
@@ -111,7 +113,7 @@ class DatabaseCollector:
         yield GaugeMetricFamily(
             "streamsvc_jobs_failed", "Jobs that failed on their last attempt.", sum(failed.values())
         )
-        by_kind = GaugeMetricFamily("streamsvc_kind_jobs_failed", "The same by kind.", labels=["kind"])
+        by_kind = GaugeMetricFamily("streamsvc_kind_jobs_failed", "Failed jobs by kind.", labels=["kind"])
         for kind, count in failed.items():
             by_kind.add_metric([kind], count)
         yield by_kind

@@ -35,8 +35,11 @@ class Job(Base):
             postgresql_where=sa.text("clock_owner IS NOT NULL"),
         ),
         sa.Index(
-            "ix_jobs_failed_id",
+            "ix_jobs_failed",  # with all that is filtered and counted by
             "id",
+            "kind",
+            "lane",
+            "failed_at",
             sqlite_where=sa.text("failed_at IS NOT NULL"),
             postgresql_where=sa.text("failed_at IS NOT NULL"),
         ),

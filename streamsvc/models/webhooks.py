@@ -48,8 +48,11 @@ class WebhookDelivery(Base):
         sa.Index("ix_webhook_deliveries_endpoint_id", "endpoint_id", "id"),
         sa.Index("ix_webhook_deliveries_event_id", "event_id"),
         sa.Index(
-            "ix_webhook_deliveries_failed_id",
+            "ix_webhook_deliveries_failed",
             "id",
+            "endpoint_id",
+            "event_id",
+            "status",
             sqlite_where=sa.text("status = 'failed'"),
             postgresql_where=sa.text("status = 'failed'"),
         ),

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 
-from streamsvc.models import AuditEvent
+from streamsvc.models import AuditEvent, WebhookDelivery
 from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.accounts.personal_data import erase_personal_data
 from streamsvc.operations.outbox import audit
@@ -124,6 +124,12 @@ def delivered(world):
     return Request(ids={"delivery": world.admin.get("/v1/admin/webhook-deliveries").json["items"][0]["id"]})
 
 
+def given_up(world):
+    """A delivery that was given up, and not redelivered since."""
+    edit_row(world, WebhookDelivery, delivered(world).ids["delivery"], status="failed")
+    return Request()
+
+
 def new_authenticator(world):
     staff = world.staff["admin"]
     secret = staff.post("/v1/admin/credentials/totp").json["secret"]
@@ -191,6 +197,7 @@ REQUESTS = {
     "POST /v1/admin/subscriptions/<subscription_id>/transfer": Request({"account_id": "{unverified_account}"}),
     "PATCH /v1/admin/titles/<path:external_id>": Request({"year": 1999}, {"If-Match": "*"}),
     "POST /v1/admin/webhook-deliveries/<delivery_id>/redelivery": delivered,
+    "POST /v1/admin/webhook-redeliveries": given_up,
 }
 """For each row whose request in the matrix is not successful, changes nothing or gives no reason."""
 

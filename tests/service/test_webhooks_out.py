@@ -12,6 +12,7 @@ import pytest
 
 from streamsvc.blueprints.description import WEBHOOKS
 from streamsvc.gateways import webhooks as gateway
+from streamsvc.operations.outbox import webhooks
 from streamsvc.rules.webhooks import EVENT_KINDS, RETRY_DELAYS_S, next_attempt_at
 from tests.worlds.billing_world import World
 from tests.worlds.local_server import LocalHandler, local_server
@@ -138,6 +139,35 @@ def test_after_the_last_attempt_a_delivery_has_failed_and_can_be_redelivered(wor
     world.operator.post(f"/v1/admin/webhook-deliveries/{failed['id']}/redelivery")
     world.go_to(world.clock.at)
     assert deliveries(world)[0]["status"] == "delivered"
+    listed = world.operator.get("/v1/admin/webhook-deliveries?status=failed").json["items"]
+    assert [delivery["id"] for delivery in listed] == [failed["id"]]
+    assert redeliver_all(world) == (201, 0, 0), "it was redelivered"
+
+
+def redeliver_all(world, **body):
+    response = world.operator.post("/v1/admin/webhook-redeliveries", body)
+    return response.status_code, response.json["deliveries"], response.json["remaining"]
+
+
+def test_all_that_was_given_up_is_counted_and_then_redelivered_to_endpoints_that_live(world, receiver, monkeypatch):
+    monkeypatch.setattr(webhooks, "MAX_REDELIVERIES", 2)
+    first, second = (create_endpoint(world, receiver, kinds=["payment.succeeded"])["id"] for _ in range(2))
+    gone = create_endpoint(world, receiver, kinds=["payment.succeeded"])["id"]
+    receiver.statuses = [500] * 6 * len(RETRY_DELAYS_S)
+    for _ in range(2):
+        subscribe(world)
+    world.go_to(world.clock.at + timedelta(days=4))
+    receiver.statuses.clear()
+    world.operator.delete(f"/v1/admin/webhook-endpoints/{gone}")
+    assert {delivery["status"] for delivery in deliveries(world)} == {"failed"}
+    assert redeliver_all(world, dry_run=True) == (200, 2, 2)
+    assert redeliver_all(world, endpoint_id=second, dry_run=True) == (200, 2, 0)
+    receiver.requests.clear()
+    assert redeliver_all(world, endpoint_id=first) == (201, 2, 0)
+    assert redeliver_all(world) == (201, 2, 0)
+    world.go_to(world.clock.at)
+    assert len(receiver.requests) == 4
+    assert redeliver_all(world) == (201, 0, 0)
 
 
 def test_an_endpoint_that_returns_410_is_disabled(world, receiver):

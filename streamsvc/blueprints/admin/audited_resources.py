@@ -44,6 +44,7 @@ from streamsvc.operations.billing.subscriptions.views import admin_subscription_
 from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import editing, writing
 from streamsvc.operations.maintenance import failed_jobs
+from streamsvc.operations.outbox import webhooks
 from streamsvc.operations.outbox.audited_changes import AuditedResource, Hidden
 from streamsvc.operations.playback import home
 from streamsvc.operations.sign_in.recoveries import admin_recovery_view
@@ -225,6 +226,9 @@ SUBSCRIPTION = _row_resource("subscription", Subscription.id, AdminSubscriptionO
 TAX_RATE = AuditedResource("tax_rate", _load_tax_rates)
 TITLE = AuditedResource("title", _load_title, lock=writing.lock_catalog, id_member="external_id")
 WEBHOOK_DELIVERY = _row_resource("webhook_delivery", WebhookDelivery.id, WebhookDeliveryOut())
+WEBHOOK_REDELIVERIES = AuditedResource(
+    "webhook_deliveries", lambda _: {"given_up": webhooks.count_given_up(None)}, only_id="webhook_deliveries"
+)
 WEBHOOK_ENDPOINT = _row_resource(
     "webhook_endpoint",
     WebhookEndpoint.id,

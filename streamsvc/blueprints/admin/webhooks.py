@@ -1,9 +1,11 @@
 """Outgoing webhooks: endpoints, deliveries, events."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.blueprints.admin.audited_resources import WEBHOOK_DELIVERY, WEBHOOK_ENDPOINT
+from streamsvc.blueprints.admin.audited_resources import WEBHOOK_DELIVERY, WEBHOOK_ENDPOINT, WEBHOOK_REDELIVERIES
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -18,10 +20,12 @@ from streamsvc.schemas.admin.webhooks import (
     EventOut,
     EventQuery,
     NewWebhookEndpointOut,
+    NewWebhookRedelivery,
     WebhookDeliveryOut,
     WebhookDeliveryQuery,
     WebhookEndpointIn,
     WebhookEndpointOut,
+    WebhookRedelivery,
 )
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import operator_only
@@ -121,6 +125,28 @@ def redeliver_webhook(delivery_id: str) -> WebhookDelivery:
     if delivery is None:
         raise NotFound
     return webhooks.redeliver_event(delivery, clock.now())
+
+
+@bp.route("/webhook-redeliveries", methods=["POST"])
+@bp.arguments(NewWebhookRedelivery)
+@operator_only("admin")
+@idempotent()
+@bp.response(201, WebhookRedelivery)
+@bp.alt_response(200, schema=WebhookRedelivery(), description="With `dry_run`: how many would be redelivered.")
+@audited(WEBHOOK_REDELIVERIES, None)
+def create_webhook_redelivery(body: dict) -> Any:
+    """Redeliver all webhook deliveries that were given up.
+
+    Of those that no later delivery of the same event to the same endpoint has replaced. A request redelivers the
+    oldest 200; repeat it while there are `remaining` ones. `dry_run` only counts.
+    """
+    endpoint_id = body["endpoint_id"]
+    matching = webhooks.count_given_up(endpoint_id)
+    if body["dry_run"]:
+        count = min(matching, webhooks.MAX_REDELIVERIES)
+        return {"deliveries": count, "remaining": matching - count, "dry_run": True}, 200
+    count = webhooks.redeliver_given_up(endpoint_id, clock.now())
+    return {"deliveries": count, "remaining": max(0, matching - count), "dry_run": False}
 
 
 @bp.route("/events")

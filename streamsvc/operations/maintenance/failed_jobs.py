@@ -49,7 +49,7 @@ def find_failed_job(job_id: str) -> Job | None:
 
 
 def count_failed_jobs(filters: FailedJobsFilter) -> int:
-    return fetch_existing(sa.select(sa.func.count()).select_from(select_failed_jobs(filters).subquery()))[0]
+    return fetch_existing(select_failed_jobs(filters).with_only_columns(sa.func.count()))[0]
 
 
 def count_failed_jobs_by_kind() -> dict[str, int]:

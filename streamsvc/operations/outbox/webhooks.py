@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from streamsvc import clock
 from streamsvc.gateways import webhooks as gateway
@@ -15,6 +16,8 @@ from streamsvc.storage.database import batching_session, db, format_utc, new_id
 from streamsvc.worker import jobs
 
 DELIVERY_JOB = "webhook.deliver"
+MAX_REDELIVERIES = 200
+"""Deliveries that one call redelivers: each writes two rows."""
 
 
 def publish_event(kind: str, account_id: str | None, now: datetime, /, **data: Any) -> None:
@@ -52,6 +55,39 @@ def _enqueue_delivery(endpoint_id: str, event_id: str, now: datetime) -> str:
 def redeliver_event(delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
     """Enqueue another delivery of the same event; the event keeps its id."""
     return db.session.get_one(WebhookDelivery, _enqueue_delivery(delivery.endpoint_id, delivery.event_id, now))
+
+
+def select_given_up(endpoint_id: str | None) -> sa.Select[Any]:
+    """Return the statement that selects deliveries that were given up and not redelivered since, to live endpoints.
+
+    `endpoint_id`: only those of one endpoint.
+    """
+    later = aliased(WebhookDelivery)
+    is_same = (later.event_id == WebhookDelivery.event_id, later.endpoint_id == WebhookDelivery.endpoint_id)
+    is_live = (WebhookEndpoint.disabled_at.is_(None), WebhookEndpoint.removed_at.is_(None))
+    statement = (
+        sa.select(WebhookDelivery)
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+        .where(sa.text("webhook_deliveries.status = 'failed'"), *is_live)
+        .where(~sa.exists().where(*is_same, later.id > WebhookDelivery.id))
+    )
+    return statement.where(WebhookDelivery.endpoint_id == endpoint_id) if endpoint_id else statement
+
+
+def count_given_up(endpoint_id: str | None) -> int:
+    return db.session.scalar(select_given_up(endpoint_id).with_only_columns(sa.func.count())) or 0
+
+
+def redeliver_given_up(endpoint_id: str | None, now: datetime) -> int:
+    """Redeliver the oldest deliveries that were given up, up to `MAX_REDELIVERIES`; returns how many.
+
+    In the caller's transaction.
+    """
+    oldest = select_given_up(endpoint_id).order_by(WebhookDelivery.id).limit(MAX_REDELIVERIES)
+    deliveries = db.session.scalars(oldest).all()
+    for delivery in deliveries:
+        _enqueue_delivery(delivery.endpoint_id, delivery.event_id, now)
+    return len(deliveries)
 
 
 def create_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:

@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, validate
 
 from streamsvc.rules.jobs import Lane
 from streamsvc.rules.webhooks import EVENT_KINDS, DeliveryStatus
-from streamsvc.schemas.base import Choice, Day, Moment, OneOf, PageQuery, Pattern, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Choice, Day, Moment, OneOf, PageQuery, Pattern, PrefixedId, StrictSchema, Text
 
 DELIVERY_STATUSES = get_args(DeliveryStatus)
 
@@ -65,6 +65,19 @@ class WebhookDeliveryOut(StrictSchema):
 class WebhookDeliveryQuery(PageQuery):
     endpoint_id = Text(load_default=None)
     status = Choice(*DELIVERY_STATUSES, load_default=None)
+
+
+class NewWebhookRedelivery(StrictSchema):
+    endpoint_id = Text(load_default=None, allow_none=True, metadata={"description": "Only those of this endpoint."})
+    dry_run = Bool(load_default=False, metadata={"description": "Only count the deliveries."})
+
+
+class WebhookRedelivery(StrictSchema):
+    deliveries = fields.Integer(
+        required=True, metadata={"description": "How many were redelivered, or would be: 200 at most."}
+    )
+    remaining = fields.Integer(required=True, metadata={"description": "How many more there are. Repeat the request."})
+    dry_run = fields.Boolean(required=True)
 
 
 class EventOut(StrictSchema):
