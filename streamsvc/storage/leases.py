@@ -111,9 +111,8 @@ def _renew(engine: sa.Engine, table: sa.Table, leases: list[_Held]) -> None:
     """Renew leases that are still ours; a failure is logged, since only their owner can give the work up."""
     has_our_id = table.c.id.in_([lease.id for lease in leases])  # SQLite finds no rows by a tuple: it would read all
     is_ours = sa.tuple_(table.c.id, table.c.lease).in_([(lease.id, lease.token) for lease in leases])
-    renewable = (
-        sa.select(table.c.id).where(has_our_id, is_ours).with_for_update(skip_locked=True)
-    )  # locked: its owner writes it
+    renewable = sa.select(table.c.id).where(has_our_id, is_ours)
+    renewable = renewable.with_for_update(skip_locked=True)  # locked: its owner writes it
     try:
         with engine.connect() as connection:
             connection.execute(sa.update(table).where(table.c.id.in_(renewable)).values(leased_until=lease_end()))

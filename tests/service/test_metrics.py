@@ -1,7 +1,10 @@
 """Prometheus metrics, if the operator has enabled them."""
 
+from datetime import timedelta
+
 import pytest
 
+from streamsvc.models import Job
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.conftest import Clock
@@ -44,3 +47,18 @@ def test_overdue_jobs_are_reported(metrics_app):
     samples = parse_samples(metrics_app.test_client().get(PATH).text)
     assert (samples["streamsvc_jobs_due"], samples["streamsvc_jobs_late_seconds"]) == (1, 90)
     assert (samples["streamsvc_jobs_failed"], samples["streamsvc_streams"]) == (0, 0)
+
+
+def test_jobs_are_reported_by_lane_and_kind(metrics_app):
+    now = metrics_app.extensions["clock"]()
+    past = now - timedelta(seconds=30)
+    failed = [Job(kind=kind, payload={}, run_at=past, failed_at=now) for kind in ("a", "b", "b")]
+    with metrics_app.app_context():
+        db.session.add_all([*failed, Job(kind="c", lane="bulk", payload={}, run_at=past)])
+        db.session.commit()
+    samples = parse_samples(metrics_app.test_client().get(PATH).text)
+    assert samples["streamsvc_jobs_failed"] == 3
+    by_kind = [samples[f'streamsvc_kind_jobs_failed{{kind="{kind}"}}'] for kind in "ab"]
+    due, late = (samples[f'streamsvc_lane_jobs_{name}{{lane="bulk"}}'] for name in ("due", "late_seconds"))
+    assert (by_kind, due, late) == ([1, 2], 1, 30)
+    assert samples['streamsvc_lane_jobs_due{lane="webhooks"}'] == 0
