@@ -36,20 +36,20 @@ def verify_playback_token(query: dict) -> None:
     """Verify the playback token of a media request.
 
     204 if the token is valid, its stream has not been stopped, and it allows the path, the host and the client's
-    address. 400 `original_uri_missing`, 401 `grant_invalid` or 403 `grant_forbids` otherwise. The requested URI is read
+    address. 401 `grant_invalid`, 400 `original_uri_missing` or 403 `grant_forbids` otherwise. The requested URI is read
     from `X-Original-URI` or `X-Forwarded-Uri`, the host from `X-Original-Host` or `X-Forwarded-Host` if it is sent. The
     token is read from `grant` in this request's query, the bearer token, the cookie `playback_grant`, or `grant` in the
     query of the requested URI. The database is read once a second at most, for the streams that were stopped.
     """
     uri = _first_header(ORIGINAL_URI_HEADERS)
-    if uri is None:
-        raise OriginalUriMissing
-    path, _, original_query = uri.partition("?")
+    path, _, original_query = (uri or "").partition("?")
     token = query["grant"] or _request_token(original_query)
     settings, now = current_settings(), clock.now()
     claims = token and playback_tokens.decode_claims(token, playback_tokens.media_keys(settings.secret_key))
     if not claims or is_expired(claims, now) or is_stopped(claims["sub"], now):
         raise GrantInvalid
+    if uri is None:
+        raise OriginalUriMissing
     host = _first_header(ORIGINAL_HOST_HEADERS)
     if host is not None and not allows_host(claims, host):
         raise GrantForbids
