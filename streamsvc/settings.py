@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import current_app
 
@@ -22,6 +23,7 @@ from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.gifts import GiftAmounts
 from streamsvc.rules.billing.number_series import is_number_prefix
 from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.playback.media_paths import ITEM_ID, split_media_pattern
 
 PREFIX = "STREAMSVC_"
 MIN_SECRET_LENGTH = 32
@@ -267,8 +269,26 @@ def parse_publishable_key(text: str) -> str:
 
 
 def parse_media_pattern(text: str) -> str:
-    if "{item_id}" not in text or not text.startswith(("http://", "https://", "/")):
-        raise ValueError("must be a URL, or a path on the public URL, that contains {item_id}")
+    if ITEM_ID not in urlsplit(text).path or not text.startswith(("http://", "https://", "/")):
+        raise ValueError("must be a URL, or a path on the public URL, whose path contains {item_id}")
+    split_media_pattern(text)
+    return text
+
+
+def parse_height_pattern(text: str) -> str:
+    try:
+        groups = re.compile(text, re.ASCII).groups
+    except re.error as error:
+        raise ValueError(f"must be a regular expression: {error}") from None
+    if groups != 1:
+        raise ValueError("must have exactly one group, for the height in lines")
+    return text
+
+
+def parse_network_prefixes(text: str) -> str:
+    lengths = re.fullmatch(r"(\d{1,2})/(\d{1,3})", text, re.ASCII)
+    if not lengths or int(lengths[1]) > 32 or int(lengths[2]) > 128:
+        raise ValueError("must be the prefix lengths for IPv4 and IPv6, such as 24/56")
     return text
 
 
@@ -339,6 +359,17 @@ class Settings:
         "/media/{item_id}/master.m3u8",
         parse_media_pattern,
         "Manifest URL of a title for which the catalogue has none.",
+    )
+    media_height_pattern: str = setting(
+        r"(?<![0-9A-Za-z])([1-9][0-9]{2,3})p(?![0-9A-Za-z])",
+        parse_height_pattern,
+        "Regular expression that finds the picture height in the path of a media file; its group is the height.",
+    )
+    grant_network: str = setting(
+        "",
+        parse_network_prefixes,
+        "Binds playback tokens to the viewer's network: prefix lengths of IPv4 and IPv6, such as `24/56`; empty: they "
+        "work from any address.",
     )
     signup: str = setting(
         "open",

@@ -220,6 +220,7 @@ def shared_app(database, new_app):
 def app(shared_app):
     """The sandbox app on an empty database, with the clock at noon."""
     shared_app.extensions["clock"].at = NOON
+    shared_app.extensions.pop("stopped_streams", None)
     with shared_app.app_context():
         delete_all_rows(db.engine)
     yield shared_app

@@ -81,6 +81,12 @@ def import_catalog(
         click.echo(f"… and {len(report.rejections) - MAX_REPORTED} more", err=True)
     if report.not_removed:
         click.echo(report.not_removed, err=True)
+    if report.shared_media_folders:
+        click.echo(
+            f"{report.shared_media_folders} manifests lie in a folder with another item's, so a playback token opens "
+            "only the files named after them; the coverage report lists their titles as shared_media_folder.",
+            err=True,
+        )
     if report.rejected or report.not_removed:
         sys.exit(1)
 

@@ -10,6 +10,7 @@ from streamsvc.models.catalog.search import SearchDoc, SearchWord
 from streamsvc.models.catalog.series import Episode, Season
 from streamsvc.models.catalog.titles import (
     CatalogState,
+    MediaFile,
     Title,
     TitleCard,
     TitleDetail,
@@ -62,6 +63,7 @@ __all__ = [
     "ImportedTitle",
     "Job",
     "MailedToken",
+    "MediaFile",
     "OperatorAccount",
     "OperatorCode",
     "OperatorSession",

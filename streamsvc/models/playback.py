@@ -8,14 +8,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from streamsvc.storage.database import Base, UtcTime, new_id
 
 STREAM_IS_OPEN = sa.text("ended_at IS NULL")
+STREAM_HAS_ENDED = sa.text("ended_at IS NOT NULL")
 
 
 class Stream(Base):
     """One playback. It is live while it is open and unexpired and its session is live.
 
     One index allows one open stream per device and item, one finds all open streams, one an account's open and ended
-    ones; a heartbeat changes none of them. Profile, session and device are no foreign keys, since they may be deleted
-    before the stream.
+    ones, one those that ended lately; a heartbeat changes none of them. Profile, session and device are no foreign
+    keys, since they may be deleted before the stream.
     """
 
     __tablename__ = "streams"
@@ -31,6 +32,7 @@ class Stream(Base):
         ),
         sa.Index("ix_streams_account_id", "account_id", "ended_at", "id"),
         sa.Index("ix_streams_open_id", "id", sqlite_where=STREAM_IS_OPEN, postgresql_where=STREAM_IS_OPEN),
+        sa.Index("ix_streams_ended_at", "ended_at", sqlite_where=STREAM_HAS_ENDED, postgresql_where=STREAM_HAS_ENDED),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("str"))
@@ -43,6 +45,8 @@ class Stream(Base):
     """The film itself, or the episode of the series `title_id`."""
     country: Mapped[str | None]
     max_height: Mapped[int | None]
+    media_scope: Mapped[str | None] = mapped_column(sa.Text)
+    """JSON of `MediaScope`: what its playback tokens open."""
     state: Mapped[str]
     position_s: Mapped[int]
     watched_s: Mapped[int]

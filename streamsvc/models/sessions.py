@@ -51,6 +51,12 @@ class Session(Base):
             postgresql_where=sa.text("impersonated_by IS NOT NULL"),
         ),
         sa.Index(
+            "ix_sessions_ended_at",
+            "ended_at",
+            sqlite_where=sa.text("ended_at IS NOT NULL"),
+            postgresql_where=sa.text("ended_at IS NOT NULL"),
+        ),
+        sa.Index(
             "ix_sessions_profile_id",
             "profile_id",
             sqlite_where=sa.text("profile_id IS NOT NULL"),

@@ -7,15 +7,18 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
-from streamsvc.rules.playback.tokens import PlaybackToken
+from streamsvc.rules.playback.tokens import MediaScope, PlaybackToken
 from streamsvc.security import playback_tokens
+from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db
-from tests.conftest import NOON, SECRET, Clock
+from tests.conftest import NOON, SECRET
 from tests.worlds.playback_steps import CARTOON, FILM, World, error_of
 
 KEYS = playback_tokens.media_keys((SECRET,))
-GRANT = PlaybackToken("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON)
+SCOPE = MediaScope(("cdn.example",), ("/media/ttl_1/",))
+GRANT = PlaybackToken("str_1", "acc_1", "pro_1", "ttl_1", "DE", SCOPE, 1080, None, NOON)
 
 
 @pytest.fixture
@@ -33,12 +36,18 @@ def token(world):
 
 @pytest.fixture
 def verify(client):
-    def send(token=None, uri=None, **headers):
+    def send(token=None, uri="/x", **headers):
         sent = {"Authorization": f"Bearer {token}"} if token else {}
         sent |= {"X-Original-URI": uri} if uri else {}
-        return client.get("/v1/playback/verify", headers=sent | headers)
+        return client.get(
+            "/v1/playback/verify", headers=sent | {name.replace("_", "-"): value for name, value in headers.items()}
+        )
 
     return send
+
+
+def manifest_of(world, item="film"):
+    return f"/media/{world.ids[item]}/master.m3u8"
 
 
 def test_a_playback_token_is_a_json_web_token():
@@ -100,7 +109,6 @@ def test_a_forged_token_is_invalid(forge):
 
 def test_a_new_token_allows_its_own_media(world, verify, token):
     folder = f"/media/{world.ids['film']}"
-    assert verify(token).status_code == 204
     assert verify(token, f"{folder}/master.m3u8").status_code == 204
     assert verify(token, f"{folder}/1080p/segment-00001.m4s?x=1").status_code == 204
 
@@ -131,21 +139,99 @@ def test_without_a_token_media_are_refused(verify):
     assert error_of(verify("sst_a-session-token")) == (401, "grant_invalid")
 
 
-def test_a_token_lives_as_long_as_its_stream_without_a_heartbeat(verify, token, clock):
+def test_a_token_lives_as_long_as_its_stream_without_a_heartbeat(world, verify, token, clock):
     clock.advance(seconds=89)
-    assert verify(token).status_code == 204
+    assert verify(token, manifest_of(world)).status_code == 204
     clock.advance(seconds=1)
-    assert error_of(verify(token)) == (401, "grant_invalid")
+    assert error_of(verify(token, manifest_of(world))) == (401, "grant_invalid")
 
 
-def test_verification_reads_no_database(database, new_app):
-    app = new_app(database, "verify", clock=Clock(), sandbox=False)
+def test_the_requested_uri_is_required(verify, token):
+    assert error_of(verify(token, None)) == (400, "original_uri_missing")
+
+
+@pytest.mark.parametrize("prefix", ["/", "http://cdn.example", "http:/", "/%2f", "//["])
+def test_a_path_that_servers_read_in_different_ways_is_forbidden(world, verify, token, prefix):
+    assert error_of(verify(token, prefix + manifest_of(world))) == (403, "grant_forbids")
+
+
+@pytest.mark.parametrize("header", ["X-Original-Host", "X-Forwarded-Host"])
+def test_a_token_opens_only_the_host_of_the_manifest(world, verify, token, header):
+    assert verify(token, manifest_of(world), **{header: "127.0.0.1:8000"}).status_code == 204
+    assert error_of(verify(token, manifest_of(world), **{header: "other.example"})) == (403, "grant_forbids")
+
+
+def test_many_segments_cost_one_read_of_the_database(world, database, verify, token, clock):
     statements = []
-    with app.app_context():
+    with world.app.app_context():
         for engine in db.engines.values():
             event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-        token = playback_tokens.encode_token(GRANT, KEYS)
-    client = app.test_client()
-    app.extensions["clock"].advance(seconds=-60)
-    response = client.get("/v1/playback/verify", headers={"Authorization": f"Bearer {token}"})
-    assert (response.status_code, statements) == (204, [])
+        execute = CompiledStatement._execute
+    verify(token, manifest_of(world))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CompiledStatement, "_execute", lambda *args: statements.append(args[1]) or execute(*args))
+        for _ in range(20):
+            assert verify(token, manifest_of(world)).status_code == 204
+        assert statements == []
+        clock.advance(seconds=1)
+        for _ in range(20):
+            verify(token, manifest_of(world))
+    assert len(statements) == 1
+
+
+@pytest.mark.parametrize("end", ["stop", "heartbeat", "sign out", "operator", "taken over"])
+def test_the_token_of_a_stopped_stream_is_refused_within_a_second(world, verify, clock, end):
+    ann = world.household(plan=world.put_plan())
+    started = ann.play("film").json
+    token, stream_id = started["grant"]["token"], started["stream_id"]
+    kept = ann.on_another_device().play("film").json["grant"]["token"]
+    assert verify(token, manifest_of(world)).status_code == 204
+    {
+        "stop": lambda: ann.delete(f"/v1/playback/{stream_id}"),
+        "heartbeat": lambda: ann.send_heartbeat(stream_id, state="stopped"),
+        "sign out": lambda: ann.delete("/v1/sessions/current"),
+        "operator": lambda: world.operator.delete(f"/v1/admin/streams/{stream_id}"),
+        "taken over": lambda: ann.play("film"),
+    }[end]()
+    clock.advance(seconds=1)
+    assert error_of(verify(token, manifest_of(world))) == (401, "grant_invalid")
+    assert verify(kept, manifest_of(world)).status_code == 204
+
+
+def test_starting_and_stopping_on_many_devices_leaves_no_usable_token(world, verify, clock):
+    ann = world.household(plan=world.put_plan(max_streams=1, max_devices=5))
+    tokens = []
+    for viewer in [ann, *(ann.on_another_device() for _ in range(4))]:
+        started = viewer.play("film").json
+        tokens.append(started["grant"]["token"])
+        viewer.delete(f"/v1/playback/{started['stream_id']}")
+    clock.advance(seconds=1)
+    assert [verify(token, manifest_of(world)).status_code for token in tokens] == [401] * 5
+
+
+def test_a_token_can_be_bound_to_the_network_of_the_viewer(new_app, database):
+    app = new_app(database, "bound", grant_network="24/56", trusted_proxies=1)
+    world = World(app)
+    world.put_titles(FILM)
+    ann = world.household(plan=world.put_plan())
+    started = ann.post("/v1/playback", {"item_id": world.ids["film"]}, X_Forwarded_For="203.0.113.7").json
+
+    def verify_from(address):
+        headers = {"Authorization": f"Bearer {started['grant']['token']}", "X-Original-URI": manifest_of(world)}
+        return app.test_client().get("/v1/playback/verify", headers=headers | {"X-Forwarded-For": address})
+
+    assert verify_from("203.0.113.99").status_code == 204
+    assert error_of(verify_from("203.0.114.7")) == (403, "grant_forbids")
+
+
+def test_while_the_database_is_unavailable_the_last_list_counts(world, verify, token, clock, monkeypatch):
+    assert verify(token, manifest_of(world)).status_code == 204
+
+    def fail(*args):
+        raise OperationalError("SELECT", {}, Exception("down"))
+
+    monkeypatch.setattr(CompiledStatement, "_execute", fail)
+    clock.advance(seconds=2)
+    assert verify(token, manifest_of(world)).status_code == 204
+    world.app.extensions.pop("stopped_streams")
+    assert verify(token, manifest_of(world)).status_code >= 500, "a process that never read the list refuses"

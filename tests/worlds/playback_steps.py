@@ -151,4 +151,4 @@ def new_session(account_id, now, kind="tv"):
 
 
 def stream_request(account_id, profile_id, session_id, device_id, item_id="ttl_1"):
-    return StreamRequest(account_id, profile_id, session_id, device_id, item_id, item_id, "DE", 1080)
+    return StreamRequest(account_id, profile_id, session_id, device_id, item_id, item_id, "DE", 1080, "{}")

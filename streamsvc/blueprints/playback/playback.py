@@ -3,7 +3,7 @@
 import logging
 
 import msgspec
-from flask import Response
+from flask import Response, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamsvc import clock
@@ -79,9 +79,8 @@ def start_playback(body: PlaybackInput) -> Response:
     `no_longer_available` · 409 `device_limit` {limit, devices}, `stream_limit` {limit, streams} · 503
     `entitlement_unavailable`. If the same device starts the same item again, the new stream replaces the old one.
     """
-    return json_response(
-        msgspec.json.encode(playing.start_playback(current_viewer(), client_country(), body, clock.now())), 201
-    )
+    started = playing.start_playback(current_viewer(), client_country(), request.remote_addr, body, clock.now())
+    return json_response(msgspec.json.encode(started), 201)
 
 
 @bp.route("/<stream_id>/heartbeat", methods=["POST"])
@@ -96,9 +95,10 @@ def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
     Players send one every `interval_s` seconds and use the new `grant` from then on. 410 `stream_ended` {reason} when
     the player must stop.
     """
-    return json_response(
-        msgspec.json.encode(playing.record_heartbeat(current_viewer(), client_country(), stream_id, body, clock.now()))
+    extended = playing.record_heartbeat(
+        current_viewer(), client_country(), request.remote_addr, stream_id, body, clock.now()
     )
+    return json_response(msgspec.json.encode(extended))
 
 
 @bp.route("")

@@ -1,13 +1,14 @@
 """GET /v1/playback/verify: the subrequest of nginx's `auth_request` before it serves a segment."""
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from flask import request
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.rules.playback.tokens import allows_path, is_expired
-from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid
+from streamsvc.operations.playback.stopped_streams import is_stopped
+from streamsvc.rules.playback.tokens import allows_address, allows_host, allows_path, is_expired
+from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid, OriginalUriMissing
 from streamsvc.schemas.playback.playback import VerifyQuery
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import public
@@ -23,28 +24,43 @@ bp = Blueprint(
 GRANT_COOKIE = "playback_grant"
 ORIGINAL_URI_HEADERS = ("X-Original-URI", "X-Forwarded-Uri")
 """The headers in which nginx, and Caddy and Traefik, pass the URI that the viewer requested."""
+ORIGINAL_HOST_HEADERS = ("X-Original-Host", "X-Forwarded-Host")
 
 
 @bp.route("/verify")
 @public
 @bp.arguments(VerifyQuery, location="query")
-@bp.errors(GrantForbids, GrantInvalid)
+@bp.errors(GrantForbids, GrantInvalid, OriginalUriMissing)
 @bp.response(204)
 def verify_playback_token(query: dict) -> None:
     """Verify the playback token of a media request.
 
-    204 if the token is valid, unexpired and allows the requested path; 401 `grant_invalid` or 403 `grant_forbids`
-    otherwise. The token is read from `grant` in this request's query, the bearer token, the cookie `playback_grant`,
-    or `grant` in the query of the requested URI, which is read from `X-Original-URI` or `X-Forwarded-Uri`. No database
-    is read, so a stopped stream is refused only when its last token expires.
+    204 if the token is valid, its stream has not been stopped, and it allows the path, the host and the client's
+    address. 401 `grant_invalid`, 400 `original_uri_missing` or 403 `grant_forbids` otherwise. The requested URI is read
+    from `X-Original-URI` or `X-Forwarded-Uri`, the host from `X-Original-Host` or `X-Forwarded-Host` if it is sent. The
+    token is read from `grant` in this request's query, the bearer token, the cookie `playback_grant`, or `grant` in the
+    query of the requested URI. The database is read once a second at most, for the streams that were stopped.
     """
-    target = urlsplit(next((request.headers[name] for name in ORIGINAL_URI_HEADERS if name in request.headers), ""))
-    token = query["grant"] or _request_token(target.query)
-    claims = token and playback_tokens.decode_claims(token, playback_tokens.media_keys(current_settings().secret_key))
-    if not claims or is_expired(claims, clock.now()):
+    uri = _first_header(ORIGINAL_URI_HEADERS)
+    path, _, original_query = (uri or "").partition("?")
+    token = query["grant"] or _request_token(original_query)
+    settings, now = current_settings(), clock.now()
+    claims = token and playback_tokens.decode_claims(token, playback_tokens.media_keys(settings.secret_key))
+    if not claims or is_expired(claims, now) or is_stopped(claims["sub"], now):
         raise GrantInvalid
-    if target.path and not allows_path(claims, target.path):
+    if uri is None:
+        raise OriginalUriMissing
+    host = _first_header(ORIGINAL_HOST_HEADERS)
+    if host is not None and not allows_host(claims, host):
         raise GrantForbids
+    if not allows_path(claims, path, settings.media_height_pattern):
+        raise GrantForbids
+    if not allows_address(claims, request.remote_addr):
+        raise GrantForbids
+
+
+def _first_header(names: tuple[str, ...]) -> str | None:
+    return next((request.headers[name] for name in names if name in request.headers), None)
 
 
 def _request_token(query: str) -> str | None:

@@ -26,6 +26,8 @@ class Import(Base):
     unchanged: Mapped[int] = mapped_column(default=0)
     rejected: Mapped[int] = mapped_column(default=0)
     removed: Mapped[int] = mapped_column(default=0)
+    shared_media_folders: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Manifests that lie in a folder with another item's: playback tokens open less there."""
     error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)

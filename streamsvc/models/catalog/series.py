@@ -38,4 +38,6 @@ class Episode(Base):
     artwork: Mapped[str | None] = mapped_column(sa.Text)
     media: Mapped[str | None] = mapped_column(sa.Text)
     """JSON: {"hls": url, …}; only for playback, never shown."""
+    variants: Mapped[str | None] = mapped_column(sa.Text)
+    """JSON: [{"path": …, "height": …}]; only for playback, never shown."""
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)

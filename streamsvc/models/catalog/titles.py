@@ -72,6 +72,25 @@ class TitleDetail(Base):
     body: Mapped[str] = mapped_column(sa.Text)
     media: Mapped[str | None] = mapped_column(sa.Text)
     """JSON: {"hls": url, …}; only for playback, never shown."""
+    variants: Mapped[str | None] = mapped_column(sa.Text)
+    """JSON: [{"path": …, "height": …}]; only for playback, never shown."""
+
+
+class MediaFile(Base):
+    """Where an item's manifest is, so that a playback token opens no other item's files.
+
+    The primary key finds the manifests in a folder. `host` is "" for the service's own; `item` is "" for a film, and
+    `season/number` for an episode.
+    """
+
+    __tablename__ = "media_files"
+    __table_args__ = (sa.Index("ix_media_files_title_pk", "title_pk"),)
+
+    host: Mapped[str] = mapped_column(primary_key=True)
+    path: Mapped[str] = mapped_column(Sortable, primary_key=True)
+    title_pk: Mapped[int] = mapped_column(sa.ForeignKey("titles.pk"), primary_key=True, autoincrement=False)
+    item: Mapped[str] = mapped_column(primary_key=True)
+    folder: Mapped[str] = mapped_column(Sortable)
 
 
 class TitleWindow(Base):

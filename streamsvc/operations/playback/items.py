@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Episode, Progress, Title, TitleDetail
 from streamsvc.operations.catalog.reading.facts import load_title_facts
+from streamsvc.rules.catalog.record import Variant
 from streamsvc.rules.playback.access import TitleFacts
 from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.storage.compiled_statements import CompiledStatement
@@ -42,6 +43,16 @@ class Playable:
     def media(self) -> dict:
         """The media URLs by type: {"hls": url, …}; empty if the catalogue has none."""
         return msgspec.json.decode(self.row.media) if self.row.media else {}
+
+    @cached_property
+    def variants(self) -> list[Variant]:
+        """The variants that the catalogue declares."""
+        return msgspec.json.decode(self.row.variants, type=list[Variant]) if self.row.variants else []
+
+    @property
+    def number(self) -> str:
+        """The item within its title, as in MediaFile.item."""
+        return "" if self.row.season is None else f"{self.row.season}/{self.row.episode}"
 
     @cached_property
     def item(self) -> PlayableItem:
@@ -88,6 +99,7 @@ FILM_BY_ID = _with_progress(
         Title.id.label("item_id"),
         Title.runtime_s,
         TitleDetail.media,
+        TitleDetail.variants,
         TitleDetail.body.label("detail"),
         sa.null().label("markers"),
         sa.null().label("season"),
@@ -102,6 +114,7 @@ EPISODE_BY_ID = _with_progress(
         Episode.id.label("item_id"),
         Episode.runtime_s,
         Episode.media,
+        Episode.variants,
         Episode.markers,
         Episode.season,
         Episode.number.label("episode"),

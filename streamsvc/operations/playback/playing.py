@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from streamsvc.models import Device, Stream
 from streamsvc.models.progress import save_progress
 from streamsvc.operations.catalog.reading.audience import viewer_facts
-from streamsvc.operations.playback import items, streams
+from streamsvc.operations.playback import items, media, streams
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import ViewerFacts, decide_access
 from streamsvc.rules.playback.inputs import HeartbeatInput, PlaybackInput
-from streamsvc.rules.playback.tokens import PlaybackToken, allowed_path
+from streamsvc.rules.playback.tokens import PlaybackToken, bind_network
 from streamsvc.rules.refusals.playback import StreamEnded
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.security import playback_tokens
@@ -24,8 +24,10 @@ from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_one
 
 
-def start_playback(viewer: Viewer, reported_country: str | None, body: PlaybackInput, now: datetime) -> dict:
-    """Start a playback from a loaded PlaybackIn; return it as in PlaybackOut.
+def start_playback(
+    viewer: Viewer, reported_country: str | None, address: str | None, body: PlaybackInput, now: datetime
+) -> dict:
+    """Start a playback from a loaded PlaybackIn; return it as in PlaybackOut. `address`: the client's.
 
     Raises the first refusal, in the order that the API documents.
     """
@@ -35,6 +37,7 @@ def start_playback(viewer: Viewer, reported_country: str | None, body: PlaybackI
     if playable.is_series:
         raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})
     entitlements = viewer.entitlements
+    max_height = stream_rules.allowed_height(entitlements["max_height"], body["max_height"])
     request = streams.StreamRequest(
         account_id=viewer.account_id,
         profile_id=viewer.row.selected_profile_id,
@@ -43,11 +46,12 @@ def start_playback(viewer: Viewer, reported_country: str | None, body: PlaybackI
         title_id=playable.row.title_id,
         item_id=playable.row.item_id,
         country=facts.country,
-        max_height=stream_rules.allowed_height(entitlements["max_height"], body["max_height"]),
+        max_height=max_height,
+        media_scope=media.encode_scope(media.load_media_scope(playable, max_height)),
     )
     limits = streams.StreamLimits(entitlements["max_streams"], entitlements["max_devices"], streams.evicts_devices())
     stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
-    return _playback_view(stream_id, current, request, limits, playable, now)
+    return _playback_view(stream_id, current, request, limits, playable, address, now)
 
 
 def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
@@ -74,14 +78,14 @@ def _playback_view(
     request: streams.StreamRequest,
     limits: streams.StreamLimits,
     playable: Playable,
+    address: str | None,
     now: datetime,
 ) -> dict:
-    manifests = manifest_views(playable)
     row = playable.row
     return {
         "stream_id": stream_id,
-        "manifests": manifests,
-        "grant": issue_playback_token(stream_id, request, manifests, now),
+        "manifests": media.manifest_views(playable),
+        "grant": issue_playback_token(stream_id, request, address, now),
         "resume_s": progress.resume_position_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
         "heartbeat": {
             "interval_s": int(stream_rules.HEARTBEAT_INTERVAL.total_seconds()),
@@ -93,35 +97,32 @@ def _playback_view(
     }
 
 
-def manifest_views(playable: Playable) -> list[dict]:
-    """Return [{type, url}] of the media that the catalogue names, else the URL of STREAMSVC_MEDIA_URL."""
-    settings = current_settings()
-    media = playable.media or {"hls": settings.media_url.replace("{item_id}", playable.row.item_id)}
-    return [
-        {"type": kind, "url": settings.public_url + url if url.startswith("/") else url} for kind, url in media.items()
-    ]
-
-
-def issue_playback_token(stream_id: str, stream: Any, manifests: list[dict], now: datetime) -> dict:
+def issue_playback_token(stream_id: str, stream: Any, address: str | None, now: datetime) -> dict:
     """Return a new playback token for a stream (a StreamRequest or a row): {token, expires_at}."""
+    settings = current_settings()
     expires_at = now + stream_rules.STREAM_TTL
-    paths = tuple(dict.fromkeys(allowed_path(manifest["url"]) for manifest in manifests))
     token = PlaybackToken(
         stream_id,
         stream.account_id,
         stream.profile_id,
         stream.item_id,
         stream.country,
-        paths,
+        media.decode_scope(stream.media_scope),
         stream.max_height,
+        bind_network(address, settings.grant_network),
         expires_at,
     )
-    keys = playback_tokens.media_keys(current_settings().secret_key)
+    keys = playback_tokens.media_keys(settings.secret_key)
     return {"token": playback_tokens.encode_token(token, keys), "expires_at": expires_at}
 
 
 def record_heartbeat(
-    viewer: Viewer, reported_country: str | None, stream_id: str, report: HeartbeatInput, now: datetime
+    viewer: Viewer,
+    reported_country: str | None,
+    address: str | None,
+    stream_id: str,
+    report: HeartbeatInput,
+    now: datetime,
 ) -> dict:
     """Extend a stream and save its position from a loaded HeartbeatIn, after deciding access again.
 
@@ -150,7 +151,7 @@ def record_heartbeat(
         return response | {"current": stream.current - 1}
     assert playable is not None, "a stream of a removed title was ended above"
     return response | {
-        "grant": issue_playback_token(stream_id, stream, manifest_views(playable), now),
+        "grant": issue_playback_token(stream_id, stream, address, now),
         "current": stream.current,
     }
 

@@ -59,6 +59,8 @@ class StreamRequest:
     item_id: str
     country: str | None
     max_height: int | None
+    media_scope: str
+    """JSON of `MediaScope`."""
 
 
 @dataclass(frozen=True)

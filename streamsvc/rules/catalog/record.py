@@ -17,6 +17,7 @@ from streamsvc.rules import maturity
 from streamsvc.rules.catalog import codes, text
 from streamsvc.rules.playback.access import TitleFacts
 from streamsvc.rules.playback.access import Window as AccessWindow
+from streamsvc.rules.playback.media_paths import canonical_path, parse_media_url
 
 MAX_LINE_BYTES = 1 << 20
 MAX_POPULARITY = 2**30 - 1
@@ -89,6 +90,14 @@ class Track(_RecordPart, frozen=True):
     language: Code
 
 
+class Variant(_RecordPart, frozen=True):
+    """Files of one picture height, in lines; None for audio and subtitles. A path that ends in `/` is a folder; one
+    without a leading slash is below the manifest's folder."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=1_000)]
+    height: Pixels | None = None
+
+
 class Extra(_RecordPart, frozen=True):
     kind: Literal["trailer", "teaser", "clip", "bonus", "interview"]
     title: ShortText
@@ -103,6 +112,7 @@ class Episode(_RecordPart, frozen=True):
     runtime_s: Seconds | None = None
     released_on: date | None = None
     media: Media | None = None
+    variants: OrNull[Annotated[list[Variant], Meta(max_length=50)]] = []
     markers: Markers | None = None
     artwork: OrNull[Annotated[list[Artwork], Meta(max_length=50)]] = []
 
@@ -134,6 +144,7 @@ class CatalogRecord(_RecordPart, frozen=True):
     artwork: OrNull[Annotated[list[Artwork], Meta(max_length=200)]] = []
     external_ids: OrNull[Annotated[dict[Code, Identifier], Meta(max_length=50)]] = {}
     media: Media | None = None
+    variants: OrNull[Annotated[list[Variant], Meta(max_length=50)]] = []
     markers: Markers | None = None
     seasons: OrNull[Annotated[list[Season], Meta(max_length=500)]] = []
     tracks: OrNull[Annotated[list[Track], Meta(max_length=300)]] = []
@@ -261,6 +272,7 @@ def normalize_record(record: CatalogRecord) -> CatalogRecord:
         plans=record.plans and _unique(record.plans),
     )
     _check_seasons(errors, record)
+    _check_media(errors, record)
     try:
         if "\\u0000" in encode_record(record):
             errors.append(FieldError("", "control_character", "Text must not contain NUL."))
@@ -317,6 +329,23 @@ def _check_seasons(errors: list[FieldError], record: CatalogRecord) -> None:
             errors.append(
                 FieldError(f"seasons[{index}].episodes", "duplicate", "Episode numbers must be unique within a season.")
             )
+
+
+def _check_media(errors: list[FieldError], record: CatalogRecord) -> None:
+    parts: list[tuple[str, CatalogRecord | Episode]] = [("", record)]
+    for season_index, season in enumerate(record.seasons):
+        for index, episode in enumerate(season.episodes):
+            parts.append((f"seasons[{season_index}].episodes[{index}].", episode))
+    for field, part in parts:
+        for kind, url in (part.media or {}).items():
+            try:
+                parse_media_url(url)
+            except ValueError as error:
+                errors.append(FieldError(f"{field}media.{kind}", "invalid", str(error)))
+        for index, variant in enumerate(part.variants):
+            if canonical_path(variant.path if variant.path.startswith("/") else f"/{variant.path}") is None:
+                reason = "Must be a path without `//`, `.`, `..`, `*` or double percent-encoding."
+                errors.append(FieldError(f"{field}variants[{index}].path", "invalid", reason))
 
 
 def _normalize_age_rating(name: str) -> str:

@@ -5,24 +5,39 @@ verify it without a request to this service. It lives as long as the stream woul
 heartbeat returns a new one: a viewer who loses access is refused the media within that time, on every server.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Any
-from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from streamsvc.rules.playback.media_paths import canonical_path, matches_any, picture_height
+
+_PORT = re.compile(r":\d*$")
+
+
+class MediaScope(msgspec.Struct, frozen=True):
+    """What a stream may fetch: these hosts ("" for the service's own), these paths but not those denied."""
+
+    hosts: tuple[str, ...]
+    paths: tuple[str, ...]
+    denied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class PlaybackToken:
-    """A playback token. `paths` are the folders it allows; `max_height` is in lines, None for no limit."""
+    """A playback token. `max_height` is in lines, None for no limit; `network` limits the client's address."""
 
     stream_id: str
     account_id: str
     profile_id: str
     item_id: str
     country: str | None
-    paths: tuple[str, ...]
+    media: MediaScope
     max_height: int | None
+    network: str | None
     expires_at: datetime
 
     def claims(self) -> dict[str, Any]:
@@ -34,8 +49,11 @@ class PlaybackToken:
             "profile": self.profile_id,
             "item": self.item_id,
             "country": self.country,
-            "paths": self.paths,
+            "hosts": self.media.hosts,
+            "paths": self.media.paths,
+            "denied": self.media.denied,
             "max_height": self.max_height,
+            "network": self.network,
             "exp": -int(-self.expires_at.timestamp() // 1),
         }
 
@@ -45,25 +63,37 @@ def is_expired(claims: dict[str, Any], now: datetime) -> bool:
     return datetime.fromtimestamp(claims["exp"], UTC) <= now
 
 
-@lru_cache(maxsize=10_000)
-def allowed_path(url: str) -> str:
-    """Return the path that a manifest allows: `/films/a/` for `https://cdn.example/films/a/master.m3u8`.
-
-    A manifest at the root allows only itself, since its folder would allow everything.
-    """
-    path = unquote(urlsplit(url).path)
-    folder = path.rpartition("/")[0] + "/"
-    return folder if folder != "/" else path
-
-
-def allows_path(claims: dict[str, Any], path: str) -> bool:
+def allows_path(claims: dict[str, Any], path: str, height_pattern: str) -> bool:
     """Whether a token with these claims allows the path of a request (without its query).
 
-    No token allows an ambiguous path, with dot segments, backslashes or double escapes.
+    `height_pattern` finds the picture height in a path. No token allows an ambiguous path, see `canonical_path`.
     """
-    plain = unquote(path)
-    if "%" in plain or "\\" in plain or "//" in plain or "\x00" in plain:
+    plain = canonical_path(path)
+    if plain is None or not matches_any(plain, claims["paths"]) or matches_any(plain, claims["denied"]):
         return False
-    if any(part in (".", "..") for part in plain.split("/")):
+    height = picture_height(plain, height_pattern) if claims["max_height"] else None
+    return height is None or height <= claims["max_height"]
+
+
+def allows_host(claims: dict[str, Any], host: str) -> bool:
+    """Whether a token with these claims allows the host of a request, which may have a port."""
+    return _PORT.sub("", host.lower()).strip("[]") in claims["hosts"]
+
+
+def bind_network(address: str | None, prefixes: str) -> str | None:
+    """Return the network of the client's address; None for "". `prefixes` are lengths for IPv4 and IPv6: `24/56`."""
+    if not prefixes or address is None:
+        return None
+    for_ipv4, for_ipv6 = prefixes.split("/")
+    length = for_ipv4 if ip_address(address).version == 4 else for_ipv6
+    return str(ip_network(f"{address}/{length}", strict=False))
+
+
+def allows_address(claims: dict[str, Any], address: str | None) -> bool:
+    """Whether a token with these claims may be used from the client's address."""
+    if claims["network"] is None:
+        return True
+    try:
+        return ip_address(address or "") in ip_network(claims["network"])
+    except ValueError:
         return False
-    return any(plain.startswith(folder) if folder.endswith("/") else plain == folder for folder in claims["paths"])

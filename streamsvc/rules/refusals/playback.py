@@ -94,3 +94,9 @@ class GrantForbids(Refusal):
     code = "grant_forbids"
     status = 403
     detail = "This playback token does not allow access to this path."
+
+
+class OriginalUriMissing(Refusal):
+    code = "original_uri_missing"
+    status = 400
+    detail = "Send the requested URI in the header X-Original-URI or X-Forwarded-Uri."

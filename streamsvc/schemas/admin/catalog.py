@@ -42,6 +42,13 @@ class ImportOut(StrictSchema):
     unchanged = fields.Integer(required=True)
     rejected = fields.Integer(required=True)
     removed = fields.Integer(required=True)
+    shared_media_folders = fields.Integer(
+        required=True,
+        metadata={
+            "description": "Manifests that lie in a folder with another item's; a playback token opens only the files "
+            "named after them."
+        },
+    )
     error = fields.String(required=True, allow_none=True)
     created_at = Moment(required=True)
     finished_at = Moment(required=True, allow_none=True)

@@ -6,7 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.http import pagination
-from streamsvc.models import Facet, Title, TitleFacet, TitleWindow
+from streamsvc.models import Facet, MediaFile, Title, TitleFacet, TitleWindow
+from streamsvc.operations.catalog.titles.media_files import shares_folder
 from streamsvc.rules.inputs import PageInput
 from streamsvc.storage.database import UtcTime, fetch_all, fetch_existing
 
@@ -40,8 +41,10 @@ ISSUES = {
     "no_language": sa.not_(_has_language),
     "ending_soon": sa.and_(Title.windowed, _has_window(_not_ended), sa.not_(_has_window(_not_ending_soon))),
     "near_duplicate": _has_near_duplicate,
+    "shared_media_folder": sa.exists().where(MediaFile.title_pk == Title.pk, shares_folder()),
 }
-"""The condition of each issue. Near duplicates have the same name and kind, and years at most one apart."""
+"""The condition of each issue. Near duplicates have the same name and kind, and years at most one apart. A manifest
+in a folder with another item's opens only the files that are named after it."""
 
 
 def _issue_count_statement(condition: Any) -> sa.Select:

@@ -30,6 +30,7 @@ TITLE_BY_ID = CompiledStatement(
     .where(Title.id == sa.bindparam("id"), NOT_REMOVED)
 )
 TITLE_ACCESS_BY_ID = sa.select(*ACCESS_COLUMNS).where(Title.id == sa.bindparam("id"), NOT_REMOVED)
+EPISODE_COLUMNS = [column for column in Episode.__table__.c if column.name not in ("media", "variants")]
 SEASONS_OF_TITLE = (
     sa.select(Season.id, Season.number, Season.title)
     .where(Season.title_pk == sa.bindparam("pk"), Season.removed_at.is_(None))
@@ -37,7 +38,7 @@ SEASONS_OF_TITLE = (
 )
 EPISODES_OF_TITLE = (
     sa.select(Episode)
-    .with_only_columns(*(column for column in Episode.__table__.c if column.name != "media"))
+    .with_only_columns(*EPISODE_COLUMNS)
     .where(Episode.title_pk == sa.bindparam("pk"), Episode.removed_at.is_(None))
     .order_by(Episode.season, Episode.number)
 )
@@ -45,7 +46,7 @@ EPISODES_OF_SEASON = EPISODES_OF_TITLE.where(Episode.season == sa.bindparam("sea
 EPISODE_BY_ID = (
     sa.select(
         *ACCESS_COLUMNS,
-        *(column.label(f"episode_{column.name}") for column in Episode.__table__.c if column.name != "media"),
+        *(column.label(f"episode_{column.name}") for column in EPISODE_COLUMNS),
     )
     .join(Title, Title.pk == Episode.title_pk)
     .where(Episode.id == sa.bindparam("id"), Episode.removed_at.is_(None), NOT_REMOVED)

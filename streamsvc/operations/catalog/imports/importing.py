@@ -26,7 +26,7 @@ from streamsvc.operations.catalog.formats import (
     table,
 )
 from streamsvc.operations.catalog.imports import missing
-from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, writing
+from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, media_files, writing
 from streamsvc.rules.catalog.parts import merge_partial_record
 from streamsvc.rules.catalog.record import FieldError, InvalidRecord, convert_record
 from streamsvc.storage.database import db
@@ -61,6 +61,8 @@ class CatalogImportReport:
     rejected: int = 0
     removed: int = 0
     lines: int = 0
+    shared_media_folders: int = 0
+    """Manifests that lie in a folder with another item's."""
     not_removed: str | None = None
     """Why titles missing from the file were not removed although that was requested."""
     rejections: list[EntryRejection] = field(default_factory=list)
@@ -190,6 +192,7 @@ def import_batch(
     records = [entry.record for entry in entries if entry.record]
     outcome, pks = writing.write_titles(records, now, cache) if records else (Counter(), {})
     report.add_outcome(outcome)
+    report.shared_media_folders += media_files.count_shared_folders([pks[record.external_id] for record in records])
     report.lines = batch[-1].overall_line
     if dry_run:
         db.session.rollback()

@@ -24,7 +24,7 @@ MAX_ARCHIVE_LINES = 1_000_000
 MAX_RUN_TIME = timedelta(seconds=15)
 """How long one job works on an import before other jobs run; well below a job's lease."""
 FINAL_STATUSES = ("done", "failed")
-COUNT_COLUMNS = ("added", "changed", "unchanged", "rejected")
+COUNT_COLUMNS = ("added", "changed", "unchanged", "rejected", "shared_media_folders")
 
 
 class ImportTakenOver(Exception):

@@ -17,7 +17,9 @@ from streamsvc.rules.catalog.record import CatalogRecord
 from streamsvc.rules.catalog.record import Episode as EpisodeRecord
 from streamsvc.storage.database import db, insert, new_id
 
-UPDATED_EPISODE_COLUMNS = ("title", "synopsis", "runtime_s", "released_on", "markers", "artwork", "media", "removed_at")
+UPDATED_EPISODE_COLUMNS = (
+    "title", "synopsis", "runtime_s", "released_on", "markers", "artwork", "media", "variants", "removed_at",
+)  # fmt: skip
 
 
 def write_series(titles: list[tuple[int, CatalogRecord]], now: datetime) -> None:
@@ -57,6 +59,7 @@ def _episode_row(title_pk: int, season: int, episode: EpisodeRecord) -> dict:
         "markers": _encode_if_set(episode.markers),
         "artwork": artwork_json(episode.artwork) if episode.artwork else None,
         "media": _encode_if_set(episode.media),
+        "variants": _encode_if_set(episode.variants),
         "removed_at": None,
     }
 

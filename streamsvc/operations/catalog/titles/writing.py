@@ -14,6 +14,7 @@ from streamsvc import clock
 from streamsvc.models import (
     CatalogState,
     Facet,
+    MediaFile,
     Person,
     SearchDoc,
     SearchWord,
@@ -27,7 +28,7 @@ from streamsvc.models import (
     TitleWindow,
 )
 from streamsvc.models.catalog.visibility import EVERYWHERE
-from streamsvc.operations.catalog.titles import bulk, cards, series
+from streamsvc.operations.catalog.titles import bulk, cards, media_files, series
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules import maturity
 from streamsvc.rules.catalog import search
@@ -41,7 +42,7 @@ MAX_CACHED = 200_000
 STORED_TITLES = sa.select(
     Title.pk, Title.id, Title.external_id, Title.rank, Title.played, Title.removed_at, TitleRecord.body
 ).join(TitleRecord, TitleRecord.title_pk == Title.pk)
-TITLE_CHILD_MODELS = (TitleCard, TitleDetail, TitleRecord, TitleWindow, TitlePlan, TitleCredit)
+TITLE_CHILD_MODELS = (MediaFile, TitleCard, TitleDetail, TitleRecord, TitleWindow, TitlePlan, TitleCredit)
 BY_RANK = itemgetter(0)
 SORT_KEYS = ("sort_title", "year_key", "rank")
 
@@ -145,9 +146,18 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     )
     bulk.insert_rows(
         TitleDetail,
-        ("title_pk", "body", "media"),
-        [(row.pk, cards.detail_json(row.record, people), _encode_if_set(row.record.media)) for row in rows],
+        ("title_pk", "body", "media", "variants"),
+        [
+            (
+                row.pk,
+                cards.detail_json(row.record, people),
+                _encode_if_set(row.record.media),
+                _encode_if_set(row.record.variants),
+            )
+            for row in rows
+        ],
     )
+    media_files.insert_media_files([(row.pk, row.record) for row in rows])
     _insert_windows_and_plans(rows)
     _insert_facets(rows, cache)
     _insert_credits(rows, people)

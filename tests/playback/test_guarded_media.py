@@ -1,0 +1,115 @@
+"""What a playback token opens: the files of one item, however the media are laid out, and up to the plan's height."""
+
+import pytest
+
+from tests.worlds.playback_steps import FILM, World, error_of
+
+CDN = "https://cdn.example"
+EPISODES = [{"number": n, "runtime_s": 1500, "media": {"hls": f"{CDN}/show/e{n}.m3u8"}} for n in (1, 10)]
+
+
+def title(name, url=None, **more):
+    return {**FILM, "external_id": name, "title": name.title(), **({"media": {"hls": url}} if url else {}), **more}
+
+
+@pytest.fixture
+def world(app):
+    return World(app)
+
+
+@pytest.fixture
+def opens(world, client):
+    """Play an item and return a function that tells which status the token gets for a path."""
+    ann = world.household(plan=world.put_plan(max_streams=9))
+
+    def play(item):
+        response = ann.play(item)
+        assert response.status_code == 201, response.json
+        headers = {"Authorization": f"Bearer {response.json['grant']['token']}"}
+
+        def verify(path, host="cdn.example"):
+            sent = headers | {"X-Original-URI": path, "X-Original-Host": host}
+            return client.get("/v1/playback/verify", headers=sent).status_code == 204
+
+        return verify
+
+    return play
+
+
+def test_a_folder_of_its_own_is_opened_whole(world, opens):
+    world.put_titles(title("a", f"{CDN}/films/a/master.m3u8"), title("b", f"{CDN}/films/b/master.m3u8"))
+    verify = opens("a")
+    assert (
+        verify("/films/a/720p/1.ts") and not verify("/films/b/720p/1.ts") and not verify("/films/a/1.ts", "b.example")
+    )
+
+
+def test_a_flat_folder_does_not_open_its_neighbours(world, opens):
+    world.put_titles(title("a", f"{CDN}/films/a.m3u8"), title("b", f"{CDN}/films/b.m3u8"))
+    verify = opens("a")
+    assert verify("/films/a.m3u8") and verify("/films/a_720p_1.ts")
+    assert not verify("/films/b.m3u8") and not verify("/films/b_720p_1.ts")
+
+
+def test_a_folder_that_contains_other_folders_does_not_open_them(world, opens):
+    world.put_titles(title("a", f"{CDN}/films/master.m3u8"), title("b", f"{CDN}/films/b/master.m3u8"))
+    verify = opens("a")
+    assert verify("/films/master.m3u8") and not verify("/films/b/1.ts")
+
+
+def test_media_that_the_catalogue_does_not_name_are_neighbours_too(world, opens):
+    world.put_titles(title("a", "/media/a.m3u8"), title("b"))
+    verify = opens("a")
+    other = world.ids["b"]
+    assert verify("/media/a.m3u8", "127.0.0.1") and not verify(f"/media/{other}/1.ts", "127.0.0.1")
+
+
+def test_a_neighbour_that_was_removed_stays_closed(world, opens):
+    world.put_titles(title("a", f"{CDN}/films/a.m3u8"), title("b", f"{CDN}/films/b.m3u8"))
+    world.operator.delete("/v1/admin/titles/b")
+    assert not opens("a")("/films/b.m3u8")
+
+
+def test_an_episode_does_not_open_another(world, opens):
+    show = {"external_id": "show", "kind": "series", "title": "Show", "age_rating": "US:G"}
+    world.put_titles(show | {"seasons": [{"number": 1, "episodes": EPISODES}]})
+    verify = opens("show/1/1")
+    assert verify("/show/e1.m3u8") and verify("/show/e1_1.ts")
+    assert not verify("/show/e10.m3u8") and not verify("/show/e10_1.ts")
+
+
+def test_a_title_that_gets_a_neighbour_opens_less_from_then_on(world, opens):
+    world.put_titles(title("a", f"{CDN}/films/a.m3u8"))
+    assert opens("a")("/films/b.m3u8"), "it was alone in the folder"
+    world.put_titles(title("b", f"{CDN}/films/b.m3u8"))
+    assert not opens("a")("/films/b.m3u8")
+    world.put_titles(title("b", f"{CDN}/elsewhere/b.m3u8"))
+    assert opens("a")("/films/x.ts")
+
+
+def test_heights_above_the_plans_are_refused(world, opens):
+    variants = [{"path": "v9/", "height": 2160}, {"path": "v5/", "height": 1080}, {"path": "/shared/a/"}]
+    world.put_titles(title("a", f"{CDN}/films/a/master.m3u8", variants=variants))
+    verify = opens("a")
+    assert all(map(verify, ("/films/a/v5/1.ts", "/films/a/audio/1.ts", "/shared/a/1.ts", "/films/a/1080p/1.ts")))
+    assert not any(map(verify, ("/films/a/v9/1.ts", "/films/a/2160p/1.ts", "/shared/b/1.ts")))
+
+
+@pytest.mark.parametrize("url", ["https://[cdn.example/a.m3u8", "//cdn.example/a.m3u8", f"{CDN}//a.m3u8", f"{CDN}/a/"])
+def test_a_malformed_media_address_is_refused(world, url):
+    response = world.operator.put("/v1/admin/titles/a", title("a", url))
+    assert error_of(response) == (422, "invalid") and list(response.json["errors"]) == ["media.hls"]
+
+
+def test_a_malformed_variant_is_refused(world):
+    response = world.operator.put("/v1/admin/titles/a", title("a", variants=[{"path": "../b/", "height": 720}]))
+    assert response.status_code == 422 and list(response.json["errors"]) == ["variants[0].path"]
+
+
+def test_the_coverage_report_lists_titles_in_shared_folders(world):
+    world.put_titles(
+        title("a", f"{CDN}/films/a.m3u8"), title("b", f"{CDN}/films/b.m3u8"), title("c", f"{CDN}/c/master.m3u8")
+    )
+    issues = {issue["code"]: issue for issue in world.operator.get("/v1/admin/coverage").json["issues"]}
+    found = issues["shared_media_folder"]
+    assert (found["count"], [item["external_id"] for item in found["items"]]) == (2, ["a", "b"])
