@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal, TypedDict
 
+from streamsvc.rules.inputs import PageInput
+
 
 class PlaybackInput(TypedDict):
     """What to play, on which device, and which stream to end for it."""
@@ -29,8 +31,15 @@ class HeartbeatInput(TypedDict):
     """What a player reports of its stream."""
 
     position_s: int
+    duration_s: int | None
     state: Literal["starting", "playing", "paused", "buffering", "seeking", "stopped", "ended"]
-    at: datetime
+    at: datetime | None
+
+
+class BeaconInput(HeartbeatInput):
+    """The last report of a stream, with its playback token."""
+
+    grant: str
 
 
 class ProgressInput(TypedDict):
@@ -40,6 +49,13 @@ class ProgressInput(TypedDict):
     duration_s: int
     at: datetime
     restart: bool
+    play_id: str | None
+
+
+class DatedProgressInput(ProgressInput):
+    """A report with the time of its sending by the player's clock."""
+
+    sent_at: datetime | None
 
 
 class ProgressReportInput(ProgressInput):
@@ -51,4 +67,11 @@ class ProgressReportInput(ProgressInput):
 class ProgressBatchInput(TypedDict):
     """Reports that a device collected while it was offline."""
 
+    sent_at: datetime | None
     items: list[ProgressReportInput]
+
+
+class PlaysInput(PageInput):
+    """Which plays to list."""
+
+    item_id: str | None
