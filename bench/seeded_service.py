@@ -127,5 +127,6 @@ def _viewer_rows(number, token, ids, plan, price, title_id, now) -> dict:
             "started_at": now,
             "seen_at": now,
             "expires_at": tomorrow,
+            "played_at": now,
         },
     }

@@ -109,7 +109,7 @@ def _merge_on_conflict(statement: Any, now: Any = None, **further_values: Any) -
     """
     old, new = Progress, statement.excluded
     same_clock = new.clock_session_id == old.clock_session_id
-    newer = sa.case(
+    newer: sa.ColumnElement[bool] = sa.case(
         (same_clock, _report_order(new, new.claimed_at) > _report_order(old, old.claimed_at)),
         else_=_report_order(new, new.at) > _report_order(old, old.at),
     )

@@ -89,7 +89,7 @@ def _next_up_statements() -> dict[bool | str, sa.Select]:
         _watched.profile_id == PROFILE_ID,
         _watched.item_id == Episode.id,
         _watched.watched_at.is_not(None),
-        sa.or_(last.c.rewatched_at.is_(None), _watched.watched_at >= last.c.rewatched_at),
+        sa.or_(last.c.rewatched_at.is_(None), _watched.watched_at > last.c.rewatched_at),
     )
     is_being_watched = sa.exists().where(
         _started.profile_id == PROFILE_ID,
