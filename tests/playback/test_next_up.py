@@ -157,6 +157,15 @@ def test_a_hidden_half_watched_episode_does_not_block_the_series_for_good(ann, w
     assert ann.row("next-up") == ["show/1/3"]
 
 
+def test_an_episode_left_long_ago_does_not_block_its_series(ann):
+    ann.report("show/1/1", 600, 3000)
+    later(ann, 300)
+    ann.watch("show/1/2")
+    assert (ann.row("continue-watching"), ann.row("next-up")) == (["show/1/1"], [])
+    later(ann, 65)
+    assert (ann.row("continue-watching"), ann.row("next-up")) == ([], ["show/1/3"])
+
+
 def test_a_series_can_be_forgotten(ann, world):
     ann.watch("show/1/1", "show/1/2", "film")
     assert ann.viewer.delete(ann.path("history", world.ids["show"])).status_code == 204

@@ -105,10 +105,12 @@ def test_a_failed_start_changes_nothing(ann, clock, states):
     stream = ann.viewer.play("film").json
     assert stream["resume_s"] == 1800
     for name in states:
-        clock.advance(seconds=10)
+        clock.advance(seconds=60)
         assert ann.viewer.send_heartbeat(stream["stream_id"], 0, name).status_code == 200
     assert state(ann, "film") == before
     assert ann.viewer.get(ann.path("plays")).json["items"] == []
+    usage = ann.world.operator.get("/v1/admin/reports/usage?from=2026-01-15&to=2026-01-16").json["total"]
+    assert (usage["starts"], usage["minutes"]) == (1, 0)
 
 
 def test_a_failed_start_of_a_finished_film_leaves_it_finished(ann, clock):

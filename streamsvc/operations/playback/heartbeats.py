@@ -177,6 +177,7 @@ def _save_progress(stream: Any, playable: Playable, heartbeat: Heartbeat, now: d
 def _extend_stream(stream: Any, heartbeat: Heartbeat, completed_at: datetime | None, now: datetime) -> None:
     """Save the heartbeat on the stream. Raises StreamEnded if the stream ended in the meantime."""
     latest = stream if heartbeat.is_overtaken else heartbeat
+    watched_s = stream_rules.watched_seconds(stream.state, stream.seen_at, now) if heartbeat.played_at else 0
     extended = (FINAL_HEARTBEAT if heartbeat.is_final else HEARTBEAT).execute_write(
         stream_id=stream.id,
         now=now,
@@ -186,7 +187,7 @@ def _extend_stream(stream: Any, heartbeat: Heartbeat, completed_at: datetime | N
         new_claimed_at=latest.claimed_at,
         new_played_at=heartbeat.played_at,
         new_completed_at=completed_at,
-        added_s=stream_rules.watched_seconds(stream.state, stream.seen_at, now),
+        added_s=watched_s,
     )
     if not extended:
         ended = streams.find_stream(stream.account_id, stream.id, now)

@@ -95,7 +95,7 @@ def _next_up_statements() -> dict[bool | str, sa.Select]:
         _started.profile_id == PROFILE_ID,
         _started.title_id == last.c.title_id,
         unfinished_condition(_started),
-        sa.or_(_started.at > last.c.watched_at, shown_condition(_started)),
+        sa.or_(_started.at > last.c.watched_at, sa.and_(_started.at > SINCE, shown_condition(_started))),
     )
     later = (
         sa.select(
