@@ -84,17 +84,28 @@ def save_progress(profile_id: str, item: PlayableItem, report: ProgressReport, n
 
     A single statement, whose result does not depend on the order of reports: see rules/playback/progress.py.
     """
+    parameters = _merge_parameters(profile_id, item, report, now)
+    return _merge_statement(db.engine.dialect.name, returns_row=True).all(**parameters)[0]
+
+
+def save_heartbeat(profile_id: str, item: PlayableItem, report: ProgressReport, now: datetime) -> None:
+    """Merge a report into the profile's progress, as `save_progress` does."""
+    parameters = _merge_parameters(profile_id, item, report, now)
+    _merge_statement(db.engine.dialect.name, returns_row=False).execute_write(**parameters)
+
+
+def _merge_parameters(profile_id: str, item: PlayableItem, report: ProgressReport, now: datetime) -> dict[str, Any]:
     row: dict[str, Any] = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
     row |= {"season": item.season, "episode": item.episode, "now": now, "first_watched_at": report.watched_at}
-    return _merge_statement(db.engine.dialect.name).all(**row, **vars(report))[0]
+    return row | vars(report)
 
 
 @cache
-def _merge_statement(dialect: str) -> CompiledStatement:
+def _merge_statement(dialect: str, returns_row: bool) -> CompiledStatement:
     columns = [column for column in Progress.__table__.c if column.name != "hidden_at"]
     statement = insert(Progress).values(_parameters(columns))
-    now = sa.bindparam("now", type_=UtcTime)
-    return CompiledStatement(_merge_on_conflict(statement, now).returning(*Progress.__table__.c))
+    merge = _merge_on_conflict(statement, sa.bindparam("now", type_=UtcTime))
+    return CompiledStatement(merge.returning(*Progress.__table__.c) if returns_row else merge)
 
 
 def _parameters(columns: Iterable[sa.Column]) -> dict[str, sa.BindParameter]:

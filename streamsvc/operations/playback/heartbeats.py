@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Profile, Stream
-from streamsvc.models.progress import save_play, save_progress
+from streamsvc.models.progress import save_heartbeat, save_play
 from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import streams
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
@@ -167,7 +167,7 @@ def _save_progress(stream: Any, playable: Playable, heartbeat: Heartbeat, now: d
         restarted_at=stream.started_at,
         ended=heartbeat.state == "ended",
     )
-    save_progress(stream.profile_id, item, report, now)
+    save_heartbeat(stream.profile_id, item, report, now)
     completed_at = stream.completed_at or report.watched_at
     if stream.played_at is None or stream.completed_at != completed_at:
         save_play(stream.profile_id, item, stream.id, stream.started_at, completed_at)
