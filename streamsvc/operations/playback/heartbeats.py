@@ -56,8 +56,8 @@ class Heartbeat:
     """Whether it says more than the stream's latest heartbeat did."""
 
     @classmethod
-    def of(cls, stream: Any, report: HeartbeatInput, now: datetime, is_live: bool) -> "Heartbeat":
-        """Return the heartbeat that a loaded HeartbeatIn stands for."""
+    def of(cls, stream: Any, report: HeartbeatInput | BeaconInput, now: datetime, is_live: bool) -> "Heartbeat":
+        """Return the heartbeat that a loaded HeartbeatIn or BeaconIn stands for."""
         state, position_s, claimed_at = report["state"], report["position_s"], report["at"]
         player = StreamClock(stream.started_at, stream.claimed_at, stream.seen_at, stream_rules.STREAM_TTL, is_live)
         at = progress.date_heartbeat(claimed_at, player, now)

@@ -27,18 +27,24 @@ class ExplainInput(TypedDict):
     at: datetime | None
 
 
-class HeartbeatInput(TypedDict):
-    """What a player reports of its stream."""
+class PlayerReport(TypedDict):
+    """What a player reports of its stream, whatever its state."""
 
     position_s: int
     duration_s: int | None
-    state: Literal["starting", "playing", "paused", "buffering", "seeking", "stopped", "ended"]
     at: datetime | None
 
 
-class BeaconInput(HeartbeatInput):
+class HeartbeatInput(PlayerReport):
+    """What a player reports of its stream."""
+
+    state: Literal["starting", "playing", "paused", "buffering", "seeking", "stopped", "ended"]
+
+
+class BeaconInput(PlayerReport):
     """The last report of a stream, with its playback token."""
 
+    state: Literal["stopped", "ended"]
     grant: str
 
 
