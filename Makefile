@@ -21,7 +21,8 @@ help:
 	@echo "make openapi  regenerate openapi.json from the code"
 	@echo "make bench    measure the hot paths against a Flask view that returns a constant, and in larger catalogues"
 	@echo "              (SIZES=10000,100000,1000000 includes a million titles; importing them takes a while)"
-	@echo "make torture  kill processes at every statement, and workers during 20,000 renewals (slow)"
+	@echo "make torture  kill processes at every statement, and workers during 20,000 renewals, race 100,000 starts of"
+	@echo "              streams on each database, and simulate an evening of 2,000 viewers (slow)"
 	@echo "make simulate run 100,000 subscribers through 24 months and check every cent (slow; SUBSCRIBERS=100"
 	@echo "              for fewer, PARTS=2 for two services with half of them each, in parallel)"
 	@echo "make mutate   change the code of an area in small ways and see the tests notice (AREA=rules, billing, playback,"
@@ -67,9 +68,11 @@ bench: .venv/installed-test
 torture: .venv/installed-test
 	STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 STREAMSVC_TEST_KILL_EVERY_S=2 \
 		STREAMSVC_TEST_LIVES=500 STREAMSVC_TEST_GREEDY_LIVES=500 STREAMSVC_TEST_RACE_S=60 \
-		STREAMSVC_TEST_TAKEOVERS=300 \
+		STREAMSVC_TEST_TAKEOVERS=300 STREAMSVC_TEST_ROUNDS=4200 \
 		$(BIN)/python -m pytest tests/faults tests/subscriptions/test_billing_lives.py \
-		tests/subscriptions/test_greedy_lives.py tests/sessions/test_owner_and_intruder.py
+		tests/subscriptions/test_greedy_lives.py tests/sessions/test_owner_and_intruder.py \
+		tests/playback/test_playback_slots.py
+	$(BIN)/python -m bench.evening
 
 simulate: .venv/installed-test
 	$(BIN)/python -m bench.simulate $(SUBSCRIBERS) --parts $(PARTS)

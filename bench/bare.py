@@ -18,7 +18,7 @@ def constant(path):
     return Response(SAMPLES.get(path, "{}"), content_type="application/json")
 
 
-@app.post("/<path>")
+@app.route("/<path>", methods=["POST", "PUT"])
 def constant_for_json(path):
     request.get_json()
     return Response(SAMPLES.get(path, "{}"), content_type="application/json")

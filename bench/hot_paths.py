@@ -84,6 +84,15 @@ def heartbeat_requests(service):
     ]
 
 
+def progress_requests(service):
+    """Report the progress of a film without a stream."""
+    body = {"position_s": 60, "duration_s": 6000, "at": datetime.now(UTC).isoformat()}
+    return [
+        Request("PUT", f"/v1/profiles/{profile}/progress/{random.choice(service.titles)}", token, body)
+        for profile, token in zip(service.profiles, service.tokens, strict=True)
+    ]
+
+
 HOT_PATHS = {
     "session": session_requests,
     "list": list_requests,
@@ -91,4 +100,5 @@ HOT_PATHS = {
     "search": search_requests,
     "playback": playback_requests,
     "heartbeat": heartbeat_requests,
+    "progress": progress_requests,
 }

@@ -56,12 +56,13 @@ class SeededService:
         plan.features = plan.features | {"max_streams": MAX_STREAMS}
         rows = {model: [] for model in (Account, Profile, Device, Session, Subscription, StreamDevice, Stream)}
         tokens = [new_token() for _ in range(VIEWERS)]
-        self.streams = []
+        self.streams, self.profiles = [], []
         for number, token in enumerate(tokens):
             ids = {prefix: new_id(prefix) for prefix in ("acc", "pro", "dev", "ses", "sub", "str")}
             for model, row in _viewer_rows(number, token, ids, plan, price, random.choice(self.titles), now).items():
                 rows[model].append(row)
             self.streams.append(ids["str"])
+            self.profiles.append(ids["pro"])
         for model, of_model in rows.items():
             db.session.execute(sa.insert(model), of_model)
         return tokens
@@ -127,5 +128,6 @@ def _viewer_rows(number, token, ids, plan, price, title_id, now) -> dict:
             "started_at": now,
             "seen_at": now,
             "expires_at": tomorrow,
+            "played_at": now,
         },
     }

@@ -431,6 +431,33 @@ class Settings:
         one_of("refuse", "evict"),
         "What to do when a new device exceeds the plan's limit: `refuse`, or `evict` the least recently used.",
     )
+    watched_percent: int = setting(
+        90,
+        integer_between(50, 100),
+        "Percentage of its duration from which an item counts as watched, unless the catalogue says where its credits "
+        "start.",
+    )
+    resume_after_s: int = setting(
+        30,
+        integer_between(0, 600),
+        "Seconds watched from which an item can be resumed and appears in `continue-watching`.",
+    )
+    resume_after_percent: int = setting(
+        5,
+        integer_between(0, 50),
+        "Percentage of a short item from which it can be resumed, if that is less than the seconds.",
+    )
+    continue_watching_days: int = setting(
+        365,
+        integer_between(1, 3650),
+        "Days without progress after which an item leaves `continue-watching`, and a series `next-up` until its next "
+        "new episode.",
+    )
+    next_up_specials: str = setting(
+        "skip",
+        one_of("skip", "last"),
+        "Whether specials (season 0) are next episodes: `skip` never, `last` after the last season.",
+    )
     deletion_grace_days: int = setting(
         14,
         integer_between(0, 365),

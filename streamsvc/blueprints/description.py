@@ -23,6 +23,7 @@ from streamsvc.schemas.admin.subscriptions import Percent, PercentIn
 from streamsvc.schemas.admin.webhooks import InvoiceEvent, JobFailedEvent, PaymentEvent, PayoutEvent, SubscriptionEvent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
 from streamsvc.schemas.catalog.title_record import title_record_schemas
+from streamsvc.schemas.playback.playback import Seconds
 
 TITLE = "streamsvc"
 INTRODUCTION = """\
@@ -50,6 +51,7 @@ FIELD_TYPES = (
     (MomentOrDay, "string", None),
     (Percent, "number", None),
     (PercentIn, ["number", "string"], None),
+    (Seconds, "number", None),
 )
 """(field class, type, format) of fields that marshmallow does not know."""
 LIST_PARAMETERS = {"limit": "Limit", "cursor": "Cursor", "include_total": "IncludeTotal"}

@@ -131,7 +131,9 @@ class StrictParser(FlaskParser):
     def _raw_load_json(self, req: Request) -> Any:
         if not req.content_length and "Transfer-Encoding" not in req.headers:
             return missing
-        if req.mimetype != "application/json":
+        view = current_app.view_functions.get(req.endpoint or "")
+        is_text = req.mimetype == "text/plain" and getattr(view, "accepts_text", False)
+        if req.mimetype != "application/json" and not is_text:
             raise WrongMediaType
         if req.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
             raise WrongMediaType(detail="Send the body in UTF-8.")
@@ -207,6 +209,15 @@ class Blueprint(flask_smorest.Blueprint):
     def ignore_query(view: View) -> View:
         """Accept any query string, which the view does not read: it is for the script of the page."""
         view.reads_query = True
+        return view
+
+    @staticmethod
+    def text_body(view: View) -> View:
+        """Accept the JSON body also as text/plain, which pages may send anywhere without a preflight.
+
+        Only for views that do not rely on cookies.
+        """
+        view.accepts_text = True
         return view
 
     @staticmethod

@@ -30,7 +30,7 @@ from streamsvc.models.operators import OperatorAccount, OperatorCode, OperatorSe
 from streamsvc.models.passkeys import Passkey
 from streamsvc.models.pending_flows import PendingFlow
 from streamsvc.models.playback import Stream, StreamDevice
-from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
+from streamsvc.models.progress import Play, Progress, TitleRating, WatchlistItem
 from streamsvc.models.rate_limits import RateLimitCounter, RateLimitKey
 from streamsvc.models.recoveries import AccountRecovery, CredentialChange
 from streamsvc.models.sandbox import AccountClock, SandboxClock, SandboxEmail, SandboxSms
@@ -72,6 +72,7 @@ __all__ = [
     "Person",
     "Phone",
     "PhoneVerification",
+    "Play",
     "Profile",
     "Progress",
     "RateLimitCounter",

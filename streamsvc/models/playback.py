@@ -54,6 +54,12 @@ class Stream(Base):
     started_at: Mapped[datetime] = mapped_column(UtcTime)
     seen_at: Mapped[datetime] = mapped_column(UtcTime)
     expires_at: Mapped[datetime] = mapped_column(UtcTime)
+    claimed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """The time of the latest heartbeat by the player's clock."""
+    played_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When playing began: a start that fails never gets there."""
+    completed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When the end of the item was reached."""
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     end_reason: Mapped[str | None]
 

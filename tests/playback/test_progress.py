@@ -1,33 +1,20 @@
 """Viewing progress, and the rows computed from it."""
 
-import copy
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamsvc.models import Progress
-from streamsvc.models.progress import save_progress
+from streamsvc.models import Play, Progress
+from streamsvc.models.progress import save_play, save_progress
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.playback import progress
-from streamsvc.rules.playback.progress import PlayableItem
-from streamsvc.storage.database import db
+from streamsvc.rules.playback.progress import PlayableItem, ProgressPolicy
+from streamsvc.storage.database import db, fetch_all
 from tests.conftest import NOON
-from tests.worlds.playback_steps import CARTOON, FILM, World, error_of, new_account
-
-EPISODES = [{"number": n, "title": f"Episode {n}", "runtime_s": 3000} for n in (1, 2, 3)]
-SHOW = {
-    "external_id": "show",
-    "kind": "series",
-    "title": "A Show",
-    "age_rating": "US:TV-14",
-    "seasons": [
-        {"number": 0, "episodes": EPISODES[:1]},
-        {"number": 1, "episodes": EPISODES},
-        {"number": 2, "episodes": EPISODES},
-    ],
-}
+from tests.worlds.playback_steps import CARTOON, EPISODES, FILM, SHOW, Watcher, World, error_of, new_account
 
 
 @pytest.fixture
@@ -35,39 +22,6 @@ def world(app):
     world = World(app)
     world.put_titles(FILM, CARTOON, SHOW)
     return world
-
-
-class Watcher:
-    """A household with a plan, and the progress of its first profile."""
-
-    def __init__(self, world):
-        self.world, self.viewer = world, world.household(plan=world.put_plan())
-        self.profile_id = self.viewer.profile_id
-
-    def sibling(self):
-        """Return another profile of the same household."""
-        sibling = copy.copy(self)
-        sibling.profile_id = self.viewer.post("/v1/profiles", {"name": "Sibling"}).json["id"]
-        return sibling
-
-    def path(self, *parts):
-        return "/".join([f"/v1/profiles/{self.profile_id}", *parts])
-
-    def report(self, item, position_s, duration_s=6000, at=None, **more):
-        at = (at or self.world.clock()).isoformat()
-        body = {"position_s": position_s, "duration_s": duration_s, "at": at, **more}
-        return self.viewer.put(self.path("progress", self.world.ids.get(item, item)), body)
-
-    def watch(self, *items):
-        """Watch items to the end, one after the other, a minute apart."""
-        for item in items:
-            self.world.clock.advance(minutes=1)
-            assert self.report(item, 3000, 3000).json["watched"]
-
-    def row(self, name):
-        """Return the external ids of a row's items."""
-        names = {id_: external_id for external_id, id_ in self.world.ids.items()}
-        return [names[item["item_id"]] for item in self.viewer.get(self.path(name)).json["items"]]
 
 
 @pytest.fixture
@@ -186,24 +140,49 @@ def test_a_batch_of_offline_reports_merges_in_any_order(ann, world, clock):
     assert ann.row("continue-watching") == ["film", "cartoon"]
 
 
-TIMES = st.integers(0, 600).map(lambda minutes: NOON + timedelta(minutes=minutes))
-REPORTS = st.lists(st.tuples(TIMES, st.integers(0, 6000), st.booleans()), min_size=1, max_size=8)
+DEVICES = {
+    "right": (timedelta(), True),
+    "slow": (timedelta(hours=-3), True),
+    "fast": (timedelta(days=365), True),
+    "old app": (timedelta(), False),
+    "old app, fast": (timedelta(minutes=20), False),
+    "old app, a year ahead": (timedelta(days=365), False),
+}
+"""The error of each device's clock, and whether it says when it sends."""
+REPORTS = st.lists(
+    st.tuples(
+        st.sampled_from(sorted(DEVICES)),
+        st.integers(0, 600),
+        st.integers(0, 60).map(lambda n: 100 * n),
+        st.sampled_from([None, 5400, 6000]),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=8,
+)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.every_database
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reports=REPORTS, shuffle=st.randoms())
-def test_the_order_of_reports_does_not_matter(app, reports, shuffle):
+def test_the_order_and_repetition_of_reports_do_not_matter(app, reports, shuffle):
     film, now = PlayableItem("ttl_1", "ttl_1", runtime_s=6000), NOON + timedelta(days=1)
 
     def outcome(reports, profile_id):
-        for at, position_s, again in reports:
-            said = progress.normalize_report(film, position_s, None, at, now, restarted_at=at if again else None)
-            row = save_progress(profile_id, film, said)
-        return tuple(row)[2:]
+        for device, minutes_ago, position_s, duration_s, again in reports:
+            error, says_when = DEVICES[device]
+            claimed_at = now + error - timedelta(minutes=minutes_ago)
+            time = progress.date_report(claimed_at, now + error if says_when else None, device, now)
+            restarted_at = time.at if again else None
+            said = progress.normalize_report(film, position_s, duration_s, time, ProgressPolicy(), restarted_at)
+            row = save_progress(profile_id, film, said, now)
+            save_play(profile_id, film, device, said.at, said.watched_at)
+        plays = sa.select(Play.id, Play.started_at, Play.completed_at).where(Play.profile_id == profile_id)
+        return tuple(row)[2:], fetch_all(plays.order_by(Play.id))
 
     with app.app_context():
         _, (one, other) = new_account(NOON, profiles=2)
-        mixed = [*reports, reports[0]]
+        mixed = [*reports, *shuffle.choices(reports, k=3)]
         shuffle.shuffle(mixed)
         assert outcome(reports, one) == outcome(mixed, other)
         db.session.remove()
@@ -222,7 +201,7 @@ def test_an_item_is_continued_once_it_counts_as_started(ann, world, position_s, 
     """Exactly as the rule says: the row applies it in SQL."""
     world.put_titles(FILM | {"runtime_s": runtime_s})
     ann.report("film", position_s, runtime_s)
-    assert ann.row("continue-watching") == ["film"] * progress.is_started(position_s, runtime_s)
+    assert ann.row("continue-watching") == ["film"] * progress.is_started(position_s, runtime_s, ProgressPolicy())
 
 
 def test_continue_watching_shows_the_latest_first_with_its_card(ann, clock):

@@ -3,47 +3,99 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from streamsvc.rules.playback import progress, stream_rules
-from streamsvc.rules.playback.progress import PlayableItem
+from streamsvc.rules.playback.progress import PlayableItem, ProgressPolicy, ReportTime, StreamClock
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+POLICY, NOW = ProgressPolicy(), ReportTime(NOON, NOON)
+TTL, MINUTE = timedelta(seconds=90), timedelta(minutes=1)
 FILM = PlayableItem("ttl_1", "ttl_1", runtime_s=6000)
 WITH_CREDITS = PlayableItem("ttl_1", "ttl_1", runtime_s=6000, credits_s=5000)
 
 
 @pytest.mark.parametrize("position_s, watched", [(0, False), (5399, False), (5400, True), (6000, True)])
 def test_nine_tenths_count_as_watched(position_s, watched):
-    assert (progress.normalize_report(FILM, position_s, None, NOON, NOON).watched_at is not None) == watched
+    assert (progress.normalize_report(FILM, position_s, None, NOW, POLICY).watched_at is not None) == watched
 
 
 @pytest.mark.parametrize("position_s, watched", [(4999, False), (5000, True)])
 def test_known_credits_are_the_end(position_s, watched):
-    assert (progress.normalize_report(WITH_CREDITS, position_s, None, NOON, NOON).watched_at is not None) == watched
+    assert (progress.normalize_report(WITH_CREDITS, position_s, None, NOW, POLICY).watched_at is not None) == watched
 
 
 def test_late_credits_delay_the_end():
-    assert not progress.reaches_end(5500, 6000, credits_s=5800)
-    assert not progress.reaches_end(5999, 6000, credits_s=6000)
+    assert not progress.reaches_end(5500, 6000, 5800, POLICY)
+    assert not progress.reaches_end(5999, 6000, 6000, POLICY)
 
 
 def test_credits_after_the_end_are_ignored():
-    assert progress.reaches_end(5400, 6000, credits_s=9000)
+    assert progress.reaches_end(5400, 6000, 9000, POLICY)
 
 
 def test_the_players_duration_takes_precedence():
-    assert progress.normalize_report(FILM, 2750, 3000, NOON, NOON).watched_at == NOON
+    assert progress.normalize_report(FILM, 2750, 3000, NOW, POLICY).watched_at == NOON
 
 
 def test_without_a_duration_nothing_counts_as_watched():
-    assert not progress.reaches_end(90_000, None, None)
+    assert not progress.reaches_end(90_000, None, None, POLICY)
 
 
 def test_a_position_after_the_end_is_the_end():
-    assert progress.normalize_report(FILM, 9999, None, NOON, NOON).position_s == 6000
+    assert progress.normalize_report(FILM, 9999, None, NOW, POLICY).position_s == 6000
+
+
+def test_the_end_is_the_end_at_any_position():
+    report = progress.normalize_report(PlayableItem("ttl_1", "ttl_1"), 20, None, NOW, POLICY, ended=True)
+    assert (report.watched_at, report.position_s) == (NOON, 20)
+
+
+def test_the_thresholds_are_the_policys():
+    strict = ProgressPolicy(watched_percent=95, resume_after_s=60, resume_after_percent=10)
+    assert not progress.reaches_end(5699, 6000, None, strict)
+    assert progress.reaches_end(5700, 6000, None, strict)
+    assert [progress.is_started(s, 6000, strict) for s in (59, 60)] == [False, True]
+    assert [progress.is_started(s, 300, strict) for s in (29, 30)] == [False, True]
 
 
 def test_a_clock_that_runs_ahead_counts_as_now():
-    report = progress.normalize_report(FILM, 100, None, NOON + timedelta(days=9000), NOON)
-    assert (report.at, report.claimed_at) == (NOON, NOON + timedelta(days=9000))
+    ahead = NOON + timedelta(days=9000)
+    assert progress.date_report(ahead, None, "ses_1", NOON) == (NOON, ahead, "ses_1")
+    assert progress.date_report(NOON, None, "ses_1", NOON) == (NOON, NOON, None)
+
+
+@pytest.mark.parametrize("error", [timedelta(hours=-3), timedelta(), timedelta(days=365)])
+@pytest.mark.parametrize(("age", "at"), [(5 * MINUTE, NOON - 5 * MINUTE), (-MINUTE, NOON)])
+def test_a_report_with_its_time_of_sending_is_as_old_as_the_player_says(error, age, at):
+    sent_at = NOON + error
+    assert progress.date_report(sent_at - age, sent_at, "ses_1", NOON) == (at, at, None)
+
+
+def player(claimed_at=NOON - MINUTE, is_live=True):
+    """A stream of an hour whose latest heartbeat arrived a minute ago."""
+    return StreamClock(NOON - timedelta(hours=1), claimed_at, NOON - MINUTE, TTL, is_live)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize(
+    ("claimed_at", "seconds_ago"),
+    [
+        (NOON, (0, 0)),
+        (NOON - MINUTE, (0, 60)),
+        (NOON - MINUTE - timedelta(seconds=1), (61, 61)),
+        (NOON - MINUTE - TTL, (150, 150)),
+        (NOON - MINUTE - TTL - timedelta(seconds=1), (0, 151)),  # a clock that was set back
+        (NOON - timedelta(hours=5), (0, 3600)),  # not before the stream
+        (NOON + timedelta(hours=5), (0, 0)),  # not in the future
+        (None, (0, 60)),
+    ],
+)
+def test_a_heartbeat_is_dated_by_its_arrival_unless_it_is_late(is_live, claimed_at, seconds_ago):
+    expected = NOON - timedelta(seconds=seconds_ago[0 if is_live else 1])
+    assert progress.date_heartbeat(claimed_at, player(is_live=is_live), NOON) == expected
+
+
+@pytest.mark.parametrize(("is_live", "at"), [(True, NOON), (False, NOON - 5 * MINUTE)])
+def test_without_an_earlier_heartbeat_the_player_is_believed_only_once_the_stream_has_ended(is_live, at):
+    assert progress.date_heartbeat(NOON - 5 * MINUTE, player(None, is_live), NOON) == at
 
 
 @pytest.mark.parametrize(
@@ -51,19 +103,19 @@ def test_a_clock_that_runs_ahead_counts_as_now():
     [(29, 6000, False), (30, 6000, True), (9, 200, False), (10, 200, True), (30, None, True)],
 )
 def test_an_item_is_started_after_half_a_minute_or_less_if_short(position_s, duration_s, begun):
-    assert progress.is_started(position_s, duration_s) == begun
+    assert progress.is_started(position_s, duration_s, POLICY) == begun
 
 
 def test_playback_resumes_where_it_stopped():
-    assert progress.resume_position_s(1800, 6000, None, None) == 1800
+    assert progress.resume_position_s(1800, 6000, None, None, POLICY) == 1800
 
 
 def test_a_finished_item_resumes_at_the_start():
-    assert progress.resume_position_s(5900, 6000, NOON, None) == 0
+    assert progress.resume_position_s(5900, 6000, NOON, None, POLICY) == 0
 
 
 def test_a_restarted_item_resumes_where_it_stopped():
-    assert progress.resume_position_s(1800, 6000, NOON, NOON + timedelta(hours=1)) == 1800
+    assert progress.resume_position_s(1800, 6000, NOON, NOON + timedelta(hours=1), POLICY) == 1800
 
 
 def test_only_playing_time_counts_as_watched():

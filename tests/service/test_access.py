@@ -30,7 +30,11 @@ SECRET_SUFFIXES = ("_hash", "_encrypted", "_ciphertext", "request_key")
 """Columns with these suffixes never appear in a response."""
 OWN_OPERATOR_ROUTES = ("/v1/admin/sessions", "/v1/admin/credentials")
 """Routes for an operator's own resources: open to every role, closed to API keys."""
-PUBLIC_WITH_401 = {("POST", "/v1/admin/sessions"), ("GET", "/v1/playback/verify")}
+PUBLIC_WITH_401 = {
+    ("POST", "/v1/admin/sessions"),
+    ("GET", "/v1/playback/verify"),
+    ("POST", "/v1/playback/<stream_id>/beacon"),
+}
 """Public routes whose view itself responds 401 to the row's request."""
 NOT_AUDITED = [("POST", "/v1/admin/explain")]
 """A POST that changes nothing."""

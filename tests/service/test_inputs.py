@@ -17,6 +17,7 @@ from marshmallow import Schema, fields, missing, validate
 from streamsvc.schemas.admin.subscriptions import Percent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
 from streamsvc.schemas.catalog.titles import Ids
+from streamsvc.schemas.playback.playback import Seconds
 
 OPERATIONS = Path(__file__).parent.parent.parent / "streamsvc" / "operations"
 INPUT_NAMES = {"body", "query"}
@@ -26,6 +27,7 @@ LOADED_TYPES: dict[type[fields.Field], Any] = {
     Moment: datetime,
     Day: date,
     MomentOrDay: datetime | date,
+    Seconds: int,
     fields.String: str,
     fields.Integer: int,
     fields.Boolean: bool,

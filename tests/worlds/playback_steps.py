@@ -1,5 +1,6 @@
 """Steps of playback tests: plans, titles and households over HTTP, and accounts inserted as rows."""
 
+import copy
 import itertools
 import secrets
 
@@ -12,6 +13,18 @@ TWO = StreamLimits(streams=2, devices=None)
 FEATURES = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 4, "downloads": False, "ads": False}
 FILM = {"external_id": "film", "kind": "movie", "title": "A Film", "runtime_s": 6000, "age_rating": "US:R"}
 CARTOON = {"external_id": "cartoon", "kind": "movie", "title": "A Cartoon", "runtime_s": 5400, "age_rating": "US:G"}
+EPISODES = [{"number": n, "title": f"Episode {n}", "runtime_s": 3000} for n in (1, 2, 3)]
+SHOW = {
+    "external_id": "show",
+    "kind": "series",
+    "title": "A Show",
+    "age_rating": "US:TV-14",
+    "seasons": [
+        {"number": 0, "episodes": EPISODES[:1]},
+        {"number": 1, "episodes": EPISODES},
+        {"number": 2, "episodes": EPISODES},
+    ],
+}
 _numbers = itertools.count(1)
 
 
@@ -108,9 +121,43 @@ class Viewer(Caller):
         """Start a playback of an item by its external id."""
         return self.post("/v1/playback", {"item_id": self.world.ids.get(item, item), **more})
 
-    def send_heartbeat(self, stream_id, position_s=60, state="playing", at=None):
+    def send_heartbeat(self, stream_id, position_s=60, state="playing", at=None, **more):
         at = (at or self.world.clock()).isoformat()
-        return self.post(f"/v1/playback/{stream_id}/heartbeat", {"position_s": position_s, "state": state, "at": at})
+        body = {"position_s": position_s, "state": state, "at": at, **more}
+        return self.post(f"/v1/playback/{stream_id}/heartbeat", body)
+
+
+class Watcher:
+    """A household with a plan, and the progress of its first profile."""
+
+    def __init__(self, world):
+        self.world, self.viewer = world, world.household(plan=world.put_plan())
+        self.profile_id = self.viewer.profile_id
+
+    def sibling(self):
+        """Return another profile of the same household."""
+        sibling = copy.copy(self)
+        sibling.profile_id = self.viewer.post("/v1/profiles", {"name": "Sibling"}).json["id"]
+        return sibling
+
+    def path(self, *parts):
+        return "/".join([f"/v1/profiles/{self.profile_id}", *parts])
+
+    def report(self, item, position_s, duration_s=6000, at=None, **more):
+        at = (at or self.world.clock()).isoformat()
+        body = {"position_s": position_s, "duration_s": duration_s, "at": at, **more}
+        return self.viewer.put(self.path("progress", self.world.ids.get(item, item)), body)
+
+    def watch(self, *items):
+        """Watch items to the end, one after the other, a minute apart."""
+        for item in items:
+            self.world.clock.advance(minutes=1)
+            assert self.report(item, 3000, 3000).json["watched"]
+
+    def row(self, name):
+        """Return the external ids of a row's items."""
+        names = {id_: external_id for external_id, id_ in self.world.ids.items()}
+        return [names[item["item_id"]] for item in self.viewer.get(self.path(name)).json["items"]]
 
 
 def error_of(response):

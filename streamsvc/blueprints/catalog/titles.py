@@ -2,6 +2,7 @@
 
 from flask import Response
 
+from streamsvc import clock
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import pages
@@ -85,7 +86,7 @@ def list_episodes(query: EpisodesInput, title_id: str) -> Response:
 def get_episode(episode_id: str) -> Response:
     """Retrieve an episode.
 
-    Its availability is that of its series.
+    Its availability is that of its series, but not before the day, in UTC, on which it is released.
     """
-    audience = current_audience()
-    return catalog_response(audience, lambda snapshot: pages.episode_json(episode_id, audience))
+    audience, today = current_audience(), clock.now().date()
+    return catalog_response(audience, lambda snapshot: pages.episode_json(episode_id, audience), today)

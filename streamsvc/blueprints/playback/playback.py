@@ -11,14 +11,15 @@ from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.trusted_proxies import client_country
-from streamsvc.operations.playback import playing, streams
+from streamsvc.operations.playback import heartbeats, playing, streams
 from streamsvc.rules.inputs import PageInput
-from streamsvc.rules.playback.inputs import HeartbeatInput, PlaybackInput
+from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput, PlaybackInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.rules.refusals.playback import (
     CountryUnknown,
     DeviceLimit,
     EntitlementUnavailable,
+    GrantInvalid,
     NoLongerAvailable,
     NotAvailableInCountry,
     NotInPlan,
@@ -31,6 +32,7 @@ from streamsvc.rules.refusals.playback import (
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.playback import (
+    BeaconIn,
     HeartbeatIn,
     HeartbeatOut,
     PlaybackIn,
@@ -38,7 +40,7 @@ from streamsvc.schemas.playback.playback import (
     StopStreamsQuery,
     StreamPage,
 )
-from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
+from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer, public
 
 bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="Start, list and stop streams.")
 log = logging.getLogger("streamsvc.playback")
@@ -92,13 +94,30 @@ def start_playback(body: PlaybackInput) -> Response:
 def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
     """Send a heartbeat with the player's position and state.
 
-    Players send one every `interval_s` seconds and use the new `grant` from then on. 410 `stream_ended` {reason} when
-    the player must stop.
+    Players send one when playing begins and every `interval_s` seconds, and use the new `grant` from then on. 410
+    `stream_ended` {reason} when the player must stop. No position is saved before the first `playing`, so that a failed
+    start does not lose the resume point.
     """
-    extended = playing.record_heartbeat(
+    extended = heartbeats.record_heartbeat(
         current_viewer(), client_country(), request.remote_addr, stream_id, body, clock.now()
     )
     return json_response(msgspec.json.encode(extended))
+
+
+@bp.route("/<stream_id>/beacon", methods=["POST"])
+@public
+@bp.text_body
+@bp.arguments(BeaconIn)
+@bp.errors(GrantInvalid)
+@bp.response(204)
+def send_beacon(body: BeaconInput, stream_id: str) -> None:
+    """Send the last heartbeat of a page that is being closed.
+
+    For `navigator.sendBeacon`, which can set no header: the body may also be sent as text/plain, so that browsers ask
+    for no preflight, and has the stream's playback token as `grant` instead of a session. Cookies are ignored. It saves
+    the position and ends the stream, no more; 401 `grant_invalid` without a valid token of this stream.
+    """
+    heartbeats.record_beacon(stream_id, body, clock.now())
 
 
 @bp.route("")

@@ -5,9 +5,9 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.playback import reports
 from streamsvc.operations.playback.profiles import get_own_profile
-from streamsvc.rules.playback.inputs import ProgressBatchInput, ProgressInput
+from streamsvc.rules.playback.inputs import DatedProgressInput, ProgressBatchInput
 from streamsvc.rules.refusals.accounts import PinRequired
-from streamsvc.schemas.playback.progress import ProgressBatchIn, ProgressBatchOut, ProgressIn, ProgressOut
+from streamsvc.schemas.playback.progress import DatedProgressIn, ProgressBatchIn, ProgressBatchOut, ProgressOut
 from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
 
 bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progress", description="Viewing progress.")
@@ -16,13 +16,14 @@ bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progr
 @bp.route("/<item_id>", methods=["PUT"])
 @allow_guests
 @allow_kids
-@bp.arguments(ProgressIn)
+@bp.arguments(DatedProgressIn)
 @bp.errors(PinRequired)
 @bp.response(200, ProgressOut)
-def update_progress(body: ProgressInput, profile_id: str, item_id: str) -> dict:
+def update_progress(body: DatedProgressInput, profile_id: str, item_id: str) -> dict:
     """Report the progress of a film or an episode.
 
-    The newest report by `at` counts, so a late report never moves the position back.
+    The newest report by `at` counts, so a late report never moves the position back. With `sent_at`, a wrong clock does
+    not matter: the report is as old as the difference of the two.
     """
     return reports.record_progress(get_own_profile(current_viewer(), profile_id), item_id, body, clock.now())
 
@@ -37,10 +38,8 @@ def update_progress(body: ProgressInput, profile_id: str, item_id: str) -> dict:
 def update_progress_batch(body: ProgressBatchInput, profile_id: str) -> dict:
     """Report progress collected while a device was offline.
 
-    Reports may come in any order; each item of the response says whether its report was applied.
+    Reports may come in any order, and again; each item of the response says whether its report was applied. Set
+    `sent_at` anew at each attempt, or retry with the same Idempotency-Key: the age of the reports is measured from it.
     """
-    return {
-        "items": reports.record_progress_batch(
-            get_own_profile(current_viewer(), profile_id), body["items"], clock.now()
-        )
-    }
+    profile = get_own_profile(current_viewer(), profile_id)
+    return {"items": reports.record_progress_batch(profile, body, clock.now())}

@@ -1,4 +1,4 @@
-"""/v1/profiles/{id}/continue-watching, /next-up, /history, /watchlist."""
+"""/v1/profiles/{id}/continue-watching, /next-up, /history, /plays, /watched, /watchlist."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,15 @@ from flask import Response
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.trusted_proxies import client_country
-from streamsvc.operations.playback import profile_items, rows
+from streamsvc.operations.playback import next_up, profile_items, row_statements, rows
 from streamsvc.operations.playback.profiles import get_own_profile, profile_audience
 from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.playback.inputs import PlaysInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.base import PageQuery
-from streamsvc.schemas.playback.progress import WatchedItemPage, WatchlistPage
+from streamsvc.schemas.playback.progress import PlayPage, PlaysQuery, WatchedItemPage, WatchlistPage
 from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint(
     "profile rows",
@@ -47,7 +49,7 @@ def list_continue_watching(query: PageInput, profile_id: str) -> Response:
 
     Lists items that were started and not finished; of a series only the latest episode.
     """
-    return _row_response(rows.CONTINUE_WATCHING, "continue", profile_id, query, rows.watched_item_view)
+    return _row_response(row_statements.CONTINUE_WATCHING, "continue", profile_id, query, rows.watched_item_view)
 
 
 @bp.route("/continue-watching/<item_id>", methods=["DELETE"])
@@ -56,13 +58,12 @@ def list_continue_watching(query: PageInput, profile_id: str) -> Response:
 @bp.errors(PinRequired)
 @bp.response(204)
 def hide_from_continue_watching(profile_id: str, item_id: str) -> None:
-    """Hide an item from "Continue watching".
+    """Hide a title from "Continue watching".
 
-    The item is not marked as watched, and returns when it is played again.
+    The item is a film, a series or one of its episodes; a series is hidden as a whole, also from "Next up". It is not
+    marked as watched, and returns when it is played again.
     """
-    profile_items.hide_from_continue_watching(
-        get_own_profile(current_viewer(), profile_id).profile_id, item_id, clock.now()
-    )
+    profile_items.hide_from_rows(get_own_profile(current_viewer(), profile_id).profile_id, item_id, clock.now())
 
 
 @bp.route("/next-up")
@@ -74,9 +75,24 @@ def hide_from_continue_watching(profile_id: str, item_id: str) -> None:
 def list_next_up(query: PageInput, profile_id: str) -> Response:
     """List next episodes, latest watched series first.
 
-    Lists the next unwatched episode of each series being watched.
+    Lists the next unwatched episode of each series being watched. A series that has not been watched for long returns
+    with its next new episode; one that is watched again goes on with the episodes watched before.
     """
-    return _row_response(rows.NEXT_UP, "next-up", profile_id, query, rows.next_item_view)
+    return _row_response(next_up.NEXT_UP, "next-up", profile_id, query, rows.next_item_view)
+
+
+@bp.route("/next-up/<item_id>", methods=["DELETE"])
+@allow_guests
+@allow_kids
+@bp.errors(PinRequired)
+@bp.response(204)
+def hide_from_next_up(profile_id: str, item_id: str) -> None:
+    """Hide a series from "Next up".
+
+    The item is the series or one of its episodes. The series is hidden from "Continue watching" too, and returns when
+    it is played again.
+    """
+    profile_items.hide_from_rows(get_own_profile(current_viewer(), profile_id).profile_id, item_id, clock.now())
 
 
 @bp.route("/history")
@@ -88,9 +104,9 @@ def list_next_up(query: PageInput, profile_id: str) -> Response:
 def list_history(query: PageInput, profile_id: str) -> Response:
     """List watched items, latest first.
 
-    Lists each item once.
+    Lists each item once, with how often it was started and watched to the end: see `GET …/plays`.
     """
-    return _row_response(rows.HISTORY, "history", profile_id, query, rows.watched_item_view)
+    return _row_response(row_statements.HISTORY, "history", profile_id, query, rows.history_item_view)
 
 
 @bp.route("/history", methods=["DELETE"])
@@ -101,9 +117,10 @@ def list_history(query: PageInput, profile_id: str) -> Response:
 def delete_history(profile_id: str) -> None:
     """Delete the history.
 
-    All progress is deleted with it.
+    All progress and all plays are deleted with it.
     """
-    profile_items.delete_history(get_own_profile(current_viewer(), profile_id).profile_id, None)
+    profile_items.delete_history_uncommitted(get_own_profile(current_viewer(), profile_id).profile_id, None)
+    db.session.commit()
 
 
 @bp.route("/history/<item_id>", methods=["DELETE"])
@@ -112,11 +129,56 @@ def delete_history(profile_id: str) -> None:
 @bp.errors(PinRequired)
 @bp.response(204)
 def delete_history_item(profile_id: str, item_id: str) -> None:
-    """Delete an item from the history.
+    """Delete a film, an episode or a series from the history.
 
-    Its progress is deleted too.
+    Its progress and its plays are deleted too.
     """
-    profile_items.delete_history(get_own_profile(current_viewer(), profile_id).profile_id, item_id)
+    profile_items.delete_history_uncommitted(get_own_profile(current_viewer(), profile_id).profile_id, item_id)
+    db.session.commit()
+
+
+@bp.route("/plays")
+@allow_guests
+@allow_kids
+@bp.arguments(PlaysQuery, location="query")
+@bp.errors(PinRequired)
+@bp.response(200, PlayPage)
+def list_plays(query: PlaysInput, profile_id: str) -> dict:
+    """List plays, latest first.
+
+    A play is a stream that began to play, or what a player reported under one `play_id`; it is complete when it reached
+    the end.
+    """
+    viewer = current_viewer()
+    profile = get_own_profile(viewer, profile_id)
+    return rows.list_plays(profile.profile_id, profile_audience(viewer, profile, client_country()), query)
+
+
+@bp.route("/watched/<item_id>", methods=["PUT"])
+@allow_guests
+@allow_kids
+@bp.errors(PinRequired)
+@bp.response(204)
+def mark_as_watched(profile_id: str, item_id: str) -> None:
+    """Mark a film, an episode or a series as watched.
+
+    Of a series, all episodes released so far. Marking is no play: the history does not change.
+    """
+    profile_items.mark_as_watched_uncommitted(get_own_profile(current_viewer(), profile_id), item_id, clock.now())
+    db.session.commit()
+
+
+@bp.route("/watched/<item_id>", methods=["DELETE"])
+@allow_guests
+@allow_kids
+@bp.errors(PinRequired)
+@bp.response(204)
+def mark_as_unwatched(profile_id: str, item_id: str) -> None:
+    """Mark a film, an episode or a series as not watched.
+
+    It starts from the beginning; its plays are kept.
+    """
+    profile_items.mark_as_unwatched(get_own_profile(current_viewer(), profile_id).profile_id, item_id)
 
 
 @bp.route("/watchlist")
@@ -127,4 +189,4 @@ def delete_history_item(profile_id: str, item_id: str) -> None:
 @bp.response(200, WatchlistPage)
 def list_watchlist(query: PageInput, profile_id: str) -> Response:
     """List the watchlist, latest addition first."""
-    return _row_response(rows.WATCHLIST, "watchlist", profile_id, query, rows.watchlist_item_view)
+    return _row_response(row_statements.WATCHLIST, "watchlist", profile_id, query, rows.watchlist_item_view)

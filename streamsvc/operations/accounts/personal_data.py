@@ -50,6 +50,7 @@ ERASED = {
     "passkeys",
     "phone_verifications",
     "phones",
+    "plays",
     "profiles",
     "progress",
     "provider_customers",

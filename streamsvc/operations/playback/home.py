@@ -22,6 +22,8 @@ from streamsvc.operations.catalog.titles.json_fragments import (
     merge_json_objects,
 )
 from streamsvc.operations.playback import rows as own_rows
+from streamsvc.operations.playback.next_up import NEXT_UP
+from streamsvc.operations.playback.row_statements import CONTINUE_WATCHING
 from streamsvc.rules.catalog.inputs import TitlesInput
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.requests import Invalid
@@ -39,8 +41,8 @@ DEFAULT_ROW_TITLES = {
 }
 ROW_SORTS: dict[str, Literal["-added", "-popularity"]] = {"new": "-added", "popular": "-popularity"}
 PERSONAL_ROW_QUERIES = {
-    "continue": (own_rows.CONTINUE_WATCHING, own_rows.watched_item_view),
-    "next_up": (own_rows.NEXT_UP, own_rows.next_item_view),
+    "continue": (CONTINUE_WATCHING, own_rows.watched_item_view),
+    "next_up": (NEXT_UP, own_rows.next_item_view),
 }
 CONFIGURED_ROWS = sa.select(HomeRow.id, HomeRow.kind, HomeRow.code, HomeRow.title, HomeRow.localizations).order_by(
     HomeRow.position

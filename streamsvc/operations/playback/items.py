@@ -1,6 +1,7 @@
 """Playable items: a film or an episode with everything that access decisions and playback need, in one query."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +14,7 @@ from streamsvc.rules.catalog.record import Variant
 from streamsvc.rules.playback.access import TitleFacts
 from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import fetch_all
 
 EPISODE_PREFIX = "epi_"
 
@@ -23,7 +25,7 @@ class _Detail(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Playable:
-    """A row of FILM_BY_ID or EPISODE_BY_ID."""
+    """A row of FILM_BY_ID, EPISODE_BY_ID or of a stream with its ITEM_COLUMNS."""
 
     row: Any
 
@@ -63,7 +65,7 @@ class Playable:
     @cached_property
     def facts(self) -> TitleFacts:
         """The facts for access decisions. Windows and plans are queried only if there are any."""
-        return load_title_facts(self.row)
+        return load_title_facts(self.row, self.row.released_on)
 
 
 def find_playable(item_id: str, profile_id: str | None = None) -> Playable | None:
@@ -74,15 +76,54 @@ def find_playable(item_id: str, profile_id: str | None = None) -> Playable | Non
     return Playable(row) if row else None
 
 
+def list_released_episodes(title_pk: int, now: datetime) -> list[PlayableItem]:
+    """Return the episodes of a series that have been released, specials included."""
+    return [
+        PlayableItem(row.id, row.title_id, row.runtime_s, None, row.season, row.number)
+        for row in fetch_all(RELEASED_EPISODES, {"pk": title_pk, "today": now.date()})
+    ]
+
+
+RELEASED_EPISODES = (
+    sa.select(Episode.id, Title.id.label("title_id"), Episode.runtime_s, Episode.season, Episode.number)
+    .join(Title, Title.pk == Episode.title_pk)
+    .where(
+        Title.pk == sa.bindparam("pk"),
+        Episode.removed_at.is_(None),
+        sa.or_(Episode.released_on.is_(None), Episode.released_on <= sa.bindparam("today", type_=sa.Date)),
+    )
+)
 _TITLE_COLUMNS = (
     Title.pk,
     Title.id.label("title_id"),
     Title.kind,
-    Title.title,
     Title.min_age,
     Title.windowed,
     Title.plan_limited,
 )
+ITEM_COLUMNS = (
+    *(column for column in _TITLE_COLUMNS if column.name != "title_id"),
+    sa.func.coalesce(Episode.runtime_s, Title.runtime_s).label("runtime_s"),
+    TitleDetail.body.label("detail"),
+    Episode.markers,
+    Episode.season,
+    Episode.number.label("episode"),
+    Episode.released_on,
+)
+"""Of a row with `item_id` and `title_id`; `pk` is null if the catalogue no longer has the item."""
+
+
+def join_item(source: Any, title_id: Any, item_id: Any) -> Any:
+    """Outer-join the tables of ITEM_COLUMNS to a table that names an item."""
+    is_film, has_episode = item_id == title_id, Episode.id == item_id
+    in_catalogue = sa.and_(Title.id == title_id, Title.removed_at.is_(None), sa.or_(is_film, Episode.pk.is_not(None)))
+    return (
+        source.outerjoin(Episode, sa.and_(has_episode, Episode.removed_at.is_(None)))
+        .outerjoin(Title, in_catalogue)
+        .outerjoin(TitleDetail, sa.and_(TitleDetail.title_pk == Title.pk, is_film))
+    )
+
+
 _PROGRESS_COLUMNS = (Progress.position_s, Progress.duration_s, Progress.watched_at, Progress.restarted_at)
 _ITEM_ID: sa.BindParameter[str] = sa.bindparam("item_id")
 _PROFILE_ID = sa.bindparam("profile_id", type_=sa.String)
@@ -104,6 +145,7 @@ FILM_BY_ID = _with_progress(
         sa.null().label("markers"),
         sa.null().label("season"),
         sa.null().label("episode"),
+        sa.null().label("released_on"),
     )
     .outerjoin(TitleDetail, TitleDetail.title_pk == Title.pk)
     .where(Title.id == _ITEM_ID, Title.removed_at.is_(None))
@@ -118,6 +160,7 @@ EPISODE_BY_ID = _with_progress(
         Episode.markers,
         Episode.season,
         Episode.number.label("episode"),
+        Episode.released_on,
     )
     .join(Title, Title.pk == Episode.title_pk)
     .where(Episode.id == _ITEM_ID, Episode.removed_at.is_(None), Title.removed_at.is_(None))

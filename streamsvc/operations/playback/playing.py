@@ -1,27 +1,22 @@
-"""Playback from start to end: access decided by rules/playback/access.py, a stream slot, and heartbeats."""
+"""Playback: started after rules/playback/access.py decided on access and a stream slot was claimed; and stopped."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
-
 from streamsvc.models import Device, Stream
-from streamsvc.models.progress import save_progress
 from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import items, media, streams
 from streamsvc.operations.playback.items import Playable
+from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import ViewerFacts, decide_access
-from streamsvc.rules.playback.inputs import HeartbeatInput, PlaybackInput
+from streamsvc.rules.playback.inputs import PlaybackInput
 from streamsvc.rules.playback.tokens import PlaybackToken, bind_network
-from streamsvc.rules.refusals.playback import StreamEnded
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
 from streamsvc.settings import current_settings
-from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import UtcTime, fetch_one
+from streamsvc.storage.database import fetch_one
 
 
 def start_playback(
@@ -86,7 +81,9 @@ def _playback_view(
         "stream_id": stream_id,
         "manifests": media.manifest_views(playable),
         "grant": issue_playback_token(stream_id, request, address, now),
-        "resume_s": progress.resume_position_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
+        "resume_s": progress.resume_position_s(
+            row.position_s, row.duration_s, row.watched_at, row.restarted_at, progress_policy()
+        ),
         "heartbeat": {
             "interval_s": int(stream_rules.HEARTBEAT_INTERVAL.total_seconds()),
             "ttl_s": int(stream_rules.STREAM_TTL.total_seconds()),
@@ -114,102 +111,6 @@ def issue_playback_token(stream_id: str, stream: Any, address: str | None, now: 
     )
     keys = playback_tokens.media_keys(settings.secret_key)
     return {"token": playback_tokens.encode_token(token, keys), "expires_at": expires_at}
-
-
-def record_heartbeat(
-    viewer: Viewer,
-    reported_country: str | None,
-    address: str | None,
-    stream_id: str,
-    report: HeartbeatInput,
-    now: datetime,
-) -> dict:
-    """Extend a stream and save its position from a loaded HeartbeatIn, after deciding access again.
-
-    Raises NotFound, or StreamEnded with the reason.
-    """
-    stream = streams.find_stream(viewer.account_id, stream_id, now)
-    if stream is None:
-        raise NotFound
-    playable = items.find_playable(stream.item_id)
-    if playable and _find_stream_profile(viewer, stream):
-        progress_report = progress.normalize_report(
-            playable.item, report["position_s"], None, report["at"], now, restarted_at=stream.started_at
-        )
-        save_progress(stream.profile_id, playable.item, progress_report)
-    if reason := streams.stream_end_reason(stream, now):
-        raise StreamEnded(reason=reason)
-    if reason := _denial_reason(viewer, reported_country, stream, playable, now):
-        streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
-        raise StreamEnded(reason=reason)
-    _extend_stream(stream, report, now)
-    response = {
-        "interval_s": int(stream_rules.HEARTBEAT_INTERVAL.total_seconds()),
-        "max": viewer.entitlements["max_streams"],
-    }
-    if report["state"] in stream_rules.FINAL_STATES:
-        return response | {"current": stream.current - 1}
-    assert playable is not None, "a stream of a removed title was ended above"
-    return response | {
-        "grant": issue_playback_token(stream_id, stream, address, now),
-        "current": stream.current,
-    }
-
-
-def _denial_reason(
-    viewer: Viewer, reported_country: str | None, stream: sa.Row, playable: Playable | None, now: datetime
-) -> str | None:
-    """Return why a stream must end, by the facts of the profile that started it; None if it may continue."""
-    if playable is None:
-        return stream_rules.TITLE_REMOVED
-    profile = _find_stream_profile(viewer, stream)
-    facts = replace(
-        viewer_facts(viewer, reported_country),
-        has_profile=profile is not None,
-        max_age=profile.max_age if profile else None,
-    )
-    return decide_access(playable.facts, facts, now).reason
-
-
-def _find_stream_profile(viewer: Viewer, stream: sa.Row) -> Any | None:
-    """Return the profile that started a stream; None if it no longer exists."""
-    return next((profile for profile in viewer.profiles if profile.profile_id == stream.profile_id), None)
-
-
-def _extend_stream(stream: sa.Row, report: HeartbeatInput, now: datetime) -> None:
-    """Save the heartbeat on the stream. Raises StreamEnded if the stream ended in the meantime."""
-    is_final = report["state"] in stream_rules.FINAL_STATES
-    extended = (FINAL_HEARTBEAT if is_final else HEARTBEAT).execute_write(
-        stream_id=stream.id,
-        now=now,
-        new_expires_at=now if is_final else now + stream_rules.STREAM_TTL,
-        new_position_s=report["position_s"],
-        new_state=report["state"],
-        added_s=stream_rules.watched_seconds(stream.state, stream.seen_at, now),
-    )
-    if not extended:
-        ended = streams.find_stream(stream.account_id, stream.id, now)
-        raise StreamEnded(reason=streams.stream_end_reason(ended or stream, now))
-
-
-def _heartbeat_statement(**final_values: Any) -> CompiledStatement:
-    """Build the guarded update of a heartbeat, which leaves an ended or expired stream unchanged."""
-    is_live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
-    statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *is_live)
-    return CompiledStatement(
-        statement.values(
-            position_s=sa.bindparam("new_position_s", type_=sa.Integer),
-            state=sa.bindparam("new_state", type_=sa.String),
-            seen_at=streams.NOW,
-            expires_at=sa.bindparam("new_expires_at", type_=UtcTime),
-            watched_s=Stream.watched_s + sa.bindparam("added_s", type_=sa.Integer),
-            **final_values,
-        )
-    )
-
-
-HEARTBEAT = _heartbeat_statement()
-FINAL_HEARTBEAT = _heartbeat_statement(ended_at=streams.NOW, end_reason=stream_rules.STOPPED)
 
 
 def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:

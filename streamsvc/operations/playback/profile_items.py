@@ -5,12 +5,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Progress, TitleRating, WatchlistItem
+from streamsvc.models import Episode, Play, Progress, Title, TitleRating, WatchlistItem, progress
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import progress_view
 from streamsvc.rules.playback.access import is_age_allowed
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.storage.database import execute_write, fetch_all, insert
+from streamsvc.storage.database import db, execute_write, fetch_all, insert
 
 
 def get_visible_title_id(profile: Any, title_id: str) -> str:
@@ -21,17 +21,49 @@ def get_visible_title_id(profile: Any, title_id: str) -> str:
     return playable.row.title_id
 
 
-def hide_from_continue_watching(profile_id: str, item_id: str, now: datetime) -> None:
-    """Hide an item from "Continue watching" until it is played again."""
-    execute_write(
-        sa.update(Progress).where(Progress.profile_id == profile_id, Progress.item_id == item_id).values(hidden_at=now)
-    )
+def hide_from_rows(profile_id: str, item_id: str, now: datetime) -> None:
+    """Hide a film or a series from "Continue watching" and "Next up" until it is played again.
+
+    `item_id`: the film, the series or one of its episodes. A series is hidden as a whole, so that no other episode of
+    it comes instead.
+    """
+    series_of_episode = sa.select(Title.id).join(Episode, Episode.title_pk == Title.pk).where(Episode.id == item_id)
+    title_of_item = sa.select(Progress.title_id).where(Progress.profile_id == profile_id, Progress.item_id == item_id)
+    title_ids = sa.union_all(sa.select(sa.literal(item_id)), series_of_episode, title_of_item)
+    of_title = Progress.profile_id == profile_id, Progress.title_id.in_(title_ids)
+    execute_write(sa.update(Progress).where(*of_title).values(hidden_at=now))
 
 
-def delete_history(profile_id: str, item_id: str | None) -> None:
-    """Delete an item from the history, or the whole history if `item_id` is None."""
-    of_item = [Progress.item_id == item_id] if item_id else []
-    execute_write(sa.delete(Progress).where(Progress.profile_id == profile_id, *of_item))
+def delete_history_uncommitted(profile_id: str, item_id: str | None) -> None:
+    """Delete a film, an episode or a series from the history, or all of it if `item_id` is None, in the caller's
+    transaction."""
+    for model in (Progress, Play):
+        db.session.execute(sa.delete(model).where(*_of_item(model, profile_id, item_id)))
+
+
+def mark_as_watched_uncommitted(profile: Any, item_id: str, now: datetime) -> None:
+    """Mark a film, an episode or all released episodes of a series as watched, in the caller's transaction.
+
+    Raises NotFound if the profile's age limit hides it.
+    """
+    playable = items.find_playable(item_id)
+    if playable is None or not is_age_allowed(playable.row.min_age, profile.max_age):
+        raise NotFound
+    watched = items.list_released_episodes(playable.row.pk, now) if playable.is_series else [playable.item]
+    if watched:
+        progress.mark_as_watched_uncommitted(profile.profile_id, watched, now)
+
+
+def mark_as_unwatched(profile_id: str, item_id: str) -> None:
+    """Mark a film, an episode or all episodes of a series as not watched, and their positions as the start."""
+    unwatched = {"watched_at": None, "first_watched_at": None, "position_s": 0}
+    execute_write(sa.update(Progress).where(*_of_item(Progress, profile_id, item_id)).values(unwatched))
+
+
+def _of_item(model: Any, profile_id: str, item_id: str | None) -> list[sa.ColumnElement[bool]]:
+    """Return the condition of the profile's rows about a film, an episode or a series; all if `item_id` is None."""
+    of_item = [sa.or_(model.item_id == item_id, model.title_id == item_id)] if item_id else []
+    return [model.profile_id == profile_id, *of_item]
 
 
 def add_to_watchlist(profile_id: str, title_id: str, now: datetime) -> None:
@@ -68,13 +100,13 @@ def list_item_states(profile_id: str, ids: list[str]) -> list[dict]:
         select = sa.select(key, *columns).where(model.profile_id == profile_id, key.in_(ids))
         return {row[0]: row for row in fetch_all(select)}
 
-    progress = rows_by_id(Progress, Progress.item_id, *Progress.__table__.c)
+    reported = rows_by_id(Progress, Progress.item_id, *Progress.__table__.c)
     watchlisted = rows_by_id(WatchlistItem, WatchlistItem.title_id)
     rated = rows_by_id(TitleRating, TitleRating.title_id, TitleRating.rating)
     return [
         {
             "id": item_id,
-            "progress": progress_view(progress[item_id]) if item_id in progress else None,
+            "progress": progress_view(reported[item_id]) if item_id in reported else None,
             "in_watchlist": item_id in watchlisted,
             "rating": rated[item_id].rating if item_id in rated else None,
         }

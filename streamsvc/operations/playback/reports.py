@@ -5,32 +5,35 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models.progress import save_progress
+from streamsvc.models.progress import save_play, save_progress
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.items import Playable
+from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.playback import progress
 from streamsvc.rules.playback.access import is_age_allowed
-from streamsvc.rules.playback.inputs import ProgressInput, ProgressReportInput
+from streamsvc.rules.playback.inputs import DatedProgressInput, ProgressBatchInput, ProgressInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
-def record_progress(profile: Any, item_id: str, report: ProgressInput, now: datetime) -> dict:
-    """Merge a report (a loaded ProgressIn) into the profile's progress; return the resulting progress.
+def record_progress(profile: Any, item_id: str, report: DatedProgressInput, now: datetime) -> dict:
+    """Merge a report (a loaded DatedProgressIn) into the profile's progress; return the resulting progress.
 
     Raises NotFound if the profile's age limit hides the item, Invalid for a whole series.
     """
-    return _merge_report(profile, _require_trackable(profile, items.find_playable(item_id)), report, now)[0]
+    playable = _require_trackable(profile, items.find_playable(item_id))
+    return _merge_report(profile, playable, report, report["sent_at"], now)[0]
 
 
-def record_progress_batch(profile: Any, reports: list[ProgressReportInput], now: datetime) -> list[dict]:
-    """Merge reports (loaded ProgressReportIns), in any order; return the outcome of each, in the order given."""
+def record_progress_batch(profile: Any, batch: ProgressBatchInput, now: datetime) -> list[dict]:
+    """Merge the reports of a loaded ProgressBatchIn, in any order; return the outcome of each, in the order given."""
     playables, outcomes = {}, []
-    for report in reports:
+    for report in batch["items"]:
         item_id = report["item_id"]
         try:
             if item_id not in playables:
                 playables[item_id] = items.find_playable(item_id)
-            view, applied = _merge_report(profile, _require_trackable(profile, playables[item_id]), report, now)
+            playable = _require_trackable(profile, playables[item_id])
+            view, applied = _merge_report(profile, playable, report, batch["sent_at"], now)
             outcomes.append({"item_id": item_id, "applied": applied, "reason": None, "progress": view})
         except (NotFound, Invalid):
             outcomes.append({"item_id": item_id, "applied": False, "reason": NotFound.code, "progress": None})
@@ -46,17 +49,22 @@ def _require_trackable(profile: Any, playable: Playable | None) -> Playable:
     return playable
 
 
-def _merge_report(profile: Any, playable: Playable, report: ProgressInput, now: datetime) -> tuple[dict, bool]:
+def _merge_report(
+    profile: Any, playable: Playable, report: ProgressInput, sent_at: datetime | None, now: datetime
+) -> tuple[dict, bool]:
     """Return the resulting progress, and whether this report determines it."""
+    item, time = playable.item, progress.date_report(report["at"], sent_at, profile.session_id, now)
     normalized = progress.normalize_report(
-        playable.item,
+        item,
         report["position_s"],
         report["duration_s"],
-        report["at"],
-        now,
-        restarted_at=min(report["at"], now) if report["restart"] else None,
+        time,
+        progress_policy(),
+        restarted_at=time.at if report["restart"] else None,
     )
-    row = save_progress(profile.profile_id, playable.item, normalized)
+    row = save_progress(profile.profile_id, item, normalized, now)
+    if report["play_id"]:
+        save_play(profile.profile_id, item, report["play_id"], normalized.at, normalized.watched_at)
     return progress_view(row), (row.at, row.position_s) == (normalized.at, normalized.position_s)
 
 
@@ -67,7 +75,9 @@ def progress_view(row: sa.Row) -> dict:
         "title_id": row.title_id,
         "position_s": row.position_s,
         "duration_s": row.duration_s,
-        "resume_s": progress.resume_position_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
+        "resume_s": progress.resume_position_s(
+            row.position_s, row.duration_s, row.watched_at, row.restarted_at, progress_policy()
+        ),
         "watched": row.watched_at is not None,
         "finished": progress.is_finished(row.watched_at, row.restarted_at),
         "at": row.at,

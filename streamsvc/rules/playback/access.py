@@ -16,7 +16,7 @@ Unknown values are refused: an unrated title is above every limit, an unknown co
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from typing import NamedTuple
 
 from streamsvc.rules.maturity import age_gate
@@ -47,12 +47,18 @@ class Window:
 class TitleFacts:
     """What access to a title depends on.
 
-    `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none.
+    `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
+    in UTC, on which an episode is released; None if it is not known.
     """
 
     min_age: int | None = None
     windows: tuple[Window, ...] | None = None
     plans: frozenset[str] | None = None
+    released_on: date | None = None
+
+    @property
+    def released_at(self) -> datetime | None:
+        return datetime.combine(self.released_on, time(), UTC) if self.released_on else None
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,8 @@ def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iter
     yield AccessCheck("country", bool(here), "not_available_in_country")
     not_ended = [window for window in here if not window.has_ended(now)]
     is_open = any(window.has_started(now) for window in not_ended)
-    yield AccessCheck("begun", is_open or not not_ended, "not_yet_available")
+    is_released = title.released_at is None or title.released_at <= now
+    yield AccessCheck("begun", (is_open and is_released) or not not_ended, "not_yet_available")
     yield AccessCheck("not_over", bool(not_ended) or not here, "no_longer_available")
 
 
@@ -115,6 +122,8 @@ def decide_access(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Acce
     window = relevant_window(title, viewer.country, now)
     hidden = failed is not None and failed.name == "maturity"
     starts_at, ends_at = (window.starts_at, window.ends_at) if window else (None, None)
+    if title.released_at and title.released_at > max(now, starts_at or now):
+        starts_at = title.released_at
     return AccessDecision(hidden, failed.code if failed else None, starts_at, ends_at)
 
 

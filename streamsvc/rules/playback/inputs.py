@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal, TypedDict
 
+from streamsvc.rules.inputs import PageInput
+
 
 class PlaybackInput(TypedDict):
     """What to play, on which device, and which stream to end for it."""
@@ -25,12 +27,25 @@ class ExplainInput(TypedDict):
     at: datetime | None
 
 
-class HeartbeatInput(TypedDict):
-    """What a player reports of its stream."""
+class PlayerReport(TypedDict):
+    """What a player reports of its stream, whatever its state."""
 
     position_s: int
+    duration_s: int | None
+    at: datetime | None
+
+
+class HeartbeatInput(PlayerReport):
+    """What a player reports of its stream."""
+
     state: Literal["starting", "playing", "paused", "buffering", "seeking", "stopped", "ended"]
-    at: datetime
+
+
+class BeaconInput(PlayerReport):
+    """The last report of a stream, with its playback token."""
+
+    state: Literal["stopped", "ended"]
+    grant: str
 
 
 class ProgressInput(TypedDict):
@@ -40,6 +55,13 @@ class ProgressInput(TypedDict):
     duration_s: int
     at: datetime
     restart: bool
+    play_id: str | None
+
+
+class DatedProgressInput(ProgressInput):
+    """A report with the time of its sending by the player's clock."""
+
+    sent_at: datetime | None
 
 
 class ProgressReportInput(ProgressInput):
@@ -51,4 +73,11 @@ class ProgressReportInput(ProgressInput):
 class ProgressBatchInput(TypedDict):
     """Reports that a device collected while it was offline."""
 
+    sent_at: datetime | None
     items: list[ProgressReportInput]
+
+
+class PlaysInput(PageInput):
+    """Which plays to list."""
+
+    item_id: str | None

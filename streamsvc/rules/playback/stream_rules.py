@@ -22,6 +22,8 @@ STREAM_RETENTION = timedelta(days=400)
 
 STATES = ("starting", "playing", "paused", "buffering", "seeking", "stopped", "ended")
 FINAL_STATES = ("stopped", "ended")
+PLAYED_STATES = ("playing", "ended")
+"""States that only a stream which has begun to play can have."""
 
 STOPPED = "stopped"
 """Stopped by its own player."""

@@ -1,10 +1,11 @@
 """Schemas of streams and heartbeats."""
 
+import math
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields, validate
 
-from streamsvc.rules.playback.stream_rules import STATES
+from streamsvc.rules.playback.stream_rules import FINAL_STATES, STATES
 from streamsvc.schemas.base import DEVICE_KINDS, Choice, Int, Moment, OneOf, PrefixedId, StrictSchema, Text, page_of
 
 MAX_POSITION_S = 10_000_000
@@ -15,6 +16,18 @@ class Id(Text):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=64, **kwargs)
+
+
+class Seconds(fields.Field):
+    """A number of seconds in JSON, which may have a fraction; loaded as whole seconds, rounded down."""
+
+    def __init__(self, *, minimum: int = 0, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Range(minimum, MAX_POSITION_S), **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValidationError("Must be a number of seconds.")
+        return math.floor(value)
 
 
 class PlaybackIn(StrictSchema):
@@ -39,11 +52,33 @@ class PlaybackIn(StrictSchema):
 
 
 class HeartbeatIn(StrictSchema):
-    position_s = Int(required=True, minimum=0, maximum=MAX_POSITION_S)
-    state = Choice(
-        *STATES, required=True, metadata={"description": "`stopped` and `ended` end the stream and free its slot."}
+    position_s = Seconds(required=True, metadata={"description": "Saved once the stream has reported `playing`."})
+    duration_s = Seconds(
+        minimum=1,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The duration according to the player. Default: the catalogue's."},
     )
-    at = Moment(required=True, metadata={"description": "The time by the player's clock."})
+    state = Choice(
+        *STATES,
+        required=True,
+        metadata={
+            "description": "`stopped` and `ended` end the stream and free its slot; `ended` also counts as watched."
+        },
+    )
+    at = Moment(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "The time by the player's clock. It only orders the heartbeats of the stream: the position "
+            "is dated by its arrival."
+        },
+    )
+
+
+class BeaconIn(HeartbeatIn):
+    grant = Text(required=True, max_length=4000, metadata={"description": "The stream's latest playback token."})
+    state = Choice(*FINAL_STATES, required=True)
 
 
 class ManifestOut(StrictSchema):

@@ -2,24 +2,41 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Bool, Choice, Int, Moment, PrefixedId, StrictSchema, page_of
+from streamsvc.schemas.base import Bool, Choice, Moment, PageQuery, PrefixedId, StrictSchema, page_of
 from streamsvc.schemas.catalog.titles import Ids, TitleCard
-from streamsvc.schemas.playback.playback import MAX_POSITION_S, Id
+from streamsvc.schemas.playback.playback import Id, Seconds
 
 MAX_REPORTS = 200
 RATING_VALUES = ("up", "down")
 
 
+class SentAt(Moment):
+    """The time of sending by the player's clock."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            load_default=None,
+            allow_none=True,
+            metadata={"description": "The time of sending by the player's clock, so that its error is known."},
+        )
+
+
 class ProgressIn(StrictSchema):
-    position_s = Int(required=True, minimum=0, maximum=MAX_POSITION_S)
-    duration_s = Int(
-        required=True,
-        minimum=1,
-        maximum=MAX_POSITION_S,
-        metadata={"description": "The duration according to the player."},
-    )
+    position_s = Seconds(required=True)
+    duration_s = Seconds(required=True, minimum=1, metadata={"description": "The duration according to the player."})
     at = Moment(required=True, metadata={"description": "The time by the player's clock; the newest report counts."})
     restart = Bool(load_default=False, metadata={"description": "The viewer started again from the beginning."})
+    play_id = Id(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "The player's own id of this viewing. Reports with the same id are one play of the history."
+        },
+    )
+
+
+class DatedProgressIn(ProgressIn):
+    sent_at = SentAt()
 
 
 class ProgressReportIn(ProgressIn):
@@ -27,6 +44,7 @@ class ProgressReportIn(ProgressIn):
 
 
 class ProgressBatchIn(StrictSchema):
+    sent_at = SentAt()
     items = fields.List(fields.Nested(ProgressReportIn), required=True, validate=validate.Length(1, MAX_REPORTS))
 
 
@@ -62,13 +80,36 @@ class EpisodeOut(StrictSchema):
     runtime_s = fields.Integer(allow_none=True, required=True)
 
 
+class PlayCountsOut(StrictSchema):
+    starts = fields.Integer(required=True, metadata={"description": "How often the item began to play."})
+    completions = fields.Integer(required=True, metadata={"description": "How often it was watched to the end."})
+
+
 class WatchedItemOut(StrictSchema):
     """A title in one of the profile's own rows."""
 
+    sometimes_absent = ("plays",)
     item_id = PrefixedId("epi", "ttl", required=True)
     title = fields.Nested(TitleCard, required=True)
     episode = fields.Nested(EpisodeOut, allow_none=True, required=True)
     progress = fields.Nested(ProgressOut, allow_none=True, required=True)
+    plays = fields.Nested(PlayCountsOut, metadata={"description": "Only in the history."})
+
+
+class PlayOut(StrictSchema):
+    id = fields.String(
+        required=True, metadata={"description": "The id of the stream, or the `play_id` that the player reported."}
+    )
+    item_id = PrefixedId("epi", "ttl", required=True)
+    title_id = PrefixedId("ttl", required=True)
+    started_at = Moment(required=True)
+    completed_at = Moment(
+        required=True, allow_none=True, metadata={"description": "When it first reached the end, if it did."}
+    )
+
+
+class PlaysQuery(PageQuery):
+    item_id = Id(load_default=None, metadata={"description": "Only the plays of this film, episode or series."})
 
 
 class WatchlistItemOut(StrictSchema):
@@ -96,5 +137,6 @@ class ItemStateQuery(StrictSchema):
     ids = Ids(required=True)
 
 
+PlayPage = page_of(PlayOut)
 WatchedItemPage = page_of(WatchedItemOut)
 WatchlistPage = page_of(WatchlistItemOut)

@@ -1,5 +1,6 @@
 """One title, its seasons and its episodes, as JSON assembled from stored fragments."""
 
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -95,7 +96,7 @@ def episodes_json(title_id: str, query: EpisodesInput, audience: Audience) -> st
 def episode_json(episode_id: str, audience: Audience) -> str:
     """Return an episode with its availability. Raises NotFound."""
     row = _require_row(fetch_one(EPISODE_BY_ID, {"id": episode_id}))
-    availability = _availability_json(row, audience)
+    availability = _availability_json(row, audience, row.episode_released_on)
     columns = {
         name.removeprefix("episode_"): value for name, value in row._mapping.items() if name.startswith("episode_")
     }
@@ -114,9 +115,12 @@ def _require_row(row: Any | None) -> Any:
     return row
 
 
-def _availability_json(row: Any, audience: Audience) -> str:
-    """Return `{"availability": …}` for a title's row. Raises NotFound if the age limit hides it."""
-    decision = decide_access(facts.load_title_facts(row), audience.facts, clock.now())
+def _availability_json(row: Any, audience: Audience, released_on: date | None = None) -> str:
+    """Return `{"availability": …}` for a title's row, or for its episode that was or will be released on a day.
+
+    Raises NotFound if the age limit hides it.
+    """
+    decision = decide_access(facts.load_title_facts(row, released_on), audience.facts, clock.now())
     if decision.hidden:
         raise NotFound
     return encode_json(

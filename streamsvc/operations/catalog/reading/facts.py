@@ -1,5 +1,6 @@
 """Loads the facts about a title that access decisions need, for details, playback and explanations."""
 
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,8 +16,8 @@ WINDOWS_OF_TITLE = sa.select(
 PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
 
 
-def load_title_facts(row: Any) -> TitleFacts:
-    """Return the facts of a row with `pk`, `min_age`, `windowed` and `plan_limited`.
+def load_title_facts(row: Any, released_on: date | None = None) -> TitleFacts:
+    """Return the facts of a row with `pk`, `min_age`, `windowed` and `plan_limited`. `released_on`: of an episode.
 
     Queries windows and plans only if the title has any; most titles need no further query.
     """
@@ -25,7 +26,7 @@ def load_title_facts(row: Any) -> TitleFacts:
         windows = list_title_windows(row.pk)
     if row.plan_limited:
         plans = frozenset(plan for (plan,) in fetch_all(PLANS_OF_TITLE, {"pk": row.pk}))
-    return TitleFacts(row.min_age, windows, plans)
+    return TitleFacts(row.min_age, windows, plans, released_on)
 
 
 def list_title_windows(title_pk: int) -> tuple[Window, ...]:

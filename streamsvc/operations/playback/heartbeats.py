@@ -1,0 +1,222 @@
+"""Heartbeats: what a player reports while it plays, and the beacon with which a browser's page reports its end."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from streamsvc.models import Profile, Stream
+from streamsvc.models.progress import save_heartbeat, save_play
+from streamsvc.operations.catalog.reading.audience import viewer_facts
+from streamsvc.operations.playback import streams
+from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
+from streamsvc.operations.playback.playing import issue_playback_token
+from streamsvc.operations.playback.policy import progress_policy
+from streamsvc.rules.playback import progress, stream_rules
+from streamsvc.rules.playback.access import decide_access
+from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput
+from streamsvc.rules.playback.progress import ReportTime, StreamClock
+from streamsvc.rules.playback.tokens import is_expired
+from streamsvc.rules.refusals.playback import GrantInvalid, StreamEnded
+from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.security import playback_tokens
+from streamsvc.security.authentication import Viewer
+from streamsvc.settings import current_settings
+from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import UtcTime, fetch_one
+
+STREAM_WITH_ITEM = CompiledStatement(
+    sa.select(
+        *Stream.__table__.c,
+        streams.SESSION_IS_LIVE.label("session_is_live"),
+        streams.LIVE_COUNT.label("current"),
+        *ITEM_COLUMNS,
+    )
+    .select_from(join_item(Stream.__table__, Stream.title_id, Stream.item_id))
+    .where(Stream.id == sa.bindparam("stream_id"), Stream.account_id == streams.ACCOUNT_ID)
+)
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A player's report on its stream, dated."""
+
+    position_s: int
+    duration_s: int | None
+    state: str
+    at: datetime
+    claimed_at: datetime | None
+    """The time by the player's clock."""
+    is_overtaken: bool
+    """Whether a later heartbeat of the stream arrived first."""
+    played_at: datetime | None
+    """When playing began; None if it has not begun."""
+    is_news: bool
+    """Whether it says more than the stream's latest heartbeat did."""
+
+    @classmethod
+    def of(cls, stream: Any, report: HeartbeatInput | BeaconInput, now: datetime, is_live: bool) -> "Heartbeat":
+        """Return the heartbeat that a loaded HeartbeatIn or BeaconIn stands for."""
+        state, position_s, claimed_at = report["state"], report["position_s"], report["at"]
+        player = StreamClock(stream.started_at, stream.claimed_at, stream.seen_at, stream_rules.STREAM_TTL, is_live)
+        at = progress.date_heartbeat(claimed_at, player, now)
+        begins = stream.played_at is None and state in stream_rules.PLAYED_STATES
+        is_news = begins or position_s != stream.position_s or state == "ended"
+        is_overtaken = progress.is_overtaken(claimed_at, player)
+        played_at = at if begins else stream.played_at
+        return cls(position_s, report["duration_s"], state, at, claimed_at, is_overtaken, played_at, is_news)
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in stream_rules.FINAL_STATES
+
+
+def record_heartbeat(
+    viewer: Viewer,
+    reported_country: str | None,
+    address: str | None,
+    stream_id: str,
+    report: HeartbeatInput,
+    now: datetime,
+) -> dict:
+    """Extend a stream and save its position from a loaded HeartbeatIn, after deciding access again.
+
+    `address` is the client's. Raises NotFound, or StreamEnded with the reason.
+    """
+    stream = STREAM_WITH_ITEM.one(account_id=viewer.account_id, stream_id=stream_id, now=now)
+    if stream is None:
+        raise NotFound
+    playable, profile = _find_playable(stream), _find_stream_profile(viewer, stream)
+    end_reason = streams.stream_end_reason(stream, now)
+    heartbeat = Heartbeat.of(stream, report, now, is_live=end_reason is None)
+    completed_at = _save_progress(stream, playable, heartbeat, now) if playable and profile else None
+    if end_reason:
+        raise StreamEnded(reason=end_reason)
+    if reason := _denial_reason(viewer, reported_country, playable, profile, now):
+        streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
+        raise StreamEnded(reason=reason)
+    _extend_stream(stream, heartbeat, completed_at, now)
+    response = {
+        "interval_s": int(stream_rules.HEARTBEAT_INTERVAL.total_seconds()),
+        "max": viewer.entitlements["max_streams"],
+    }
+    if heartbeat.is_final:
+        return response | {"current": stream.current - 1}
+    assert playable is not None, "a stream of a removed title was ended above"
+    return response | {
+        "grant": issue_playback_token(stream_id, stream, address, now),
+        "current": stream.current,
+    }
+
+
+def record_beacon(stream_id: str, report: BeaconInput, now: datetime) -> None:
+    """Save the last position of a stream and end it, from a loaded BeaconIn, which proves itself by the stream's grant.
+
+    Does nothing if the stream's session has ended. Raises GrantInvalid.
+    """
+    keys = playback_tokens.media_keys(current_settings().secret_key)
+    claims = playback_tokens.decode_claims(report["grant"], keys)
+    if not claims or claims["sub"] != stream_id or is_expired(claims, now):
+        raise GrantInvalid
+    stream = STREAM_WITH_ITEM.one(account_id=claims["account"], stream_id=stream_id, now=now)
+    if stream is None or not stream.session_is_live:
+        return
+    is_live = streams.stream_end_reason(stream, now) is None
+    heartbeat, playable = Heartbeat.of(stream, report, now, is_live), _find_playable(stream)
+    is_visible = sa.select(Profile.id).where(Profile.id == stream.profile_id, *Profile.visible_conditions())
+    completed_at = _save_progress(stream, playable, heartbeat, now) if playable and fetch_one(is_visible) else None
+    if is_live:
+        _extend_stream(stream, heartbeat, completed_at, now)
+
+
+def _find_playable(stream: Any) -> Playable | None:
+    """Return the item of a row of STREAM_WITH_ITEM; None if it was removed from the catalogue."""
+    return Playable(stream) if stream.pk is not None else None
+
+
+def _find_stream_profile(viewer: Viewer, stream: sa.Row) -> Any | None:
+    """Return the profile that started a stream; None if it no longer exists."""
+    return next((profile for profile in viewer.profiles if profile.profile_id == stream.profile_id), None)
+
+
+def _denial_reason(
+    viewer: Viewer, reported_country: str | None, playable: Playable | None, profile: Any | None, now: datetime
+) -> str | None:
+    """Return why a stream must end, by the facts of the profile that started it; None if it may continue."""
+    if playable is None:
+        return stream_rules.TITLE_REMOVED
+    facts = replace(
+        viewer_facts(viewer, reported_country),
+        has_profile=profile is not None,
+        max_age=profile.max_age if profile else None,
+    )
+    return decide_access(playable.facts, facts, now).reason
+
+
+def _save_progress(stream: Any, playable: Playable, heartbeat: Heartbeat, now: datetime) -> datetime | None:
+    """Save the position, and the play when it begins or is complete; return when the item was complete, or None.
+
+    Nothing is saved before playing begins, nor of a heartbeat that only repeats the position: another device may be
+    further by now.
+    """
+    if heartbeat.played_at is None or not heartbeat.is_news:
+        return stream.completed_at
+    item = playable.item
+    report = progress.normalize_report(
+        item,
+        heartbeat.position_s,
+        heartbeat.duration_s,
+        ReportTime(heartbeat.at, heartbeat.at),
+        progress_policy(),
+        restarted_at=stream.started_at,
+        ended=heartbeat.state == "ended",
+    )
+    save_heartbeat(stream.profile_id, item, report, now)
+    completed_at = stream.completed_at or report.watched_at
+    if stream.played_at is None or stream.completed_at != completed_at:
+        save_play(stream.profile_id, item, stream.id, stream.started_at, completed_at)
+    return completed_at
+
+
+def _extend_stream(stream: Any, heartbeat: Heartbeat, completed_at: datetime | None, now: datetime) -> None:
+    """Save the heartbeat on the stream. Raises StreamEnded if the stream ended in the meantime."""
+    latest = stream if heartbeat.is_overtaken else heartbeat
+    watched_s = stream_rules.watched_seconds(stream.state, stream.seen_at, now) if heartbeat.played_at else 0
+    extended = (FINAL_HEARTBEAT if heartbeat.is_final else HEARTBEAT).execute_write(
+        stream_id=stream.id,
+        now=now,
+        new_expires_at=now if heartbeat.is_final else now + stream_rules.STREAM_TTL,
+        new_position_s=latest.position_s,
+        new_state=heartbeat.state if heartbeat.is_final else latest.state,
+        new_claimed_at=latest.claimed_at,
+        new_played_at=heartbeat.played_at,
+        new_completed_at=completed_at,
+        added_s=watched_s,
+    )
+    if not extended:
+        ended = streams.find_stream(stream.account_id, stream.id, now)
+        raise StreamEnded(reason=streams.stream_end_reason(ended or stream, now))
+
+
+def _heartbeat_statement(**final_values: Any) -> CompiledStatement:
+    """Build the guarded update of a heartbeat, which leaves an ended or expired stream unchanged."""
+    is_live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
+    statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *is_live)
+    return CompiledStatement(
+        statement.values(
+            position_s=sa.bindparam("new_position_s", type_=sa.Integer),
+            state=sa.bindparam("new_state", type_=sa.String),
+            seen_at=streams.NOW,
+            expires_at=sa.bindparam("new_expires_at", type_=UtcTime),
+            claimed_at=sa.bindparam("new_claimed_at", type_=UtcTime),
+            played_at=sa.bindparam("new_played_at", type_=UtcTime),
+            completed_at=sa.bindparam("new_completed_at", type_=UtcTime),
+            watched_s=Stream.watched_s + sa.bindparam("added_s", type_=sa.Integer),
+            **final_values,
+        )
+    )
+
+
+HEARTBEAT = _heartbeat_statement()
+FINAL_HEARTBEAT = _heartbeat_statement(ended_at=streams.NOW, end_reason=stream_rules.STOPPED)

@@ -1,0 +1,150 @@
+"""The statements of a profile's rows: continue watching, history, plays and watchlist; and their conditions.
+
+Each is a page of one index, newest first. They exclude titles that the profile may not see, by the same condition as
+the catalogue's lists. Only the history keeps titles that are no longer licensed, since they have been watched all the
+same.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from streamsvc.models import Episode, Play, Progress, Title, TitleCard, WatchlistItem
+from streamsvc.models.catalog.visibility import VISIBLE
+from streamsvc.storage.database import UtcTime
+
+PROFILE_ID: sa.BindParameter[str] = sa.bindparam("profile_id")
+LIMIT: sa.BindParameter[int] = sa.bindparam("limit")
+AFTER_AT, AFTER_ID = sa.bindparam("after_at", type_=UtcTime), sa.bindparam("after_id", type_=sa.String)
+SINCE = sa.bindparam("since", type_=UtcTime)
+RESUME_AFTER_S = sa.bindparam("resume_after_s", type_=sa.Integer)
+RESUME_AFTER_PERCENT = sa.bindparam("resume_after_percent", type_=sa.Integer)
+ITEM_ID = sa.bindparam("item_id", type_=sa.String)
+EPISODE_COLUMNS = (
+    Episode.id.label("episode_id"),
+    Episode.season.label("episode_season"),
+    Episode.number.label("episode_number"),
+    Episode.title.label("episode_title"),
+    Episode.runtime_s.label("episode_runtime_s"),
+)
+COUNT_KEY = "count"
+PROGRESS_COLUMNS = tuple(column for column in Progress.__table__.c if column.name not in ("season", "episode"))
+
+
+def finished_condition(progress: Any) -> sa.ColumnElement[bool]:
+    """rules/playback/progress.py:is_finished in SQL."""
+    return sa.and_(
+        progress.watched_at.is_not(None),
+        sa.or_(progress.restarted_at.is_(None), progress.restarted_at <= progress.watched_at),
+    )
+
+
+def started_condition(progress: Any) -> sa.ColumnElement[bool]:
+    """rules/playback/progress.py:is_started in SQL."""
+    share = progress.position_s * 100 >= progress.duration_s * RESUME_AFTER_PERCENT
+    return sa.or_(progress.position_s >= RESUME_AFTER_S, share)
+
+
+def unfinished_condition(progress: Any) -> sa.ColumnElement[bool]:
+    """Started and not finished."""
+    return sa.and_(started_condition(progress), sa.not_(finished_condition(progress)))
+
+
+def shown_condition(progress: Any) -> sa.ColumnElement[bool]:
+    """Not hidden since the latest report."""
+    return sa.or_(progress.hidden_at.is_(None), progress.hidden_at < progress.at)
+
+
+def in_progress_condition(progress: Any) -> sa.ColumnElement[bool]:
+    """Started, not finished, and not hidden since the latest report."""
+    return sa.and_(unfinished_condition(progress), shown_condition(progress))
+
+
+def page_statements(select: sa.Select, at: Any, id_: Any) -> dict[bool | str, sa.Select]:
+    """Return the statements without a cursor (key False), with a cursor (True) and of the count (COUNT_KEY)."""
+    position, bound = sa.tuple_(at, id_), sa.tuple_(AFTER_AT, AFTER_ID)
+    ordered = select.order_by(at.desc(), id_.desc()).limit(LIMIT)
+    count = sa.select(sa.func.count()).select_from(select.with_only_columns(at).subquery())
+    return {False: ordered, True: ordered.where(position < bound), COUNT_KEY: count}
+
+
+default_card = sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == "")
+_newer = sa.orm.aliased(Progress)
+
+_TITLES_WITH_PROGRESS = (
+    sa.select(
+        Title.pk,
+        TitleCard.body,
+        *PROGRESS_COLUMNS,
+        *EPISODE_COLUMNS,
+        Progress.at.label("sorted_at"),
+        Progress.item_id.label("sorted_id"),
+    )
+    .join(Title, Title.id == Progress.title_id)
+    .join(TitleCard, default_card)
+    .outerjoin(Episode, sa.and_(Episode.id == Progress.item_id, Episode.removed_at.is_(None)))
+    .where(Progress.profile_id == PROFILE_ID)
+)
+CONTINUE_WATCHING = page_statements(
+    _TITLES_WITH_PROGRESS.where(
+        VISIBLE,
+        in_progress_condition(Progress),
+        Progress.at > SINCE,
+        sa.or_(Progress.season.is_(None), Episode.id.is_not(None)),
+        sa.not_(
+            sa.exists().where(
+                _newer.profile_id == PROFILE_ID,
+                _newer.title_id == Progress.title_id,
+                sa.tuple_(_newer.at, _newer.item_id) > sa.tuple_(Progress.at, Progress.item_id),
+                in_progress_condition(_newer),
+            )
+        ),
+    ),
+    Progress.at,
+    Progress.item_id,
+)
+"""Items started and not finished; of a series only the latest episode."""
+plays_of_item = sa.select(sa.func.count()).where(Play.profile_id == PROFILE_ID, Play.item_id == Progress.item_id)
+HISTORY = page_statements(
+    _TITLES_WITH_PROGRESS.add_columns(
+        plays_of_item.scalar_subquery().label("starts"),
+        plays_of_item.where(Play.completed_at.is_not(None)).scalar_subquery().label("completions"),
+    ).where(
+        Title.removed_at.is_(None),
+        Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer),
+        Progress.position_s > 0,
+    ),
+    Progress.at,
+    Progress.item_id,
+)
+"""What was played, not what was only marked as watched."""
+PLAYS = page_statements(
+    sa.select(
+        *(column for column in Play.__table__.c if column.name != "profile_id"),
+        Play.started_at.label("sorted_at"),
+        Play.id.label("sorted_id"),
+    )
+    .join(Title, Title.id == Play.title_id)
+    .where(
+        Play.profile_id == PROFILE_ID,
+        Title.removed_at.is_(None),
+        Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer),
+        sa.or_(ITEM_ID.is_(None), Play.item_id == ITEM_ID, Play.title_id == ITEM_ID),
+    ),
+    Play.started_at,
+    Play.id,
+)
+WATCHLIST = page_statements(
+    sa.select(
+        Title.pk,
+        TitleCard.body,
+        WatchlistItem.added_at,
+        WatchlistItem.added_at.label("sorted_at"),
+        WatchlistItem.title_id.label("sorted_id"),
+    )
+    .join(Title, Title.id == WatchlistItem.title_id)
+    .join(TitleCard, default_card)
+    .where(WatchlistItem.profile_id == PROFILE_ID, VISIBLE),
+    WatchlistItem.added_at,
+    WatchlistItem.title_id,
+)
