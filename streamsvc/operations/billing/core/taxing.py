@@ -140,7 +140,7 @@ def enqueue_missing_checks(payload: dict, now: datetime) -> None:
             enqueue_check(tax_id, now)
 
 
-@jobs.job_handler(TAX_ID_CHECK_JOB)
+@jobs.job_handler(TAX_ID_CHECK_JOB, jobs.BULK_LANE)
 def check_tax_id(payload: dict, now: datetime) -> None:
     """Check a VAT number with the VIES register. Tax is charged until the register has confirmed it.
 
