@@ -78,6 +78,7 @@ def hanging_service(url: str, folder: Path, call_budget_s: int) -> Iterator[Hang
             "SANDBOX": "0",
             "ENV": "development",
             "METRICS": "1",
+            "LOGIN_THROTTLE": "0",
             "CALL_BUDGET_S": str(call_budget_s),
             "PAYMENT_PROVIDER": "stripe",
             "STRIPE_SECRET_KEY": "sk_test_1",

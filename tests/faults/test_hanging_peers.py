@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from bench.hanging_peers import hanging_service, measure
-from streamsvc.gateways import breach_ranges, challenges, mail, oidc, sign_in_hook, sms, vies, webhooks
+from streamsvc.gateways import breach_ranges, challenges, mail, oidc, peers, sign_in_hook, sms, vies, webhooks
 from streamsvc.gateways.calls import send_request
 from streamsvc.gateways.payments import stripe_http
 from streamsvc.gateways.payments.interface import UNKNOWN, ChargeRequest, ProviderUnavailable
