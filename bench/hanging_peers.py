@@ -1,7 +1,7 @@
 """python -m bench.hanging_peers: forty requests wait for a payment provider that hangs.
 
 Starts `streamsvc serve` with a Stripe, and a range API for breached passwords, that accept connections and say nothing.
-Forty clients add a payment method, again and again; meanwhile others ask for `/livez`, `/readyz` and the plans, and
+Forty clients add a payment method at the same time; meanwhile others ask for `/livez`, `/readyz` and the plans, and
 somebody signs up and waits for the mail. Prints the responses by status, the slowest ones, and when the mail came.
 """
 
@@ -23,7 +23,7 @@ from tests.worlds.service import Service, running_service
 
 PATHS = ("/livez", "/readyz", "/v1/plans?country=DE")
 PASSWORD = "a long secret 7"
-CLIENTS, DURATION_S = 40, 25
+CLIENTS, DURATION_S = 40, 12
 
 
 class HangingService(NamedTuple):
@@ -78,7 +78,6 @@ def hanging_service(url: str, folder: Path, call_budget_s: int) -> Iterator[Hang
             "SANDBOX": "0",
             "ENV": "development",
             "METRICS": "1",
-            "LOGIN_THROTTLE": "0",
             "CALL_BUDGET_S": str(call_budget_s),
             "PAYMENT_PROVIDER": "stripe",
             "STRIPE_SECRET_KEY": "sk_test_1",
@@ -93,17 +92,16 @@ def hanging_service(url: str, folder: Path, call_budget_s: int) -> Iterator[Hang
 
 
 def measure(hanging: HangingService, clients: int, duration_s: float) -> Measured:
-    """Let clients add payment methods for so long, and others do what needs no other service."""
+    """Let clients add a payment method each, and for so long others do what needs no other service."""
     service = hanging.service
-    tokens = [service.sign_up(f"payer{number}") for number in range(4)]
+    tokens = [service.sign_up(f"payer{number}") for number in range(8)]
     stop_at = time.monotonic() + duration_s
     payments: list[tuple[int, str | None, float]] = []
     others: dict[str, list[tuple[int, float]]] = {path: [] for path in PATHS}
 
     def pay(token: str) -> None:
-        while (started := time.monotonic()) < stop_at:
-            payments.append((*service.add_method(token), time.monotonic() - started))
-            time.sleep(0.2)
+        started = time.monotonic()
+        payments.append((*service.add_method(token), time.monotonic() - started))
 
     def read(path: str) -> None:
         while (started := time.monotonic()) < stop_at:

