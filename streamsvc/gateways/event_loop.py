@@ -21,16 +21,16 @@ _loops: dict[int, asyncio.AbstractEventLoop] = {}
 """{process id: its loop}; a forked process has no thread that would run its parent's."""
 
 
-def run(work: Callable[[], Awaitable[Result]], deadline_s: float) -> Result:
+def run_until_deadline(work: Callable[[], Awaitable[Result]], deadline_s: float) -> Result:
     """Run a coroutine function and return its result. Raises TimeoutError at the deadline, and cancels it."""
-    future = asyncio.run_coroutine_threadsafe(_run_until(work, deadline_s), _current_loop())
+    future = asyncio.run_coroutine_threadsafe(_limit_time(work, deadline_s), _current_loop())
     try:
         return future.result(deadline_s + GRACE_S)
     finally:
         future.cancel()
 
 
-async def _run_until(work: Callable[[], Awaitable[Result]], deadline_s: float) -> Result:
+async def _limit_time(work: Callable[[], Awaitable[Result]], deadline_s: float) -> Result:
     async with asyncio.timeout(deadline_s):
         return await work()
 

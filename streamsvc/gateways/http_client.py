@@ -111,7 +111,7 @@ def _session(public_only: bool) -> aiohttp.ClientSession:
             trust_env=not public_only,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=["Accept-Encoding"],
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # `event_loop.run` has the deadline
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # `event_loop` has the deadline
         )
     return _sessions[key]
 

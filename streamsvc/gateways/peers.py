@@ -84,7 +84,7 @@ def make_call(
         with _held_share(peer, endpoint):
             return _call_within_budget(peer, endpoint, work, is_failure)
     except CallNotMade as error:
-        _finish(peer, endpoint, CIRCUIT_OPEN if error.args[0] == CIRCUIT_OPEN else TOO_MANY, error.args[0])
+        _report_outcome(peer, endpoint, CIRCUIT_OPEN if error.args[0] == CIRCUIT_OPEN else TOO_MANY, error.args[0])
         raise
 
 
@@ -97,7 +97,7 @@ def _call_within_budget(
         raise CallNotMade(CIRCUIT_OPEN, max(1.0, circuit.retry_at - started))
     outcome, why = FAILED, ""
     try:
-        result = event_loop.run(work, deadline_s)
+        result = event_loop.run_until_deadline(work, deadline_s)
         outcome, why = (FAILED, "error response") if is_failure(result) else (OK, "")
         return result
     except TimeoutError:
@@ -117,7 +117,7 @@ def _call_within_budget(
             circuit.record_failure(now)
         if has_request_context():
             g.call_budget_s = _budget_s() - (now - started)
-        _finish(peer, endpoint, outcome, why)
+        _report_outcome(peer, endpoint, outcome, why)
 
 
 def _deadline_s(peer: Peer) -> float:
@@ -182,7 +182,7 @@ def close_circuits() -> None:
         _circuits.clear()
 
 
-def _finish(peer: Peer, endpoint: str, outcome: str, why: str) -> None:
+def _report_outcome(peer: Peer, endpoint: str, outcome: str, why: str) -> None:
     call_finished.send(peer.name, outcome=outcome)
     if outcome != OK:
         log_failure(peer.name, f"{outcome}: {endpoint}: {why}")
