@@ -320,6 +320,11 @@ class Settings:
         integer_between(1, 600),
         "Seconds for a request's head to arrive; bodies get longer.",
     )
+    call_budget_s: int = setting(
+        10,
+        integer_between(1, 60),
+        "Seconds that one request may wait for other services, such as the payment provider, in total.",
+    )
     public_url: str = setting("http://127.0.0.1:8000", parse_url, "Public URL of the service, used in links in mail.")
     hsts_subdomains: bool = setting(
         False, parse_flag, "Adds `includeSubDomains` to the HSTS header, which is sent if the public URL is https."

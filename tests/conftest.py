@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from streamsvc.app import create_app
+from streamsvc.gateways import peers
 from streamsvc.settings import Settings
 from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
@@ -122,6 +123,12 @@ class Clock:
 
     def advance(self, **by):
         self.at += timedelta(**by)
+
+
+@pytest.fixture(autouse=True)
+def closed_circuits():
+    """Forget which local servers failed in earlier tests: the next one may get the same port."""
+    peers.close_circuits()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import click
 from flask.cli import with_appcontext
 
 from streamsvc.cli.supervisor import READY_FD_VARIABLE, Program, Supervisor
+from streamsvc.http import metrics
 from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.settings import PREFIX, Settings, current_settings, describe_settings
@@ -36,6 +37,8 @@ def serve(host: str | None, port: int | None, workers: int | None, no_worker: bo
     _require_current_schema()
     settings = Settings.from_env()
     listener = _listen(settings.host, settings.port)
+    if settings.metrics:
+        metrics.reset_metrics_folder(metrics.use_metrics_folder(settings))
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:streamsvc.http.gunicorn_conf"]
     gunicorn += ["--bind", f"fd://{listener.fileno()}", "streamsvc.app:create_app()"]
     programs = {"web": Program(gunicorn, ready_bytes=settings.workers, listener=listener)}

@@ -18,8 +18,6 @@ MAX_FAST_FAILURES = 3
 POLL_INTERVAL_S = 0.1
 READY_FD_VARIABLE = "_STREAMSVC_READY_FD"
 """Names the file descriptor to which each process of a program writes a byte once it is ready."""
-RELOADED_VARIABLE = "_STREAMSVC_RELOADED"
-"""Set for processes that start while others of their program still run."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -99,7 +97,7 @@ class Supervisor:
         _log("reloading")
         for name, program in self.programs.items():
             if name not in self.next:
-                self.next[name] = _start(program, {RELOADED_VARIABLE: "1"})
+                self.next[name] = _start(program)
 
     def _finish_reload(self) -> None:
         """Stop the old processes of each program whose new ones are ready; keep them if the new ones fail."""
@@ -132,7 +130,7 @@ class Supervisor:
             time.sleep(POLL_INTERVAL_S)
 
 
-def _start(program: Program, variables: dict[str, str] | None = None) -> Child:
+def _start(program: Program) -> Child:
     """Start a program in its own group, so that Ctrl-C in the terminal reaches only the supervisor."""
     ready, ready_writer = os.pipe()
     fds = (ready_writer,) if program.listener is None else (ready_writer, program.listener.fileno())
@@ -140,7 +138,7 @@ def _start(program: Program, variables: dict[str, str] | None = None) -> Child:
         program.command,
         start_new_session=True,
         pass_fds=fds,
-        env=os.environ | {READY_FD_VARIABLE: str(ready_writer)} | (variables or {}),
+        env=os.environ | {READY_FD_VARIABLE: str(ready_writer)},
         preexec_fn=_end_with(os.getpid()),
     )
     os.close(ready_writer)

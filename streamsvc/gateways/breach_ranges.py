@@ -6,8 +6,9 @@ Those fit hundreds of passwords, and the response is padded, so that neither it 
 import hashlib
 
 from streamsvc.gateways.calls import fetch_text
+from streamsvc.gateways.peers import Peer
 
-TIMEOUT_S = 0.3
+PEER = Peer("breach_ranges", deadline_s=0.3)
 REQUEST_HEADERS = {"Add-Padding": "true", "User-Agent": "streamsvc"}
 
 
@@ -17,6 +18,6 @@ def is_password_listed(url: str, password: str) -> bool:
     `url` ends where the five letters follow, as in `https://api.pwnedpasswords.com/range/`.
     """
     digest = hashlib.sha1(password.encode(), usedforsecurity=False).hexdigest().upper()
-    lines = fetch_text(url + digest[:5], TIMEOUT_S, REQUEST_HEADERS).splitlines()
+    lines = fetch_text(PEER, url + digest[:5], REQUEST_HEADERS).splitlines()
     counts = {rest: count for rest, _, count in (line.strip().partition(":") for line in lines)}
     return counts.get(digest[5:], "0") != "0"  # padding has count 0

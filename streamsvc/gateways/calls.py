@@ -1,58 +1,75 @@
-"""HTTP calls to services chosen by the operator: JSON or text, no redirects, bounded response size."""
+"""HTTP calls to other services, through `peers`: one request, its response, JSON or text."""
 
-import http.client
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from typing import Any
+import ssl
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from streamsvc.gateways.peers import CallFailed, CallRejected, Peer, make_call
 
 MAX_RESPONSE_BYTES = 512 * 1024
 
 
-class CallRejected(Exception):
-    """The service rejected the call; the message says why, for the log."""
+class Response(NamedTuple):
+    """A response whose body is cut off at the limit. The names of headers have no case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
-class CallFailed(Exception):
-    """The service did not respond, or not as expected."""
+def send_request(
+    peer: Peer,
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    endpoint: str = "",
+    max_bytes: int = MAX_RESPONSE_BYTES,
+    public_only: bool = False,
+    keep_alive: bool = False,
+    tls: ssl.SSLContext | None = None,
+    is_failure: Callable[[int], bool] = lambda status: status >= 500,
+) -> Response:
+    """Send one request. The circuit is that of `endpoint`, by default the URL's host and port. Raises CallFailed."""
+    from streamsvc.gateways.http_client import exchange  # imports aiohttp
+
+    work = partial(exchange, method, url, body, headers or {}, max_bytes, public_only, keep_alive, tls)
+    return Response(*make_call(peer, endpoint or urlsplit(url).netloc, work, lambda result: is_failure(result[0])))
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any) -> None:
-        return None
-
-
-OPENER = urllib.request.build_opener(_NoRedirects)
-"""Opens URLs without following redirects."""
-
-
-def fetch_json(url: str, timeout_s: float, body: bytes | None = None, headers: dict | None = None) -> dict:
+def fetch_json(peer: Peer, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> dict:
     """Fetch the JSON object that a GET, or with a body a POST, returns.
 
     Raises CallFailed; CallRejected for a POST that gets 4xx.
     """
-    request = urllib.request.Request(url, body, {"Accept": "application/json", **(headers or {})})
-    document = _fetch(request, timeout_s, json.loads)
+    raw = _fetch(peer, url, body, {"Accept": "application/json", **(headers or {})})
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise CallFailed(f"{url}: {type(error).__name__}") from None
     if not isinstance(document, dict):
         raise CallFailed(f"{url}: not an object")
     return document
 
 
-def fetch_text(url: str, timeout_s: float, headers: dict) -> str:
+def fetch_text(peer: Peer, url: str, headers: Mapping[str, str]) -> str:
     """Fetch the ASCII text that a GET returns. Raises CallFailed."""
-    return _fetch(urllib.request.Request(url, headers=headers), timeout_s, lambda raw: raw.decode("ascii"))
-
-
-def _fetch(request: urllib.request.Request, timeout_s: float, parse: Callable[[bytes], Any]) -> Any:
-    url = request.full_url
     try:
-        with OPENER.open(request, timeout=timeout_s) as response:
-            return parse(response.read(MAX_RESPONSE_BYTES))
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code < 500 and request.data is not None:
-                raise CallRejected(str(error.code)) from None
-        raise CallFailed(f"{url}: {error.code}") from None
-    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
-        raise CallFailed(f"{url}: {type(error).__name__}") from None
+        return _fetch(peer, url, None, headers).decode("ascii")
+    except UnicodeDecodeError:
+        raise CallFailed(f"{url}: not ASCII") from None
+
+
+def _fetch(peer: Peer, url: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
+    response = send_request(peer, "GET" if body is None else "POST", url, body, headers)
+    if len(response.body) >= MAX_RESPONSE_BYTES:
+        raise CallFailed(f"{url}: the response is too long")
+    if 200 <= response.status < 300:
+        return response.body
+    if response.status < 500 and body is not None:
+        raise CallRejected(str(response.status))
+    raise CallFailed(f"{url}: {response.status}")

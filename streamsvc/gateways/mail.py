@@ -1,15 +1,22 @@
-"""Sends mail to the console, into a folder, or by SMTP, according to `STREAMSVC_MAIL_URL`."""
+"""Sends mail to the console, into a folder, or by SMTP, according to `STREAMSVC_MAIL_URL`.
 
-import smtplib
-import ssl
+SMTP is spoken by aiosmtplib, whose conversation a deadline can end at any point; `smtplib` has a timeout for each line.
+"""
+
+import asyncio
 import sys
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
+from functools import partial
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-SMTP_TIMEOUT_S = 10
+from streamsvc.gateways.peers import CallRejected, Peer, make_call
+
+PEER = Peer("mail", deadline_s=20, worker_limit=2)
+QUIT_TIMEOUT_S = 1
 
 
 def build_email(sender: str, to: str, subject: str, text: str, html: str) -> EmailMessage:
@@ -24,7 +31,7 @@ def build_email(sender: str, to: str, subject: str, text: str, html: str) -> Ema
 
 
 def send_message(url: str, message: EmailMessage) -> None:
-    """Send one message. Raises OSError or SMTPException if it is not accepted."""
+    """Send one message. Raises CallFailed, CallRejected if it is not accepted; OSError if it cannot be stored."""
     target = urlsplit(url)
     if target.scheme == "console":
         sys.stderr.write(f"--- mail to {message['To']}: {message['Subject']}\n{_plain_text(message)}\n---\n")
@@ -33,24 +40,34 @@ def send_message(url: str, message: EmailMessage) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{message['Message-ID'].strip('<>').partition('@')[0]}.eml").write_bytes(bytes(message))
     else:
-        _send_by_smtp(target, message)
+        make_call(PEER, target.netloc.rpartition("@")[2], partial(_send_by_smtp, target, message))
 
 
-def _send_by_smtp(target: SplitResult, message: EmailMessage) -> None:
+async def _send_by_smtp(target: SplitResult, message: EmailMessage) -> None:
     """`smtp://` requires STARTTLS unless the server is local; `smtps://` uses TLS from the start."""
-    secure = ssl.create_default_context()
-    host = target.hostname or "localhost"
-    server: smtplib.SMTP
-    if target.scheme == "smtps":
-        server = smtplib.SMTP_SSL(host, target.port or 465, timeout=SMTP_TIMEOUT_S, context=secure)
-    else:
-        server = smtplib.SMTP(host, target.port or 587, timeout=SMTP_TIMEOUT_S)
-    with server:
-        if target.scheme == "smtp" and host not in ("localhost", "127.0.0.1", "::1"):
-            server.starttls(context=secure)
-        if target.username:
-            server.login(unquote(target.username), unquote(target.password or ""))
-        server.send_message(message)
+    import aiosmtplib
+
+    host, is_tls = target.hostname or "localhost", target.scheme == "smtps"
+    client = aiosmtplib.SMTP(
+        hostname=host,
+        port=target.port or (465 if is_tls else 587),
+        use_tls=is_tls,
+        start_tls=not is_tls and host not in ("localhost", "127.0.0.1", "::1"),
+        username=unquote(target.username) if target.username else None,
+        password=unquote(target.password or "") if target.username else None,
+        timeout=None,  # `make_call` has the deadline
+    )
+    try:
+        await client.connect()
+        await client.send_message(message)
+        with suppress(aiosmtplib.SMTPException, TimeoutError):  # the message is accepted already
+            await asyncio.wait_for(client.quit(), QUIT_TIMEOUT_S)
+    except aiosmtplib.SMTPException as error:
+        if isinstance(error, OSError):  # no connection, or a broken one
+            raise
+        raise CallRejected(f"{type(error).__name__}: {error}"[:300]) from None
+    finally:
+        client.close()
 
 
 def _plain_text(message: EmailMessage) -> str:

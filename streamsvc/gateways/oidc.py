@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from streamsvc import clock
-from streamsvc.gateways.calls import CallFailed, CallRejected, fetch_json
+from streamsvc.gateways.calls import fetch_json
+from streamsvc.gateways.peers import CallFailed, CallRejected, Peer
 from streamsvc.rules.sign_in.oidc import ALGORITHMS, code_challenge, find_invalid_claim
 
-TIMEOUT_S = 10
+PEER = Peer("oidc", deadline_s=5)
 CACHE_PERIOD = timedelta(hours=1)
 _document_cache: dict[str, tuple[datetime, dict]] = {}
 
@@ -78,7 +79,7 @@ class OidcProvider:
             form |= {"client_id": self.client_id}
             form |= {"client_secret": self.client_secret} if self.client_secret else {}
         try:
-            return fetch_json(metadata["token_endpoint"], TIMEOUT_S, urlencode(form).encode(), headers)
+            return fetch_json(PEER, metadata["token_endpoint"], urlencode(form).encode(), headers)
         except CallRejected as error:
             raise CallRejected(f"the code: {error}") from None
 
@@ -101,5 +102,5 @@ def _fetch_cached(url: str, refresh: bool = False) -> Any:
     """Fetch a document, from the cache unless it is older than `CACHE_PERIOD` or `refresh` is set."""
     entry = _document_cache.get(url)
     if refresh or entry is None or clock.wall_time() - entry[0] > CACHE_PERIOD:
-        entry = _document_cache[url] = (clock.wall_time(), fetch_json(url, TIMEOUT_S))
+        entry = _document_cache[url] = (clock.wall_time(), fetch_json(PEER, url))
     return entry[1]

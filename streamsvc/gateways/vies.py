@@ -1,16 +1,14 @@
 """Client of VIES, the European Commission's register of VAT numbers. Redirects are not followed."""
 
-import http.client
 import json
 import re
-import urllib.error
-import urllib.request
 from typing import Any, NamedTuple
 
-from streamsvc.gateways.calls import OPENER
+from streamsvc.gateways.calls import send_request
+from streamsvc.gateways.peers import CallFailed, Peer
 from streamsvc.settings import current_settings
 
-TIMEOUT_S = 10
+PEER = Peer("vies", deadline_s=10)
 MAX_RESPONSE_BYTES = 64 * 1024
 CONCLUSIVE_RESULTS = (None, "", "VALID", "INVALID", "INVALID_INPUT")
 """Values of `userError` when the member state, or VIES for a number that cannot be, has actually answered."""
@@ -40,15 +38,20 @@ def check_vat_number(number: str, requester: str) -> VatCheck:
     }
     url = current_settings().vies_url + "/check-vat-number"
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
-        with OPENER.open(request, timeout=TIMEOUT_S) as response:
-            return _parse_response(json.loads(response.read(MAX_RESPONSE_BYTES)))
-    except urllib.error.HTTPError as error:
-        with error:
-            return _parse_error(error)
-    except (OSError, http.client.HTTPException, ValueError):  # urllib's errors are OSErrors, bad JSON a ValueError
+        response = send_request(
+            PEER,
+            "POST",
+            url,
+            json.dumps(body).encode(),
+            headers,
+            max_bytes=MAX_RESPONSE_BYTES,
+            is_failure=lambda _: False,  # an error may be that of a single member state
+        )
+        document = json.loads(response.body)
+    except (CallFailed, ValueError, RecursionError):
         return VatCheck(None, error=NO_RESPONSE)
+    return _parse_response(document) if 200 <= response.status < 300 else _parse_error(document)
 
 
 def _parse_response(document: Any) -> VatCheck:
@@ -64,11 +67,7 @@ def _parse_response(document: Any) -> VatCheck:
     return VatCheck(document["valid"], document.get("requestIdentifier") or None)
 
 
-def _parse_error(error: urllib.error.HTTPError) -> VatCheck:
-    try:
-        document = json.loads(error.read(MAX_RESPONSE_BYTES))
-    except (OSError, http.client.HTTPException, ValueError):
-        document = None
+def _parse_error(document: Any) -> VatCheck:
     return _parse_error_code(document.get("errorWrappers") if isinstance(document, dict) else None)
 
 

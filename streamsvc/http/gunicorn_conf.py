@@ -3,7 +3,6 @@
 import os
 import socket
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gunicorn import util
@@ -38,13 +37,13 @@ def post_worker_init(worker: "Worker") -> None:
 
 
 if _settings.metrics:
-    _metrics_folder = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(_settings.data_dir).resolve() / "metrics")
+    _is_under_serve = "PROMETHEUS_MULTIPROC_DIR" in os.environ  # the worker and old processes count there, too
 
     def on_starting(server: "Arbiter") -> None:
         from streamsvc.http import metrics
 
-        if not os.environ.get("_STREAMSVC_RELOADED"):  # the old processes still count
-            metrics.reset_metrics_folder(_metrics_folder)
+        if not _is_under_serve:
+            metrics.reset_metrics_folder(metrics.use_metrics_folder(_settings))
 
     def child_exit(server: "Arbiter", worker: "Worker") -> None:
         from streamsvc.http import metrics

@@ -1,21 +1,24 @@
 """Prometheus metrics for GET /metrics: request times, and the state of jobs, streams and subscriptions.
 
-Requests are counted by route, not by path, so that arbitrary paths create no new series. Web processes write their
-counts to files in one folder (set in gunicorn_conf.py); the process that serves /metrics adds them up.
+Requests are counted by route, not by path, so that arbitrary paths create no new series. All processes write their
+counts to files in one folder, set by `streamsvc serve` or gunicorn_conf.py; the one that serves /metrics adds them up.
 """
 
 import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
+from pathlib import Path
 
 import sqlalchemy as sa
 from flask import Flask, Response, current_app, g, request
 
 from streamsvc import clock
 from streamsvc.models import Job, Stream, WebhookDelivery
+from streamsvc.gateways.peers import call_finished
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.rules.jobs import Lane
+from streamsvc.settings import Settings
 from streamsvc.storage.database import fetch_all, fetch_existing, is_unavailable
 
 if TYPE_CHECKING:
@@ -38,8 +41,8 @@ SUBSCRIPTION_COUNTS = sa.select(Subscription.status, sa.func.count()).group_by(S
 
 
 def init_app(app: Flask) -> None:
-    """Time every request from here on."""
-    from prometheus_client import CollectorRegistry, Histogram
+    """Time every request, and count the calls to other services, from here on."""
+    from prometheus_client import CollectorRegistry, Counter, Histogram
 
     registry = app.extensions["metrics"] = CollectorRegistry()
     duration = Histogram(
@@ -49,6 +52,13 @@ def init_app(app: Flask) -> None:
         buckets=BUCKETS_S,
         registry=registry,
     )
+
+    calls = Counter("streamsvc_calls", "Calls to other services by outcome.", ("peer", "outcome"), registry=registry)
+
+    def count_call(peer: str, outcome: str) -> None:
+        calls.labels(peer, outcome).inc()
+
+    call_finished.connect(count_call, weak=False)
 
     @app.before_request
     def start_timer() -> None:
@@ -129,8 +139,14 @@ class DatabaseCollector:
         yield by_status
 
 
+def use_metrics_folder(settings: Settings) -> str:
+    """Have the processes that start from now on write their counts to a folder; returns it."""
+    folder = os.environ[MULTIPROC_DIR_VARIABLE] = str(Path(settings.data_dir).resolve() / "metrics")
+    return folder
+
+
 def reset_metrics_folder(folder: str) -> None:
-    """Create the folder for the web processes' counts, without the files of an earlier run."""
+    """Create the folder for the processes' counts, without the files of an earlier run."""
     os.makedirs(folder, exist_ok=True)
     for name in os.listdir(folder):
         if name.endswith(".db"):

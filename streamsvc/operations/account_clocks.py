@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc import clock
+from streamsvc.gateways.peers import lift_call_budget
 from streamsvc.models import Account, AccountClock, Job
 from streamsvc.models.accounts import GUEST
 from streamsvc.models.subscriptions import (
@@ -194,6 +195,7 @@ def _run_jobs(account_id: str, timeout_s: float) -> int:
     deadline = time.monotonic() + timeout_s
     row = fetch_one(sa.select(AccountClock.__table__).where(AccountClock.account_id == account_id))
     assert row is not None, "the lease was taken on it"
+    lift_call_budget()
     shows, jobs_run = row.shows, 0
     while jobs.find_next_due_job(row.target, account_id):
         if time.monotonic() >= deadline:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc import clock
+from streamsvc.gateways.peers import lift_call_budget
 from streamsvc.models import SandboxClock
 from streamsvc.rules.refusals.sandbox import ClockIsMoving, ClockMovesForward
 from streamsvc.settings import current_settings
@@ -70,6 +71,7 @@ def move_clock(to: datetime) -> int:
 
 def _run_jobs_until(to: datetime) -> int:
     """Run the jobs due up to `to`, setting the clock to the due time of each. Returns the number of jobs run."""
+    lift_call_budget()
     jobs_run, now = 0, sandbox_now()
     while jobs.find_next_due_job(to):
         batch = jobs.lease_batch(to)

@@ -3,9 +3,9 @@
 A hash takes 19 MiB and about 25 ms of a core. Unbounded, a storm of sign-ins would occupy every thread and gigabytes of
 memory; with the bound, some threads always stay free for requests that hash nothing.
 
-Hashes for unrecognized devices may occupy three eighths of the threads, and hashes for known devices (a device or
-session that the account knows) a quarter, so that a queue of unknown devices cannot keep them out; they also come
-first. One of the permits for unknown devices is reserved for addresses without recent failures, which come next: a
+Hashes for unrecognized devices have a share of the threads, and hashes for known devices (a device or session that the
+account knows) another (`rules/thread_shares.py`), so that a queue of unknown devices cannot keep them out; they also
+come first. One of the permits for unknown devices is reserved for addresses without recent failures, which come next: a
 storm from addresses that have failed leaves room for someone with a new television.
 
 Hashing runs on threads of its own, one per slot: the allocator keeps for each thread what it once used, and eight
@@ -35,6 +35,7 @@ from flask import current_app
 from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.rules.sign_in import foreign_hashes
 from streamsvc.rules.sign_in.passwords import normalize_password
+from streamsvc.rules.thread_shares import share_threads
 from streamsvc.security import breached_passwords
 from streamsvc.settings import Settings, current_settings
 
@@ -61,10 +62,10 @@ class HashingPool:
         )
         self.slots = max(1, (os.cpu_count() or 1) // settings.workers)
         self.executor = ThreadPoolExecutor(self.slots, "hash")
-        unknown_device_limit = self.slots + max(1, settings.threads * 3 // 8)
-        self.unknown_device_permits = threading.BoundedSemaphore(unknown_device_limit)
-        self.failing_address_permits = threading.BoundedSemaphore(unknown_device_limit - 1)
-        self.known_device_permits = threading.BoundedSemaphore(self.slots + max(1, settings.threads // 4))
+        shares = share_threads(settings.threads, self.slots)
+        self.unknown_device_permits = threading.BoundedSemaphore(shares.unknown_device_hashes)
+        self.failing_address_permits = threading.BoundedSemaphore(max(1, shares.unknown_device_hashes - 1))
+        self.known_device_permits = threading.BoundedSemaphore(shares.known_device_hashes)
         self.number = itertools.count()
         self.queue: PriorityQueue[tuple[int, int, Future[Any], Callable[[], Any]]] = PriorityQueue()
         """(rank, number, future, work): known devices first, addresses with failures last."""

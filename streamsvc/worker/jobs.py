@@ -45,7 +45,7 @@ MAX_BATCH_SIZE = 64
 """Jobs per batch: as many as SQLite's single writer runs in about 50 ms."""
 DEFAULT_LANE, INTERACTIVE_LANE, WEBHOOK_LANE, BULK_LANE = "default", "interactive", "webhooks", "bulk"
 """Interactive: what a person is waiting for, such as a mail. Bulk: long work on many rows, and work of no hurry."""
-THREADS_BY_LANE = {DEFAULT_LANE: 1, INTERACTIVE_LANE: 2, WEBHOOK_LANE: 2, BULK_LANE: 1}
+THREADS_BY_LANE = {DEFAULT_LANE: 1, INTERACTIVE_LANE: 3, WEBHOOK_LANE: 2, BULK_LANE: 1}
 MIN_BACKOFF = timedelta(seconds=5)
 MAX_BACKOFF = timedelta(hours=1)
 

@@ -5,6 +5,8 @@ import hashlib
 import hmac
 import itertools
 import json
+import socket
+from asyncio.selector_events import BaseSelectorEventLoop
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -247,7 +249,7 @@ def test_events_of_a_rolled_back_transaction_are_not_sent(world, receiver):
 )
 def test_private_addresses_are_not_called(app, url):
     with app.app_context():
-        response = gateway.post_webhook(url, b"{}", {})
+        response = gateway.post_webhook("whe_1", url, b"{}", {})
     assert response.status is None
     assert response.error
 
@@ -257,22 +259,22 @@ def test_the_address_that_was_checked_is_the_one_that_is_called(app, receiver, m
     answers = iter([[(2, 1, 6, "", ("8.8.8.8", 443))], [(2, 1, 6, "", ("127.0.0.1", 443))]])
     called = []
 
-    def connect(address, timeout):
+    async def connect(loop, sock, address):
         called.append(address[0])
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(gateway.socket, "getaddrinfo", lambda *_, **__: next(answers))
-    monkeypatch.setattr(gateway.socket, "create_connection", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: next(answers))
+    monkeypatch.setattr(BaseSelectorEventLoop, "sock_connect", connect)
     with app.app_context():
-        assert gateway.post_webhook("https://rebinding.example/hook", b"{}", {}).status is None
+        assert gateway.post_webhook("whe_1", "https://rebinding.example/hook", b"{}", {}).status is None
     assert called == ["8.8.8.8"]
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse(app, monkeypatch):
     answers = [(2, 1, 6, "", (address, 443)) for address in ("8.8.8.8", "64:ff9b::a00:1")]
-    monkeypatch.setattr(gateway.socket, "getaddrinfo", lambda *_, **__: answers)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
     with app.app_context():
-        assert "is not a public address" in gateway.post_webhook("https://two.example/", b"{}", {}).error
+        assert "is not a public address" in gateway.post_webhook("whe_1", "https://two.example/", b"{}", {}).error
 
 
 def test_the_attempts_follow_the_specification():

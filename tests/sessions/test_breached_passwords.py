@@ -6,6 +6,7 @@ import hashlib
 import pytest
 
 from streamsvc.gateways import breach_ranges
+from streamsvc.gateways.peers import Peer
 from streamsvc.security import breached_passwords
 from streamsvc.security.password_hashing import is_listed_as_breached
 from streamsvc.settings import Settings, SettingsError
@@ -57,7 +58,7 @@ def range_api(app, monkeypatch):
         httpd.requests, httpd.ranges = [], {}
         settings = Settings.from_env({"STREAMSVC_BREACH_RANGE_URL": f"{httpd.url}/range"})
         url = {"breach_range_url": settings.breach_range_url}
-        monkeypatch.setattr(breach_ranges, "TIMEOUT_S", 10)  # a slow test machine is not an outage
+        monkeypatch.setattr(breach_ranges, "PEER", Peer("breach_ranges", 10))  # a slow test machine is not an outage
         monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**url))
         yield httpd
 

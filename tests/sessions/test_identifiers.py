@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.gateways import sms as gateway
-from streamsvc.gateways.calls import CallFailed
+from streamsvc.gateways.peers import CallFailed, Peer
 from streamsvc.models import Phone
 from streamsvc.storage.database import db
 from tests.sessions.test_enumeration import Costs
@@ -220,7 +220,7 @@ def test_the_gateway_gets_a_signed_message_and_a_total_deadline(monkeypatch):
     headers, body = received[0]
     expected = base64.b64encode(hmac.digest(b"k" * 32, b"sms_1.1767225600." + body, "sha256")).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
-    monkeypatch.setattr(gateway, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(gateway, "PEER", Peer("sms", 0.3))
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def drip():

@@ -123,7 +123,7 @@ def queue_unknown_device(hashing):
     return queued
 
 
-@pytest.mark.parametrize(("threads", "known", "unknown", "failing"), [(1, 2, 2, 1), (4, 2, 2, 1), (16, 5, 7, 6)])
+@pytest.mark.parametrize(("threads", "known", "unknown", "failing"), [(1, 1, 1, 1), (4, 2, 2, 1), (16, 5, 7, 6)])
 def test_the_queue_is_as_long_as_the_threads_allow(app, threads, known, unknown, failing):
     hashing = password_hashing.HashingPool(app.extensions["settings"].replace(workers=64, threads=threads))
     permits = (hashing.known_device_permits, hashing.unknown_device_permits, hashing.failing_address_permits)

@@ -31,7 +31,9 @@ from streamsvc.gateways.payments.interface import (
     SetupOutcome,
 )
 from streamsvc.gateways.payments.stripe_amounts import from_stripe_amount, maximum_charge_minor, to_stripe_amount
+from streamsvc.gateways.payments.stripe_http import PEER, StripeHttpClient
 from streamsvc.gateways.payments.stripe_setups import provider_method, setup_outcome
+from streamsvc.gateways.peers import log_failure
 from streamsvc.settings import current_settings
 
 log = logging.getLogger("streamsvc")
@@ -55,7 +57,6 @@ AMOUNT_TOO_LARGE = Outcome(DECLINED, decline_code="amount_too_large")
 CARD_DETAILS = ("brand", "last4", "exp_month", "exp_year", "fingerprint")
 CARD_TYPES = ["card"]
 """Cards and their wallets, Apple Pay and Google Pay. Other types may redirect the customer and need a `return_url`."""
-TIMEOUT_S = 20
 MAX_CONCURRENT_CHARGES = 8
 """Number of charges that wait for Stripe in parallel."""
 MAX_LISTED_INTENTS = 1000
@@ -76,7 +77,7 @@ class StripeProvider:
             stripe_version=API_VERSION,
             base_addresses={"api": settings.stripe_url},
             max_network_retries=1,
-            http_client=stripe.RequestsClient(timeout=TIMEOUT_S),
+            http_client=StripeHttpClient(),
         )
 
     def create_customer(self, account_id: str, email: str, replaced: str | None = None) -> str:
@@ -302,7 +303,7 @@ def _unavailable(error: stripe.StripeError) -> ProviderUnavailable:
 
 
 def _log_error(error: stripe.StripeError) -> None:
-    log.warning("Stripe is unavailable: %s", type(error).__name__)
+    log_failure(PEER.name, type(error).__name__)
 
 
 def _decline_code(error: stripe.StripeError) -> str:

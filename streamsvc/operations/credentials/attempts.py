@@ -9,10 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import current_app
-
-from streamsvc.gateways.calls import CallFailed
-from streamsvc.gateways.challenges import is_challenge_solved
+from streamsvc.gateways import challenges
+from streamsvc.gateways.peers import CallFailed, log_failure
 from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TooManyAttempts
@@ -111,11 +109,11 @@ class SignInAttempt:
             return False
         rate_limits.hit(limits.CHALLENGE_TOKENS, self.network)
         try:
-            return is_challenge_solved(
+            return challenges.is_challenge_solved(
                 settings.challenge_url, settings.challenge_secret, self.challenge_token, self.facts.address
             )
         except CallFailed as error:
-            current_app.logger.warning("challenge verification failed: %s", error)
+            log_failure(challenges.PEER.name, str(error))
             return False
 
     def _count_attempt(self) -> None:

@@ -1,7 +1,7 @@
 """Checks passwords against the breached-password lists on disk and, if configured, against a range API."""
 
 from streamsvc.gateways import breach_ranges
-from streamsvc.gateways.calls import CallFailed
+from streamsvc.gateways.peers import CallFailed, log_failure
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.sign_in.passwords import normalize_password
 from streamsvc.security import password_hashing
@@ -21,7 +21,7 @@ def is_breached_password(password: str) -> bool:
     try:
         return bool(url) and breach_ranges.is_password_listed(url, normalize_password(password))
     except CallFailed as error:
-        password_hashing.log.warning("breached-password lookup failed: %s", type(error).__name__)
+        log_failure(breach_ranges.PEER.name, str(error))
         is_in_transaction = db.session().in_transaction()
         audit.record_event("breach_lookup_failed", actor="anonymous")
         if not is_in_transaction:

@@ -6,7 +6,7 @@ generated together with its mail: before that, only its open row in `mailed_toke
 
 import re
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from flask import current_app
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from streamsvc.gateways import mail
+from streamsvc.gateways.peers import CallNotMade
 from streamsvc.models import MailedToken, SandboxEmail
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.rules.sign_in.sessions import hash_token
@@ -115,7 +116,10 @@ def deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
         return
     message = mail.build_email(settings.mail_from, to, subject, text, html)
     db.session.commit()  # the secret's hash is stored before the secret can be used
-    mail.send_message(settings.mail_url, message)
+    try:
+        mail.send_message(settings.mail_url, message)
+    except CallNotMade as error:
+        raise jobs.Retry(now + timedelta(seconds=error.retry_after_s)) from None
 
 
 def render_mail(kind: str, context: dict) -> tuple[str, str, str]:

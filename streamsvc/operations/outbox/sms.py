@@ -4,10 +4,11 @@ As with mail, the code is generated together with its message, and only its hash
 """
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from streamsvc import clock
 from streamsvc.gateways import sms
+from streamsvc.gateways.peers import CallNotMade
 from streamsvc.models import PhoneVerification, SandboxSms
 from streamsvc.rules.sign_in.phones import CODE_DIGITS, MAX_SENDS
 from streamsvc.rules.sign_in.sessions import hash_token
@@ -41,4 +42,9 @@ def send_verification_sms(payload: dict, now: datetime) -> None:
         db.session.add(SandboxSms(to=to, kind="phone_verification", text=text, sent_at=now))
         return
     db.session.commit()  # the code's hash is stored before the code can be used
-    sms.send_sms(settings.sms_url, settings.sms_secret, new_id("sms"), to, text, int(clock.wall_time().timestamp()))
+    timestamp = int(clock.wall_time().timestamp())
+    try:
+        sms.send_sms(settings.sms_url, settings.sms_secret, new_id("sms"), to, text, timestamp)
+    except CallNotMade as error:
+        verification.sends -= 1
+        raise jobs.Retry(now + timedelta(seconds=error.retry_after_s)) from None

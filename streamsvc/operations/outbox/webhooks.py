@@ -1,7 +1,8 @@
 """Events and webhooks: recorded in the transaction of what they report, sent by the worker, retried for three days."""
 
 import json
-from datetime import datetime
+import random
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from sqlalchemy.orm import aliased
 
 from streamsvc import clock
 from streamsvc.gateways import webhooks as gateway
+from streamsvc.gateways.peers import CallNotMade
 from streamsvc.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from streamsvc.rules import webhooks as rules
 from streamsvc.security import encryption
@@ -117,9 +119,12 @@ def send_delivery(payload: dict, now: datetime) -> None:
     event = db.session.get_one(WebhookEvent, delivery.event_id)
     if delivery.status != "pending" or endpoint.removed_at or endpoint.disabled_at:
         return
-    url, (body, headers) = endpoint.url, build_delivery(endpoint, event, now)
+    endpoint_id, url, (body, headers) = endpoint.id, endpoint.url, build_delivery(endpoint, event, now)
     db.session.commit()
-    response = gateway.post_webhook(url, body, headers)
+    try:
+        response = gateway.post_webhook(endpoint_id, url, body, headers)
+    except CallNotMade as error:  # no attempt; they return spread over time
+        raise jobs.Retry(now + timedelta(seconds=error.retry_after_s * random.uniform(1, 2))) from None
     complete_delivery(db.session.get_one(WebhookDelivery, payload["delivery_id"]), response, now)
 
 

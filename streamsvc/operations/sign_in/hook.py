@@ -1,16 +1,13 @@
 """Asks the sign-in hook, if one is configured, whether a viewer whose credentials are verified may sign in."""
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from flask import current_app
-
 from streamsvc import clock
-from streamsvc.gateways.sign_in_hook import HookFailed, post_hook
+from streamsvc.gateways.peers import CallFailed, log_failure
+from streamsvc.gateways.sign_in_hook import PEER_NAME, post_hook
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.circuit_breaker import CircuitBreaker
 from streamsvc.rules.refusals.accounts import SignInDenied
 from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.rules.request_facts import RequestFacts
@@ -19,8 +16,6 @@ from streamsvc.rules.webhooks import sign_message
 from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.database import db, format_utc, new_id
 
-MAX_FAILURES, OPEN_S = 5, 10.0
-"""So many failures in a row, and for so long the hook is not called: a hook that hangs does not hold every thread."""
 UNAVAILABLE_DETAIL = "Sign-ins cannot be checked at the moment; try again shortly."
 
 
@@ -47,7 +42,7 @@ def require_permission(
     data |= {"address": facts.address, "city": facts.city, "user_agent": facts.user_agent}
     try:
         decision = _ask_hook(settings, data)
-    except (HookFailed, ValueError) as error:
+    except (CallFailed, ValueError) as error:
         _record_failure(settings, account_id, method, str(error))
         return
     if not decision.is_allowed:
@@ -58,25 +53,16 @@ def require_permission(
 
 
 def _ask_hook(settings: Settings, data: dict) -> HookDecision:
-    """Raises HookFailed; ValueError if the response is no decision."""
-    breaker = _breaker()
-    if not breaker.allows_call(time.monotonic()):
-        raise HookFailed("not called: it has failed repeatedly")
+    """Raises CallFailed; ValueError if the response is no decision."""
     body, headers = _sign_request(settings.sign_in_hook_secret, data)
-    url, timeout_s = settings.sign_in_hook_url, settings.sign_in_hook_timeout_ms / 1000
-    try:
-        decision = parse_decision(post_hook(url, body, headers, timeout_s, settings.webhooks_to_private))
-    except (HookFailed, ValueError):
-        breaker.record_failure(time.monotonic())
-        raise
-    breaker.record_success()
-    return decision
+    url, deadline_s = settings.sign_in_hook_url, settings.sign_in_hook_timeout_ms / 1000
+    return parse_decision(post_hook(url, body, headers, deadline_s, settings.webhooks_to_private))
 
 
 def _record_failure(settings: Settings, account_id: str | None, method: str, why: str) -> None:
     """Record that the hook failed, and apply the policy. Commits. Raises Unavailable if it is to deny."""
     policy = settings.sign_in_hook_on_failure
-    current_app.logger.warning("sign-in hook failed, policy %s: %s", policy, why)
+    log_failure(PEER_NAME, f"policy {policy}: {why}")
     audit.record_event("authn_hook_failed", account_id, actor="anonymous", method=method, why=why[:300], policy=policy)
     db.session.commit()
     if policy == "deny":
@@ -95,10 +81,3 @@ def _sign_request(secret: str, data: dict) -> tuple[bytes, dict[str, str]]:
         "webhook-timestamp": str(timestamp),
         "webhook-signature": sign_message([secret], message_id, timestamp, body),
     }
-
-
-def _breaker() -> CircuitBreaker:
-    breaker: CircuitBreaker = current_app.extensions.setdefault(
-        "sign_in_hook_breaker", CircuitBreaker(MAX_FAILURES, OPEN_S)
-    )
-    return breaker

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.gateways.oidc import CallFailed, CallRejected, OidcProvider
+from streamsvc.gateways.oidc import PEER, OidcProvider
+from streamsvc.gateways.peers import CallFailed, CallRejected, log_failure
 from streamsvc.models import Account, Identity, PendingFlow
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.accounts.accounts import can_sign_in
@@ -243,5 +244,5 @@ def front_end_redirect_url() -> str:
 
 
 def _provider_unavailable(error: CallFailed) -> Unavailable:
-    current_app.logger.warning("OpenID Connect provider unavailable: %s", error)
+    log_failure(PEER.name, str(error))
     return Unavailable(detail="The provider is not responding. Try again shortly.")
