@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from streamsvc.rules.playback.progress import PlayableItem, ProgressReport
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import Base, UtcTime, db, insert
+from streamsvc.storage.durability import Relaxed
 
 
 class Progress(Base):
@@ -63,18 +64,33 @@ def save_progress(profile_id: str, item: PlayableItem, report: ProgressReport) -
 
     A single statement, whose result does not depend on the order of reports: see rules/playback/progress.py.
     """
+    return _merge_statement(db.engine.dialect.name).all(**_progress_row(profile_id, item, report))[0]
+
+
+def save_progress_by_heartbeat(profile_id: str, item: PlayableItem, report: ProgressReport) -> None:
+    """Merge a report into the profile's progress as `save_progress` does, as a relaxed write.
+
+    The next heartbeat repeats it, and the durable end of the stream takes it to disk.
+    """
+    _merge_statement(db.engine.dialect.name, Relaxed.STREAM_HEARTBEAT).execute_write(
+        **_progress_row(profile_id, item, report)
+    )
+
+
+def _progress_row(profile_id: str, item: PlayableItem, report: ProgressReport) -> dict[str, Any]:
     row: dict[str, Any] = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
-    row |= {"season": item.season, "episode": item.episode, **vars(report)}
-    return _merge_statement(db.engine.dialect.name).all(**row)[0]
+    return row | {"season": item.season, "episode": item.episode, **vars(report)}
 
 
 @cache
-def _merge_statement(dialect: str) -> CompiledStatement:
+def _merge_statement(dialect: str, relaxed: Relaxed | None = None) -> CompiledStatement:
+    """Build the statement that merges a report; the durable one returns the resulting row."""
     columns = [column for column in Progress.__table__.c if column.name != "hidden_at"]
     statement = insert(Progress).values(
         {column.name: sa.bindparam(column.name, type_=column.type) for column in columns}
     )
-    return CompiledStatement(_merge_on_conflict(statement).returning(*Progress.__table__.c))
+    merge = _merge_on_conflict(statement)
+    return CompiledStatement(merge if relaxed else merge.returning(*Progress.__table__.c), relaxed)
 
 
 def _merge_on_conflict(statement: Any, **further_values: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Device, Stream
-from streamsvc.models.progress import save_progress
+from streamsvc.models.progress import save_progress_by_heartbeat
 from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
@@ -22,6 +22,7 @@ from streamsvc.security.authentication import Viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_one
+from streamsvc.storage.durability import Relaxed
 
 
 def start_playback(viewer: Viewer, reported_country: str | None, body: PlaybackInput, now: datetime) -> dict:
@@ -135,7 +136,7 @@ def record_heartbeat(
         progress_report = progress.normalize_report(
             playable.item, report["position_s"], None, report["at"], now, restarted_at=stream.started_at
         )
-        save_progress(stream.profile_id, playable.item, progress_report)
+        save_progress_by_heartbeat(stream.profile_id, playable.item, progress_report)
     if reason := streams.stream_end_reason(stream, now):
         raise StreamEnded(reason=reason)
     if reason := _denial_reason(viewer, reported_country, stream, playable, now):
@@ -191,7 +192,7 @@ def _extend_stream(stream: sa.Row, report: HeartbeatInput, now: datetime) -> Non
         raise StreamEnded(reason=streams.stream_end_reason(ended or stream, now))
 
 
-def _heartbeat_statement(**final_values: Any) -> CompiledStatement:
+def _heartbeat_statement(relaxed: Relaxed | None, **final_values: Any) -> CompiledStatement:
     """Build the guarded update of a heartbeat, which leaves an ended or expired stream unchanged."""
     is_live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
     statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *is_live)
@@ -203,12 +204,13 @@ def _heartbeat_statement(**final_values: Any) -> CompiledStatement:
             expires_at=sa.bindparam("new_expires_at", type_=UtcTime),
             watched_s=Stream.watched_s + sa.bindparam("added_s", type_=sa.Integer),
             **final_values,
-        )
+        ),
+        relaxed,
     )
 
 
-HEARTBEAT = _heartbeat_statement()
-FINAL_HEARTBEAT = _heartbeat_statement(ended_at=streams.NOW, end_reason=stream_rules.STOPPED)
+HEARTBEAT = _heartbeat_statement(Relaxed.STREAM_HEARTBEAT)
+FINAL_HEARTBEAT = _heartbeat_statement(None, ended_at=streams.NOW, end_reason=stream_rules.STOPPED)
 
 
 def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:
