@@ -24,7 +24,8 @@ BEGIN = (
 )
 _CONFIGURE_IF_DIRECT = (
     "SELECT set_config('timezone', 'UTC', false), CASE WHEN pg_backend_pid() = %s"
-    " THEN set_config('synchronous_commit', 'on', false) || set_config('lock_timeout', %s, false) || set_config('statement_timeout', %s, false) END"
+    " THEN set_config('synchronous_commit', 'on', false) || set_config('lock_timeout', %s, false)"
+    " || set_config('statement_timeout', %s, false) END"
 )
 _ROLE_SETTINGS = (
     "SELECT current_setting('synchronous_commit') = 'off' OR current_setting('lock_timeout') = '0'"
