@@ -142,20 +142,19 @@ def init_app(app: Flask, settings: "Settings") -> None:
         lock_order.check_lock_order(DatabaseSession)
     with app.app_context():
         engines = db.engine, db.engines[AUTOCOMMIT_BIND]
-        for engine in engines:
-            if engine.dialect.name == "postgresql":
-                postgresql.configure_connections(engine, settings.prepared_statements)
-            else:
-                event.listen(engine, "connect", _configure_sqlite)
         if db.engine.dialect.name == "sqlite":
+            for engine in engines:
+                event.listen(engine, "connect", _configure_sqlite)
             _serialize_writers(db.engine)
-            return
-        postgresql.configure_transactions(db.engine)
-        from streamsvc.storage.hang_watchdog import HangWatchdog  # the driver is optional
+        else:
+            from streamsvc.storage.hang_watchdog import HangWatchdog  # the driver is optional
 
-        watchdog = HangWatchdog()
-        for engine in engines:
-            watchdog.watch(engine)
+            watchdog = HangWatchdog()
+            for engine in engines:
+                postgresql.configure_connections(engine, settings.prepared_statements)
+                watchdog.watch(engine)
+            postgresql.configure_transactions(db.engine)
+        _note_transactions(db.engine)
 
 
 def _pool_size(limit: int, settings: "Settings") -> dict[str, int]:
@@ -220,15 +219,48 @@ def _try_begin_immediate(raw: Any) -> bool:
     return True
 
 
+_open = threading.local()
+"""The connection of this thread's transaction, as `connection`, while it is open."""
+
+
+def _note_transactions(engine: sa.Engine) -> None:
+    event.listen(engine, "begin", _note_open)
+    for end in ("commit", "rollback"):
+        event.listen(engine, end, _note_closed)
+
+
+def _note_open(connection: sa.Connection) -> None:
+    _open.connection = connection
+
+
+def _note_closed(connection: sa.Connection) -> None:
+    if getattr(_open, "connection", None) is connection:
+        _open.connection = None
+
+
+@contextmanager
+def _read_connection() -> Iterator[sa.Connection]:
+    """Yield the connection of this thread's transaction, or else one of its own for a single statement.
+
+    A thread in a transaction that waited for a second connection could wait for others who wait for one too: a pooler
+    may have fewer connections than there are threads.
+    """
+    if (connection := getattr(_open, "connection", None)) is not None:
+        yield connection
+    else:
+        with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+            yield connection
+
+
 def fetch_all(clause: sa.Executable, parameters: Parameters | None = None) -> list[sa.Row]:
-    """Run one statement in a transaction of its own and return all rows."""
-    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+    """Run one reading statement and return all rows: by itself, or within this thread's transaction if it has one."""
+    with _read_connection() as connection:
         return connection.execute(clause, parameters).all()  # type: ignore[return-value]  # it is a list, not copied
 
 
 def fetch_one(clause: sa.Executable, parameters: Parameters | None = None) -> sa.Row | None:
-    """Run one statement in a transaction of its own and return the first row, or None."""
-    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+    """Run one reading statement, as `fetch_all` does, and return the first row, or None."""
+    with _read_connection() as connection:
         return connection.execute(clause, parameters).first()
 
 
@@ -288,11 +320,14 @@ def write_transaction(relaxed: Relaxed | None = None) -> Iterator[sa.Connection]
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
         begin = _begin_on_sqlite if connection.dialect.name == "sqlite" else _begin_on_postgresql
         with begin(connection, relaxed):
+            _note_open(connection)
             try:
                 yield connection
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK")
                 raise
+            finally:
+                _note_closed(connection)
             connection.exec_driver_sql("COMMIT")
 
 
