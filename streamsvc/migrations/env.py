@@ -18,7 +18,7 @@ from streamsvc.storage.database import db
 from streamsvc.storage.postgresql import LOCK_TIMEOUT, configure_if_direct
 
 ADVISORY_LOCK = 0x73747265  # "stre"
-SEARCH_TABLES = "_fts"
+FULL_TEXT_SEARCH = "_fts"
 WAIT_TIMEOUT_S, POLL_INTERVAL_S = 600.0, 0.2
 """How long a process waits for another that is migrating."""
 LOCK_ATTEMPTS, RETRY_AFTER_S = 30, 2.0
@@ -28,8 +28,8 @@ IS_LOCKED = "55P03"
 
 
 def include_name(name: str | None, kind: str, parents: object) -> bool:
-    """Ignore the internal tables of SQLite's full-text search."""
-    return kind != "table" or SEARCH_TABLES not in (name or "")
+    """Ignore what only one database has for the full-text search: SQLite's internal tables, PostgreSQL's index."""
+    return FULL_TEXT_SEARCH not in (name or "")
 
 
 def migrate(connection: sa.Connection) -> None:

@@ -25,7 +25,8 @@ CREATE FUNCTION observe() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     RETURN NULL;
 END $$;
 """
-SETTINGS = "SELECT current_setting('synchronous_commit'), current_setting('lock_timeout'), current_setting('statement_timeout')"
+NAMES = ("synchronous_commit", "lock_timeout", "statement_timeout")
+SETTINGS = "SELECT " + ", ".join(f"current_setting('{name}')" for name in NAMES)
 
 
 @pytest.fixture(scope="module")
