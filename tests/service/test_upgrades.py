@@ -13,17 +13,14 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
-from streamsvc.app import MIGRATIONS
 from streamsvc.storage import postgresql
 from streamsvc.storage.database import db
 from tests.conftest import build_app, close_app, migrate_database
 from tests.worlds.any_rows import insert_anything
+from tests.worlds.next_migration import REVISIONS, configuration_with, write_migration
 from tests.worlds.service import wait_until
 
-REVISIONS = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
 WITH_DATA = REVISIONS if os.environ.get("STREAMSVC_TEST_MIGRATIONS") == "every" else REVISIONS[2::13]
 """The revisions at which rows are inserted: every one, or a few."""
 
@@ -67,17 +64,6 @@ def find_lost(connection, rows):
             yield name, texts
 
 
-HEADER = """
-import os, time
-from pathlib import Path
-import sqlalchemy as sa
-from alembic import op
-from streamsvc.storage.concurrent_indexes import create_index_concurrently
-
-revision, down_revision = "next", "{head}"
-
-def upgrade():
-"""
 SLOW = """
     op.create_table("slow", sa.Column("id", sa.Integer, primary_key=True))
     with Path("{log}").open("a") as log:
@@ -88,7 +74,7 @@ MIGRATE = """
 import os, sys, traceback
 from alembic import command
 from streamsvc.app import create_app
-from tests.service.test_upgrades import configuration_with
+from tests.worlds.next_migration import configuration_with
 
 app = create_app()
 for _ in range(4):
@@ -105,22 +91,9 @@ print(sorted(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(4)))
 """Four nodes, which share only what they have loaded."""
 
 
-def configuration_with(folder):
-    """Alembic's configuration with the migrations in a folder besides the service's own."""
-    configuration = Config(MIGRATIONS / "alembic.ini")
-    configuration.set_main_option("script_location", str(MIGRATIONS))
-    configuration.set_main_option("path_separator", "os")
-    configuration.set_main_option("version_locations", os.pathsep.join([str(MIGRATIONS / "versions"), str(folder)]))
-    return configuration
-
-
-def write_migration(folder, body, **values):
-    (folder / "next.py").write_text((HEADER + body).format(head=REVISIONS[-1], **values))
-
-
 def test_one_of_four_nodes_migrates_and_another_takes_over_when_it_is_killed(database, new_database, tmp_path):
     url, log = new_database(database, "nodes", migrate_database), tmp_path / "log"
-    write_migration(tmp_path, SLOW, log=log)
+    write_migration(tmp_path, SLOW.format(log=log))
     env = {**os.environ, "STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(tmp_path)}
     program = [sys.executable, "-c", MIGRATE, str(tmp_path)]
     nodes = subprocess.Popen(program, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
