@@ -68,10 +68,10 @@ bench: .venv/installed-test
 torture: .venv/installed-test
 	STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 STREAMSVC_TEST_KILL_EVERY_S=2 \
 		STREAMSVC_TEST_LIVES=500 STREAMSVC_TEST_GREEDY_LIVES=500 STREAMSVC_TEST_RACE_S=60 \
-		STREAMSVC_TEST_TAKEOVERS=300 STREAMSVC_TEST_ROUNDS=4200 \
+		STREAMSVC_TEST_TAKEOVERS=300 STREAMSVC_TEST_ROUNDS=4200 STREAMSVC_TEST_MIGRATIONS=every \
 		$(BIN)/python -m pytest tests/faults tests/subscriptions/test_billing_lives.py \
 		tests/subscriptions/test_greedy_lives.py tests/sessions/test_owner_and_intruder.py \
-		tests/playback/test_playback_slots.py
+		tests/playback/test_playback_slots.py tests/service/test_upgrades.py
 	$(BIN)/python -m bench.evening
 
 simulate: .venv/installed-test

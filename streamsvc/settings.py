@@ -23,6 +23,7 @@ from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.gifts import GiftAmounts
 from streamsvc.rules.billing.number_series import is_number_prefix
 from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.connections import node_connections
 from streamsvc.rules.playback.media_paths import ITEM_ID, split_media_pattern
 
 PREFIX = "STREAMSVC_"
@@ -315,6 +316,16 @@ class Settings:
     port: int = setting(8000, integer_between(1, 65535), "Port that `serve` listens on; `PORT` works too.")
     workers: int = setting(2, integer_between(1, 64), "Web processes of `serve`; `WEB_CONCURRENCY` works too.")
     threads: int = setting(8, integer_between(1, 128), "Threads per web process.")
+    database_connections: int = setting(
+        0,
+        integer_between(0, 100_000),
+        "Connections to PostgreSQL that the node may open; if its threads need more, it does not start. 0: no limit.",
+    )
+    prepared_statements: str = setting(
+        "auto",
+        one_of("auto", "on", "off"),
+        "Prepares statements on PostgreSQL; `auto`: unless the connection goes through a pooler such as PgBouncer.",
+    )
     request_timeout_s: int = setting(
         10,
         integer_between(1, 600),
@@ -723,6 +734,12 @@ class Settings:
             raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: can be turned off in the sandbox only")
         if self.sandbox_clock and not self.sandbox:
             raise SettingsError(f"{PREFIX}SANDBOX_CLOCK: requires the sandbox (`{PREFIX}SANDBOX=1`)")
+        needed = node_connections(self.workers, self.threads)
+        if 0 < self.database_connections < needed:
+            raise SettingsError(
+                f"{PREFIX}DATABASE_CONNECTIONS: {self.workers} web processes with {self.threads} threads each and a "
+                f"worker need {needed}; allow as many, or lower {PREFIX}WORKERS or {PREFIX}THREADS"
+            )
         folder = Path(self.data_dir).resolve()
         return self.replace(
             database_url=self.database_url or f"sqlite:///{folder / 'streamsvc.sqlite3'}",

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from streamsvc.app import create_app
 from streamsvc.gateways import peers
 from streamsvc.settings import Settings
-from streamsvc.storage import compiled_statements
+from streamsvc.storage import compiled_statements, durability
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from streamsvc.worker import gc_tuning
 from tests.worlds import databases, postgres
@@ -62,6 +62,10 @@ SLOWEST_FIRST = (
 Tests that need the demo catalogue run some time after the one that seeds it, so as not to wait for it.
 """
 _running_servers = []
+
+
+durability.SYNCHRONOUS = durability.SYNCHRONOUS_RELAXED = "OFF"
+"""On SQLite: test data need not survive a power failure."""
 
 
 def pytest_configure(config):
@@ -171,7 +175,6 @@ def build_app(url, clock=None, **settings):
     values = {"secret_key": (SECRET,), "sandbox": True, "guests": True, **CHEAP_HASHING, **settings}
     app = create_app(Settings(database_url=url, **values).with_defaults(), now=clock)
     app.test_client_class = DescribedClient
-    disable_fsync(app)
     return app
 
 
@@ -190,14 +193,6 @@ def close_app(app):
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose()
-
-
-def disable_fsync(app):
-    """Turn SQLite's disk synchronization off: test data need not survive a power failure."""
-    with app.app_context():
-        for engine in db.engines.values():
-            if engine.dialect.name == "sqlite":
-                event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
 
 
 def forbid_writes_in_get(app):

@@ -55,6 +55,7 @@ from streamsvc.storage.database import (
     format_utc,
     insert,
 )
+from streamsvc.storage.durability import Relaxed
 
 REPEAT_WINDOW = timedelta(seconds=60)
 """How long the same browser gets the response of a single-use exchange again, without an Idempotency-Key."""
@@ -258,7 +259,8 @@ def _lease_or_replay(key: RequestKey, before_replay: Callable[[], None] | None =
     key.first_seen_at, token = clock.wall_time(), leases.new_token()
     row = {"id": key.id, "fingerprint": key.fingerprint(_signing_keys()[0]), "created_at": key.first_seen_at}
     row |= {"lease": token, "leased_until": leases.lease_end()}
-    if execute_write(insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["id"])):
+    new_key = insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["id"])
+    if execute_write(new_key, relaxed=Relaxed.LEASE):  # whatever the request commits makes it durable too
         key.lease = token
         return None
     if replay := _load_replay(key, before_replay):
@@ -269,7 +271,7 @@ def _lease_or_replay(key: RequestKey, before_replay: Callable[[], None] | None =
         leases.is_free(IdempotencyKey.leased_until),
     )
     take_over = sa.update(IdempotencyKey).where(*is_abandoned).values(lease=token, leased_until=leases.lease_end())
-    if not execute_write(take_over):
+    if not execute_write(take_over, relaxed=Relaxed.LEASE):
         raise IdempotencyKeyInUse
     key.lease, key.has_begun = token, True
     key.checkpoint = fetch_existing(sa.select(IdempotencyKey.checkpoint).where(IdempotencyKey.id == key.id))[0]
@@ -345,9 +347,11 @@ def _release_key(key: RequestKey) -> None:
     """
     is_ours = (IdempotencyKey.id == key.id, IdempotencyKey.lease == key.lease)
     if key.has_begun and not key.is_implicit:
-        execute_write(sa.update(IdempotencyKey).where(*is_ours).values(lease=None, leased_until=None))
+        execute_write(
+            sa.update(IdempotencyKey).where(*is_ours).values(lease=None, leased_until=None), relaxed=Relaxed.LEASE
+        )
     else:
-        execute_write(sa.delete(IdempotencyKey).where(*is_ours))
+        execute_write(sa.delete(IdempotencyKey).where(*is_ours), relaxed=Relaxed.LEASE)
     key.lease = None
 
 

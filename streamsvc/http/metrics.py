@@ -7,15 +7,15 @@ counts to files in one folder, set by `streamsvc serve` or gunicorn_conf.py; the
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, get_args
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import sqlalchemy as sa
 from flask import Flask, Response, current_app, g, request
 
 from streamsvc import clock
-from streamsvc.models import Job, Stream, WebhookDelivery
 from streamsvc.gateways.peers import call_finished
+from streamsvc.models import Job, Stream, WebhookDelivery
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.rules.jobs import Lane
 from streamsvc.settings import Settings

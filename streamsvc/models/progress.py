@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from streamsvc.rules.playback.progress import PlayableItem, ProgressReport
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import Base, UtcTime, db, insert
+from streamsvc.storage.durability import Relaxed
 
 
 class Progress(Base):
@@ -84,28 +85,32 @@ def save_progress(profile_id: str, item: PlayableItem, report: ProgressReport, n
 
     A single statement, whose result does not depend on the order of reports: see rules/playback/progress.py.
     """
-    parameters = _merge_parameters(profile_id, item, report, now)
-    return _merge_statement(db.engine.dialect.name, returns_row=True).all(**parameters)[0]
+    row = _progress_row(profile_id, item, report, now)
+    return _merge_statement(db.engine.dialect.name).all(**row)[0]
 
 
 def save_heartbeat(profile_id: str, item: PlayableItem, report: ProgressReport, now: datetime) -> None:
-    """Merge a report into the profile's progress, as `save_progress` does."""
-    parameters = _merge_parameters(profile_id, item, report, now)
-    _merge_statement(db.engine.dialect.name, returns_row=False).execute_write(**parameters)
+    """Merge a report into the profile's progress as `save_progress` does, as a relaxed write.
+
+    The next heartbeat repeats it, and the durable end of the stream takes it to disk.
+    """
+    row = _progress_row(profile_id, item, report, now)
+    _merge_statement(db.engine.dialect.name, Relaxed.STREAM_HEARTBEAT).execute_write(**row)
 
 
-def _merge_parameters(profile_id: str, item: PlayableItem, report: ProgressReport, now: datetime) -> dict[str, Any]:
+def _progress_row(profile_id: str, item: PlayableItem, report: ProgressReport, now: datetime) -> dict[str, Any]:
     row: dict[str, Any] = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
     row |= {"season": item.season, "episode": item.episode, "now": now, "first_watched_at": report.watched_at}
     return row | vars(report)
 
 
 @cache
-def _merge_statement(dialect: str, returns_row: bool) -> CompiledStatement:
+def _merge_statement(dialect: str, relaxed: Relaxed | None = None) -> CompiledStatement:
+    """Build the statement that merges a report; the durable one returns the resulting row."""
     columns = [column for column in Progress.__table__.c if column.name != "hidden_at"]
     statement = insert(Progress).values(_parameters(columns))
     merge = _merge_on_conflict(statement, sa.bindparam("now", type_=UtcTime))
-    return CompiledStatement(merge.returning(*Progress.__table__.c) if returns_row else merge)
+    return CompiledStatement(merge if relaxed else merge.returning(*Progress.__table__.c), relaxed)
 
 
 def _parameters(columns: Iterable[sa.Column]) -> dict[str, sa.BindParameter]:

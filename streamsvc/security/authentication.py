@@ -58,6 +58,7 @@ from streamsvc.settings import current_settings
 from streamsvc.storage import session_guard
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import SAFE_METHODS, db, execute_write
+from streamsvc.storage.durability import Relaxed
 
 COOKIE = "__Host-sst"
 CSRF_HEADER = "X-CSRF-Token"
@@ -349,7 +350,7 @@ def _find_viewer(token: str, by_cookie: bool = False, is_proved: bool = False) -
     if viewer.row.dpop_jkt is not None and not is_proved:
         raise DpopProofRequired("invalid_token")
     if now - viewer.row.last_seen_at > LAST_SEEN_GRAIN:
-        execute_write(UPDATE_LAST_SEEN, {"session_id": viewer.row.session_id, "now": now})
+        execute_write(UPDATE_LAST_SEEN, {"session_id": viewer.row.session_id, "now": now}, Relaxed.SESSION_USE)
     return viewer
 
 

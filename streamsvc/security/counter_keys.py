@@ -28,6 +28,12 @@ def find_counter_key() -> bytes | None:
     return _find_stored_key()[0]
 
 
+def is_counter_key_stored() -> bool:
+    """Whether the key is stored for every secret key in use."""
+    key, is_complete = _find_stored_key()
+    return key is not None and is_complete
+
+
 def load_counter_key() -> bytes | None:
     """Return the key as `find_counter_key` does, and store it for secret keys that are new in the settings.
 

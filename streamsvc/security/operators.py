@@ -22,6 +22,7 @@ from streamsvc.rules.sign_in.sessions import (
 )
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_one
+from streamsvc.storage.durability import Relaxed
 
 KEY_BY_TOKEN = sa.select(*ApiKey.__table__.c).where(
     ApiKey.token_hash == sa.bindparam("token_hash"), ApiKey.revoked_at.is_(None)
@@ -109,7 +110,7 @@ def find_operator_by_key(token: str) -> Operator | None:
     if key is None or (key.expires_at is not None and key.expires_at <= now):
         return None
     if key.last_used_at is None or now - key.last_used_at > LAST_SEEN_GRAIN:
-        execute_write(UPDATE_KEY_LAST_USED, {"key_id": key.id, "now": now})
+        execute_write(UPDATE_KEY_LAST_USED, {"key_id": key.id, "now": now}, Relaxed.API_KEY_USE)
     return Operator(key.id, api_key_role(key.scopes))
 
 
@@ -121,7 +122,7 @@ def find_operator_by_session(token: str) -> Operator | None:
     if OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at) <= now:
         return None
     if now - row.last_seen_at > OPERATOR_SEEN_GRAIN:
-        execute_write(UPDATE_LAST_SEEN, {"session_id": row.session_id, "now": now})
+        execute_write(UPDATE_LAST_SEEN, {"session_id": row.session_id, "now": now}, Relaxed.SESSION_USE)
     return Operator(row.operator_id, get_role(row.role), row)
 
 

@@ -17,9 +17,15 @@ from streamsvc import clock
 from streamsvc.models import RateLimitCounter
 from streamsvc.rules.rate_limits import Backoff, RateLimit
 from streamsvc.rules.refusals.accounts import TooManyAttempts
-from streamsvc.security.counter_keys import find_counter_key, get_or_create_counter_key, load_counter_key
+from streamsvc.security.counter_keys import (
+    find_counter_key,
+    get_or_create_counter_key,
+    is_counter_key_stored,
+    load_counter_key,
+)
 from streamsvc.storage.chunked_writes import delete_in_chunks
 from streamsvc.storage.database import db, fetch_all, insert, write_transaction
+from streamsvc.storage.durability import Relaxed
 
 RETENTION_S = 30 * 24 * 3600
 CLEARED_AT_ONCE = 500
@@ -119,7 +125,8 @@ def counter_transaction() -> Iterator[Counters]:
 
     Not within a `db.session` transaction.
     """
-    with write_transaction() as connection:
+    is_relaxed = is_counter_key_stored()  # the transaction that stores it must be durable: processes remember the key
+    with write_transaction(Relaxed.RATE_LIMIT if is_relaxed else None) as connection:
         yield Counters(connection)
 
 

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
+from streamsvc.storage import durability
 from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db
+from streamsvc.storage.durability import Relaxed
 
 MAX_IDLE_S = 1.0
 """A connection unused for this long is returned to the pool, which checks that it is still alive."""
@@ -28,11 +30,13 @@ class CompiledStatement:
 
     A SELECT, or a single guarded write. All parameters are passed by name. Rows (for a write: of its RETURNING clause)
     are named tuples of the columns' Python values. Each call is a transaction of its own and raises the same errors as
-    Core, so that an outage is recognized as one.
+    Core, so that an outage is recognized as one. A write is durable, unless it names why it need not be.
     """
 
-    def __init__(self, statement: sa.Select | sa.CompoundSelect | sa.Insert | sa.Update):
-        self.statement = statement
+    def __init__(
+        self, statement: sa.Select | sa.CompoundSelect | sa.Insert | sa.Update, relaxed: Relaxed | None = None
+    ):
+        self.statement, self.relaxed = statement, relaxed
         self.columns = list(statement.exported_columns)
         names: list[Any] = [column.key for column in self.columns]
         row_type: Any = namedtuple("Row", names)  # type: ignore[misc]  # a class of its own for each statement
@@ -64,19 +68,30 @@ class CompiledStatement:
         connection = None
         try:
             connection = _thread_connection(engine)
-            cursor = connection.cursor()
-            cursor.execute(text, [bound[name] for name in names] if names is not None else bound)
-            rows, count = cursor.fetchall() if self.columns else [], cursor.rowcount
-            cursor.close()
+            arguments = [bound[name] for name in names] if names is not None else bound
+            if self.relaxed and engine.dialect.name == "sqlite":
+                with durability.relaxed_on_sqlite(connection):
+                    rows, count = self._run(connection, text, arguments)
+            else:
+                rows, count = self._run(connection, text, arguments)
         except engine.dialect.loaded_dbapi.Error as error:
             raise self._translate_error(engine.dialect, connection, text, error) from error
         if converters:
             rows = [_convert(values, converters) for values in rows]
         return list(map(self._make_row, rows)), count
 
+    def _run(self, connection: PoolProxiedConnection, text: str, arguments: Any) -> tuple[list[Any], int]:
+        cursor = connection.cursor()
+        cursor.execute(text, arguments)
+        rows, count = list(cursor.fetchall()) if self.columns else [], cursor.rowcount
+        cursor.close()
+        return rows, count
+
     def _compile(self, dialect: sa.Dialect) -> _Compiled:
         """Compile for the dialect and cache (text, parameter names or None, constants, binders, converters)."""
-        compiled = self.statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        is_relaxed_here = self.relaxed and dialect.name == "postgresql"
+        statement = durability.relax_on_postgresql(self.statement) if is_relaxed_here else self.statement
+        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         constants = {name: value for name, value in compiled.params.items() if value is not None}
         binders = [
             (name, _dialect_type(bind, dialect).bind_processor(dialect)) for name, bind in compiled.binds.items()

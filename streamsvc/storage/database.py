@@ -1,12 +1,13 @@
 """The database: one handle with two ways to use it, and the column types shared by all tables.
 
 `db.session` is for transactions with several statements: on SQLite it starts with BEGIN IMMEDIATE, so that what it read
-is still true when it writes, and its commits are durable (synchronous=FULL, synchronous_commit=on). Money is always
-written this way.
+is still true when it writes. Money is always written this way.
 
 `fetch_all`, `fetch_one` and `execute_write` run one statement in a transaction of its own: reads, and single guarded
-writes that a power failure may lose but never leaves half done (a heartbeat, a counter). A GET request only uses these,
-except `/readyz`, which tests whether the database is writable, and the audit entry for a denied request.
+writes. A GET request only uses these, except `/readyz`, which tests whether the database is writable, and the audit
+entry for a denied request.
+
+Both are durable: on disk before they return. `execute_write` is not if it names a reason of `durability.Relaxed`.
 """
 
 import json
@@ -15,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
@@ -31,12 +32,15 @@ from sqlalchemy.exc import DBAPIError, NoResultFound, OperationalError
 from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
-from streamsvc.storage import lock_order
+from streamsvc.rules import connections
+from streamsvc.storage import durability, lock_order, postgresql
+from streamsvc.storage.durability import Relaxed
 from streamsvc.storage.fifo_lock import FifoLock
 from streamsvc.storage.unit_of_work import DIALECT_INSERTS, BatchingSession
 
 if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql, sqlite
+    from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
     from streamsvc.settings import Settings
 
@@ -45,8 +49,6 @@ PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_siz
 """mmap_size in bytes: connections share one mapping of the file instead of caching pages separately."""
 WRITE_LOCK_TIMEOUT_S, POLL_INTERVAL_S = 5.0, 0.001
 """How long a transaction waits for SQLite's write lock, and how often it checks on other processes."""
-LOCK_TIMEOUT = "2s"
-"""How long a statement waits for a lock on PostgreSQL."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -127,59 +129,44 @@ def init_app(app: Flask, settings: "Settings") -> None:
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {"pool_size": settings.threads, "max_overflow": 4, "pool_timeout": 2}
-    options["json_serializer"] = _encode_json
+    options: dict[str, Any] = {"pool_timeout": 2, "json_serializer": _encode_json}
     if url.get_backend_name() == "postgresql":
-        options |= {"pool_pre_ping": True, "pool_size": max(4, settings.threads // 2), "max_overflow": settings.threads}
-        options["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 3000}
+        options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 2, "tcp_user_timeout": 3000}}
+    limits = connections.pool_limits(settings.threads)
+    statements = {"url": url, "isolation_level": "AUTOCOMMIT", **_pool_size(limits.statements, settings)}
     app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
-    # A thread may hold one connection for compiled statements, and wait with another for a lock. Whoever has the lock
-    # must get a third all the same, so the pool never is what they wait for.
-    statements = {"url": url, "isolation_level": "AUTOCOMMIT", "max_overflow": 2 * settings.threads + 4}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options | _pool_size(limits.transactions, settings)
     app.config["SQLALCHEMY_BINDS"] = {AUTOCOMMIT_BIND: options | statements}
     db.init_app(app)
     if settings.sandbox:
         lock_order.check_lock_order(DatabaseSession)
     with app.app_context():
-        _configure_connections(db.engine, synchronous="FULL", commit="on")
-        _configure_connections(db.engines[AUTOCOMMIT_BIND], synchronous="NORMAL", commit="off")
-        if db.engine.dialect.name == "postgresql":
+        engines = db.engine, db.engines[AUTOCOMMIT_BIND]
+        if db.engine.dialect.name == "sqlite":
+            for engine in engines:
+                event.listen(engine, "connect", _configure_sqlite)
+            _serialize_writers(db.engine)
+        else:
             from streamsvc.storage.hang_watchdog import HangWatchdog  # the driver is optional
 
             watchdog = HangWatchdog()
-            for engine in (db.engine, db.engines[AUTOCOMMIT_BIND]):
+            for engine in engines:
+                postgresql.configure_connections(engine, settings.prepared_statements)
                 watchdog.watch(engine)
+            postgresql.configure_transactions(db.engine)
+        _note_transactions(db.engine)
 
 
-def _configure_connections(engine: sa.Engine, synchronous: str, commit: str) -> None:
-    """Set the options of each new connection.
+def _pool_size(limit: int, settings: "Settings") -> dict[str, int]:
+    """Return the options of a pool that keeps some connections open and opens at most `limit`."""
+    kept = max(4, settings.threads // 2)
+    return {"pool_size": kept, "max_overflow": limit - kept}
 
-    These are durability and, on PostgreSQL, the time zone, a statement timeout of 30 s, and how long a statement waits
-    for a lock.
-    """
-    if engine.dialect.name == "postgresql":
 
-        @event.listens_for(engine, "connect")
-        def configure_postgresql(raw: Any, _: object) -> None:
-            with raw.cursor() as cursor:
-                cursor.execute(
-                    "SELECT set_config('timezone', 'UTC', false), set_config('synchronous_commit', %s, false),"
-                    " set_config('statement_timeout', '30s', false), set_config('lock_timeout', %s, false)",
-                    (commit, LOCK_TIMEOUT),
-                )
-            raw.commit()
-
-        return
-
-    @event.listens_for(engine, "connect")
-    def configure_sqlite(raw: Any, _: object) -> None:
-        raw.isolation_level = None  # the driver itself would open a transaction only after the first read
-        for pragma in (*PRAGMAS, f"synchronous={synchronous}"):
-            raw.execute(f"PRAGMA {pragma}")
-
-    if synchronous == "FULL":
-        _serialize_writers(engine)
+def _configure_sqlite(raw: Any, _: object) -> None:
+    raw.isolation_level = None  # the driver itself would open a transaction only after the first read
+    for pragma in (*PRAGMAS, f"synchronous={durability.SYNCHRONOUS}"):
+        raw.execute(f"PRAGMA {pragma}")
 
 
 def _serialize_writers(engine: sa.Engine) -> None:
@@ -232,15 +219,48 @@ def _try_begin_immediate(raw: Any) -> bool:
     return True
 
 
+_open = threading.local()
+"""The connection of this thread's transaction, as `connection`, while it is open."""
+
+
+def _note_transactions(engine: sa.Engine) -> None:
+    event.listen(engine, "begin", _note_open)
+    for end in ("commit", "rollback"):
+        event.listen(engine, end, _note_closed)
+
+
+def _note_open(connection: sa.Connection) -> None:
+    _open.connection = connection
+
+
+def _note_closed(connection: sa.Connection) -> None:
+    if getattr(_open, "connection", None) is connection:
+        _open.connection = None
+
+
+@contextmanager
+def _read_connection() -> Iterator[sa.Connection]:
+    """Yield the connection of this thread's transaction, or else one of its own for a single statement.
+
+    A thread in a transaction that waited for a second connection could wait for others who wait for one too: a pooler
+    may have fewer connections than there are threads.
+    """
+    if (connection := getattr(_open, "connection", None)) is not None:
+        yield connection
+    else:
+        with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+            yield connection
+
+
 def fetch_all(clause: sa.Executable, parameters: Parameters | None = None) -> list[sa.Row]:
-    """Run one statement in a transaction of its own and return all rows."""
-    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+    """Run one reading statement and return all rows: by itself, or within this thread's transaction if it has one."""
+    with _read_connection() as connection:
         return connection.execute(clause, parameters).all()  # type: ignore[return-value]  # it is a list, not copied
 
 
 def fetch_one(clause: sa.Executable, parameters: Parameters | None = None) -> sa.Row | None:
-    """Run one statement in a transaction of its own and return the first row, or None."""
-    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+    """Run one reading statement, as `fetch_all` does, and return the first row, or None."""
+    with _read_connection() as connection:
         return connection.execute(clause, parameters).first()
 
 
@@ -255,38 +275,79 @@ def fetch_existing(clause: sa.Executable, parameters: Parameters | None = None) 
     return row
 
 
-def execute_write(clause: sa.Executable, parameters: Parameters | Sequence[Parameters] | None = None) -> int:
-    """Run one writing statement in a transaction of its own and return the number of rows affected."""
-    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+def execute_write(
+    clause: sa.Executable,
+    parameters: Parameters | Sequence[Parameters] | None = None,
+    relaxed: Relaxed | None = None,
+) -> int:
+    """Run one writing statement in a transaction of its own and return the number of rows affected.
+
+    It is durable, unless it names why it need not be.
+    """
+    with relaxable_connection(db.engines[AUTOCOMMIT_BIND], clause, relaxed) as (connection, statement):
         # without this option, PostgreSQL reports -1 for an INSERT
-        return connection.execute(clause, parameters, execution_options={"preserve_rowcount": True}).rowcount
+        return connection.execute(statement, parameters, execution_options={"preserve_rowcount": True}).rowcount
+
+
+def fetch_relaxed(clause: sa.Executable, parameters: Parameters, relaxed: Relaxed) -> list[sa.Row]:
+    """Run one UPDATE or DELETE that returns rows, as a relaxed write, and return them all."""
+    with relaxable_connection(db.engines[AUTOCOMMIT_BIND], clause, relaxed) as (connection, statement):
+        return connection.execute(statement, parameters).all()  # type: ignore[return-value]  # a list
 
 
 @contextmanager
-def write_transaction() -> Iterator[sa.Connection]:
+def relaxable_connection(
+    engine: sa.Engine, clause: sa.Executable, relaxed: Relaxed | None
+) -> Iterator[tuple[sa.Connection, sa.Executable]]:
+    """Yield a connection for single statements, and the statement as it must be run on it."""
+    with engine.connect() as connection:
+        if relaxed is None:
+            yield connection, clause
+        elif connection.dialect.name == "postgresql":
+            yield connection, durability.relax_on_postgresql(clause)
+        else:
+            with durability.relaxed_on_sqlite(connection.connection):
+                yield connection, clause
+
+
+@contextmanager
+def write_transaction(relaxed: Relaxed | None = None) -> Iterator[sa.Connection]:
     """Yield the connection of a short transaction of a few writes; an exception rolls it back.
 
     On SQLite it queues fairly with the transactions of `db.session`, which would otherwise always come first. Must not
-    be used while `db.session` is in a transaction.
+    be used while `db.session` is in a transaction. It is durable, unless it names why it need not be.
     """
-    write_lock = _write_locks.get(db.engine)
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
-        if write_lock and not write_lock.acquire(WRITE_LOCK_TIMEOUT_S):
-            raise sa.exc.TimeoutError("too many transactions are waiting to write")
-        try:
-            if write_lock:
-                _begin_immediate(connection)
-            else:
-                connection.exec_driver_sql("BEGIN")
+        begin = _begin_on_sqlite if connection.dialect.name == "sqlite" else _begin_on_postgresql
+        with begin(connection, relaxed):
+            _note_open(connection)
             try:
                 yield connection
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK")
                 raise
+            finally:
+                _note_closed(connection)
             connection.exec_driver_sql("COMMIT")
-        finally:
-            if write_lock:
-                write_lock.release()
+
+
+@contextmanager
+def _begin_on_postgresql(connection: sa.Connection, relaxed: Relaxed | None) -> Iterator[None]:
+    connection.exec_driver_sql(f"{postgresql.BEGIN}; {durability.RELAX_TRANSACTION}" if relaxed else postgresql.BEGIN)
+    yield
+
+
+@contextmanager
+def _begin_on_sqlite(connection: sa.Connection, relaxed: Relaxed | None) -> Iterator[None]:
+    write_lock = _write_locks[db.engine]
+    if not write_lock.acquire(WRITE_LOCK_TIMEOUT_S):
+        raise sa.exc.TimeoutError("too many transactions are waiting to write")
+    try:
+        with durability.relaxed_on_sqlite(connection.connection) if relaxed else nullcontext():
+            _begin_immediate(connection)
+            yield
+    finally:
+        write_lock.release()
 
 
 def batching_session() -> BatchingSession:
@@ -357,7 +418,7 @@ def is_unavailable(error: Exception) -> bool:
     )
 
 
-def insert(table: sa.Table | type[Base]) -> "sqlite.Insert | postgresql.Insert":
+def insert(table: sa.Table | type[Base]) -> "SqliteInsert | PostgresqlInsert":
     """Return the dialect's own INSERT, which supports `on_conflict_do_nothing` and `on_conflict_do_update`."""
     return DIALECT_INSERTS[db.engine.dialect.name](table)
 

@@ -2,8 +2,10 @@
 
 A server that is frozen keeps its connections open, and its own timeouts stop with it: the client needs a deadline. A
 statement that merely takes long must not be ended, so a statement that waits for `SUSPECT_AFTER_S` is only a reason to
-ask the server something trivial on a connection of its own. Without a response within `PROBE_TIMEOUT_S`, the sockets of
-the waiting statements are shut down, and further statements fail at once until the server responds again.
+ask the server something trivial on a connection of its own. Without a response within `PROBE_TIMEOUT_S`, to this
+or to any other statement, the sockets of the waiting statements are shut down, and further statements fail at once
+until the server responds again. Behind a pooler whose connections are all in use, only other statements show that it
+does.
 """
 
 import os
@@ -29,6 +31,8 @@ class HangWatchdog:
     def __init__(self) -> None:
         self.waiting: dict[WatchedConnection, float] = {}
         self.is_hung = False
+        self.responded_at = 0.0
+        """When the server last responded to a statement."""
         self.connect_arguments: tuple[tuple, dict[str, Any]] | None = None
         self.has_work = threading.Event()
         self.probe: threading.Thread | None = None
@@ -76,12 +80,13 @@ class HangWatchdog:
 
     def _is_responding(self) -> bool:
         """Whether the server responds in time, or has by now to a probe that was still waiting."""
+        asked_at = time.monotonic()
         if self.probe is None or not self.probe.is_alive():
             self.has_responded = False
             self.probe = threading.Thread(target=self._probe, name="hang probe", daemon=True)
             self.probe.start()
         self.probe.join(PROBE_TIMEOUT_S)
-        return self.has_responded
+        return self.has_responded or self.responded_at > asked_at
 
     def _probe(self) -> None:
         assert self.connect_arguments is not None
@@ -117,6 +122,8 @@ class WatchedConnection(psycopg.Connection):
         if not self.watchdog.has_work.is_set():
             self.watchdog.has_work.set()
         try:
-            return super().wait(*args, **options)
+            result = super().wait(*args, **options)
+            self.watchdog.responded_at = time.monotonic()
+            return result
         finally:
             self.watchdog.waiting.pop(self, None)

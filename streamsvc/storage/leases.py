@@ -21,7 +21,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db
+from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db, relaxable_connection
+from streamsvc.storage.durability import Relaxed
 
 LEASE_S = 4.0
 RENEWAL_INTERVAL_S = 1.0
@@ -113,9 +114,10 @@ def _renew(engine: sa.Engine, table: sa.Table, leases: list[_Held]) -> None:
     is_ours = sa.tuple_(table.c.id, table.c.lease).in_([(lease.id, lease.token) for lease in leases])
     renewable = sa.select(table.c.id).where(has_our_id, is_ours)
     renewable = renewable.with_for_update(skip_locked=True)  # locked: its owner writes it
+    renewal = sa.update(table).where(table.c.id.in_(renewable)).values(leased_until=lease_end())
     try:
-        with engine.connect() as connection:
-            connection.execute(sa.update(table).where(table.c.id.in_(renewable)).values(leased_until=lease_end()))
+        with relaxable_connection(engine, renewal, Relaxed.LEASE) as (connection, statement):
+            connection.execute(statement)
     except sa.exc.SQLAlchemyError as error:
         log.warning("could not renew %d leases of %s: %r", len(leases), table.name, error)
 

@@ -32,10 +32,11 @@ from streamsvc.storage.database import (
     db,
     execute_in_session,
     execute_write,
-    fetch_all,
     fetch_one,
+    fetch_relaxed,
     is_unavailable,
 )
+from streamsvc.storage.durability import Relaxed
 from streamsvc.storage.outage_log import log_outage
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -181,13 +182,18 @@ def lease_next_job(until: datetime, lane: str | None = None) -> sa.Row | None:
     """Lease the earliest job due by `until`, of any lane or the given one; None if there is none."""
     parameters = {"until": until, "token": leases.new_token()}
     if lane is None:
-        return fetch_one(LEASE_NEXT, parameters)
-    return fetch_one(LEASE_NEXT_IN_LANE, parameters | {"lane_of_job": lane})
+        return _lease(LEASE_NEXT, parameters)
+    return _lease(LEASE_NEXT_IN_LANE, parameters | {"lane_of_job": lane})
 
 
 def lease_job_of_account(owner: str, until: datetime) -> sa.Row | None:
     """Lease the earliest job due by `until` on the account's sandbox clock; None if there is none."""
-    return fetch_one(LEASE_NEXT_OF_ACCOUNT, {"owner": owner, "until": until, "token": leases.new_token()})
+    return _lease(LEASE_NEXT_OF_ACCOUNT, {"owner": owner, "until": until, "token": leases.new_token()})
+
+
+def _lease(statement: sa.Update, parameters: dict[str, Any]) -> sa.Row | None:
+    """Lease the job that the statement chooses. What the job does is durable, and with it that it was leased."""
+    return next(iter(fetch_relaxed(statement, parameters, Relaxed.LEASE)), None)
 
 
 def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE, lane: str | None = None) -> list[sa.Row]:
@@ -204,7 +210,7 @@ def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE, lane: str | Non
         "max_jobs": min(max_jobs, MAX_BATCH_SIZE) - 1,
         "token": leases.new_token(),
     }
-    return [first, *sorted(fetch_all(LEASE_SAME_KIND_AND_TIME, parameters), key=lambda job: job.id)]
+    return [first, *sorted(fetch_relaxed(LEASE_SAME_KIND_AND_TIME, parameters, Relaxed.LEASE), key=lambda job: job.id)]
 
 
 def find_next_due_job(until: datetime, clock_owner: str | None = None) -> sa.Row | None:

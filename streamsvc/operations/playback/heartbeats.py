@@ -25,6 +25,7 @@ from streamsvc.security.authentication import Viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_one
+from streamsvc.storage.durability import Relaxed
 
 STREAM_WITH_ITEM = CompiledStatement(
     sa.select(
@@ -199,7 +200,7 @@ def _extend_stream(stream: Any, heartbeat: Heartbeat, completed_at: datetime | N
         raise StreamEnded(reason=streams.stream_end_reason(ended or stream, now))
 
 
-def _heartbeat_statement(**final_values: Any) -> CompiledStatement:
+def _heartbeat_statement(relaxed: Relaxed | None, **final_values: Any) -> CompiledStatement:
     """Build the guarded update of a heartbeat, which leaves an ended or expired stream unchanged."""
     is_live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
     statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *is_live)
@@ -214,9 +215,10 @@ def _heartbeat_statement(**final_values: Any) -> CompiledStatement:
             completed_at=sa.bindparam("new_completed_at", type_=UtcTime),
             watched_s=Stream.watched_s + sa.bindparam("added_s", type_=sa.Integer),
             **final_values,
-        )
+        ),
+        relaxed,
     )
 
 
-HEARTBEAT = _heartbeat_statement()
-FINAL_HEARTBEAT = _heartbeat_statement(ended_at=streams.NOW, end_reason=stream_rules.STOPPED)
+HEARTBEAT = _heartbeat_statement(Relaxed.STREAM_HEARTBEAT)
+FINAL_HEARTBEAT = _heartbeat_statement(None, ended_at=streams.NOW, end_reason=stream_rules.STOPPED)

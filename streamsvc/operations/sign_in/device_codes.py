@@ -19,6 +19,7 @@ from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.device_codes import DEVICE_CODE_LIFETIME, POLL_INTERVAL_S, SLOW_DOWN_S, normalize_user_code
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_one, format_utc, lock_existing_row
+from streamsvc.storage.durability import Relaxed
 
 
 class OAuthError(Exception):
@@ -131,5 +132,6 @@ def _record_poll(device_code: sa.Row, now: datetime) -> str:
     is_too_soon = now < device_code.next_poll_at
     interval_s = device_code.interval_s + SLOW_DOWN_S if is_too_soon else device_code.interval_s
     values = {"interval_s": interval_s, "next_poll_at": now + timedelta(seconds=interval_s)}
-    execute_write(sa.update(DeviceCode).where(DeviceCode.id == device_code.id).values(**values))
+    next_poll = sa.update(DeviceCode).where(DeviceCode.id == device_code.id).values(**values)
+    execute_write(next_poll, relaxed=Relaxed.DEVICE_CODE_POLL)
     return "slow_down" if is_too_soon else "authorization_pending"
