@@ -1,6 +1,6 @@
 """Faults on purpose: `python -m bench.torture` breaks what the service depends on, and checks that its promises hold.
 
-    make torture                                        everything on both databases; an hour
+    make torture                                        everything on both databases; at most an hour
     python -m bench.torture --list                      the phases, and the promises that each shows
     python -m bench.torture --only kills --minutes 5    one phase
     python -m bench.torture --database sqlite --seed 7  one database; the same random choices again

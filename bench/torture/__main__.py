@@ -16,8 +16,8 @@ from bench.torture.report import PhaseResult, Report
 REPORT = ROOT / "bench" / "torture.md"
 DATABASES = ("sqlite", "postgresql")
 MIN_PHASE_S = 5.0
-START_AND_CHECK_S = 45.0
-"""How long a phase needs on one database, besides the time in which it breaks things."""
+PLANT_OVERHEAD_S = 25.0
+"""How long it takes to start a service with a planted fault and to check it."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -57,27 +57,31 @@ def run_phases(phases: list[Phase], databases: tuple[str, ...], options: argpars
     deadline = time.monotonic() + 60 * options.minutes
     planned = [(phase, database) for phase in phases for database in databases if database in phase.databases]
     for index, (phase, database) in enumerate(planned):
-        left_s = deadline - time.monotonic() - sum(overhead_s(*later, options) for later in planned[index:])
+        fixed_s = sum(overhead_s(later, on, databases, options) for later, on in planned[index:])
+        left_s = deadline - time.monotonic() - fixed_s
         weights = sum(later.weight for later, _ in planned[index:])
         seconds = max(MIN_PHASE_S, left_s * phase.weight / weights)
         result = PhaseResult(phase, database)
         report.results.append(result)
         if reason := phase.missing():
             result.skipped = reason
-            continue
-        run_phase(result, Context(database, options.seed, seconds, Path("/")), not options.no_plants)
+        elif time.monotonic() > deadline:
+            result.skipped, result.is_late = f"{options.minutes:g} minutes were over", True
+        else:
+            plants = {} if options.no_plants else phase.plants_on(database, databases)
+            run_phase(result, Context(database, options.seed, seconds, Path("/")), plants)
 
 
-def overhead_s(phase: Phase, database: str, options: argparse.Namespace) -> float:
-    plants = 0 if options.no_plants else len(phase.plants_on(database))
-    return START_AND_CHECK_S + plants * (phase.plant_s + START_AND_CHECK_S / 2)
+def overhead_s(phase: Phase, database: str, databases: tuple[str, ...], options: argparse.Namespace) -> float:
+    plants = 0 if options.no_plants else len(phase.plants_on(database, databases))
+    return phase.fixed_s + plants * (phase.plant_s + PLANT_OVERHEAD_S)
 
 
-def run_phase(result: PhaseResult, context: Context, with_plants: bool) -> None:
+def run_phase(result: PhaseResult, context: Context, plants: dict[str, str]) -> None:
     """Run the phase as it is, and then with each planted fault."""
     started = time.monotonic()
     result.checks = run_once(result.phase, context)
-    for plant, check in result.phase.plants_on(context.database).items() if with_plants else ():
+    for plant, check in plants.items():
         checks = run_once(result.phase, context.planted(plant, result.phase.plant_s, context.folder))
         result.plants[plant] = any(c.name == check and not c.passed for c in checks)
         result.plant_figures[plant] = next((c.figure for c in checks if c.name == check), describe(checks))

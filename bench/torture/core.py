@@ -57,8 +57,13 @@ class Phase:
     missing: Callable[[], str] = lambda: ""
     """Why the phase cannot run on this machine, if it cannot."""
 
-    def plants_on(self, database: str) -> dict[str, str]:
-        return {p: check for p, check in self.plants.items() if self.plant_databases.get(p, database) == database}
+    fixed_s: float = 45.0
+    """How long it takes to start and to check, besides `seconds`."""
+
+    def plants_on(self, database: str, databases: tuple[str, ...]) -> dict[str, str]:
+        """The planted faults to look for on this database: each on the first of the run that can have it."""
+        first = next(name for name in databases if name in self.databases)
+        return {p: check for p, check in self.plants.items() if self.plant_databases.get(p, first) == database}
 
 
 class Deadline:

@@ -19,11 +19,14 @@ class PhaseResult:
     """Planted fault -> whether it was found."""
     plant_figures: dict[str, str] = field(default_factory=dict)
     skipped: str = ""
+    """Why it did not run."""
+    is_late: bool = False
+    """Whether there was no time left for it."""
     seconds: float = 0.0
 
     @property
     def failed(self) -> bool:
-        return any(not check.passed for check in self.checks) or not all(self.plants.values())
+        return self.is_late or any(not check.passed for check in self.checks) or not all(self.plants.values())
 
     def headline(self) -> str:
         """One line: what failed, or how many checks passed."""
@@ -94,7 +97,7 @@ class Report:
 def _figure(result: PhaseResult, promise: Promise) -> str:
     if result.skipped:
         return f"{result.database}: skipped, {result.skipped}"
-    checks = [check for check in result.checks if not promise.checks or check.name in promise.checks]
+    checks = [check for check in result.checks if promise.covers(check.name)]
     shown = [check for check in checks if not check.passed] or checks[-1:]
     words = "; ".join(f"{check.name}: {check.figure}" for check in shown) or "did not run"
     return f"{result.database}: {'**FAILED** ' if any(not c.passed for c in shown) else ''}{words}"

@@ -10,8 +10,8 @@ import psutil
 
 from bench.torture.core import Check, Context, Deadline, Phase
 from bench.torture.invariants import check_invariants
-from bench.torture.kills import describe_clients
 from bench.torture.load import Load
+from bench.torture.phases.kills import describe_clients
 from bench.torture.probes import Probes, Response, describe
 from bench.torture.world import World, torture_world
 

@@ -101,9 +101,7 @@ def check_receivers_and_mail(context: Context) -> list[Check]:
             slowest_s = max(slowest_s, measure(lambda to=email: has_mail(world, to), 3 * MAX_MAIL_S))
         called = hanging.connections and dripping.connections
         return [
-            Check(
-                "mail while webhook receivers hang", slowest_s < MAX_MAIL_S, f"{mails} mails, within {slowest_s:.1f} s"
-            ),
+            Check("mail while webhook receivers hang", slowest_s < MAX_MAIL_S, f"{mails}, within {slowest_s:.1f} s"),
             Check("renewals while they hang", renewals < MAX_RENEWALS_S, f"{RENEWALS} within {renewals:.1f} s"),
             Check("the receivers were called", bool(called), f"{hanging.connections} and {dripping.connections} times"),
         ]
@@ -112,7 +110,7 @@ def check_receivers_and_mail(context: Context) -> list[Check]:
 def has_mail(world: World, to: str) -> bool:
     with world.engine.connect() as connection:
         sent = sa.select(SandboxEmail.id).where(SandboxEmail.to == to)
-        return connection.scalar(sent.where(SandboxEmail.at > datetime.now(UTC) - timedelta(days=1))) is not None
+        return connection.scalar(sent.where(SandboxEmail.sent_at > datetime.now(UTC) - timedelta(days=1))) is not None
 
 
 def measure(condition, timeout_s: float) -> float:

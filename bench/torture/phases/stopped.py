@@ -7,7 +7,7 @@ import psutil
 
 from bench.torture.clients import request
 from bench.torture.core import Check, Context, Deadline, Phase
-from bench.torture.kills import kill_everything, measure_recovery
+from bench.torture.phases.kills import kill_everything, measure_recovery
 from bench.torture.world import World, torture_world
 from streamsvc.storage.database import new_id
 

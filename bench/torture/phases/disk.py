@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench.torture.core import Check, Context, Phase
 from bench.torture.invariants import check_invariants
-from bench.torture.kills import describe_clients
 from bench.torture.load import Load
+from bench.torture.phases.kills import describe_clients
 from bench.torture.probes import Probes, describe
 from bench.torture.world import World, torture_world
 
