@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,18 +12,18 @@ import psutil
 import sqlalchemy as sa
 
 from bench.servers import ROOT
-from bench.torture.core import Check, Context
+from bench.torture.core import Check, Context, Deadline
 from streamsvc.app import create_app
 from streamsvc.operations.accounts.api_keys import create_api_key
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, new_id
 from tests.worlds.billing_world import FEATURES
 from tests.worlds.postgres import postgres_server
-from tests.worlds.service import TIMEOUT_S, Service, wait_until
+from tests.worlds.service import TIMEOUT_S, Service
 from tests.worlds.stripe_server import SECRET_KEY, StripeState, stripe_server
 
 PLANTED = Path(__file__).parent / "planted"
-MAX_STREAMS, PRICE_MINOR = 2, 999
+MAX_STREAMS, PRICE_MINOR, START_TIMEOUT_S = 2, 999, 180
 FILMS = 4
 
 
@@ -41,17 +42,14 @@ class World:
             flask_migrate.upgrade()
             self.key = create_api_key("torture", ["admin"])
         self.service.start()
-        wait_until(self.service.is_ready)
+        self.wait_until_ready()
         prices = [{"currency": "USD", "amount_minor": PRICE_MINOR, "tax": "inclusive"}]
         plan = {"name": "Standard", "features": FEATURES | {"max_streams": MAX_STREAMS}, "prices": prices}
-        status, document = self.service.call("PUT", "/v1/admin/plans/standard", plan, self.key)
-        assert status in (200, 201), document
+        document = self.demand("PUT", "/v1/admin/plans/standard", plan, self.key)
         self.price_id = document["prices"][0]["id"]
         for name in (f"film{number}" for number in range(FILMS)):
             film = {"external_id": name, "kind": "movie", "title": name, "runtime_s": 6000}
-            status, document = self.service.call("PUT", f"/v1/admin/titles/{name}", film, self.key)
-            assert status in (200, 201), document
-            self.film_ids.append(document["id"])
+            self.film_ids.append(self.demand("PUT", f"/v1/admin/titles/{name}", film, self.key)["id"])
 
     def run_command(self, *arguments: str) -> str:
         """Run a `streamsvc` command and return what it prints. Raises RuntimeError if it fails."""
@@ -60,22 +58,35 @@ class World:
             raise RuntimeError(f"streamsvc {' '.join(arguments)}: {result.stdout}{result.stderr}")
         return result.stdout
 
+    def wait_until_ready(self) -> None:
+        """Wait until the service is ready. Raises RuntimeError with what `/readyz` says if it does not become so."""
+        deadline = Deadline(START_TIMEOUT_S)
+        while not self.service.is_ready():
+            if deadline.has_passed():
+                raise RuntimeError(f"not ready: {self.service.get('/readyz')}")
+            time.sleep(0.1)
+
     def sign_up(self, name: str) -> tuple[str, str, str]:
         """Sign somebody up; returns (token, account id, profile id)."""
         body = {"email": f"{name}@torture.example", "password": "seven red herons", "country": "US"}
-        status, document = self.service.call("POST", "/v1/accounts", body)
-        assert status == 201, document
+        document = self.demand("POST", "/v1/accounts", body)
         return document["token"], document["account"]["id"], document["profile"]["id"]
 
     def subscribe(self, token: str) -> str:
         """Add a card to the account, and subscribe; returns the id of the first invoice."""
-        for path, body in (
-            ("/v1/payment-methods", {"token": "pm_card_visa"}),
-            ("/v1/subscriptions", {"price_id": self.price_id}),
-        ):
-            status, document = self.service.call("POST", path, body, token, Idempotency_Key=new_id("key"))
-            assert status == 201, document
-        return document["latest_invoice_id"]
+        self.demand("POST", "/v1/payment-methods", {"token": "pm_card_visa"}, token)
+        return self.demand("POST", "/v1/subscriptions", {"price_id": self.price_id}, token)["latest_invoice_id"]
+
+    def demand(self, method: str, path: str, body: dict, token: str | None = None) -> dict:
+        """Send a request that must succeed; repeated while the service is too busy. Raises RuntimeError."""
+        key, deadline = new_id("key"), Deadline(TIMEOUT_S)
+        while True:
+            status, document = self.service.call(method, path, body, token, Idempotency_Key=key)
+            if status in (200, 201):
+                return document
+            if deadline.has_passed() or status not in (0, 409, 503):
+                raise RuntimeError(f"{method} {path}: {status} {document}")
+            time.sleep(0.2)
 
     def processes(self) -> dict[str, list[psutil.Process]]:
         """The processes below `serve`: the master of the web processes, they themselves, and the worker."""

@@ -16,7 +16,7 @@ from bench.torture.world import World, torture_world
 from streamsvc.app import MIGRATIONS
 
 READ, READY = "/v1/plans?country=US", "/readyz"
-NODES, SESSIONS, TIMEOUT_S, RELOAD_EVERY_S = 4, 20_000, 120, 3.0
+NODES, SESSIONS, TIMEOUT_S, RELOAD_EVERY_S = 4, 20_000, 300, 3.0
 MAX_P99_S, MAX_WAIT_S, READERS = 0.5, 4.0, 6
 EXPAND = '''"""adds what a next release needs: a column, its values in batches, and an index"""
 

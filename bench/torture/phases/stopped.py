@@ -88,8 +88,7 @@ def kill_all_during_charge(world: World, number: int) -> tuple[float, list[str]]
 def new_payer(world: World, name: str) -> tuple[str, str, str]:
     """Somebody with a card."""
     person = world.sign_up(name)
-    status, document = world.service.call("POST", "/v1/payment-methods", {"token": "pm_card_visa"}, person[0])
-    assert status == 201, document
+    world.demand("POST", "/v1/payment-methods", {"token": "pm_card_visa"}, person[0])
     return person
 
 
