@@ -27,7 +27,7 @@ from streamsvc.models.subscriptions import (
     TaxId,
     TaxRate,
 )
-from streamsvc.operations.billing.core import charging, debts, event_store, ledger
+from streamsvc.operations.billing.core import charging, debts, event_store, households, ledger
 from streamsvc.operations.billing.core.aggregate import ReplayedHistory, SubscriptionAggregate, build_aggregate
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.storage import lock_order
@@ -63,10 +63,12 @@ def lock_batch(
         _preload_rows(work, accounts, subscriptions)
         if for_billing:
             _preload_for_billing(work, accounts, sorted_ids)
-        yield {
+        aggregates = {
             row.id: build_aggregate(accounts[row.account_id], row, facts[row.id], now, (replayed or {}).get(row.id))
             for row in subscriptions
         }
+        households.lock_households_with_offers(aggregates.values())
+        yield aggregates
 
 
 def _lock_accounts(subscription_ids: list[str], account_ids: list[str]) -> dict[str, Account]:
