@@ -93,7 +93,7 @@ class CreditNotPaidIn(Refusal):
     code = "credit_not_paid_in"
     status = 409
     detail = (
-        "This credit came from gifts or goodwill, or a debt that was written off counts against it; at most "
+        "This credit came from gifts or goodwill, or the account owes a debt that was written off; at most "
         "`payable_minor` is paid out without `force`."
     )
     member_schemas: ClassVar = {"payable_minor": {"type": "integer"}}

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from streamsvc.gateways.payments import minimum_charge_minor
+from streamsvc.gateways.payments import charge_step_minor, minimum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
@@ -30,6 +30,8 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int |
     owed_minor = get_owed_amount(invoice)
     check_part(invoice, amount_minor, owed_minor)
     is_part = amount_minor is not None and amount_minor < owed_minor
+    if amount_minor and is_part:
+        require_chargeable_part(amount_minor, invoice.currency)
     charged_minor = amount_minor if amount_minor and is_part else carryover.chargeable_amount(invoice, owed_minor)
     if charged_minor < minimum_charge_minor(invoice.currency):
         raise AmountTooSmall
@@ -64,6 +66,13 @@ def check_part(invoice: Invoice, amount_minor: int | None, owed_minor: int) -> N
         raise Invalid(errors={"amount_minor": ["Must not exceed what is owed on this invoice."]})
     if invoice.issued_at is None:
         raise Invalid(errors={"amount_minor": ["Must be all that is owed: what it pays for takes effect only then."]})
+
+
+def require_chargeable_part(amount_minor: int, currency: str) -> None:
+    """Raise Invalid unless the provider can charge exactly this part of an invoice."""
+    step_minor = charge_step_minor(currency)
+    if amount_minor % step_minor:
+        raise Invalid(errors={"amount_minor": [f"Must be a multiple of {step_minor}, or all that is owed."]})
 
 
 def record_external_payment(invoice_id: str, body: RecordedPaymentInput, now: datetime) -> Payment:
