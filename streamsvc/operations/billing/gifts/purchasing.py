@@ -110,6 +110,8 @@ def _create_invoice(account: Account, body: GiftPurchaseInput, now: datetime, to
     if totals.total_minor > maximum_charge_minor(offer.currency):
         raise Invalid(errors={offer.field: ["Must not exceed what the payment provider charges at once."]})
     taxation = load_taxation(account)
+    if not body["price_id"]:  # no supply, so neither taxed nor reverse-charged: a multi-purpose voucher
+        taxation = taxation._replace(rates={}, vat_id=None)
     computed = issuing.ComputedInvoice(account, None, offer.currency, (offer.line,), (), totals, taxation)
     return issuing.create_invoice(computed, GIFT_REASON, now, today, requires_payment=True), offer
 
