@@ -17,7 +17,8 @@ from streamsvc.operations.billing.core import debts, event_store, households, is
 from streamsvc.operations.billing.core.notices import next_addon_reminder, next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.calendar import civil_day, start_of_day
+from streamsvc.rules.billing.access import gives_access
+from streamsvc.rules.billing.calendar import add_days, civil_day, start_of_day
 from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import RENEWAL, Line
@@ -59,6 +60,7 @@ class SubscriptionAggregate:
         """Return the first day of the suspension caused by the row's overdue invoices, if that day has passed.
 
         It lasts while any of them suspends the access, and counts from the first one that did, paid meanwhile or not.
+        It may be tomorrow, since a day that began with access is used.
         """
         since = self.subscription.past_due_since
         day = since and self.dunning_schedule.suspends_on(since)
@@ -138,15 +140,23 @@ class SubscriptionAggregate:
         A subscription that recovers from a suspension is credited for the days without access, unless a debt was
         written off instead of being paid.
         """
-        suspended_from = self.suspended_from()
+        row, suspended_from = self.subscription, self.suspended_from()
+        had_access = gives_access(row.status, row.access_until, self.now)
         update_projection(self)
-        if self.suspended_from():
-            self.subscription.suspended_since = suspended_from or self.suspended_from()
+        if suspends_from := self.suspended_from():
+            # a second dispute of an invoice suspends at once, as if the access had ended with the first one
+            first_unused = add_days(self.today, 1) if had_access else suspends_from
+            row.suspended_since = suspended_from or max(suspends_from, first_unused)
         else:
-            self.subscription.suspended_since = None
-        is_live = self.subscription.status not in ("canceled", "incomplete")
-        has_recovered = suspended_from is not None and is_live and not self.suspended_from()
-        if suspended_from and has_recovered and not debts.was_written_off_since(self.subscription, suspended_from):
+            row.suspended_since = None
+        has_recovered = row.status not in ("canceled", "incomplete") and not suspends_from
+        was_suspended = suspended_from is not None and suspended_from < self.today
+        if (
+            suspended_from
+            and was_suspended
+            and has_recovered
+            and not debts.was_written_off_since(self.subscription, suspended_from)
+        ):
             self.record_event(event_store.fact.Suspended, suspended_from, self.today)
             self.create_due_invoices("recovery")
             update_projection(self)
