@@ -49,9 +49,14 @@ class CouponInvalid(Refusal):
 
 
 class GiftCodeInvalid(Refusal):
+    """`reason`: why it cannot be redeemed; `for_a_plan`: it is a subscription of its own, redeemed by itself."""
+
     code = "gift_code_invalid"
     status = 422
     detail = "This gift code does not exist, has expired or was already redeemed."
+    member_schemas: ClassVar = {
+        "reason": {"type": "string", "enum": ["unknown", "redeemed", "revoked", "expired", "for_a_plan"]}
+    }
 
 
 class GiftCodeCurrencyMismatch(Refusal):

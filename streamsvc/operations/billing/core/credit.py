@@ -60,8 +60,14 @@ def list_accepted_currencies(account: Account) -> set[str]:
 def find_redeemable_gift(code: str, now: datetime) -> GiftCode:
     """Find an unused gift code. Raises GiftCodeInvalid."""
     gift = GiftCode.find_by_code(code)
-    if gift is None or (gift.expires_at and gift.expires_at <= now) or gift.redeemed_at or gift.revoked_at:
-        raise GiftCodeInvalid
+    if gift is None:
+        raise GiftCodeInvalid(reason="unknown")
+    if gift.redeemed_at:
+        raise GiftCodeInvalid(reason="redeemed")
+    if gift.revoked_at:
+        raise GiftCodeInvalid(reason="revoked")
+    if gift.expires_at and gift.expires_at <= now:
+        raise GiftCodeInvalid(reason="expired")
     return gift
 
 
@@ -73,7 +79,7 @@ def redeem_for_credit(account: Account, gift: GiftCode, now: datetime, currencie
     if currencies and gift.currency not in currencies:
         raise GiftCodeCurrencyMismatch(currency=gift.currency)
     if not GiftCode.redeem(gift.id, account.id, now):
-        raise GiftCodeInvalid
+        raise GiftCodeInvalid(reason="redeemed")
     db.session.refresh(gift)
     amount_minor = gift.amount_minor
     ledger.post_account_journal(

@@ -115,7 +115,8 @@ def start_subscription(
     if body["gift_code"]:
         gift = find_redeemable_gift(body["gift_code"], now)
         if gift.price_id:
-            raise GiftCodeInvalid(detail="This gift is a subscription of its own; redeem it instead of subscribing.")
+            detail = "This gift is a subscription of its own; redeem it instead of subscribing."
+            raise GiftCodeInvalid(detail=detail, reason="for_a_plan")
         redeem_for_credit(account, gift, now, [price.currency])
     addons = requested_addons(body)
     addon_prices = get_addon_prices(account, price, [addon["price_id"] for addon in addons])
