@@ -27,7 +27,7 @@ from streamsvc.models.subscriptions import (
     TaxId,
     TaxRate,
 )
-from streamsvc.operations.billing.core import charging, debts, event_store, households, ledger
+from streamsvc.operations.billing.core import charging, debts, event_store, households, ledger, payment_outcomes
 from streamsvc.operations.billing.core.aggregate import ReplayedHistory, SubscriptionAggregate, build_aggregate
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.storage import lock_order
@@ -177,7 +177,7 @@ def complete_payments(outcomes: Mapping[str, Outcome], replayed: Mapping[str, Re
         for payment in sorted(payments, key=lambda payment: payment.id):
             invoice = invoices[payment.invoice_id]
             aggregate, live_aggregate = aggregates.get(invoice.subscription_id), aggregates.get(live_ids[payment.id])
-            charging.book_outcome(payment, invoice, outcomes[payment.id], now, aggregate)
+            payment_outcomes.book_outcome(payment, invoice, outcomes[payment.id], now, aggregate)
             if live_aggregate and live_aggregate is not aggregate:
                 live_aggregate.save_projection()
             elif live_aggregate is None:

@@ -23,7 +23,7 @@ from streamsvc.models.subscriptions import (
     Refund,
 )
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
-from streamsvc.operations.billing.core import charging, gift_purchases, issuing, ledger, payouts, referrals
+from streamsvc.operations.billing.core import charging, gift_purchases, issuing, ledger, payouts, referrals, voiding
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
@@ -434,7 +434,7 @@ def void_invoice(invoice_id: str, now: datetime) -> Invoice:
     is_credited = any(issuing.credited_amounts(line.id)[0] for line in invoice.lines)
     if invoice.status not in ("draft", "open") or invoice.amount_paid_minor or is_credited or is_in_flight:
         raise WrongState(detail="Only a draft or open invoice with no payments or credits can be voided.")
-    charging.book_void(invoice, now)
+    voiding.book_void(invoice, now)
     invoice.finalizes_at = None
     apply_new_credit(account, invoice.currency, now)
     return invoice

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Payment
-from streamsvc.operations.billing.core import batches, charging, issuing, ledger
+from streamsvc.operations.billing.core import batches, charging, due_payments, issuing, ledger
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
@@ -85,7 +85,7 @@ def finalize_due_draft(aggregate: SubscriptionAggregate, invoice_id: str) -> lis
         invoice.finalizes_at = None
         return []
     finalize_invoice(invoice, now)
-    payments = charging.create_due_payments(aggregate)
+    payments = due_payments.create_due_payments(aggregate)
     aggregate.save_projection()
     return payments
 

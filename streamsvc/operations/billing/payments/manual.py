@@ -7,7 +7,15 @@ from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
-from streamsvc.operations.billing.core import carryover, charging, debts
+from streamsvc.operations.billing.core import (
+    carryover,
+    charging,
+    debts,
+    method_selection,
+    payment_limits,
+    payment_outcomes,
+    voiding,
+)
 from streamsvc.operations.billing.core.aggregate import load_locked, update_live_subscription
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
@@ -38,11 +46,11 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int |
     in_flight = [payment for payment in invoice.payments if payment.is_in_flight]
     if any(payment.status != "requires_action" for payment in in_flight):
         raise PaymentInProgress
-    method = get_requested_method(account, method_id) if method_id else charging.select_invoice_method(invoice)
+    method = get_requested_method(account, method_id) if method_id else method_selection.select_invoice_method(invoice)
     if method is None:
-        raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
+        raise PaymentFailed(decline_code=payment_limits.PAYMENT_METHOD_REQUIRED)
     for payment in in_flight:  # a new attempt replaces one that awaits authentication
-        charging.abandon_payment(payment, now)
+        voiding.abandon_payment(payment, now)
     db.session.flush()
     payment = charging.create_payment(invoice, method, now, on_session=True, amount_minor=charged_minor)
     idempotency.save_checkpoint(payment=payment.id)
@@ -101,8 +109,8 @@ def record_external_payment(invoice_id: str, body: RecordedPaymentInput, now: da
     invoice.payments.append(payment)
     db.session.flush()
     aggregate = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
-    charging.publish_payment_event(payment, invoice, now)
-    charging.record_success(payment, invoice, now, aggregate)
+    payment_outcomes.publish_payment_event(payment, invoice, now)
+    payment_outcomes.record_success(payment, invoice, now, aggregate)
     if aggregate:
         aggregate.save_projection()
     update_live_subscription(account, now)

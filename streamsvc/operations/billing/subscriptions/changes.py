@@ -10,7 +10,7 @@ from functools import cache
 
 from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import PaymentMethod, Plan, Price, Subscription
-from streamsvc.operations.billing.core import charging, debts
+from streamsvc.operations.billing.core import charging, debts, due_payments, method_selection, payment_limits
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, list_overdue_invoices, load_locked
 from streamsvc.operations.billing.core.households import agreed_terms
 from streamsvc.operations.billing.invoices import review
@@ -56,7 +56,7 @@ def apply_change(subscription_id: str, step: ChangeStep, now: datetime) -> Subsc
         aggregate = load_locked(subscription_id, now)
         overdue_ids = {invoice.id for invoice in renewal.catch_up_billing(aggregate)}
         step(aggregate)
-        payments = [] if aggregate.timeline.ended_on else charging.create_due_payments(aggregate, on_session=True)
+        payments = [] if aggregate.timeline.ended_on else due_payments.create_due_payments(aggregate, on_session=True)
         aggregate.save_projection()
         checkpoint = {"payments": [[payment.id, payment.invoice_id not in overdue_ids] for payment in payments]}
         idempotency.save_checkpoint(**checkpoint)
@@ -101,8 +101,8 @@ def bill_change(aggregate: SubscriptionAggregate, reason: str = "change") -> Non
     """Invoice a change that takes effect only once it is paid for. Raises PaymentFailed without a payment method."""
     invoices = aggregate.create_due_invoices(reason, requires_payment=True)
     open_invoices = [invoice for invoice in invoices if invoice.status == "open"]
-    if open_invoices and charging.select_invoice_method(open_invoices[0]) is None:
-        raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
+    if open_invoices and method_selection.select_invoice_method(open_invoices[0]) is None:
+        raise PaymentFailed(decline_code=payment_limits.PAYMENT_METHOD_REQUIRED)
 
 
 def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, anchor_day: int | None) -> Price:
@@ -237,7 +237,7 @@ def undo_cancellation(aggregate: SubscriptionAggregate, actor: str) -> None:
 
 def find_method(aggregate: SubscriptionAggregate) -> PaymentMethod | None:
     """Find the payment method that renewals would charge."""
-    return charging.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id)
+    return method_selection.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id)
 
 
 def pause_subscription(aggregate: SubscriptionAggregate, resumes_at: datetime | None, actor: str) -> None:
