@@ -13,7 +13,17 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import debts, event_store, households, issuing, items, ledger, price_changes
+from streamsvc.operations.billing.core import (
+    balances,
+    computing,
+    debts,
+    event_store,
+    households,
+    invoice_creation,
+    items,
+    ledger,
+    price_changes,
+)
 from streamsvc.operations.billing.core.notices import next_addon_reminder, next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
@@ -89,7 +99,7 @@ class SubscriptionAggregate:
     ) -> list[Invoice]:
         """Invoice every line that is due and not yet booked: one invoice per day on which lines fell due.
 
-        Creates no invoices while the subscription is on billing hold. See `issuing.create_invoice` for the arguments.
+        Creates no invoices while the subscription is on billing hold. See `create_invoice` for the arguments.
         """
         if self.subscription.billing_held_at:
             return []
@@ -101,14 +111,14 @@ class SubscriptionAggregate:
             lines = [line for line in due if line.bill_on == day]
             invoices.append(self._create_invoice(lines, reason, requires_payment, review_until))
         if invoices:
-            issuing.pay_open_invoices_from_credit(self.account.id, self.subscription.currency, self.now)
+            balances.pay_open_invoices_from_credit(self.account.id, self.subscription.currency, self.now)
         return invoices
 
-    def compute_invoice(self, lines: Iterable[Line]) -> issuing.ComputedInvoice:
+    def compute_invoice(self, lines: Iterable[Line]) -> computing.ComputedInvoice:
         """Compute the invoice for these lines, with the running discounts and the account credit; write nothing."""
         credit = ledger.account_credit(self.account.id, self.subscription.currency)
         discounts = Discount.list_active(self.subscription.id)
-        return issuing.compute_invoice(self.account, self.subscription, lines, discounts, credit)
+        return computing.compute_invoice(self.account, self.subscription, lines, discounts, credit)
 
     def list_discounts(self) -> list[Discount]:
         """List every discount the subscription ever had, ended ones included."""
@@ -118,7 +128,9 @@ class SubscriptionAggregate:
         self, lines: Iterable[Line], reason: str, requires_payment: bool, review_until: datetime | None
     ) -> Invoice:
         computed = self.compute_invoice(lines)
-        invoice = issuing.create_invoice(computed, reason, self.now, self.today, requires_payment, review_until)
+        invoice = invoice_creation.create_invoice(
+            computed, reason, self.now, self.today, requires_payment, review_until
+        )
         self._book_lines(
             {line.identity: position.net_minor for line, position in zip(lines, computed.totals.positions, strict=True)}
         )

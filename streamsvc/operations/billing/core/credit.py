@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftCode, Invoice, LedgerEntry, Price, Subscription
-from streamsvc.operations.billing.core import issuing, ledger
+from streamsvc.operations.billing.core import balances, ledger
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.refusals.billing import GiftCodeCurrencyMismatch, GiftCodeInvalid
@@ -95,5 +95,5 @@ def redeem_for_credit(account: Account, gift: GiftCode, now: datetime, currencie
 
 def apply_new_credit(account: Account, currency: str, now: datetime) -> None:
     """Apply new credit to open invoices and update the live subscription, which may no longer be past due."""
-    issuing.pay_open_invoices_from_credit(account.id, currency, now)
+    balances.pay_open_invoices_from_credit(account.id, currency, now)
     update_live_subscription(account, now)

@@ -5,6 +5,7 @@ from datetime import datetime
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod
 from streamsvc.operations.billing.core import (
+    balances,
     carryover,
     charging,
     debts,
@@ -22,7 +23,7 @@ def write_off_small_debts(account: Account, now: datetime) -> None:
     today = civil_day(now, account.time_zone)
     for invoice in debts.list_collectable(Invoice.list_open(account.id)):
         if debts.is_small(invoice) and debts.small_write_off_day(invoice) <= today:
-            issuing.mark_uncollectible(invoice, now)
+            balances.mark_uncollectible(invoice, now)
 
 
 def write_off_debts(account_id: str, now: datetime) -> None:
@@ -30,8 +31,8 @@ def write_off_debts(account_id: str, now: datetime) -> None:
     for invoice in debts.list_collectable(Invoice.list_open(account_id)):
         if debts.is_of_transferred_subscription(invoice):
             continue
-        issuing.pay_open_invoices_from_credit(account_id, invoice.currency, now)
-        issuing.mark_uncollectible(invoice, now)
+        balances.pay_open_invoices_from_credit(account_id, invoice.currency, now)
+        balances.mark_uncollectible(invoice, now)
 
 
 def create_due_payments(
@@ -74,7 +75,7 @@ def _create_payments(
     payments: list[Payment] = []
     for account_id, currency in {(row.account_id, row.currency): None for row in invoices if row.attempts}:
         # credit may have been granted while the last attempt was in flight
-        issuing.pay_open_invoices_from_credit(account_id, currency, now)
+        balances.pay_open_invoices_from_credit(account_id, currency, now)
     due = [invoice for invoice in invoices if method or _is_due(invoice, aggregate, now)]
     for invoice in carryover.select_chargeable([invoice for invoice in due if _is_chargeable(invoice)]):
         if charge_method := method or method_selection.select_retry_method(invoice):

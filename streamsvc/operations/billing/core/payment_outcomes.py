@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing.core import (
+    balances,
     carryover,
     debts,
     gift_purchases,
@@ -91,9 +92,9 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
     invoice.amount_paid_minor += payment.amount_minor
     invoice.balance_minor -= payment.amount_minor
     is_overpaid = invoice.balance_minor < 0  # by what was carried over, or credited while the payment was in flight
-    issuing.credit_overpayment(invoice, now)
+    balances.credit_overpayment(invoice, now)
     issuing.issue_invoice(invoice, now)
-    issuing.update_status(invoice, now)
+    balances.update_status(invoice, now)
     if is_overpaid:
         carryover.pay_carried_over(invoice, now)
     if invoice.number is None:  # the receipt shows it
@@ -118,7 +119,7 @@ def record_insufficient_capture(
     amount = payment.amount_minor
     record_decline(invoice, PARTIALLY_CAPTURED, now, aggregate)
     ledger.post_journal("payment", invoice, now, payment.id, cash=amount, customer_credit=-amount)
-    issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
+    balances.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
 
 
 def record_late_success(payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime) -> None:
@@ -127,7 +128,7 @@ def record_late_success(payment: Payment, invoice: Invoice, outcome: Outcome, no
     payment.provider_reference = outcome.reference or payment.provider_reference
     amount = payment.amount_minor
     ledger.post_journal("payment", invoice, now, payment.id, cash=amount, customer_credit=-amount)
-    issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
+    balances.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
 
 
 def record_decline(

@@ -23,7 +23,17 @@ from streamsvc.models.subscriptions import (
     Refund,
 )
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
-from streamsvc.operations.billing.core import charging, gift_purchases, issuing, ledger, payouts, referrals, voiding
+from streamsvc.operations.billing.core import (
+    balances,
+    charging,
+    computing,
+    gift_purchases,
+    issuing,
+    ledger,
+    payouts,
+    referrals,
+    voiding,
+)
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
@@ -90,8 +100,8 @@ def create_credit_note(
     )
     invoice.balance_minor -= note.total_minor
     if credit_surplus:
-        issuing.credit_overpayment(invoice, now)
-        issuing.update_status(invoice, now)
+        balances.credit_overpayment(invoice, now)
+        balances.update_status(invoice, now)
     return note
 
 
@@ -173,7 +183,7 @@ def _split_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> tuple[
 
 
 def _tax_to_return(line: InvoiceLine, net_minor: int) -> int:
-    credited_minor, returned_minor = issuing.credited_amounts(line.id)
+    credited_minor, returned_minor = computing.credited_amounts(line.id)
     return tax_to_credit(line.tax_minor, line.net_minor, credited_minor + net_minor, returned_minor)
 
 
@@ -194,7 +204,7 @@ def uncredited_total(invoice: Invoice) -> int:
 
 def uncredited_amount(line: InvoiceLine) -> int:
     """Return the net amount of a line that has not been credited yet."""
-    return max(0, line.net_minor - issuing.credited_amounts(line.id)[0])
+    return max(0, line.net_minor - computing.credited_amounts(line.id)[0])
 
 
 def refund_invoice(
@@ -239,7 +249,7 @@ def refund_invoice(
         amount_minor -= part_minor
     if not refund_ids:
         raise Invalid(errors={"amount_minor": ["Must not be less than the smallest amount that can be refunded."]})
-    issuing.update_status(invoice, now)
+    balances.update_status(invoice, now)
     update_live_subscription(account, now)
     idempotency.save_checkpoint(refunds=refund_ids)
     db.session.commit()
@@ -349,8 +359,8 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
             referrals.enqueue_revocation_if_rewarded(account.id, refund.id, now)
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
-            issuing.credit_overpayment(invoice, now)
-            issuing.update_status(invoice, now)
+            balances.credit_overpayment(invoice, now)
+            balances.update_status(invoice, now)
     update_live_subscription(account, now)
     db.session.commit()
     return refund
@@ -362,8 +372,8 @@ def book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
     ledger.post_journal("refund", invoice, now, refund.payment_id, cash=-amount_minor, receivable=amount_minor)
     invoice.amount_paid_minor -= amount_minor
     invoice.balance_minor += amount_minor
-    issuing.credit_overpayment(invoice, now)
-    issuing.collect_reowed_amount(invoice, now)
+    balances.credit_overpayment(invoice, now)
+    balances.collect_reowed_amount(invoice, now)
 
 
 def record_refund_failure(refund_id: str, now: datetime) -> None:
@@ -386,8 +396,8 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
         ledger.post_journal("refund", invoice, now, refund.payment_id, cash=amount_minor, receivable=-amount_minor)
         invoice.amount_paid_minor += amount_minor
         invoice.balance_minor -= amount_minor
-        issuing.credit_overpayment(invoice, now)
-        issuing.update_status(invoice, now)
+        balances.credit_overpayment(invoice, now)
+        balances.update_status(invoice, now)
         update_live_subscription(account, now)
     db.session.commit()
 
@@ -421,8 +431,8 @@ def write_off_invoice(invoice_id: str, now: datetime) -> Invoice:
         raise WrongState(detail="Only an issued, open invoice with a positive balance can be written off.")
     if any(payment.is_in_flight for payment in invoice.payments):
         raise PaymentInProgress
-    issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    issuing.mark_uncollectible(invoice, now)
+    balances.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
+    balances.mark_uncollectible(invoice, now)
     update_live_subscription(account, now)
     return invoice
 
@@ -431,7 +441,7 @@ def void_invoice(invoice_id: str, now: datetime) -> Invoice:
     """Void a draft or an open invoice. Raises WrongState if any of it was paid, credited, or is being paid."""
     account, invoice = lock_invoice(invoice_id)
     is_in_flight = any(payment.is_in_flight for payment in invoice.payments)
-    is_credited = any(issuing.credited_amounts(line.id)[0] for line in invoice.lines)
+    is_credited = any(computing.credited_amounts(line.id)[0] for line in invoice.lines)
     if invoice.status not in ("draft", "open") or invoice.amount_paid_minor or is_credited or is_in_flight:
         raise WrongState(detail="Only a draft or open invoice with no payments or credits can be voided.")
     voiding.book_void(invoice, now)
