@@ -428,7 +428,8 @@ class GreedyLife:
         kept = 0
         for invoice in [invoice for invoice in invoices if invoice["id"] in usable]:
             noted_minor = sum(note["total_minor"] for note in invoice["credit_notes"])
-            kept += max(0, invoice["amount_paid_minor"] + invoice["credit_applied_minor"] - noted_minor)
+            paid_minor = invoice["amount_paid_minor"] + invoice["credit_applied_minor"]
+            kept += max(0, min(paid_minor, invoice["total_minor"]) - noted_minor)  # more than the total is credit
         return kept
 
     def check_gifts(self, invoices):
