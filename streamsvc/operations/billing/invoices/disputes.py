@@ -6,7 +6,8 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Payment
 from streamsvc.operations.billing.core import balances, gift_purchases, ledger, referrals
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
-from streamsvc.operations.billing.invoices.corrections import create_credit_note, lock_invoice
+from streamsvc.operations.billing.invoices.corrections import lock_invoice
+from streamsvc.operations.billing.invoices.credit_notes import create_credit_note
 from streamsvc.rules.billing.inputs import CreditNoteInput
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.storage.database import db
