@@ -104,6 +104,7 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
     notices.enqueue_receipt(payment, invoice, aggregate)
     if invoice.status == "paid":
         gift_purchases.create_bought_code(invoice, now)
+    if invoice.status == "paid" and invoice.subscription_id:
         referrals.enqueue_reward_if_referred(payment.account_id, now)
     if aggregate and aggregate.subscription.status == "incomplete":
         aggregate.subscription.status = "active"

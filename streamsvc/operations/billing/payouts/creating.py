@@ -14,7 +14,7 @@ from streamsvc.gateways.payments import charge_step_minor, current_provider
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Payment, Payout, Refund
-from streamsvc.operations.billing.core import ledger, payouts
+from streamsvc.operations.billing.core import ledger, payouts, referrals
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.operations.billing.invoices import refunds
 from streamsvc.rules.billing.inputs import PayoutInput
@@ -109,6 +109,7 @@ def _record_payout(account_id: str, body: PayoutInput, operator_id: str, now: da
         payouts.post_payout(payout, part_minor, now, payment.id)
     if plan.bank_transfer_minor:
         payouts.post_payout(payout, plan.bank_transfer_minor, now)
+        referrals.enqueue_revocation_if_rewarded(account.id, payout.id, now)
     payouts.update_payout(payout, now)
     return payout
 
