@@ -125,8 +125,8 @@ class GreedyLife:
         """The gift codes redeemed, by currency."""
         self.recorded_minor = 0
         """The payments that the operator recorded."""
-        self.transferred_minor = 0
-        """The payouts by bank transfer."""
+        self.paid_out_minor = self.transferred_minor = 0
+        """The payouts, and those of them by bank transfer."""
         self.friend, self.friend_credit_minor = self.world.person(zone=zone, card=None), 0
         self.gift_days = Counter()
         """The days that redeemed gifts of a plan pay for, by tier."""
@@ -283,6 +283,7 @@ class GreedyLife:
         response = self.expect_no_error(self.world.operator.post(path, body | {"amount_minor": amount_minor}))
         if response.status_code == 201:
             with self.lock:
+                self.paid_out_minor += response.json["amount_minor"]
                 self.transferred_minor += response.json["bank_transfer_minor"]
 
     def add_card(self, token):
@@ -414,8 +415,8 @@ class GreedyLife:
         credit = {balance["currency"]: balance["amount_minor"] for balance in self.viewer.balances()}
         assert credit.get("EUR", 0) == self.gifts_minor["EUR"]
         owed_minor = sum(invoice["balance_minor"] for invoice in invoices)
-        # what went to the bank and was charged back as well is owed again, or written off
-        lost_minor = min(self.transferred_minor, self.sum_ledger("written_off"))
+        # what was paid out, and charged back as well, is owed again or written off
+        lost_minor = min(self.paid_out_minor, self.sum_ledger("written_off"))
         kept_minor = taken_minor - back_minor - self.transferred_minor + owed_minor + lost_minor
         assert kept_minor >= 0
         earned_minor = kept_minor - self.sum_bought_gifts(invoices) + self.gifts_minor["USD"]

@@ -36,6 +36,7 @@ class SubscriptionState:
         self.anchor_month: int | None = None
         self.pending_anchor_moves: list[str] = []  # the refs of the moves whose bridge is not billed yet
         self._former_anchor: tuple[int | None, int | None] = (None, None)  # the day and month before those moves
+        self._bridges_late = True
         self.scheduled_prices: list[fact.PriceScheduled] = []
         self.price_steps: list[PriceStep] = []  # by which migrations changed the prices, oldest first
         self._migration_paths: dict[str, MigrationPath] = {}
@@ -180,8 +181,11 @@ class SubscriptionState:
             self._forget_ended_addons(self.period.start)
 
     def _is_bridge_booked(self, start: date) -> bool:
-        """Return whether the bridge that starts on that day is invoiced already: early, as was once the rule."""
-        if not self.pending_anchor_moves or self.grid is None:
+        """Return whether the bridge that starts on that day is invoiced already: early, as was once the rule.
+
+        A later replay finds a bridge booked that was billed when it began: that does not change what came before.
+        """
+        if not self.pending_anchor_moves or self.grid is None or self._bridges_late:
             return False
         period = Period(start, min(self.grid.period_containing(start).end, self.ends_on or date.max))
         line = Line("charge", fact.BASE_ITEM, self.price.id, period, start, 0, period.days, RENEWAL)

@@ -71,7 +71,7 @@ class Timeline(SubscriptionState):
                 self.paid.add_charge(self._charge_line(fact.BASE_ITEM, tail, full, event.on, event.ref))
             self._charge_imported_days(event)
             if event.anchor_day:
-                self._move_anchor(event.anchor_day, None, event.ref)
+                self._move_anchor(event.anchor_day, None, event)
         else:
             self._close_period(event.effective, event)
             self.prices[fact.BASE_ITEM] = event.price
@@ -125,14 +125,15 @@ class Timeline(SubscriptionState):
 
     @apply.register
     def _(self, event: fact.AnchorMoved) -> None:
-        self._move_anchor(event.day, event.month, event.ref)
+        self._move_anchor(event.day, event.month, event)
 
-    def _move_anchor(self, day: int, month: int | None, ref: str) -> None:
+    def _move_anchor(self, day: int, month: int | None, event: fact.AnchorMoved | fact.PriceChanged) -> None:
         """Move the anchor. Paid days stay paid; a bridge to the new day is billed when they end."""
         if not self.pending_anchor_moves:
             self._former_anchor = self.anchor_day, self.anchor_month
         self.anchor_day, self.anchor_month = day, month
-        self.pending_anchor_moves.append(ref)
+        self.pending_anchor_moves.append(event.ref)
+        self._bridges_late = event.bridges_late
         if self.paid_through:
             self.grid = self._grid_from(self.paid_through)
 

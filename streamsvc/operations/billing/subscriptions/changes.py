@@ -85,7 +85,7 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
         today = aggregate.today
         aggregate.record_event(fact.PriceScheduled, terms, today, includes=includes, has_intro=has_intro, actor=actor)
         if body["anchor_day"]:
-            aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
+            aggregate.record_event(fact.AnchorMoved, body["anchor_day"], bridges_late=True, actor=actor)
         return
     effective, today = aggregate.today, aggregate.today
     if aggregate.timeline.has_gifted_days(today):  # nothing was charged for them that could be credited
@@ -93,7 +93,7 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
     if not is_trial:
         effective = first_day_of_new_price(aggregate.timeline.price_used_on(today), price.terms, today)
     details = (effective, body["anchor_day"], first_day_after_cancellation(today), includes, has_intro)
-    aggregate.record_event(fact.PriceChanged, terms, *details, actor=actor)
+    aggregate.record_event(fact.PriceChanged, terms, *details, bridges_late=True, actor=actor)
     bill_change(aggregate)
 
 
@@ -171,7 +171,7 @@ def set_anchor(aggregate: SubscriptionAggregate, day: int, month: int | None, ac
     if month and not timeline.price.interval.is_whole_years:
         raise Invalid(errors={"month": ["Only prices billed by the year have an anchor month."]})
     if (day, month) != (timeline.anchor_day, timeline.anchor_month):
-        aggregate.record_event(fact.AnchorMoved, day, month, actor=actor)
+        aggregate.record_event(fact.AnchorMoved, day, month, bridges_late=True, actor=actor)
 
 
 def cancel_anchor_move(aggregate: SubscriptionAggregate, actor: str) -> None:
