@@ -429,8 +429,8 @@ class GreedyLife:
         kept = 0
         for invoice in [invoice for invoice in invoices if invoice["id"] in usable]:
             noted_minor = sum(note["total_minor"] for note in invoice["credit_notes"])
-            paid_minor = invoice["amount_paid_minor"] + invoice["credit_applied_minor"]
-            kept += max(0, min(paid_minor, invoice["total_minor"]) - noted_minor)  # more than the total is credit
+            # more than the total is credit; credit that pays a gift which is owed again need not come from money
+            kept += max(0, min(invoice["amount_paid_minor"], invoice["total_minor"]) - noted_minor)
         return kept
 
     def check_gifts(self, invoices):
