@@ -155,24 +155,21 @@ class SubscriptionAggregate:
         row, suspended_from = self.subscription, self.suspended_from()
         had_access = gives_access(row.status, row.access_until, self.now)
         update_projection(self)
-        if suspends_from := self.suspended_from():
-            # a second dispute of an invoice suspends at once, as if the access had ended with the first one
-            first_unused = add_days(self.today, 1) if had_access else suspends_from
-            row.suspended_since = suspended_from or max(suspends_from, first_unused)
-        else:
-            row.suspended_since = None
+        suspends_from = self.suspended_from()
+        if suspends_from and had_access:  # a second dispute suspends at once, as if it had come with the first one
+            suspends_from = max(suspends_from, add_days(self.today, 1))
+        row.suspended_since = (suspended_from or suspends_from) if suspends_from else None
         has_recovered = row.status not in ("canceled", "incomplete") and not suspends_from
-        was_suspended = suspended_from is not None and suspended_from < self.today
-        if (
-            suspended_from
-            and was_suspended
-            and has_recovered
-            and not debts.was_written_off_since(self.subscription, suspended_from)
-        ):
-            self.record_event(event_store.fact.Suspended, suspended_from, self.today)
+        if suspended_from and has_recovered:
+            self._credit_suspension(suspended_from)
+        db.session.flush()
+
+    def _credit_suspension(self, since: date) -> None:
+        """Credit the days from `since` to yesterday, unless a debt was written off in the meantime."""
+        if since < self.today and not debts.was_written_off_since(self.subscription, since):
+            self.record_event(event_store.fact.Suspended, since, self.today)
             self.create_due_invoices("recovery")
             update_projection(self)
-        db.session.flush()
 
     @property
     def replayed_history(self) -> "ReplayedHistory":
