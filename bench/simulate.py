@@ -37,7 +37,7 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.operations.billing.books.audit import audit_billing
 from streamsvc.operations.billing.core import batches
-from streamsvc.operations.billing.invoices import corrections
+from streamsvc.operations.billing.invoices import refunds
 from streamsvc.operations.billing.plans import replace_plan
 from streamsvc.operations.billing.reporting.revenue import revenue_report
 from streamsvc.operations.billing.subscriptions import changes
@@ -262,7 +262,7 @@ def refund_last_invoice(subscription_id, now) -> None:
     invoice_id = db.session.scalar(paid.order_by(Invoice.id.desc()).limit(1))
     if invoice_id:
         body = {"amount_minor": None, "payment_id": None, "credit_note": True, "reason": None}
-        corrections.refund_invoice(invoice_id, body, now)
+        refunds.refund_invoice(invoice_id, body, now)
 
 
 def ledger_totals() -> dict[str, int]:

@@ -509,6 +509,7 @@ class Settings:
         secret=True,
     )
     mail_from: str = setting("streamsvc <no-reply@localhost>", str, "Sender of mail.")
+    service_name: str = setting("streamsvc", str, "Name of the service, as gift mails show it.")
     oidc_providers: str = setting(
         "",
         parse_oidc_providers,

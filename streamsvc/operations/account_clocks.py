@@ -28,7 +28,7 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import charging
+from streamsvc.operations.billing.core import voiding
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.sandbox import MOVE_LEASE, is_clock_moving
@@ -124,7 +124,7 @@ def delete_account_clock(account_id: str, now: datetime) -> None:
         if shows > now and (subscription := Subscription.find_live(account_id)):
             with clock.frozen_at(shows, account_id):
                 aggregate = load_locked(subscription.id, shows)
-                charging.revert_unpaid_changes(aggregate)
+                voiding.revert_unpaid_changes(aggregate)
                 changes.cancel_subscription(aggregate, END_OF_TEST, account_id)
                 aggregate.save_projection()
                 db.session.commit()

@@ -21,19 +21,21 @@ class Rank(IntEnum):
     """Advisory, per account: one claim of a playback slot at a time. A claim that evicts a device locks the account."""
     ACCOUNT = 2
     """The account's row: everything that changes a subscription, an invoice, credentials or profiles takes it first."""
-    ADMINS = 3
+    HOUSEHOLD = 3
+    """Advisory, per card and per device: who decides which trials and introductory prices a household gets."""
+    ADMINS = 4
     """The rows of all active admins, so that the last one stays."""
-    OPERATOR = 4
+    OPERATOR = 5
     """The row of an operator or of an API key."""
-    CREDENTIAL = 5
+    CREDENTIAL = 6
     """The row of a passkey, or of a device that is trusted with the second factor."""
-    CATALOG = 6
+    CATALOG = 7
     """The catalogue's only state row: one writer at a time."""
-    IMPORT = 7
+    IMPORT = 8
     """The row of a catalogue import."""
-    INVOICE_NUMBERS = 8
+    INVOICE_NUMBERS = 9
     """The row of a series; taken late, since it blocks everyone who issues an invoice."""
-    AUDIT_CHAIN = 9
+    AUDIT_CHAIN = 10
     """Advisory: the end of the audit log, taken by the commit itself."""
 
 

@@ -21,8 +21,8 @@ def replay(*events, price=YEARLY, start="2026-01-01", until="2026-12-31", booked
     return replay_timeline(fact.Facts((started, *events), dict(booked)), day(until))
 
 
-def move(ref, on, *anchor):
-    return fact.AnchorMoved(ref, day(on), *anchor)
+def move(ref, on, *anchor, late=True):
+    return fact.AnchorMoved(ref, day(on), *anchor, bridges_late=late)
 
 
 def charges(timeline):
@@ -135,7 +135,7 @@ def test_a_trial_that_was_paused_shows_its_whole_period():
 
 def test_a_bridge_that_was_invoiced_early_stays_invoiced():
     """Once, a bridge was billed when the new day first came: the books of that time still agree with the history."""
-    moved = move("e1", "2026-01-10", 15)
+    moved = move("e1", "2026-01-10", 15, late=False)
     bridge = replay(moved, price=BASIC, until="2026-02-01").lines[-1]
     booked = {bridge.identity: fact.BookedLine(bridge.amount_minor)}
     timeline = replay(moved, price=BASIC, until="2026-01-20", booked=booked)

@@ -91,7 +91,7 @@ def test_a_backdated_end_before_a_pause_credits_no_frozen_days():
 
 def test_a_bridge_waits_for_the_plan_it_belongs_to():
     """The bridge is 14 of the 30 days to 15 May, at the price that starts in May."""
-    moved = fact.AnchorMoved("e1", april(10), 15)
+    moved = fact.AnchorMoved("e1", april(10), 15, bridges_late=True)
     planned = fact.PriceScheduled("e2", april(11), LARGE, april(11))
     assert replay(moved, planned).price is SMALL
     timeline = replay(moved, planned, until=date(2026, 5, 1))

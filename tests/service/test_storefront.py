@@ -181,3 +181,62 @@ def test_chromium_signs_in_with_a_mailed_link_and_adds_a_passkey_after_reauthent
         assert page.get_by_role("option").first.inner_text() == "No, it was only me"
         page.get_by_role("button", name="Save password").click()
         page.get_by_text("Password saved. Sign in.").wait_for()
+
+
+def test_chromium_redeems_gifts_by_keyboard_and_says_why_a_code_is_refused(site):
+    url, app = site
+    world = World(app)
+    dollars, used, wrong, plan = (
+        world.operator.post("/v1/admin/gift-codes", body).json["code"]
+        for body in (
+            {"amount_minor": 2500, "currency": "USD"},
+            {"amount_minor": 700, "currency": "USD"},
+            {"amount_minor": 700, "currency": "EUR"},
+            {"price_id": world.plan("premium", 1999), "periods": 3},
+        )
+    )
+    eva = new_person(app.test_client(), "eva")
+    assert eva.post("/v1/gift-redemptions", {"code": used}).status_code == 201
+    bob = new_person(app.test_client(), "bob")
+    verify(app, bob)
+    with launch_chromium() as browser:
+        page = browser.new_context(locale="en-US").new_page()
+        errors, writes = [], []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: "Content Security" in message.text and errors.append(message.text))
+        page.on("request", lambda request: "gift-redemptions" in request.url and writes.append(request.post_data_json))
+        page.goto(f"{url}/#/gift?code={dollars}")
+        page.get_by_role("link", name="Sign in to your account").click()
+        page.get_by_label("Email").fill(bob.email)
+        page.get_by_label("Password", exact=True).fill(bob.password)
+        page.get_by_role("button", name="Sign in").click()
+        field = page.get_by_label("Gift code")
+        field.wait_for()
+        assert (field.input_value(), writes) == (dollars, [])  # kept while signing in; nothing is sent before a click
+
+        def redeem(code):
+            page.get_by_role("heading", name="Redeem a gift").wait_for()
+            assert page.evaluate("document.activeElement.tagName") == "H1"
+            page.keyboard.press("Tab")
+            page.keyboard.press("ControlOrMeta+a")
+            page.keyboard.type(code)
+            page.keyboard.press("Enter")
+
+        redeem(f" {dollars.lower()} ")
+        page.get_by_text("$25.00 of credit is in your account.").wait_for()
+        assert writes == [{"code": dollars}]
+        for code, words in {
+            "BCDF-GHJK-LMNP-QRST": "We do not know this code.",
+            used: "This gift has already been redeemed.",
+            wrong: "This gift is in EUR, and your account is billed in another currency.",
+        }.items():
+            page.goto(f"{url}/#/account")
+            page.get_by_role("link", name="Redeem a gift").click()
+            redeem(code)
+            page.get_by_role("alert").get_by_text(words).wait_for()
+        page.goto(f"{url}/#/gift?code={plan}")
+        page.get_by_role("button", name="Redeem").click()
+        page.get_by_text("Your subscription is paid for until").wait_for()
+        page.get_by_role("link", name="Start watching").click()
+        page.get_by_role("heading", name="Genres").wait_for()
+        assert errors == []

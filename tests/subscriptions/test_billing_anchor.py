@@ -146,3 +146,22 @@ def test_a_renewal_notice_names_the_amount_of_the_bridge(world, ann):
         mail for mail in world.operator.get("/v1/sandbox/emails").json["items"] if mail["kind"] == "renewal_ahead"
     ]
     assert len(notices) == 1 and "150.00 USD" in notices[0]["text"]
+
+
+def test_what_changed_before_the_bridge_is_billed_once(world, ann):
+    """The booked bridge once counted as billed when the day was moved, so that later changes were billed anew."""
+    extra = {"currency": "USD", "amount_minor": 280, "tax": "exclusive"}
+    sport = world.operator.put("/v1/admin/plans/sport", {"name": "Sport", "addon": True, "prices": [extra]}).json
+    ann.subscribe(world.plan("p", 2800), addons=[sport["prices"][0]["id"]])
+    move(ann, 8)
+    world.go_to("2026-02-15T12:00:00")
+    assert ann.patch(path(ann, "addons/sport"), {"quantity": 2}).status_code == 200
+    world.go_to("2026-03-09T12:00:00")
+    assert [line for line in ann.lines() if line[1] < "2026-03-01"] == [
+        ("charge", "2026-02-01", "2026-03-01", 2800),
+        ("charge", "2026-02-01", "2026-03-01", 280),
+        ("charge", "2026-02-15", "2026-03-01", 140),
+    ]
+    assert [line[1:3] for line in ann.lines()[3:]] == [("2026-03-01", "2026-03-08")] * 2 + [
+        ("2026-03-08", "2026-04-08")
+    ] * 2

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from streamsvc.gateways.payments.interface import SUCCEEDED, Outcome
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing.core import charging
+from streamsvc.operations.billing.core import charging, payment_outcomes
 from streamsvc.storage.database import db, fetch_one, lock_row
 from streamsvc.worker import jobs
 from tests.worlds.billing_world import World
@@ -304,7 +304,7 @@ def test_an_outcome_is_booked_after_others_that_hold_the_accounts_lock(app, worl
             completed.result(0.3)
         stored = db.session.get(Payment, payment["id"])
         invoice = db.session.get(Invoice, stored.invoice_id)
-        charging.book_outcome(stored, invoice, outcome, world.clock(), aggregate=None)
+        payment_outcomes.book_outcome(stored, invoice, outcome, world.clock(), aggregate=None)
         db.session.commit()
         completed.result(10)
     [invoice] = ann.invoices()

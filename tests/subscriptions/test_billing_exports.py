@@ -29,11 +29,42 @@ def test_all_data_can_be_exported(world, name):
     assert ann.get(f"/v1/admin/exports/{name}.ndjson").status_code == 401
 
 
+def test_payouts_and_gift_purchases_are_exported_without_the_codes(world):
+    ann, bob = world.person(), world.person()
+    price = world.plan("p", 3000)
+    for person in (ann, bob):
+        person.subscribe(price)
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"})
+    body = {"currency": "USD", "reason": "moves"}
+    payout = world.operator.post(f"/v1/admin/accounts/{ann.id}/payouts", body).json
+    other = world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 200, "currency": "USD"})
+    assert other.status_code == 201
+    forced = {"force": True, "method": "bank_transfer", "reference": "RF18"}
+    transfer = world.operator.post(f"/v1/admin/accounts/{ann.id}/payouts", body | forced).json
+    gift = bob.post("/v1/gift-purchases", {"price_id": price, "periods": 1, "recipient_email": "a@example.org"}).json
+
+    def export(name):
+        text = world.operator.get(f"/v1/admin/exports/{name}.ndjson").text
+        assert gift["code"] not in text
+        return [json.loads(line) for line in text.splitlines()]
+
+    first, second = export("payouts")
+    assert (first["id"], first["paid_minor"], first["bank_transfer_minor"]) == (payout["id"], payout["paid_minor"], 0)
+    [refund] = first["refunds"]
+    assert (refund["id"], refund["amount_minor"]) == (payout["refunds"][0]["id"], payout["amount_minor"])
+    assert (second["id"], second["refunds"], second["forced_minor"]) == (transfer["id"], [], 200)
+    [bought] = export("gift-purchases")
+    assert (bought["id"], bought["account_id"], bought["recipient_email"]) == (gift["id"], bob.id, "a@example.org")
+    assert (bought["periods"], bought["deliver_on"], bought["gift_code_id"][:4]) == (1, "2026-01-15", "gif_")
+
+
 WITHHELD = {
     "accounts": {"password_hash", "email_key", "restored_status"},
     "subscriptions": {"request_key", "device_hash", "open_migrations", "announced_prices"},
     "invoices": set(),
     "ledger": set(),
+    "payouts": set(),
+    "gift-purchases": set(),
 }
 
 

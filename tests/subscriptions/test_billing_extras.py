@@ -312,6 +312,32 @@ def test_a_referral_reward_is_taken_back_with_the_payment_that_earned_it(world, 
     assert ann.put("/v1/account/referral").json["referred"] == 1
 
 
+def test_a_gift_that_the_referred_account_buys_for_the_referrer_earns_no_reward(world):
+    """Its money would come back to the referrer as credit, and the rewards on top of it."""
+    reward = {"referrer_minor": 500, "newcomer_minor": 500}
+    assert world.operator.put("/v1/admin/referral-rewards/USD", reward).status_code == 200
+    price, ann, bob = world.plan("p", 1000, trial_days=14), world.person(), world.person()
+    bob.subscribe(price, referral_code=ann.put("/v1/account/referral").json["code"])
+    gift = bob.post("/v1/gift-purchases", {"currency": "USD", "amount_minor": 500}).json
+    assert ann.post("/v1/gift-redemptions", {"code": gift["code"]}).status_code == 201
+    world.go_to(world.clock.at)
+    assert (ann.balances(), bob.balances()) == ([{"currency": "USD", "amount_minor": 500}], [])
+    world.go_to("2026-05-16T12:00:00")  # the trial is over and paid for
+    assert [invoice["amount_due_minor"] for invoice in bob.invoices()] == [0, 500, 1000, 500]
+    assert ann.balances() == [{"currency": "USD", "amount_minor": 1000}]
+
+
+def test_a_reward_is_taken_back_when_what_earned_it_is_paid_out_by_bank_transfer(world, referred):
+    ann, bob = referred
+    path = f"/v1/admin/invoices/{bob.invoices()[0]['id']}/credit-notes"
+    assert world.operator.post(path, {"amount_minor": 1000}).status_code == 201
+    body = {"currency": "USD", "reason": "never could watch", "method": "bank_transfer", "reference": "RF18"}
+    payout = world.operator.post(f"/v1/admin/accounts/{bob.id}/payouts", body)
+    assert (payout.status_code, payout.json["amount_minor"]) == (201, 1000), payout.json
+    world.go_to(world.clock.at)
+    assert (ann.balances(), bob.balances()) == ([], [])
+
+
 def test_a_household_cannot_refer_itself(world):
     """A second account with the same card, even a removed one, or with the same device is the same household."""
     price = world.plan("p", 1000)

@@ -64,7 +64,9 @@ def code_of(response):
     return response.status_code, response.json["code"]
 
 
-def test_a_gift_of_a_plan_is_paid_for_mailed_and_redeemed(world, price):
+def test_a_gift_of_a_plan_is_paid_for_mailed_and_redeemed(world, price, monkeypatch):
+    settings = world.app.extensions["settings"].replace(service_name="Example Video")
+    monkeypatch.setitem(world.app.extensions, "settings", settings)
     ann, bob, eva = world.person(), world.person(card=None), world.person()
     eva.subscribe(price)
     bought = buy(ann, price, recipient_email=FRIEND, recipient_name="Bob", sender_name="Ann", message="Happy birthday!")
@@ -76,8 +78,9 @@ def test_a_gift_of_a_plan_is_paid_for_mailed_and_redeemed(world, price):
     assert invoice["number"] and invoice["lines"][0]["description"] == "Gift: 3 × Premium"
     world.go_to(world.clock.at)
     [mail] = mails(world, FRIEND)
-    assert mail.subject == "Ann has sent you a gift" and gift["code"] in mail.text and "“Happy birthday!”" in mail.text
-    assert f"\n\n{world.app.extensions['settings'].public_url}/\n\n" in mail.text
+    assert mail.subject == "Ann has sent you a gift for Example Video"
+    assert gift["code"] in mail.text and "“Happy birthday!”" in mail.text and "Premium on Example Video" in mail.text
+    assert f"\n\n{settings.public_url}/#/gift?code={gift['code']}\n\n" in mail.text
     assert view(ann, gift)["state"] == "delivered"
     assert redeem(bob, gift["code"]).json["subscription_id"]
     assert bob.subscription()["cancel_at"] == "2026-04-15"
@@ -98,6 +101,21 @@ def test_gift_credit_is_not_taxed_before_it_is_spent_but_a_plan_is(world, price)
     bob.subscribe(price)
     assert (bob.invoices()[0]["tax_minor"], bob.balances()) == (100, [{"currency": "USD", "amount_minor": 1400}])
     assert (plan["amount_minor"], world.differences()) == (1000, [])
+
+
+def test_a_code_that_cannot_be_redeemed_says_why(world, price):
+    ann, bob = world.person(), world.person(card=None)
+    used, revoked = buy(ann, price).json, buy(ann, price).json
+    assert (redeem(bob, used["code"]).status_code, refund(world, revoked).status_code) == (201, 201)
+    body = {"amount_minor": 500, "currency": "USD", "expires_at": "2026-01-15T13:00:00Z"}
+    expired = world.operator.post("/v1/admin/gift-codes", body).json["code"]
+    world.go_to("2026-01-15T13:00:00+00:00")
+    codes = {"unknown": "BCDF-GHJK-LMNP-QRST", "redeemed": used["code"], "revoked": revoked["code"], "expired": expired}
+    for reason, code in codes.items():
+        refused = redeem(ann, code)
+        assert (*code_of(refused), refused.json["reason"]) == (422, "gift_code_invalid", reason)
+    refused = ann.subscribe(price, gift_code=buy(ann, price).json["code"])
+    assert (*code_of(refused), refused.json["reason"]) == (422, "gift_code_invalid", "for_a_plan")
 
 
 def test_without_a_recipient_the_buyer_gets_the_code(world, price):

@@ -35,6 +35,8 @@ PLANS = {
     "standard": (2, [{"amount_minor": 1000}, {"amount_minor": 280, "interval": "week"}]),
     "premium": (3, [{"amount_minor": 2000, "trial_days": 7}, {"amount_minor": 20000, "interval": "year"}]),
 }
+MAX_GIFT_DAYS = (31, 366, 31, 7, 31, 366)
+"""The days of a period of each price, at most."""
 TIERS = {code: tier for code, (tier, _) in PLANS.items()}
 ADDON = "extra"
 BYSTANDER_CREDIT_MINOR = 100_000
@@ -82,6 +84,11 @@ STEPS = (
     (1, "decline_next"),
     (1, "plan_outcome", ("timeout", "error", "partial")),
     (8, "subscribe", range(6), (None, 1, 31), (None, "half", "six")),
+    (4, "buy_gift", (None, None, *range(6)), (1, 2)),
+    (5, "redeem_bought_gift", (True, False)),
+    (2, "refund_gift"),
+    (2, "charge_back_gift", (None, 100)),
+    (3, "pay_out", (None, 100), ("auto", "bank_transfer")),
 )
 
 
@@ -118,6 +125,11 @@ class GreedyLife:
         """The gift codes redeemed, by currency."""
         self.recorded_minor = 0
         """The payments that the operator recorded."""
+        self.paid_out_minor = self.transferred_minor = 0
+        """The payouts, and those of them by bank transfer."""
+        self.friend, self.friend_credit_minor = self.world.person(zone=zone, card=None), 0
+        self.gift_days = Counter()
+        """The days that redeemed gifts of a plan pay for, by tier."""
 
     def _remember(self, code, price_ids):
         self.prices += price_ids
@@ -229,6 +241,51 @@ class GreedyLife:
             with self.lock:
                 self.gifts_minor[currency] += 700
 
+    def list_gifts(self, *states):
+        """List the bought gifts in one of these states, oldest first."""
+        gifts = self.viewer.get("/v1/gift-purchases").json["items"][::-1]
+        return [gift for gift in gifts if gift["state"] in states]
+
+    def buy_gift(self, price, periods):
+        what = {"price_id": self.prices[price], "periods": periods} if price is not None else {"currency": "USD"}
+        body = what if price is not None else what | {"amount_minor": 2500}
+        self.expect_no_error(self.viewer.post("/v1/gift-purchases", body))
+
+    def redeem_bought_gift(self, is_own):
+        """Redeem the newest gift that was bought, as its buyer or as a friend who shares nothing with the buyer."""
+        for gift in self.list_gifts("scheduled", "delivered")[-1:]:
+            person = self.viewer if is_own else self.friend
+            response = self.expect_no_error(person.post("/v1/gift-redemptions", {"code": gift["code"]}))
+            if response.status_code != 201:
+                continue
+            with self.lock:
+                if response.json["subscription_id"] is None and is_own:
+                    self.gifts_minor["USD"] += gift["amount_minor"]
+                elif response.json["subscription_id"] is None:
+                    self.friend_credit_minor += gift["amount_minor"]
+                elif is_own:
+                    days = gift["periods"] * MAX_GIFT_DAYS[self.prices.index(gift["price_id"])]
+                    self.gift_days[TIERS[self.plan_of_price[gift["price_id"]]]] += days
+
+    def refund_gift(self):
+        for gift in self.list_gifts("scheduled", "delivered", "redeemed")[-1:]:
+            self.expect_no_error(self.world.operator.post(f"/v1/admin/invoices/{gift['invoice_id']}/refunds", {}))
+
+    def charge_back_gift(self, amount_minor):
+        gifts = {gift["invoice_id"] for gift in self.list_gifts("scheduled", "delivered", "redeemed")}
+        for payment_id in [payment for invoice, payment in self.payments("succeeded") if invoice in gifts][-1:]:
+            body = {"amount_minor": amount_minor} if amount_minor else {}
+            self.expect_no_error(self.world.operator.post(f"/v1/sandbox/payments/{payment_id}/dispute", body))
+
+    def pay_out(self, amount_minor, method):
+        body = {"currency": "USD", "reason": "asked for it", "method": method, "reference": "RF18"}
+        path = f"/v1/admin/accounts/{self.viewer.id}/payouts"
+        response = self.expect_no_error(self.world.operator.post(path, body | {"amount_minor": amount_minor}))
+        if response.status_code == 201:
+            with self.lock:
+                self.paid_out_minor += response.json["amount_minor"]
+                self.transferred_minor += response.json["bank_transfer_minor"]
+
     def add_card(self, token):
         response = self.viewer.post("/v1/payment-methods", {"token": token})
         if response.status_code == 201:
@@ -300,6 +357,7 @@ class GreedyLife:
         invoices = self.viewer.invoices()
         self.check_access(invoices)
         self.check_money(invoices)
+        self.check_gifts(invoices)
         self.check_bystander()
         self.check_debts(invoices)
 
@@ -330,7 +388,7 @@ class GreedyLife:
                 days[tier] += line["days"]
             elif line["kind"] == "charge" and not is_paid:
                 days[tier] += min(line["days"], GRACE_DAYS)
-        return days
+        return days + self.gift_days
 
     def base_lines(self, invoices):
         """Yield (line, whether its invoice was paid, tier) for each line of a base plan on an issued invoice."""
@@ -357,7 +415,36 @@ class GreedyLife:
         credit = {balance["currency"]: balance["amount_minor"] for balance in self.viewer.balances()}
         assert credit.get("EUR", 0) == self.gifts_minor["EUR"]
         owed_minor = sum(invoice["balance_minor"] for invoice in invoices)
-        assert 0 <= credit.get("USD", 0) <= taken_minor - back_minor + self.gifts_minor["USD"] + owed_minor
+        # what was paid out, and charged back as well, is owed again or written off
+        lost_minor = min(self.paid_out_minor, self.sum_ledger("written_off"))
+        kept_minor = taken_minor - back_minor - self.transferred_minor + owed_minor + lost_minor
+        assert kept_minor >= 0
+        earned_minor = kept_minor - self.sum_bought_gifts(invoices) + self.gifts_minor["USD"]
+        assert 0 <= credit.get("USD", 0) <= earned_minor
+
+    def sum_bought_gifts(self, invoices):
+        """Sum up what was paid for gifts that can be redeemed or were, and that went back in no way."""
+        states = ("scheduled", "delivered", "redeemed")
+        usable = {gift["invoice_id"] for gift in self.list_gifts(*states)}
+        kept = 0
+        for invoice in [invoice for invoice in invoices if invoice["id"] in usable]:
+            noted_minor = sum(note["total_minor"] for note in invoice["credit_notes"])
+            # more than the total is credit; credit that pays a gift which is owed again need not come from money
+            kept += max(0, min(invoice["amount_paid_minor"], invoice["total_minor"]) - noted_minor)
+        return kept
+
+    def check_gifts(self, invoices):
+        """Check that who redeemed a gift got what it is worth, and that its buyer paid for it or owes it."""
+        credit = {balance["currency"]: balance["amount_minor"] for balance in self.friend.balances()}
+        assert credit.get("USD", 0) == self.friend_credit_minor
+        assert (self.friend.invoices(), set(credit) <= {"USD"}) == ([], True)
+        by_id = {invoice["id"]: invoice for invoice in invoices}
+        for gift in self.list_gifts("scheduled", "delivered", "redeemed"):
+            invoice = by_id[gift["invoice_id"]]
+            noted_minor = sum(note["total_minor"] for note in invoice["credit_notes"])
+            paid_minor = invoice["amount_paid_minor"] + invoice["credit_applied_minor"] + noted_minor
+            is_owed = gift["state"] == "redeemed" and invoice["status"] in ("open", "uncollectible")
+            assert is_owed or paid_minor >= invoice["total_minor"], (gift, invoice)
 
     def check_bystander(self):
         """Check that the account of the bystander, who does nothing, is untouched."""
@@ -368,10 +455,13 @@ class GreedyLife:
 
     def disputed_minor(self):
         """Return the sum of the disputed amounts, from the operator's view of the ledger."""
+        return -self.sum_ledger("cash", "dispute", "dispute_won")
+
+    def sum_ledger(self, book, *kinds):
+        """Sum up the entries of a book, of these kinds or of all."""
         lines = self.world.operator.get("/v1/admin/exports/ledger.ndjson").text.splitlines()
-        entries = [json.loads(line) for line in lines]
-        kinds = ("dispute", "dispute_won")
-        return -sum(entry["amount_minor"] for entry in entries if entry["book"] == "cash" and entry["kind"] in kinds)
+        entries = [entry for line in lines if (entry := json.loads(line))["book"] == book]
+        return sum(entry["amount_minor"] for entry in entries if not kinds or entry["kind"] in kinds)
 
     def check_debts(self, invoices):
         """Check that an open invoice owes something, and that whoever owes nothing is not past due."""
@@ -440,6 +530,11 @@ RACED_STEPS = (
     ("remove_addon", ("now",)),
     ("move_anchor", range(1, 29)),
     ("charge_back", (100,)),
+    ("buy_gift", (None, 0, 4), (1,)),
+    ("redeem_bought_gift", (True, False)),
+    ("refund_gift",),
+    ("charge_back_gift", (100, None)),
+    ("pay_out", (None, 100), ("auto", "bank_transfer")),
 )
 
 

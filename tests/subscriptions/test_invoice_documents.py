@@ -320,6 +320,29 @@ def test_the_xml_satisfies_the_rules_of_en_16931(world, configure):
     assert categories == ["S", "S", "S", "O", "S", "AE"]
 
 
+@pytest.mark.parametrize("exemption", [None, "Kein Steuerausweis nach § 19 UStG"])
+def test_gift_credit_is_no_supply_and_pays_for_one(world, configure, exemption):
+    """The Schematron allows no VAT number beside category O (BR-O-2), and wants a rate beside Z (BR-Z-5)."""
+    configure(**SELLER, seller_tax_exemption=exemption)
+    price = world.plan("standard", 1000, currency="EUR")
+    ann, firm = customer(world), customer(world, "FR")
+    firm.put("/v1/account/tax-id", {"number": "FR40303265045"})
+    for person in (ann, firm):
+        gift = person.post("/v1/gift-purchases", {"currency": "EUR", "amount_minor": 2500}).json
+        sold, xml = person.invoices()[0], document(person, "xml").data
+        assert (broken_rules(xml), sold["tax_breakdown"][0]["category"], sold["reverse_charge"]) == ([], "O", False)
+        assert term(xml, "ApplicableTradeTax", "ExemptionReasonCode") == ["VATEX-EU-O"]
+        assert b"DE123456788" not in xml and b"FR40303265045" not in xml
+        person.post("/v1/gift-redemptions", {"code": gift["code"]})
+        person.subscribe(price)
+        spent = document(person, "xml", invoice=person.invoices()[1]).data
+        assert (broken_rules(spent), term(spent, "DuePayableAmount")) == ([], ["0.00"])
+        assert term(spent, "TotalPrepaidAmount") == term(spent, "GrandTotalAmount")
+    note = world.operator.post(f"/v1/admin/invoices/{ann.invoices()[0]['id']}/credit-notes", {"amount_minor": 500}).json
+    xml = document(ann, "xml", note=note).data
+    assert broken_rules(xml) == [] and b"VATEX-EU-O" in xml
+
+
 def test_an_exempt_seller_states_why_it_charges_no_tax(world, configure):
     configure(**SELLER | {"seller_vat_id": "", "seller_tax_number": "12/345/67890"})
     configure(seller_tax_exemption="Kein Steuerausweis nach § 19 UStG")

@@ -85,6 +85,27 @@ def test_days_without_access_are_credited_from_the_first_one_though_that_invoice
     assert [line[1:3] for line in ann.lines() if line[0] == "credit"] == [("2026-02-22", "2026-02-27")]
 
 
+def test_a_second_dispute_credits_no_day_that_had_access_since_the_first(world):
+    """The grace period counts from the first dispute, so the second one ends the access at once: as of tomorrow."""
+    ann = world.person()
+    ann.subscribe(world.plan("p", 3100))
+
+    def dispute(amount_minor):
+        payment = ann.invoices()[0]["payments"][-1]["id"]
+        world.operator.post(f"/v1/sandbox/payments/{payment}/dispute", {"amount_minor": amount_minor})
+
+    dispute(1000)
+    ann.add_card()  # pays what is owed again
+    world.go_to("2026-01-25T12:00:00+00:00")
+    assert ann.subscription()["status"] == "active"
+    dispute(500)
+    session = ann.get("/v1/sessions/current").json
+    assert (ann.subscription()["status"], session["entitlements"]["active"]) == ("past_due", False)
+    world.go_to("2026-01-28T12:00:00+00:00")
+    ann.add_card()
+    assert [line[:3] for line in ann.lines() if line[0] == "credit"] == [("credit", "2026-01-26", "2026-01-28")]
+
+
 def coupon_used(world, person):
     """Return the periods that the coupon has been counted for, and whether it still runs."""
     with world.app.app_context():

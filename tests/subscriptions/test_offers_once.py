@@ -1,5 +1,7 @@
 """Introductory prices and trials of add-ons: a household has each once, however its subscriptions come to it."""
 
+import threading
+
 import pytest
 
 from tests.worlds.billing_world import World
@@ -76,10 +78,9 @@ def test_who_comes_to_share_a_card_later_goes_on_at_the_full_price(world):
     price = world.plan("p", 1000, **INTRO)
     ann, bob, eva = world.person(card="pm_card_visa:7"), world.person(card=None), world.person(card=None)
     ann.subscribe(price)
-    credit = {"amount_minor": 100, "currency": "USD", "reason": "sorry"}
+    gift = world.operator.post("/v1/admin/gift-codes", {"amount_minor": 100, "currency": "USD"}).json
     world.go_to("2026-01-15T13:00:00+00:00")
-    world.operator.post(f"/v1/admin/accounts/{bob.id}/credits", credit)
-    assert bob.subscribe(price).status_code == 201  # paid from credit, so without a card
+    assert bob.subscribe(price, gift_code=gift["code"]).status_code == 201  # paid by the gift, so without a card
     assert eva.subscribe(price, start_date=TOMORROW).status_code == 201
     for person in (bob, eva):
         person.add_card("pm_card_visa:7")
@@ -117,3 +118,32 @@ def test_the_trial_of_an_addon_is_promised_once(world):
     world.go_to("2026-01-17")
     trials = [[line[0] for line in person.lines()].count("trial") for person in (ann, bob, eva)]
     assert (trials, charged(bob), charged(eva)) == ([1, 0, 0], [1000, 500], [1000, 500])
+
+
+def start_at_once(people, price, **more):
+    """Start a subscription of each in the same instant; each has its own session before."""
+    barrier = threading.Barrier(len(people))
+    for person in people:
+        person.headers()
+
+    def start(person):
+        barrier.wait()
+        statuses.append(person.subscribe(price, **more).status_code)
+
+    statuses, threads = [], [threading.Thread(target=start, args=[person]) for person in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [201] * len(people)
+
+
+def test_of_accounts_that_start_in_the_same_instant_one_gets_the_offer(world):
+    price, trial = world.plan("p", 1000, **INTRO), world.plan("t", 500, trial_days=7)
+    for number in range(4):
+        family = household(world, 4, card=f"pm_card_visa:{number}")
+        start_at_once(family, price)
+        assert sorted(charged(person)[0] for person in family) == [100, 1000, 1000, 1000]
+        couple = [world.person(card=f"pm_card_visa:{number}{one}") for one in "ab"]
+        start_at_once(couple, trial, device_fingerprint=f"television {number}")
+        assert sorted(person.subscription()["status"] for person in couple) == ["active", "trialing"]

@@ -10,7 +10,7 @@ from streamsvc.gateways.payments.interface import DECLINED, UNKNOWN, Outcome
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import WebhookEvent
 from streamsvc.models.subscriptions import Payout, Refund
-from streamsvc.operations.billing.invoices import corrections
+from streamsvc.operations.billing.invoices import refunds
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 
@@ -190,7 +190,7 @@ def test_a_refusal_of_the_provider_gives_the_credit_back(world, price, monkeypat
     monkeypatch.undo()
     paid = pay_out(world, ann).json
     with world.app.app_context():  # the bank returns it days later
-        corrections.record_refund_failure(paid["refunds"][0]["id"], world.clock.at)
+        refunds.record_refund_failure(paid["refunds"][0]["id"], world.clock.at)
     assert (credit(ann), world.operator.get(f"/v1/admin/payouts/{paid['id']}").json["status"]) == (own, "failed")
     assert (ann.invoices()[0]["payments"][0]["refunded_minor"], world.differences()) == (0, [])
 

@@ -222,3 +222,22 @@ def test_a_gift_that_stripe_cannot_charge_exactly_is_rounded_up(world, stripe):
     gift = ann.post("/v1/gift-purchases", {"price_id": price, "periods": 1})
     assert (gift.status_code, gift.json["amount_minor"]) == (201, 1235)
     assert (stripe.charged_amounts(), ann.balances()) == ([1240], [{"currency": "KWD", "amount_minor": 5}])
+
+
+@pytest.mark.parametrize(("currency", "step"), [("KWD", 10), ("MGA", 100)])
+def test_a_part_that_stripe_cannot_charge_exactly_is_refused_before_it_is_sent(world, stripe, currency, step):
+    ann = world.person()
+    card = {"payment_method_id": ann.get("/v1/payment-methods").json["items"][0]["id"]}
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
+    invoice = charge_once(world, ann, 123_456, currency).json
+    path = f"/v1/invoices/{invoice['id']}/payments"
+    refused = ann.post(path, {"amount_minor": 50_000 + step - 1} | card)
+    assert (refused.status_code, refused.json["errors"]) == (
+        422,
+        {"amount_minor": [f"Must be a multiple of {step}, or all that is owed."]},
+    )
+    assert (stripe.charged_amounts(), len(ann.invoices()[0]["payments"])) == ([], 1)
+    assert ann.post(path, {"amount_minor": 50_000} | card).status_code == 201
+    rest = ann.post(path, {"amount_minor": 73_456} | card)
+    assert (rest.status_code, ann.invoices()[0]["status"]) == (201, "paid")
+    assert (rest.json["amount_minor"] - 73_456, len(stripe.charged_amounts())) == (-73_456 % step, 2)

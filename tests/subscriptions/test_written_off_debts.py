@@ -79,3 +79,23 @@ def test_days_without_access_are_credited_if_the_debt_is_paid_in_time(world):
     assert (film["status"], ann.subscription()["status"]) == ("open", "past_due")
     assert world.operator.post(f"/v1/admin/invoices/{film['id']}/payments", {}).status_code == 201
     assert [line[1:3] for line in ann.lines() if line[0] == "credit"] == [("2026-01-22", "2026-01-25")]
+
+
+def test_a_debt_written_off_in_another_currency_stops_a_payout_unless_it_is_forced(world):
+    ann, bob = world.person(), world.person()
+    price = world.plan("p", 3000)
+    for person in (ann, bob):
+        person.subscribe(price)
+    body = {"account_id": ann.id, "amount_minor": 900, "currency": "EUR", "description": "A film", "tax": "exclusive"}
+    world.next_charge("decline")
+    invoice = world.operator.post("/v1/admin/invoices", body).json
+    assert world.operator.post(f"/v1/admin/invoices/{invoice['id']}/write-off").json["status"] == "uncollectible"
+    for person in (ann, bob):
+        cancel_now(person)
+    assert pay_out(world, bob).status_code == 201
+    refused = pay_out(world, ann)
+    assert (refused.status_code, refused.json["code"], refused.json["payable_minor"]) == (409, "credit_not_paid_in", 0)
+    forced = pay_out(world, ann, force=True, amount_minor=100).json
+    assert (forced["status"], forced["forced_minor"]) == ("paid", 100)
+    assert ann.post(f"/v1/invoices/{invoice['id']}/payments").status_code == 201
+    assert (pay_out(world, ann).json["status"], credit(ann)) == ("paid", 0)

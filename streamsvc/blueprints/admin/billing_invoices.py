@@ -12,7 +12,7 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import CreditNote, Invoice, Payment, Refund
 from streamsvc.operations.billing.core import debts
 from streamsvc.operations.billing.core.credit import apply_new_credit
-from streamsvc.operations.billing.invoices import corrections, one_off, review
+from streamsvc.operations.billing.invoices import corrections, credit_notes, one_off, refunds, review
 from streamsvc.operations.billing.payments.manual import record_external_payment
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.outbox import audit
@@ -194,11 +194,11 @@ def create_credit_note(body: CreditNoteInput, invoice_id: str) -> CreditNote:
             "credit_note": True,
             "reason": body["reason"],
         }
-        refund = corrections.refund_invoice(invoice.id, payment, clock.now(), body["lines"])
-        note = db.session.get_one(corrections.CreditNote, refund.credit_note_id)
+        refund = refunds.refund_invoice(invoice.id, payment, clock.now(), body["lines"])
+        note = db.session.get_one(CreditNote, refund.credit_note_id)
     else:
         account, invoice = corrections.lock_invoice(invoice.id)
-        note = corrections.create_credit_note(invoice, body, clock.now())
+        note = credit_notes.create_credit_note(invoice, body, clock.now())
         apply_new_credit(account, invoice.currency, clock.now())
     amount = {"amount_minor": note.total_minor, "currency": note.currency}
     record_invoice_event("credit_note_issued", invoice, credit_note=note.number, **amount)
@@ -238,7 +238,7 @@ def create_refund(body: RefundInput, invoice_id: str) -> Refund:
     they are refunded one after another, the latest first; the response is the refund of the latest. Refunding a bought
     gift revokes its code; a redeemed one is 409 `gift_already_redeemed`.
     """
-    refund = corrections.refund_invoice(require_invoice(invoice_id).id, body, clock.now())
+    refund = refunds.refund_invoice(require_invoice(invoice_id).id, body, clock.now())
     amount = {"amount_minor": refund.amount_minor, "currency": refund.currency}
     record_invoice_event("payment_refunded", require_invoice(invoice_id), refund=refund.id, **amount)
     return refund

@@ -44,9 +44,9 @@ def create_payout(body: PayoutInput, account_id: str) -> tuple[Payout | dict, in
 
     It goes back to the payments that brought the money, newest first, and what the provider cannot refund is left for a
     bank transfer of yours: `pending` until you report it, or `paid` at once with its `reference`. The credit leaves the
-    account at once; what fails comes back to it. Credit that came from gifts or goodwill, and as much as the account
-    owes of debts that were written off, is 409 `credit_not_paid_in` without `force`. 409 `wrong_state` without any
-    credit.
+    account at once; what fails comes back to it. Credit that came from gifts or goodwill, and all of it while the
+    account owes a debt that was written off, in any currency, is 409 `credit_not_paid_in` without `force`. 409
+    `wrong_state` without any credit.
     """
     if body["dry_run"]:
         return _dry_run(account_id, body), 200

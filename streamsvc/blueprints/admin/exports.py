@@ -14,9 +14,11 @@ bp = Blueprint("admin exports", __name__, url_prefix="/v1/admin/exports", descri
 @operator_only("admin")
 @bp.response(200, {"type": "string"}, content_type="application/x-ndjson", description="One JSON object per line.")
 def export_table(name: str) -> Response:
-    """Export accounts, subscriptions, invoices or ledger entries as NDJSON.
+    """Export accounts, subscriptions, invoices, ledger entries, payouts or gift purchases as NDJSON.
 
-    One JSON object per line, oldest first.
+    `name` is `accounts`, `subscriptions`, `invoices`, `ledger`, `payouts` or `gift-purchases`. One JSON object per
+    line, oldest first; an invoice includes its lines, a payout its refunds. A gift purchase has the id of its code, and
+    not the code itself.
     """
     if name not in exports.TABLES:
         raise NotFound

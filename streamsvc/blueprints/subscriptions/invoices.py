@@ -116,7 +116,8 @@ def pay_invoice(body: dict, invoice_id: str) -> Payment:
     """Pay an open invoice.
 
     With the default payment method, or with `payment_method_id`. All that is owed, or `amount_minor` of it; the invoice
-    stays open for the rest. A declined payment is 402 `payment_failed`; after too many of them, 429
+    stays open for the rest. A part that the provider cannot charge exactly is 422: it accepts Kuwaiti dinars, for
+    instance, in steps of 10. A declined payment is 402 `payment_failed`; after too many of them, 429
     `too_many_attempts`.
     """
     method_id = body["payment_method_id"]

@@ -9,11 +9,26 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.accounts import GUEST
-from streamsvc.models.subscriptions import Invoice, InvoiceLine, LedgerEntry, Subscription
+from streamsvc.models.subscriptions import (
+    GiftPurchase,
+    Invoice,
+    InvoiceLine,
+    LedgerEntry,
+    Payout,
+    Refund,
+    Subscription,
+)
 from streamsvc.storage.database import fetch_all, format_utc
 
 CHUNK_SIZE = 1_000
-TABLES = {"accounts": Account, "subscriptions": Subscription, "invoices": Invoice, "ledger": LedgerEntry}
+TABLES = {
+    "accounts": Account,
+    "subscriptions": Subscription,
+    "invoices": Invoice,
+    "ledger": LedgerEntry,
+    "payouts": Payout,
+    "gift-purchases": GiftPurchase,
+}
 EXPORTED_COLUMNS = {
     "accounts": """id email email_verified_at name country time_zone locale status status_reason disabled_until
         erase_at created_at""",
@@ -27,6 +42,10 @@ EXPORTED_COLUMNS = {
         discount_minor tax_minor total_minor credit_applied_minor amount_paid_minor balance_minor issued_at due_date
         created_at attempts first_failed_on next_attempt_on finalizes_at""",
     "ledger": "id journal_id kind account_id book currency amount_minor invoice_id payment_id note at",
+    "payouts": """id account_id currency amount_minor paid_minor forced_minor status bank_transfer_minor
+        bank_transfer_status reference reason created_by created_at settled_at""",
+    "gift-purchases": """id account_id invoice_id gift_code_id currency amount_minor price_id periods recipient_email
+        recipient_name sender_name message deliver_on deliveries delivered_at revoked_for created_at""",
 }
 """Only the columns named here are exported: a column added to a table later is left out until it is listed."""
 EXPORTED_NAMES = {"billing_held_at": "parked_at", "billing_hold_reason": "parked_reason"}
@@ -36,34 +55,43 @@ EXPORTED_LINE_COLUMNS = """
     credits_line_id period_start period_end days full_days quantity amount_minor discount_minor tax_minor
     tax_ppm tax_inclusive tax_category tax_name
 """
+EXPORTED_REFUND_COLUMNS = "id payout_id payment_id status amount_minor provider_reference created_at settled_at"
+_LINES, _REFUNDS = InvoiceLine.__table__.c, Refund.__table__.c
+PARTS: dict[str, tuple[str, sa.Column, sa.Column, str]] = {
+    "invoices": ("lines", _LINES.invoice_id, _LINES.position, EXPORTED_LINE_COLUMNS),
+    "payouts": ("refunds", _REFUNDS.payout_id, _REFUNDS.id, EXPORTED_REFUND_COLUMNS),
+}
+"""What a row includes: {export: (member, column with the row's id, order, columns)}."""
 
 
 def export_table(name: str) -> Iterator[bytes]:
-    """Yield the lines of one export (a key of TABLES), in order of id; an invoice includes its lines."""
+    """Yield the lines of one export (a key of TABLES), in order of id; an invoice includes its lines, and so on."""
     table = TABLES[name].__table__
     columns = [table.c[column].label(EXPORTED_NAMES.get(column, column)) for column in EXPORTED_COLUMNS[name].split()]
     after = ""
     conditions = [table.c.status != GUEST] if name == "accounts" else []
     statement = sa.select(*columns).where(*conditions).order_by(table.c.id).limit(CHUNK_SIZE)
     while rows := fetch_all(statement.where(table.c.id > after)):
-        lines_by_invoice = _list_invoice_lines([row.id for row in rows]) if name == "invoices" else {}
+        parts = _list_parts(name, [row.id for row in rows])
         for row in rows:
-            document = {key: _encode_value(value) for key, value in row._mapping.items()}
-            if name == "invoices":
-                document["lines"] = lines_by_invoice.get(row.id, [])
-            yield msgspec.json.encode(document) + b"\n"
+            yield msgspec.json.encode(_encode_row(row) | parts.get(row.id, {})) + b"\n"
         after = rows[-1].id
 
 
-def _list_invoice_lines(invoice_ids: list[str]) -> dict[str, list[dict]]:
-    """Invoice id -> its lines, in order of position."""
-    table = InvoiceLine.__table__
-    columns = [table.c[column] for column in EXPORTED_LINE_COLUMNS.split()]
-    rows = fetch_all(sa.select(*columns).where(table.c.invoice_id.in_(invoice_ids)).order_by(table.c.position))
-    lines: dict[str, list[dict]] = {}
-    for row in rows:
-        lines.setdefault(row.invoice_id, []).append({key: _encode_value(value) for key, value in row._mapping.items()})
-    return lines
+def _list_parts(name: str, ids: list[str]) -> dict[str, dict[str, list[dict]]]:
+    """Return the parts of the rows with these ids by row: {invoice id: {"lines": […]}}; or {}."""
+    if name not in PARTS:
+        return {}
+    member, owner, order, column_names = PARTS[name]
+    columns = [owner.table.c[column] for column in column_names.split()]
+    parts: dict[str, dict[str, list[dict]]] = {row_id: {member: []} for row_id in ids}
+    for row in fetch_all(sa.select(*columns).where(owner.in_(ids)).order_by(order)):
+        parts[row._mapping[owner.name]][member].append(_encode_row(row))
+    return parts
+
+
+def _encode_row(row: sa.Row) -> dict:
+    return {key: _encode_value(value) for key, value in row._mapping.items()}
 
 
 def _encode_value(value: Any) -> Any:

@@ -4,7 +4,7 @@ from streamsvc.operations.accounts import accounts, guests
 from streamsvc.operations.billing.books import audit
 from streamsvc.operations.billing.core import batches, charging, customers, referrals, taxing
 from streamsvc.operations.billing.gifts import delivery
-from streamsvc.operations.billing.invoices import corrections, review
+from streamsvc.operations.billing.invoices import refunds, review
 from streamsvc.operations.billing.payments import cleanup, methods, provider_events
 from streamsvc.operations.billing.subscriptions import collection, price_migrations, renewal
 from streamsvc.operations.catalog.imports import imports
@@ -23,7 +23,6 @@ __all__ = [
     "cleanup",
     "closing",
     "collection",
-    "corrections",
     "customers",
     "delivery",
     "failed_jobs",
@@ -40,6 +39,7 @@ __all__ = [
     "provider_events",
     "recoveries",
     "referrals",
+    "refunds",
     "renewal",
     "review",
     "security_events",

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from streamsvc.models import Account, MailedToken
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.accounts import personal_data
-from streamsvc.operations.billing.core import charging, customers
+from streamsvc.operations.billing.core import customers, voiding
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.subscriptions import changes
@@ -120,6 +120,6 @@ def _cancel_subscriptions(account_id: str, now: datetime) -> None:
     }
     for subscription_id in db.session.scalars(live):
         aggregate = load_locked(subscription_id, now)
-        charging.revert_unpaid_changes(aggregate)
+        voiding.revert_unpaid_changes(aggregate)
         changes.cancel_subscription(aggregate, cancellation, account_id)
         aggregate.save_projection()

@@ -121,7 +121,7 @@ async function completeSignIn(payload, to) {
   localStorage.device = payload.session.device.id;
   me = payload.csrf_token ? payload : null;
   await refreshSession();
-  location.assign(to ?? (me.profile && me.profiles.length === 1 ? "#/" : "#/profiles"));
+  location.assign(sessionStorage.gift ? "#/gift" : to ?? (me.profile && me.profiles.length === 1 ? "#/" : "#/profiles"));
 }
 async function refreshSession() {
   me = await api("GET", "/sessions/current").catch((error) => { if (error.status !== 401) throw error; return null; });
@@ -394,6 +394,34 @@ async function buy(priceId, _, chosenCard) {
   h("br"), newCard || cards.length ? form(subscription ? "Change plan" : "Subscribe", checkout, cardChoice(cards, newCard, chosenCard), status) : h("p", { class: "error" }, "Payments are not set up here yet.")];
 }
 
+// --- gifts ---------------------------------------------------------------------------------------------------------
+const GIFT_MESSAGES = { // by the reason of gift_code_invalid
+  unknown: "We do not know this code. Compare it with the one that you were sent.",
+  redeemed: "This gift has already been redeemed. A code can be used once.",
+  revoked: "This gift was taken back, because its purchase was refunded or disputed.",
+  expired: "This gift has expired.",
+};
+// The target of the link in a gift mail. Whoever has to sign in first comes back to it with the code.
+function gift(_, query) {
+  const code = query.get("code") ?? sessionStorage.gift ?? "";
+  if (!me) {
+    sessionStorage.gift = code;
+    return [h("h1", {}, "Redeem a gift"), h("p", {}, "Sign in, or create an account, to redeem your gift. No card is needed."),
+      h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/sign-up" }, "Create an account"), h("a", { class: "button", href: "#/sign-in" }, "Sign in to your account"))];
+  }
+  delete sessionStorage.gift;
+  return [h("h1", {}, "Redeem a gift"), form("Redeem", async (values) => {
+    const redeemed = await api("POST", "/gift-redemptions", { code: values.code.trim().toUpperCase() }, idempotent()).catch((error) => {
+      if (error.code === "gift_code_invalid") error.message = GIFT_MESSAGES[error.reason] ?? error.message;
+      if (error.code === "gift_code_currency_mismatch") error.message = `This gift is in ${error.currency}, and your account is billed in another currency. The code was not used: somebody else can redeem it.`;
+      throw error;
+    });
+    await refreshSession();
+    showStep("Your gift is redeemed", ...(redeemed.subscription_id ? [h("p", {}, `Your subscription is paid for until ${me.subscription.period.end}.`), h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/" }, "Start watching"))]
+      : [h("p", {}, `${formatMoney(redeemed)} of credit is in your account. It pays for your plan before a card does.`), h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/plans" }, "See the plans"))]));
+  }, input("Gift code", "code", { value: code, autocomplete: "off", spellcheck: "false", maxlength: 40 }))];
+}
+
 // --- cards and payments --------------------------------------------------------------------------------------------
 const NEW_CARD = "new";
 const DECLINE_MESSAGES = {
@@ -547,7 +575,7 @@ async function account() {
   const [devices, sessions, streams, invoices] = await Promise.all(["/devices", "/sessions", "/playback", "/invoices?limit=12"].map((path) => api("GET", path)));
   const remove = (path) => async () => { await api("DELETE", path); await refreshSession(); await show(); };
   return [h("h1", {}, "Your account"), facts([["Email", me.account.email + (me.account.email_verified ? "" : " (not confirmed)")], ["Country", countryName(me.account.country) ?? me.account.country], ["Profile", me.profile?.name ?? "none selected"]]),
-    h("p", { class: "actions" }, h("a", { class: "button", href: "#/profiles" }, "Switch profile"), h("a", { class: "button", href: "#/security" }, "Security"), h("a", { class: "button", href: "#/activate" }, "Sign in a TV"), button("Sign out", async () => { await api("DELETE", "/sessions/current"); me = null; location.assign("#/"); })),
+    h("p", { class: "actions" }, h("a", { class: "button", href: "#/profiles" }, "Switch profile"), h("a", { class: "button", href: "#/security" }, "Security"), h("a", { class: "button", href: "#/activate" }, "Sign in a TV"), h("a", { class: "button", href: "#/gift" }, "Redeem a gift"), button("Sign out", async () => { await api("DELETE", "/sessions/current"); me = null; location.assign("#/"); })),
     h("h2", {}, "Playing now"), itemList(streams.items, (stream) => [h("span", {}, `${stream.device.name ?? "Unknown device"}: ${stream.state} at ${formatPosition(stream.position_s)}`), button("Stop", remove(`/playback/${stream.stream_id}`))], "Nothing is playing."),
     h("h2", {}, "Devices"), itemList(devices.items, (device) => [h("span", {}, device.name, device.current && " (this device)"), h("span", { class: "muted" }, `last seen ${formatTime(device.last_seen_at)}`), !device.current && button("Remove", remove(`/devices/${device.id}`))], "No devices."),
     h("h2", {}, "Sessions"), itemList(sessions.items, (session) => [h("span", {}, session.device?.name ?? "Unknown device", session.current && " (this session)"), h("span", { class: "muted" }, `from ${session.city ?? session.address ?? "an unknown location"}, last used ${formatTime(session.last_seen_at)}`), !session.current && button("End", remove(`/sessions/${session.id}`))], "No sessions."),
@@ -583,7 +611,7 @@ async function security() {
 }
 
 // --- navigation ----------------------------------------------------------------------------------------------------
-const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot: forgotPassword, "reset-password": resetPassword, plans, ...EMAIL_PAGES };
+const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot: forgotPassword, "reset-password": resetPassword, plans, gift, ...EMAIL_PAGES };
 const SIGNED_IN_PAGES = { profiles, search, genre, title, buy, "payment-return": paymentReturn, play, account, security, activate };
 let navigation = 0; // counts page changes, so that a slow page cannot replace a later one
 async function show() {

@@ -94,6 +94,7 @@ class PriceChanged(Event):
     `removed_addons_from`: the first day of which add-ons that were removed before are credited, if the change closes
     the period: the day after it. None means `effective`, as it was before today counted as used. `includes`: the
     add-ons that the new plan contains; they are no longer items of their own, and what is paid of them is credited.
+    `bridges_late`: see AnchorMoved.
     """
 
     price: PriceTerms
@@ -102,6 +103,7 @@ class PriceChanged(Event):
     removed_addons_from: date | None = None
     includes: tuple[str, ...] = ()
     has_intro: bool = True
+    bridges_late: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,14 @@ class PriceScheduled(Event):
 
 @dataclass(frozen=True)
 class AnchorMoved(Event):
-    """The billing day moves to the `day` of the month, for prices by the year also to the `month`, if it is given."""
+    """The billing day moves to the `day` of the month, for prices by the year also to the `month`, if it is given.
+
+    Without `bridges_late`, the bridge to the new day may have been billed at once, as bridges once were.
+    """
 
     day: int
     month: int | None = None
+    bridges_late: bool = False
 
 
 @dataclass(frozen=True)

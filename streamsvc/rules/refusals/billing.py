@@ -49,9 +49,14 @@ class CouponInvalid(Refusal):
 
 
 class GiftCodeInvalid(Refusal):
+    """`reason`: why it cannot be redeemed; `for_a_plan`: it is a subscription of its own, redeemed by itself."""
+
     code = "gift_code_invalid"
     status = 422
     detail = "This gift code does not exist, has expired or was already redeemed."
+    member_schemas: ClassVar = {
+        "reason": {"type": "string", "enum": ["unknown", "redeemed", "revoked", "expired", "for_a_plan"]}
+    }
 
 
 class GiftCodeCurrencyMismatch(Refusal):
@@ -93,7 +98,7 @@ class CreditNotPaidIn(Refusal):
     code = "credit_not_paid_in"
     status = 409
     detail = (
-        "This credit came from gifts or goodwill, or a debt that was written off counts against it; at most "
+        "This credit came from gifts or goodwill, or the account owes a debt that was written off; at most "
         "`payable_minor` is paid out without `force`."
     )
     member_schemas: ClassVar = {"payable_minor": {"type": "integer"}}

@@ -13,11 +13,22 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import debts, event_store, households, issuing, items, ledger, price_changes
+from streamsvc.operations.billing.core import (
+    balances,
+    computing,
+    debts,
+    event_store,
+    households,
+    invoice_creation,
+    items,
+    ledger,
+    price_changes,
+)
 from streamsvc.operations.billing.core.notices import next_addon_reminder, next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.calendar import civil_day, start_of_day
+from streamsvc.rules.billing.access import gives_access
+from streamsvc.rules.billing.calendar import add_days, civil_day, start_of_day
 from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import RENEWAL, Line
@@ -59,6 +70,7 @@ class SubscriptionAggregate:
         """Return the first day of the suspension caused by the row's overdue invoices, if that day has passed.
 
         It lasts while any of them suspends the access, and counts from the first one that did, paid meanwhile or not.
+        It may be tomorrow, since a day that began with access is used.
         """
         since = self.subscription.past_due_since
         day = since and self.dunning_schedule.suspends_on(since)
@@ -87,7 +99,7 @@ class SubscriptionAggregate:
     ) -> list[Invoice]:
         """Invoice every line that is due and not yet booked: one invoice per day on which lines fell due.
 
-        Creates no invoices while the subscription is on billing hold. See `issuing.create_invoice` for the arguments.
+        Creates no invoices while the subscription is on billing hold. See `create_invoice` for the arguments.
         """
         if self.subscription.billing_held_at:
             return []
@@ -99,14 +111,14 @@ class SubscriptionAggregate:
             lines = [line for line in due if line.bill_on == day]
             invoices.append(self._create_invoice(lines, reason, requires_payment, review_until))
         if invoices:
-            issuing.pay_open_invoices_from_credit(self.account.id, self.subscription.currency, self.now)
+            balances.pay_open_invoices_from_credit(self.account.id, self.subscription.currency, self.now)
         return invoices
 
-    def compute_invoice(self, lines: Iterable[Line]) -> issuing.ComputedInvoice:
+    def compute_invoice(self, lines: Iterable[Line]) -> computing.ComputedInvoice:
         """Compute the invoice for these lines, with the running discounts and the account credit; write nothing."""
         credit = ledger.account_credit(self.account.id, self.subscription.currency)
         discounts = Discount.list_active(self.subscription.id)
-        return issuing.compute_invoice(self.account, self.subscription, lines, discounts, credit)
+        return computing.compute_invoice(self.account, self.subscription, lines, discounts, credit)
 
     def list_discounts(self) -> list[Discount]:
         """List every discount the subscription ever had, ended ones included."""
@@ -116,7 +128,9 @@ class SubscriptionAggregate:
         self, lines: Iterable[Line], reason: str, requires_payment: bool, review_until: datetime | None
     ) -> Invoice:
         computed = self.compute_invoice(lines)
-        invoice = issuing.create_invoice(computed, reason, self.now, self.today, requires_payment, review_until)
+        invoice = invoice_creation.create_invoice(
+            computed, reason, self.now, self.today, requires_payment, review_until
+        )
         self._book_lines(
             {line.identity: position.net_minor for line, position in zip(lines, computed.totals.positions, strict=True)}
         )
@@ -138,19 +152,24 @@ class SubscriptionAggregate:
         A subscription that recovers from a suspension is credited for the days without access, unless a debt was
         written off instead of being paid.
         """
-        suspended_from = self.suspended_from()
+        row, suspended_from = self.subscription, self.suspended_from()
+        had_access = gives_access(row.status, row.access_until, self.now)
         update_projection(self)
-        if self.suspended_from():
-            self.subscription.suspended_since = suspended_from or self.suspended_from()
-        else:
-            self.subscription.suspended_since = None
-        is_live = self.subscription.status not in ("canceled", "incomplete")
-        has_recovered = suspended_from is not None and is_live and not self.suspended_from()
-        if suspended_from and has_recovered and not debts.was_written_off_since(self.subscription, suspended_from):
-            self.record_event(event_store.fact.Suspended, suspended_from, self.today)
+        suspends_from = self.suspended_from()
+        if suspends_from and had_access:  # a second dispute suspends at once, as if it had come with the first one
+            suspends_from = max(suspends_from, add_days(self.today, 1))
+        row.suspended_since = (suspended_from or suspends_from) if suspends_from else None
+        has_recovered = row.status not in ("canceled", "incomplete") and not suspends_from
+        if suspended_from and has_recovered:
+            self._credit_suspension(suspended_from)
+        db.session.flush()
+
+    def _credit_suspension(self, since: date) -> None:
+        """Credit the days from `since` to yesterday, unless a debt was written off in the meantime."""
+        if since < self.today and not debts.was_written_off_since(self.subscription, since):
+            self.record_event(event_store.fact.Suspended, since, self.today)
             self.create_due_invoices("recovery")
             update_projection(self)
-        db.session.flush()
 
     @property
     def replayed_history(self) -> "ReplayedHistory":

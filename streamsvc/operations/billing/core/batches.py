@@ -27,7 +27,7 @@ from streamsvc.models.subscriptions import (
     TaxId,
     TaxRate,
 )
-from streamsvc.operations.billing.core import charging, debts, event_store, ledger
+from streamsvc.operations.billing.core import charging, debts, event_store, households, ledger, payment_outcomes
 from streamsvc.operations.billing.core.aggregate import ReplayedHistory, SubscriptionAggregate, build_aggregate
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.storage import lock_order
@@ -63,10 +63,12 @@ def lock_batch(
         _preload_rows(work, accounts, subscriptions)
         if for_billing:
             _preload_for_billing(work, accounts, sorted_ids)
-        yield {
+        aggregates = {
             row.id: build_aggregate(accounts[row.account_id], row, facts[row.id], now, (replayed or {}).get(row.id))
             for row in subscriptions
         }
+        households.lock_households_with_offers(aggregates.values())
+        yield aggregates
 
 
 def _lock_accounts(subscription_ids: list[str], account_ids: list[str]) -> dict[str, Account]:
@@ -175,7 +177,7 @@ def complete_payments(outcomes: Mapping[str, Outcome], replayed: Mapping[str, Re
         for payment in sorted(payments, key=lambda payment: payment.id):
             invoice = invoices[payment.invoice_id]
             aggregate, live_aggregate = aggregates.get(invoice.subscription_id), aggregates.get(live_ids[payment.id])
-            charging.book_outcome(payment, invoice, outcomes[payment.id], now, aggregate)
+            payment_outcomes.book_outcome(payment, invoice, outcomes[payment.id], now, aggregate)
             if live_aggregate and live_aggregate is not aggregate:
                 live_aggregate.save_projection()
             elif live_aggregate is None:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from streamsvc.gateways.payments import charge_step_minor, minimum_charge_minor
 from streamsvc.models.subscriptions import Invoice
-from streamsvc.operations.billing.core import issuing, ledger
+from streamsvc.operations.billing.core import balances, ledger
 from streamsvc.operations.billing.core.debts import is_small
 from streamsvc.rules.money import round_up
 
@@ -61,8 +61,8 @@ def pay_carried_over(invoice: Invoice, now: datetime) -> None:
     for other in _list_carried_over(invoice):
         if 0 < other.balance_minor <= credit_minor:
             credit_minor -= other.balance_minor
-            issuing.apply_account_credit(other, other.balance_minor, now)
-            issuing.update_status(other, now)
+            balances.apply_account_credit(other, other.balance_minor, now)
+            balances.update_status(other, now)
 
 
 def _list_carried_over(invoice: Invoice) -> Iterable[Invoice]:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftCode, Invoice, LedgerEntry, Price, Subscription
-from streamsvc.operations.billing.core import issuing, ledger
+from streamsvc.operations.billing.core import balances, ledger
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.refusals.billing import GiftCodeCurrencyMismatch, GiftCodeInvalid
@@ -60,8 +60,14 @@ def list_accepted_currencies(account: Account) -> set[str]:
 def find_redeemable_gift(code: str, now: datetime) -> GiftCode:
     """Find an unused gift code. Raises GiftCodeInvalid."""
     gift = GiftCode.find_by_code(code)
-    if gift is None or (gift.expires_at and gift.expires_at <= now) or gift.redeemed_at or gift.revoked_at:
-        raise GiftCodeInvalid
+    if gift is None:
+        raise GiftCodeInvalid(reason="unknown")
+    if gift.redeemed_at:
+        raise GiftCodeInvalid(reason="redeemed")
+    if gift.revoked_at:
+        raise GiftCodeInvalid(reason="revoked")
+    if gift.expires_at and gift.expires_at <= now:
+        raise GiftCodeInvalid(reason="expired")
     return gift
 
 
@@ -73,7 +79,7 @@ def redeem_for_credit(account: Account, gift: GiftCode, now: datetime, currencie
     if currencies and gift.currency not in currencies:
         raise GiftCodeCurrencyMismatch(currency=gift.currency)
     if not GiftCode.redeem(gift.id, account.id, now):
-        raise GiftCodeInvalid
+        raise GiftCodeInvalid(reason="redeemed")
     db.session.refresh(gift)
     amount_minor = gift.amount_minor
     ledger.post_account_journal(
@@ -89,5 +95,5 @@ def redeem_for_credit(account: Account, gift: GiftCode, now: datetime, currencie
 
 def apply_new_credit(account: Account, currency: str, now: datetime) -> None:
     """Apply new credit to open invoices and update the live subscription, which may no longer be past due."""
-    issuing.pay_open_invoices_from_credit(account.id, currency, now)
+    balances.pay_open_invoices_from_credit(account.id, currency, now)
     update_live_subscription(account, now)

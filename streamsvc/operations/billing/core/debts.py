@@ -174,14 +174,18 @@ def require_no_overdue_debts(account_id: str, today: date) -> None:
 
 def require_no_written_off_debts(account_id: str) -> None:
     """Raise PaymentOverdue if invoices of the account were written off that it can still pay, naming them."""
+    if owed := list_written_off_debts(account_id):
+        raise PaymentOverdue(invoices=owed)
+
+
+def list_written_off_debts(account_id: str) -> list[dict]:
+    """List what the account owes on invoices that were written off and that it can still pay, in every currency."""
     uncollectible = Invoice.account_id == account_id, Invoice.status == "uncollectible"
-    owed = [
+    return [
         overdue_invoice_view(invoice) | {"balance_minor": owed_minor}
         for invoice in db.session.scalars(sa.select(Invoice).where(*uncollectible).order_by(Invoice.id))
         if (owed_minor := written_off_amount(invoice)) >= minimum_charge_minor(invoice.currency)
     ]
-    if owed:
-        raise PaymentOverdue(invoices=owed)
 
 
 def written_off_amount(invoice: Invoice) -> int:

@@ -4,12 +4,13 @@ A household is an account and all accounts that share one of its cards, current 
 do not identify a household: carriers put thousands of homes behind one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
@@ -25,6 +26,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.lines import list_effective_events, replay_timeline
 from streamsvc.rules.billing.paid import Line
+from streamsvc.storage import lock_order
 from streamsvc.storage.database import db
 
 if TYPE_CHECKING:
@@ -47,6 +49,45 @@ def _holders(account: Account) -> sa.Select:
     return sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint.in_(fingerprints))
 
 
+def lock_households(members: Iterable[tuple[Account, str | None]]) -> None:
+    """Lock the households of these (account, device hash) until the commit, so that one transaction decides at a time.
+
+    A household is locked by each of its cards and by its device: two accounts of one household share one of these.
+    SQLite needs no lock, since it has one writer at a time.
+    """
+    members = list(members)
+    cards = sa.select(PaymentMethod.fingerprint).where(
+        PaymentMethod.account_id.in_([account.id for account, _ in members]), PaymentMethod.fingerprint.is_not(None)
+    )
+    names = {f"card {fingerprint}" for fingerprint in db.session.scalars(cards)}
+    names |= {f"device {device_hash}" for _, device_hash in members if device_hash}
+    for name in sorted(names):
+        lock_order.note_lock(db.session(), lock_order.Rank.HOUSEHOLD, name)
+    if names and db.session.get_bind().dialect.name == "postgresql":
+        name_column = sa.func.unnest(sa.cast(sorted(names), ARRAY(sa.Text))).column_valued("name")
+        db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name_column, 0))))
+
+
+def _lock_household(aggregate: "SubscriptionAggregate") -> None:
+    lock_households([(aggregate.account, aggregate.subscription.device_hash)])
+
+
+def lock_households_with_offers(aggregates: Iterable["SubscriptionAggregate"]) -> None:
+    """Lock the households of those subscriptions that were promised a trial or an introductory price."""
+    members = [
+        (aggregate.account, aggregate.subscription.device_hash)
+        for aggregate in aggregates
+        if any(_is_offer(event) for event in aggregate.facts.events)
+    ]
+    if members:
+        lock_households(members)
+
+
+def _is_offer(event: fact.Event) -> bool:
+    price = getattr(event, "price", None)
+    return bool((price and price.intro) or getattr(event, "trial_days", 0))
+
+
 def _invoice_conditions(account: Account, device_hash: str | None) -> Conditions:
     """Return the conditions of which each selects invoices of the household, also for what was transferred since."""
     billed = [Invoice.account_id == account.id, Invoice.account_id.in_(_holders(account))]
@@ -56,8 +97,9 @@ def _invoice_conditions(account: Account, device_hash: str | None) -> Conditions
 def can_start_trial(account: Account, device_hash: str | None) -> bool:
     """Return whether the account's household has not had a trial yet.
 
-    A trial counts even if its subscription was transferred to another account.
+    A trial counts even if its subscription was transferred to another account. Locks the household.
     """
+    lock_households([(account, device_hash)])
     if _has_trial_invoice(Invoice.account_id == account.id, fact.BASE_ITEM):
         return False
     statements = (
@@ -68,7 +110,8 @@ def can_start_trial(account: Account, device_hash: str | None) -> bool:
 
 
 def can_start_addon_trial(aggregate: "SubscriptionAggregate", addon: str) -> bool:
-    """Return whether the household has neither had a trial of this add-on yet nor was promised one."""
+    """Return whether the household has neither had a trial of this add-on yet nor was promised one. Locks it."""
+    _lock_household(aggregate)
     return not (_has_had_addon_trial(aggregate, addon) or _is_addon_trial_promised(aggregate, addon))
 
 
@@ -76,10 +119,11 @@ def agreed_terms(aggregate: "SubscriptionAggregate", price: Price) -> tuple[fact
     """Return the terms at which the household gets the price, and whether these have its introductory amount.
 
     A household gets the introductory amounts of a plan once. A subscription that comes back to a price goes on with the
-    introductory periods that it has left.
+    introductory periods that it has left. Locks the household if the price has an introductory amount.
     """
     if price.terms.intro is None:
         return price.terms, True
+    _lock_household(aggregate)
     has_intro = not (_has_had_intro(aggregate, price) or _is_intro_promised(aggregate, price))
     return (price.terms if has_intro else replace(price.terms, intro=None)), has_intro
 
@@ -92,6 +136,9 @@ def withdraw_used_offers(aggregate: "SubscriptionAggregate", due: Sequence[Line]
     have changed.
     """
     withdrawals = len(aggregate.facts.events)
+    introductory = aggregate.timeline.introductory_lines
+    if any(line.kind == "trial" or line.identity in introductory for line in due):
+        _lock_household(aggregate)
     for cause, item in {(line.cause, line.item) for line in due if line.kind == "trial"}:
         if item != fact.BASE_ITEM and (
             _has_had_addon_trial(aggregate, item) or _is_addon_trial_promised(aggregate, item, to_older=True)
@@ -99,7 +146,7 @@ def withdraw_used_offers(aggregate: "SubscriptionAggregate", due: Sequence[Line]
             aggregate.record_event(fact.AddonTrialWithdrawn, cause)
     starts: dict[str, date] = {}
     for line in due:
-        if line.identity in aggregate.timeline.introductory_lines:
+        if line.identity in introductory:
             starts[line.price_id] = min(line.period.start, starts.get(line.price_id, line.period.start))
     for price_id in sorted(starts.keys() - _list_withdrawn_prices(aggregate.facts)):
         price, own_first_at = event_store.load_price(price_id), _find_first_charge(aggregate, price_id)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, Outcome
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, LedgerEntry, Payout, Refund
-from streamsvc.operations.billing.core import ledger, referrals
+from streamsvc.operations.billing.core import debts, ledger, referrals
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.payouts import CreditMovement, payout_status, trace_credit
@@ -33,7 +33,12 @@ def money_backed_credit(account_id: str, currency: str) -> int:
 
 
 def payable_credit(account_id: str, currency: str) -> int:
-    """Return how much credit is paid out without force: what came from money, less what was written off and is owed."""
+    """Return how much credit is paid out without force: what came from money, if no written-off debt can be paid.
+
+    A debt counts in whatever currency it is owed. What is too small to be paid reduces the credit of its currency.
+    """
+    if debts.list_written_off_debts(account_id):
+        return 0
     written_off_minor = LedgerEntry.balance(account_id, "written_off", currency)
     return max(0, money_backed_credit(account_id, currency) - max(0, written_off_minor))
 

@@ -10,6 +10,7 @@ from streamsvc.models.subscriptions import (
     Invoice,
     Payment,
     PaymentMethod,
+    Payout,
     Referral,
     ReferralCode,
     ReferralReward,
@@ -85,7 +86,7 @@ def is_own_household(subscription: Subscription, referrer_id: str) -> bool:
 
 
 def enqueue_reward_if_referred(account_id: str, now: datetime) -> None:
-    """Enqueue the referral reward of an account that has paid, if it was referred and the reward is outstanding."""
+    """Enqueue the reward of an account that has paid for its subscription, if it was referred and has none yet."""
     referral = db.session.get(Referral, account_id)
     if referral and referral.rewarded_at is None and referral.revoked_at is None:
         jobs.enqueue_job(REWARD_JOB, {"account_id": account_id}, now, f"referral {account_id}")
@@ -148,7 +149,22 @@ def _lock_referral(account_id: str) -> Referral | None:
 
 
 def _kept_amount(account_id: str) -> int:
-    """Return what the account has paid, less refunds and disputes, in minor units."""
+    """Return what the account has paid for subscriptions, less what went back, in minor units.
+
+    A gift that it bought does not count: its money comes back to whom it is given to, perhaps the referrer. What goes
+    back is refunds, disputes, and payouts of the account's own money by bank transfer.
+    """
     kept = Payment.amount_minor - Payment.refunded_minor - Payment.disputed_minor
-    conditions = Payment.account_id == account_id, Payment.status.in_(("succeeded", "disputed"))
-    return int(db.session.scalars(sa.select(sa.func.coalesce(sa.func.sum(kept), 0)).where(*conditions)).one())
+    paid = (
+        sa.select(sa.func.coalesce(sa.func.sum(kept), 0))
+        .join(Invoice, Invoice.id == Payment.invoice_id)
+        .where(Payment.account_id == account_id, Payment.status.in_(("succeeded", "disputed")))
+        .where(Invoice.subscription_id.is_not(None))
+    )
+    own_minor = sa.case(
+        (Payout.bank_transfer_minor > Payout.forced_minor, Payout.bank_transfer_minor - Payout.forced_minor), else_=0
+    )
+    transferred = sa.select(sa.func.coalesce(sa.func.sum(own_minor), 0)).where(
+        Payout.account_id == account_id, Payout.bank_transfer_status.in_(("pending", "paid"))
+    )
+    return int(db.session.scalars(paid).one()) - int(db.session.scalars(transferred).one())

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from streamsvc.models.subscriptions import CreditNote, Invoice, InvoiceLine
+from streamsvc.models.subscriptions import CreditNote, GiftPurchase, Invoice, InvoiceLine
 from streamsvc.operations.billing.core.issuing import numbering_of
 from streamsvc.rules.billing.document_lines import (
     Category,
@@ -190,6 +190,9 @@ def _document_line(
 
 
 def _line_category(invoice: Invoice, line: InvoiceLine) -> Category:
+    purchase = GiftPurchase.find_by_invoice(invoice)
+    if purchase and purchase.price_id is None:  # a multi-purpose voucher: what it is spent on is the supply
+        return "O"
     return tax_category(
         line.tax_ppm,
         is_reversed="vat_id" in invoice.customer,

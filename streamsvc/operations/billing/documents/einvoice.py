@@ -56,6 +56,8 @@ class _Terms:
         self.document = document
         self.is_credit = document.kind == "credit_note" or document.total_minor < 0
         self.sign = -1 if document.total_minor < 0 else 1
+        self.is_taxable = {line.category for line in document.lines} != {"O"}
+        """Whether VAT numbers belong into it: the standard forbids both parties' beside category O (BR-O-2)."""
 
     def amount(self, amount_minor: int) -> str:
         digits = minor_digits(self.document.currency)
@@ -91,20 +93,19 @@ class _Terms:
     def seller(self) -> dict:
         """Return the seller. Where nothing is taxed, the standard wants its registration instead of its VAT number."""
         seller = self.document.seller
-        is_taxable = {line.category for line in self.document.lines} != {"O"}
         contact = {"name": seller["name"], "email": seller.get("email"), "phone": seller.get("phone")}
         return _party(seller) | _present(
             {
                 "legal_identifier": seller.get("registration"),
-                "vat_identifier": seller.get("vat_id") if is_taxable else None,
-                "tax_identifier": seller.get("tax_number") if is_taxable else None,
+                "vat_identifier": seller.get("vat_id") if self.is_taxable else None,
+                "tax_identifier": seller.get("tax_number") if self.is_taxable else None,
                 "contacts": [_present(contact)] if contact["email"] or contact["phone"] else None,
             }
         )
 
     def buyer(self) -> dict:
         customer = self.document.customer
-        return _party(customer) | _present({"vat_identifier": customer.get("vat_id")})
+        return _party(customer) | _present({"vat_identifier": customer.get("vat_id") if self.is_taxable else None})
 
     def tax_group(self, group: TaxGroup) -> dict:
         rate = _percent(group.tax_ppm) if group.category != "O" else None

@@ -119,7 +119,8 @@ def _mail_context(purchase: GiftPurchase, facts: dict) -> dict[str, Any]:
     price = db.session.get_one(Price, purchase.price_id) if purchase.price_id else None
     return {
         "code": code.code,
-        "link": f"{current_settings().public_url}/",
+        "service": current_settings().service_name,
+        "link": f"{current_settings().public_url}/#/gift?code={code.code}",
         "amount": format_amount(purchase.amount_minor, purchase.currency),
         "plan": price and price.plan.name,
         "periods": purchase.periods,

@@ -8,7 +8,7 @@ from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftPurchase, Invoice, Payment, Plan, Price
 from streamsvc.models.subscriptions.gift_purchases import GIFT_REASON
-from streamsvc.operations.billing.core import charging, debts, issuing
+from streamsvc.operations.billing.core import charging, computing, debts, invoice_creation
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.operations.billing.invoices.one_off import OneOffLine
 from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
@@ -110,8 +110,10 @@ def _create_invoice(account: Account, body: GiftPurchaseInput, now: datetime, to
     if totals.total_minor > maximum_charge_minor(offer.currency):
         raise Invalid(errors={offer.field: ["Must not exceed what the payment provider charges at once."]})
     taxation = load_taxation(account)
-    computed = issuing.ComputedInvoice(account, None, offer.currency, (offer.line,), (), totals, taxation)
-    return issuing.create_invoice(computed, GIFT_REASON, now, today, requires_payment=True), offer
+    if not body["price_id"]:  # no supply, so neither taxed nor reverse-charged: a multi-purpose voucher
+        taxation = taxation._replace(rates={}, vat_id=None)
+    computed = computing.ComputedInvoice(account, None, offer.currency, (offer.line,), (), totals, taxation)
+    return invoice_creation.create_invoice(computed, GIFT_REASON, now, today, requires_payment=True), offer
 
 
 def _find_plan_offer(account: Account, body: GiftPurchaseInput) -> _Offer:

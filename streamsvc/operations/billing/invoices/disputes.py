@@ -4,9 +4,10 @@ from datetime import datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Payment
-from streamsvc.operations.billing.core import gift_purchases, issuing, ledger, referrals
+from streamsvc.operations.billing.core import balances, gift_purchases, ledger, referrals
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
-from streamsvc.operations.billing.invoices.corrections import create_credit_note, lock_invoice
+from streamsvc.operations.billing.invoices.corrections import lock_invoice
+from streamsvc.operations.billing.invoices.credit_notes import create_credit_note
 from streamsvc.rules.billing.inputs import CreditNoteInput
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.storage.database import db
@@ -33,7 +34,7 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
     if gift_purchases.revoke_code(invoice, "dispute", now):
         whole: CreditNoteInput = {"lines": None, "amount_minor": None, "refund": True, "reason": GIFT_REASON}
         create_credit_note(invoice, whole, now)
-    issuing.collect_reowed_amount(invoice, now)
+    balances.collect_reowed_amount(invoice, now)
     referrals.enqueue_revocation_if_rewarded(account.id, payment.id, now)
     return _commit_dispute(payment, account, now)
 
@@ -49,8 +50,8 @@ def record_dispute_won(payment_id: str, now: datetime) -> Payment:
     payment.status, payment.disputed_minor = "succeeded", 0
     invoice.amount_paid_minor += amount_minor
     invoice.balance_minor -= amount_minor
-    issuing.credit_overpayment(invoice, now)  # reverses a write-off booked for the dispute
-    issuing.update_status(invoice, now)
+    balances.credit_overpayment(invoice, now)  # reverses a write-off booked for the dispute
+    balances.update_status(invoice, now)
     return _commit_dispute(payment, account, now)
 
 

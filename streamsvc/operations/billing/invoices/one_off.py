@@ -8,7 +8,7 @@ from streamsvc.gateways.payments import maximum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice
-from streamsvc.operations.billing.core import charging, issuing, ledger
+from streamsvc.operations.billing.core import charging, computing, due_payments, invoice_creation, ledger
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.rules.billing.calendar import civil_day
@@ -56,8 +56,8 @@ def _create_one_off_invoice(account_id: str, body: OneOffInput, now: datetime) -
     totals = compute_totals([position], (), ledger.account_credit(account_id, currency))
     if totals.amount_due_minor > maximum_charge_minor(currency):
         raise Invalid(errors={"amount_minor": ["Must not exceed what the payment provider charges at once."]})
-    draft = issuing.ComputedInvoice(account, None, currency, (line,), (), totals, taxation)
-    invoice = issuing.create_invoice(draft, "one_off", now, civil_day(now, account.time_zone))
-    payments = charging.create_debt_payments([invoice], now)  # without a payment method, it counts as declined
+    draft = computing.ComputedInvoice(account, None, currency, (line,), (), totals, taxation)
+    invoice = invoice_creation.create_invoice(draft, "one_off", now, civil_day(now, account.time_zone))
+    payments = due_payments.create_debt_payments([invoice], now)  # without a payment method, it counts as declined
     update_live_subscription(account, now)
     return {"invoice": invoice.id, "payments": [payment.id for payment in payments]}

@@ -8,7 +8,7 @@ from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, Outcome, 
 from streamsvc.models.subscriptions import CreditNote, Invoice, Payment, Refund
 from streamsvc.operations.billing.core import gift_purchases
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
-from streamsvc.operations.billing.invoices import corrections
+from streamsvc.operations.billing.invoices import corrections, credit_notes, refunds
 from streamsvc.rules.billing.inputs import CreditNoteInput
 from streamsvc.storage.database import db
 
@@ -28,9 +28,9 @@ def record_provider_refund(payment_id: str, reported: ProviderRefund, now: datet
             _book_foreign_refund(payment, invoice, reported, now)
             update_live_subscription(account, now)
     elif reported.status == DECLINED:
-        corrections.record_refund_failure(refund.id, now)
+        refunds.record_refund_failure(refund.id, now)
     elif reported.status == SUCCEEDED and refund.status in ("pending", "unknown"):
-        corrections.complete_refund(refund.id, Outcome(SUCCEEDED, reported.reference), now)
+        refunds.complete_refund(refund.id, Outcome(SUCCEEDED, reported.reference), now)
     db.session.commit()
 
 
@@ -53,18 +53,18 @@ def _book_foreign_refund(payment: Payment, invoice: Invoice, reported: ProviderR
     if not is_paid or reported.currency != payment.currency or amount_minor <= 0:
         return
     note = _create_credit_note(invoice, amount_minor, now)
-    refund = corrections.record_refund(payment, amount_minor, note, REASON, now)
+    refund = refunds.record_refund(payment, amount_minor, note, REASON, now)
     refund.status, refund.provider_reference = "succeeded", reported.reference
-    corrections.book_refund(refund, invoice, now)
+    refunds.book_refund(refund, invoice, now)
 
 
 def _create_credit_note(invoice: Invoice, amount_minor: int, now: datetime) -> CreditNote | None:
     if invoice.number is None or invoice.status == "void":
         return None
-    creditable_minor = corrections.creditable_amount(invoice)
+    creditable_minor = credit_notes.creditable_amount(invoice)
     is_whole = gift_purchases.has_usable_code(invoice)
     credited_minor = creditable_minor if is_whole else min(amount_minor, creditable_minor)
     if credited_minor <= 0:
         return None
     body: CreditNoteInput = {"lines": None, "amount_minor": credited_minor, "refund": True, "reason": REASON}
-    return corrections.create_credit_note(invoice, body, now, credit_surplus=False)
+    return credit_notes.create_credit_note(invoice, body, now, credit_surplus=False)

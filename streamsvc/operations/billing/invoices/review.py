@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Payment
-from streamsvc.operations.billing.core import batches, charging, issuing, ledger
+from streamsvc.operations.billing.core import (
+    balances,
+    batches,
+    charging,
+    due_payments,
+    invoice_creation,
+    issuing,
+    ledger,
+)
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
@@ -47,11 +55,11 @@ def finalize_invoice(invoice: Invoice, now: datetime) -> None:
     """Finalize a draft: open and issue it, and apply account credit granted since it was created."""
     invoice.status, invoice.finalizes_at = "open", None
     issuing.issue_invoice(invoice, now)
-    issuing.update_status(invoice, now)
-    issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
+    balances.update_status(invoice, now)
+    balances.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
 
 
-@jobs.job_handler(issuing.FINALIZE_JOB)
+@jobs.job_handler(invoice_creation.FINALIZE_JOB)
 def handle_finalization(payload: dict, now: datetime) -> None:
     """Finalize one due draft and charge it."""
     aggregate = load_locked(payload["subscription_id"], now)
@@ -61,7 +69,7 @@ def handle_finalization(payload: dict, now: datetime) -> None:
         charging.send_payment(payment_id)
 
 
-@jobs.batch_job_handler(issuing.FINALIZE_JOB)
+@jobs.batch_job_handler(invoice_creation.FINALIZE_JOB)
 def handle_finalizations(payloads: list[dict], now: datetime) -> None:
     """Finalize many due drafts in one unit of work and charge them together."""
     payment_ids = []
@@ -85,7 +93,7 @@ def finalize_due_draft(aggregate: SubscriptionAggregate, invoice_id: str) -> lis
         invoice.finalizes_at = None
         return []
     finalize_invoice(invoice, now)
-    payments = charging.create_due_payments(aggregate)
+    payments = due_payments.create_due_payments(aggregate)
     aggregate.save_projection()
     return payments
 
@@ -109,7 +117,7 @@ def release_draft(invoice_id: str, now: datetime) -> Invoice:
     """Release a held draft: it is finalized when its review period ends, or at once if it has. Raises WrongState."""
     invoice = lock_draft(invoice_id)
     if invoice.finalizes_at is None:
-        issuing.schedule_finalization(invoice, max(now, review_deadline(invoice.created_at) or now))
+        invoice_creation.schedule_finalization(invoice, max(now, review_deadline(invoice.created_at) or now))
     return invoice
 
 
@@ -128,7 +136,9 @@ def add_draft_line(
     for row, position in zip(existing_rows, totals.positions[:-1], strict=True):
         row.tax_minor = position.tax_minor
     locale = invoice.customer.get("locale")
-    rows = [issuing.build_invoice_line(None, line, totals.positions[-1], taxation.name_of(tax.category), locale)]
+    rows = [
+        invoice_creation.build_invoice_line(None, line, totals.positions[-1], taxation.name_of(tax.category), locale)
+    ]
     for reversed_tax, amount_minor in totals.reverse_charges:
         rows.append(
             InvoiceLine(
@@ -168,4 +178,4 @@ def _update_totals(invoice: Invoice, totals: Totals, now: datetime) -> None:
     invoice.total_minor += added_minor
     invoice.balance_minor += added_minor
     credit_minor = ledger.account_credit(invoice.account_id, invoice.currency)
-    issuing.apply_account_credit(invoice, min(credit_minor, invoice.balance_minor), now)
+    balances.apply_account_credit(invoice, min(credit_minor, invoice.balance_minor), now)

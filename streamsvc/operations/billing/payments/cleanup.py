@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import SUCCEEDED, UNKNOWN, ProviderUnavailable
 from streamsvc.models.subscriptions import Payment, PaymentMethod
-from streamsvc.operations.billing.core import charging
+from streamsvc.operations.billing.core import charging, voiding
 from streamsvc.operations.billing.core.customers import RETRY_AFTER
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
@@ -33,7 +33,7 @@ def detach_method(payload: dict, now: datetime) -> None:
         raise jobs.Retry(now + RETRY_AFTER) from None
 
 
-@jobs.job_handler(charging.CANCEL_JOB)
+@jobs.job_handler(voiding.CANCEL_JOB)
 def cancel_abandoned_charge(payload: dict, now: datetime) -> None:
     """Cancel an abandoned payment at the provider. If the payer completed it before, its success is booked.
 

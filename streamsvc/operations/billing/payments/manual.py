@@ -2,12 +2,20 @@
 
 from datetime import datetime
 
-from streamsvc.gateways.payments import minimum_charge_minor
+from streamsvc.gateways.payments import charge_step_minor, minimum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
-from streamsvc.operations.billing.core import carryover, charging, debts
+from streamsvc.operations.billing.core import (
+    carryover,
+    charging,
+    debts,
+    method_selection,
+    payment_limits,
+    payment_outcomes,
+    voiding,
+)
 from streamsvc.operations.billing.core.aggregate import load_locked, update_live_subscription
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
@@ -30,17 +38,19 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int |
     owed_minor = get_owed_amount(invoice)
     check_part(invoice, amount_minor, owed_minor)
     is_part = amount_minor is not None and amount_minor < owed_minor
+    if amount_minor and is_part:
+        require_chargeable_part(amount_minor, invoice.currency)
     charged_minor = amount_minor if amount_minor and is_part else carryover.chargeable_amount(invoice, owed_minor)
     if charged_minor < minimum_charge_minor(invoice.currency):
         raise AmountTooSmall
     in_flight = [payment for payment in invoice.payments if payment.is_in_flight]
     if any(payment.status != "requires_action" for payment in in_flight):
         raise PaymentInProgress
-    method = get_requested_method(account, method_id) if method_id else charging.select_invoice_method(invoice)
+    method = get_requested_method(account, method_id) if method_id else method_selection.select_invoice_method(invoice)
     if method is None:
-        raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
+        raise PaymentFailed(decline_code=payment_limits.PAYMENT_METHOD_REQUIRED)
     for payment in in_flight:  # a new attempt replaces one that awaits authentication
-        charging.abandon_payment(payment, now)
+        voiding.abandon_payment(payment, now)
     db.session.flush()
     payment = charging.create_payment(invoice, method, now, on_session=True, amount_minor=charged_minor)
     idempotency.save_checkpoint(payment=payment.id)
@@ -64,6 +74,13 @@ def check_part(invoice: Invoice, amount_minor: int | None, owed_minor: int) -> N
         raise Invalid(errors={"amount_minor": ["Must not exceed what is owed on this invoice."]})
     if invoice.issued_at is None:
         raise Invalid(errors={"amount_minor": ["Must be all that is owed: what it pays for takes effect only then."]})
+
+
+def require_chargeable_part(amount_minor: int, currency: str) -> None:
+    """Raise Invalid unless the provider can charge exactly this part of an invoice."""
+    step_minor = charge_step_minor(currency)
+    if amount_minor % step_minor:
+        raise Invalid(errors={"amount_minor": [f"Must be a multiple of {step_minor}, or all that is owed."]})
 
 
 def record_external_payment(invoice_id: str, body: RecordedPaymentInput, now: datetime) -> Payment:
@@ -92,8 +109,8 @@ def record_external_payment(invoice_id: str, body: RecordedPaymentInput, now: da
     invoice.payments.append(payment)
     db.session.flush()
     aggregate = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
-    charging.publish_payment_event(payment, invoice, now)
-    charging.record_success(payment, invoice, now, aggregate)
+    payment_outcomes.publish_payment_event(payment, invoice, now)
+    payment_outcomes.record_success(payment, invoice, now, aggregate)
     if aggregate:
         aggregate.save_projection()
     update_live_subscription(account, now)

@@ -10,7 +10,15 @@ from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import PaymentMethodRejected, ProviderMethod, ProviderUnavailable
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Subscription
-from streamsvc.operations.billing.core import charging, customers, debts, notices, payment_limits
+from streamsvc.operations.billing.core import (
+    charging,
+    customers,
+    debts,
+    due_payments,
+    method_selection,
+    notices,
+    payment_limits,
+)
 from streamsvc.operations.billing.core.aggregate import collects_debts, load_locked
 from streamsvc.operations.billing.payments import cleanup
 from streamsvc.rules.refusals.accounts import TooManyAttempts
@@ -103,7 +111,7 @@ def notify_card_expiring(payload: dict, now: datetime) -> None:
     if (notify_at := _expiry_notice_at(method)) is None or notify_at > now:  # renewed by its bank since
         return
     account, subscription = db.session.get_one(Account, method.account_id), Subscription.find_live(method.account_id)
-    if subscription and charging.select_account_method(account.id, subscription.payment_method_id) is method:
+    if subscription and method_selection.select_account_method(account.id, subscription.payment_method_id) is method:
         notices.enqueue_card_expiring_notice(method, account, subscription, now)
 
 
@@ -165,10 +173,10 @@ def _charge_overdue_invoices(method: PaymentMethod, now: datetime) -> list[Payme
     overdue = debts.list_overdue(Invoice.list_open(method.account_id))
     if subscription and subscription.past_due_since and collects_debts(subscription):
         aggregate = load_locked(subscription.id, now)
-        payments = charging.create_due_payments(aggregate, on_session=True, method=method)
+        payments = due_payments.create_due_payments(aggregate, on_session=True, method=method)
         aggregate.save_projection()
     else:
-        payments = charging.create_debt_payments(overdue, now, method)
+        payments = due_payments.create_debt_payments(overdue, now, method)
     db.session.commit()
     sent = [charging.send_payment(payment.id) for payment in payments]
     if any(payment.status == "succeeded" for payment in sent):

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc.gateways.payments import current_event_provider
-from streamsvc.gateways.payments.interface import ProviderUnavailable
+from streamsvc.gateways.payments.interface import UNKNOWN, ProviderUnavailable
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Payment, PaymentMethod, ProviderEvent, Refund
 from streamsvc.operations.billing.core import charging, customers
@@ -100,7 +100,7 @@ def _find_payment(payload: dict) -> Payment | None:
 def _update_payment(payment_id: str, intent: str, now: datetime) -> None:
     """Book the current state of a payment's charge. Raises ProviderUnavailable."""
     outcome = current_event_provider().retrieve_outcome(intent)
-    if outcome.status != charging.UNKNOWN:
+    if outcome.status != UNKNOWN:
         charging.complete_payment(payment_id, outcome, now)
     elif outcome.reference is None:  # no response, as opposed to a charge that is still being processed
         raise ProviderUnavailable

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from streamsvc.gateways.payments import current_provider
-from streamsvc.gateways.payments.interface import EventProvider, Outcome
+from streamsvc.gateways.payments.interface import UNKNOWN, EventProvider, Outcome
 from streamsvc.models.subscriptions import Payment
 from streamsvc.operations.billing.core import charging
 from streamsvc.rules import rate_limits as limits
@@ -27,7 +27,7 @@ def refresh_payment(payment: Payment, now: datetime) -> Payment:
     outcome = find_current_outcome(payment, now)
     if outcome is None:
         return charging.send_payment(payment_id)
-    if outcome.status == charging.UNKNOWN:
+    if outcome.status == UNKNOWN:
         raise Unavailable(detail="The payment provider does not say yet whether it was paid. Try again shortly.")
     return charging.complete_payment(payment_id, outcome, now)
 

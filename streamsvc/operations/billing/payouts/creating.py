@@ -1,7 +1,7 @@
 """Creating and completing payouts: to the payments that brought the money, the rest by an operator's bank transfer.
 
 The payout and its refunds are recorded before the provider is called, outside any transaction; a refund of unknown
-outcome is looked up later, under its own idempotency key, like any other (`invoices/corrections.py`).
+outcome is looked up later, under its own idempotency key, like any other (`invoices/refunds.py`).
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from streamsvc.gateways.payments import charge_step_minor, current_provider
 from streamsvc.http import idempotency
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Payment, Payout
-from streamsvc.operations.billing.core import ledger, payouts
+from streamsvc.models.subscriptions import Payment, Payout, Refund
+from streamsvc.operations.billing.core import ledger, payouts, referrals
 from streamsvc.operations.billing.core.credit import apply_new_credit
-from streamsvc.operations.billing.invoices import corrections
+from streamsvc.operations.billing.invoices import refunds
 from streamsvc.rules.billing.inputs import PayoutInput
 from streamsvc.rules.billing.payouts import divide_payout
 from streamsvc.rules.refusals.billing import CreditNotPaidIn, WrongState
@@ -45,7 +45,7 @@ def create_payout(account_id: str, body: PayoutInput, operator_id: str, now: dat
         idempotency.save_checkpoint(**checkpoint)
         db.session.commit()
     for refund_id in checkpoint["refunds"]:
-        corrections.resume_refund(refund_id)
+        refunds.resume_refund(refund_id)
     return db.session.get_one(Payout, checkpoint["payout"], populate_existing=True)
 
 
@@ -105,10 +105,11 @@ def _record_payout(account_id: str, body: PayoutInput, operator_id: str, now: da
     db.session.add(payout)
     db.session.flush()
     for payment, part_minor in plan.refunds:
-        corrections.create_refund(payment, part_minor, None, body["reason"], now, payout.id)
+        refunds.create_refund(payment, part_minor, None, body["reason"], now, payout.id)
         payouts.post_payout(payout, part_minor, now, payment.id)
     if plan.bank_transfer_minor:
         payouts.post_payout(payout, plan.bank_transfer_minor, now)
+        referrals.enqueue_revocation_if_rewarded(account.id, payout.id, now)
     payouts.update_payout(payout, now)
     return payout
 
@@ -127,9 +128,8 @@ def _list_refundable_payments(account_id: str, currency: str) -> list[Payment]:
     return list(db.session.scalars(sa.select(Payment).where(*conditions).order_by(Payment.id.desc())))
 
 
-def _list_refunds(payout_id: str) -> Sequence[corrections.Refund]:
-    refund = corrections.Refund
-    return db.session.scalars(sa.select(refund).where(refund.payout_id == payout_id).order_by(refund.id)).all()
+def _list_refunds(payout_id: str) -> Sequence[Refund]:
+    return db.session.scalars(sa.select(Refund).where(Refund.payout_id == payout_id).order_by(Refund.id)).all()
 
 
 def complete_bank_transfer(payout: Payout, status: str, reference: str | None, now: datetime) -> Payout:

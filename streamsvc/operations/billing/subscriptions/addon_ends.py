@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from streamsvc.operations.billing.core import charging
+from streamsvc.operations.billing.core import method_selection
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.addons import Addon
@@ -32,7 +32,7 @@ def _is_removal_recorded(aggregate: SubscriptionAggregate, item: str, day: date)
 
 def remove_unpaid_addon_trials(aggregate: SubscriptionAggregate) -> None:
     """Remove the add-ons whose trial has ended while there is no payment method to charge for them."""
-    if charging.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id):
+    if method_selection.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id):
         return
     for addon in aggregate.timeline.billed_addons:
         if addon.trial_end and addon.is_trial_over and _is_first_charge_unpaid(aggregate, addon):

@@ -10,7 +10,7 @@ from functools import cache
 
 from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import PaymentMethod, Plan, Price, Subscription
-from streamsvc.operations.billing.core import charging, debts
+from streamsvc.operations.billing.core import charging, debts, due_payments, method_selection, payment_limits
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, list_overdue_invoices, load_locked
 from streamsvc.operations.billing.core.households import agreed_terms
 from streamsvc.operations.billing.invoices import review
@@ -56,7 +56,7 @@ def apply_change(subscription_id: str, step: ChangeStep, now: datetime) -> Subsc
         aggregate = load_locked(subscription_id, now)
         overdue_ids = {invoice.id for invoice in renewal.catch_up_billing(aggregate)}
         step(aggregate)
-        payments = [] if aggregate.timeline.ended_on else charging.create_due_payments(aggregate, on_session=True)
+        payments = [] if aggregate.timeline.ended_on else due_payments.create_due_payments(aggregate, on_session=True)
         aggregate.save_projection()
         checkpoint = {"payments": [[payment.id, payment.invoice_id not in overdue_ids] for payment in payments]}
         idempotency.save_checkpoint(**checkpoint)
@@ -85,7 +85,7 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
         today = aggregate.today
         aggregate.record_event(fact.PriceScheduled, terms, today, includes=includes, has_intro=has_intro, actor=actor)
         if body["anchor_day"]:
-            aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
+            aggregate.record_event(fact.AnchorMoved, body["anchor_day"], bridges_late=True, actor=actor)
         return
     effective, today = aggregate.today, aggregate.today
     if aggregate.timeline.has_gifted_days(today):  # nothing was charged for them that could be credited
@@ -93,7 +93,7 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
     if not is_trial:
         effective = first_day_of_new_price(aggregate.timeline.price_used_on(today), price.terms, today)
     details = (effective, body["anchor_day"], first_day_after_cancellation(today), includes, has_intro)
-    aggregate.record_event(fact.PriceChanged, terms, *details, actor=actor)
+    aggregate.record_event(fact.PriceChanged, terms, *details, bridges_late=True, actor=actor)
     bill_change(aggregate)
 
 
@@ -101,8 +101,8 @@ def bill_change(aggregate: SubscriptionAggregate, reason: str = "change") -> Non
     """Invoice a change that takes effect only once it is paid for. Raises PaymentFailed without a payment method."""
     invoices = aggregate.create_due_invoices(reason, requires_payment=True)
     open_invoices = [invoice for invoice in invoices if invoice.status == "open"]
-    if open_invoices and charging.select_invoice_method(open_invoices[0]) is None:
-        raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
+    if open_invoices and method_selection.select_invoice_method(open_invoices[0]) is None:
+        raise PaymentFailed(decline_code=payment_limits.PAYMENT_METHOD_REQUIRED)
 
 
 def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, anchor_day: int | None) -> Price:
@@ -171,7 +171,7 @@ def set_anchor(aggregate: SubscriptionAggregate, day: int, month: int | None, ac
     if month and not timeline.price.interval.is_whole_years:
         raise Invalid(errors={"month": ["Only prices billed by the year have an anchor month."]})
     if (day, month) != (timeline.anchor_day, timeline.anchor_month):
-        aggregate.record_event(fact.AnchorMoved, day, month, actor=actor)
+        aggregate.record_event(fact.AnchorMoved, day, month, bridges_late=True, actor=actor)
 
 
 def cancel_anchor_move(aggregate: SubscriptionAggregate, actor: str) -> None:
@@ -237,7 +237,7 @@ def undo_cancellation(aggregate: SubscriptionAggregate, actor: str) -> None:
 
 def find_method(aggregate: SubscriptionAggregate) -> PaymentMethod | None:
     """Find the payment method that renewals would charge."""
-    return charging.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id)
+    return method_selection.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id)
 
 
 def pause_subscription(aggregate: SubscriptionAggregate, resumes_at: datetime | None, actor: str) -> None:

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, Subscription
-from streamsvc.operations.billing.core import charging, debts, notices
+from streamsvc.operations.billing.core import charging, debts, due_payments, notices
 from streamsvc.operations.billing.core.aggregate import collects_debts
 from streamsvc.operations.billing.subscriptions import renewal
 from streamsvc.rules.billing.calendar import civil_day
@@ -43,9 +43,9 @@ def apply_due_step(account: Account, now: datetime) -> list[Payment]:
     since = debts.find_overdue_since(account.id)
     today = civil_day(now, account.time_zone)
     if debts.current_dunning_schedule().stage(since, today) == "over":
-        charging.write_off_debts(account.id, now)
-    charging.write_off_small_debts(account, now)
-    payments = charging.create_debt_payments(Invoice.list_open(account.id), now)
+        due_payments.write_off_debts(account.id, now)
+    due_payments.write_off_small_debts(account, now)
+    payments = due_payments.create_debt_payments(Invoice.list_open(account.id), now)
     db.session.flush()
     debts.enqueue_collection(account, now)
     return payments

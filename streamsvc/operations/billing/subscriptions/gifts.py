@@ -90,7 +90,7 @@ def _periods(gift: GiftCode) -> int:
 def _mark_redeemed(gift: GiftCode, aggregate: SubscriptionAggregate) -> None:
     """Save the subscription and mark the code as used. Raises GiftCodeInvalid if another account was faster."""
     if not GiftCode.redeem(gift.id, aggregate.account.id, aggregate.now):
-        raise GiftCodeInvalid
+        raise GiftCodeInvalid(reason="redeemed")
     db.session.refresh(gift)
     gift.subscription_id = aggregate.subscription.id
     aggregate.save_projection()

@@ -6,9 +6,10 @@ from datetime import date, datetime
 from streamsvc.gateways.payments import minimum_charge_minor
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing.core import issuing
+from streamsvc.operations.billing.core import invoice_creation
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
-from streamsvc.operations.billing.core.issuing import ComputedInvoice, describe_line
+from streamsvc.operations.billing.core.computing import ComputedInvoice
+from streamsvc.operations.billing.core.invoice_creation import describe_line
 from streamsvc.operations.billing.subscriptions import addons, changes, renewal, subscribe
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.billing.calendar import resolve_moment, start_of_day
@@ -156,7 +157,7 @@ def next_renewal_view(aggregate: SubscriptionAggregate, after: dict | None = Non
     facts, timeline = aggregate.facts, aggregate.timeline
     if after and (day := timeline.next_due_on):
         first_lines = _new_lines_on(aggregate, timeline, day)
-        issuing.create_invoice(
+        invoice_creation.create_invoice(
             aggregate.compute_invoice(first_lines), "renewal", aggregate.now, day, requires_payment=True
         )
         db.session.flush()

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing.core import batches, charging, debts, notices
+from streamsvc.operations.billing.core import batches, charging, debts, due_payments, method_selection, notices, voiding
 from streamsvc.operations.billing.core.aggregate import (
     DUE_JOB,
     SubscriptionAggregate,
@@ -55,7 +55,7 @@ def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
     """Book everything that is due. Returns the payments to be sent after the commit."""
     subscription = aggregate.subscription
     try:
-        charging.revert_unpaid_changes(aggregate)
+        voiding.revert_unpaid_changes(aggregate)
     except PaymentInProgress:  # its outcome is known within a minute: try again then
         retry_at = aggregate.now + charging.RECONCILE_AFTER
         jobs.enqueue_job(
@@ -81,7 +81,7 @@ def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
     )
     if is_starting and not Invoice.list_open_for_subscription(subscription.id):
         subscription.status = "active"
-    payments = [] if aggregate.timeline.ended_on else charging.create_due_payments(aggregate)
+    payments = [] if aggregate.timeline.ended_on else due_payments.create_due_payments(aggregate)
     notices.enqueue_due_reminders(aggregate)
     aggregate.is_due_work_done = True
     aggregate.save_projection()
@@ -94,7 +94,7 @@ def catch_up_billing(aggregate: SubscriptionAggregate) -> list[Invoice]:
     Otherwise it would share an invoice with the change, and be voided with it. Returns the finalized and new invoices.
     Raises PaymentInProgress while the payment for another change is in flight.
     """
-    charging.revert_unpaid_changes(aggregate)
+    voiding.revert_unpaid_changes(aggregate)
     if aggregate.subscription.billing_held_at or aggregate.subscription.status in ("canceled", "incomplete"):
         return []
     apply_expirations(aggregate)
@@ -138,7 +138,7 @@ def close_dunning_case(aggregate: SubscriptionAggregate, since: date) -> None:
         is_own_debt = all(invoice.account_id == aggregate.account.id for invoice in overdue)
         end_subscription(aggregate, effective, credit=is_own_debt, reason="payment_failed")
         aggregate.create_due_invoices("cancellation")
-    charging.write_off_debts(aggregate.account.id, aggregate.now)
+    due_payments.write_off_debts(aggregate.account.id, aggregate.now)
     for debtor_id in {invoice.account_id for invoice in overdue} - {aggregate.account.id}:
         key = f"collect {debtor_id} after {aggregate.subscription.id} {aggregate.now.isoformat()}"
         jobs.enqueue_job(debts.COLLECT_JOB, {"account_id": debtor_id}, aggregate.now, key)
@@ -152,7 +152,7 @@ def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:
         [line for line in timeline.lines if line.kind == "charge"]
     ):
         return False
-    method = charging.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id)
+    method = method_selection.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id)
     return bool(unbooked_charges and aggregate.compute_invoice(unbooked_charges).totals.amount_due_minor and not method)
 
 

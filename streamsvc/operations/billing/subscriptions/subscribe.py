@@ -14,7 +14,16 @@ from streamsvc.models.subscriptions import (
     Price,
     Subscription,
 )
-from streamsvc.operations.billing.core import charging, debts, households, referrals
+from streamsvc.operations.billing.core import (
+    charging,
+    debts,
+    due_payments,
+    households,
+    payment_limits,
+    payment_outcomes,
+    referrals,
+    voiding,
+)
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.core.credit import find_redeemable_gift, redeem_for_credit
 from streamsvc.operations.billing.subscriptions import coupons
@@ -62,7 +71,7 @@ def subscribe_account(
         raise AccountNotActive(detail="Only an active account can subscribe.")
     aggregate = start_subscription(account, body, now, actor, request_key, paid_through=paid_through)
     payments = (
-        charging.create_due_payments(aggregate, on_session=True)
+        due_payments.create_due_payments(aggregate, on_session=True)
         if aggregate.subscription.status == "incomplete"
         else []
     )
@@ -115,7 +124,8 @@ def start_subscription(
     if body["gift_code"]:
         gift = find_redeemable_gift(body["gift_code"], now)
         if gift.price_id:
-            raise GiftCodeInvalid(detail="This gift is a subscription of its own; redeem it instead of subscribing.")
+            detail = "This gift is a subscription of its own; redeem it instead of subscribing."
+            raise GiftCodeInvalid(detail=detail, reason="for_a_plan")
         redeem_for_credit(account, gift, now, [price.currency])
     addons = requested_addons(body)
     addon_prices = get_addon_prices(account, price, [addon["price_id"] for addon in addons])
@@ -141,7 +151,7 @@ def start_subscription(
     aggregate.create_due_invoices("start", requires_payment=True)
     open_invoices = [invoice for invoice in Invoice.list_open(account.id) if invoice.subscription_id == subscription.id]
     if open_invoices and method is None and payment_method_required:
-        raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
+        raise PaymentFailed(decline_code=payment_limits.PAYMENT_METHOD_REQUIRED)
     if not open_invoices and subscription.started_on <= today:
         subscription.status = "active"
     return aggregate
@@ -208,8 +218,8 @@ def cancel_abandoned_start(aggregate: SubscriptionAggregate) -> None:
         raise PaymentInProgress
     for payment in payments:
         if payment.status == "requires_action":
-            charging.abandon_payment(payment, aggregate.now)
-    charging.cancel_unpaid_start(aggregate, "abandoned")
+            voiding.abandon_payment(payment, aggregate.now)
+    voiding.cancel_unpaid_start(aggregate, "abandoned")
     aggregate.save_projection()
 
 
@@ -303,7 +313,7 @@ def raise_if_not_paid(payment: Payment | None) -> None:
     A part of what was asked for does not pay for a start or a change, whose invoice is then void.
     """
     if payment and payment.requested_minor and db.session.get_one(Invoice, payment.invoice_id).status == "void":
-        raise PaymentFailed(decline_code=charging.PARTIALLY_CAPTURED)
+        raise PaymentFailed(decline_code=payment_outcomes.PARTIALLY_CAPTURED)
     if payment and payment.status == "failed":
         raise PaymentFailed(decline_code=payment.decline_code)
     if payment and payment.status == "requires_action":
