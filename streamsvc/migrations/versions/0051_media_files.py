@@ -1,4 +1,4 @@
-"""where each item's manifest is, variants, what a stream may fetch, and lately ended streams and sessions"""
+"""where each item's manifest is, its variants, and what a stream may fetch"""
 
 import json
 from urllib.parse import unquote, urlsplit
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0051"
-down_revision = "0044"
+down_revision = "0049"
 branch_labels = None
 depends_on = None
 
@@ -31,9 +31,6 @@ def upgrade():
     op.add_column("episodes", sa.Column("variants", sa.Text()))
     op.add_column("streams", sa.Column("media_scope", sa.Text()))
     op.add_column("imports", sa.Column("shared_media_folders", sa.Integer(), server_default="0", nullable=False))
-    for table in ("streams", "sessions"):
-        has_ended = sa.text("ended_at IS NOT NULL")
-        op.create_index(f"ix_{table}_ended_at", table, ["ended_at"], sqlite_where=has_ended, postgresql_where=has_ended)
     films = "SELECT title_pk AS key, title_pk, '' AS item, media FROM title_details WHERE media IS NOT NULL"
     episodes = (
         "SELECT pk AS key, title_pk, CAST(season AS VARCHAR) || '/' || CAST(number AS VARCHAR) AS item, media"
@@ -73,8 +70,6 @@ def host_and_path(url):
 
 
 def downgrade():
-    for table in ("sessions", "streams"):
-        op.drop_index(f"ix_{table}_ended_at", table)
     op.drop_column("imports", "shared_media_folders")
     op.drop_column("streams", "media_scope")
     op.drop_column("episodes", "variants")
