@@ -11,6 +11,7 @@ from streamsvc.app import create_app
 from streamsvc.cli.accounts import api_keys
 from streamsvc.cli.billing import billing
 from streamsvc.cli.catalog import catalog
+from streamsvc.cli.clock import clock
 from streamsvc.cli.demo import demo
 from streamsvc.cli.operators import operators
 from streamsvc.cli.passwords import breached_passwords
@@ -29,6 +30,7 @@ COMMANDS = (
     sessions,
     breached_passwords,
     billing,
+    clock,
     config,
 )
 

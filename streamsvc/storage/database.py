@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 from weakref import WeakKeyDictionary
@@ -45,6 +45,8 @@ PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_siz
 """mmap_size in bytes: connections share one mapping of the file instead of caching pages separately."""
 WRITE_LOCK_TIMEOUT_S, POLL_INTERVAL_S = 5.0, 0.001
 """How long a transaction waits for SQLite's write lock, and how often it checks on other processes."""
+SQLITE_TIME_FUNCTION = "wall_time"
+"""SQL function on SQLite: the machine's time, plus a number of seconds."""
 LOCK_TIMEOUT = "2s"
 """How long a statement waits for a lock on PostgreSQL."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -177,9 +179,15 @@ def _configure_connections(engine: sa.Engine, synchronous: str, commit: str) -> 
         raw.isolation_level = None  # the driver itself would open a transaction only after the first read
         for pragma in (*PRAGMAS, f"synchronous={synchronous}"):
             raw.execute(f"PRAGMA {pragma}")
+        raw.create_function(SQLITE_TIME_FUNCTION, 1, _format_wall_time)
 
     if synchronous == "FULL":
         _serialize_writers(engine)
+
+
+def _format_wall_time(plus_s: float) -> str:
+    """Format the machine's time, plus some seconds, as SQLite stores it."""
+    return (clock.wall_time() + timedelta(seconds=plus_s)).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def _serialize_writers(engine: sa.Engine) -> None:

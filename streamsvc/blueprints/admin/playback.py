@@ -54,14 +54,14 @@ def explain_playback(body: ExplainInput) -> dict:
 def list_all_streams(query: dict) -> dict:
     """List all live streams, newest first."""
     conditions = [Stream.account_id == query["account_id"]] if query["account_id"] else []
-    live, now = streams.ALL_LIVE_STREAMS.where(*conditions), clock.now()
+    live, parameters = streams.ALL_LIVE_STREAMS.where(*conditions), streams.live_at(clock.now())
     after = pagination.decode_cursor("admin-streams", query["cursor"])
     remaining = live.where(Stream.id < after[0]) if after else live
-    rows = fetch_all(remaining.limit(query["limit"] + 1), {"now": now})
+    rows = fetch_all(remaining.limit(query["limit"] + 1), parameters)
     page = pagination.build_page(rows, query["limit"], "admin-streams", lambda stream: [stream.id])
     if query["include_total"]:
         count = sa.select(sa.func.count()).select_from(live.order_by(None).subquery())
-        page["total"] = fetch_existing(count, {"now": now})[0]
+        page["total"] = fetch_existing(count, parameters)[0]
     admin_fields = ("account_id", "country")
     page["items"] = [
         streams.stream_view(row) | {name: getattr(row, name) for name in admin_fields} for row in page["items"]

@@ -8,7 +8,7 @@ a slot first or admitting a device, runs in a transaction under the same lock.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 
 import sqlalchemy as sa
@@ -29,7 +29,10 @@ NOW = sa.bindparam("now", type_=UtcTime)
 SINCE = sa.bindparam("since", type_=UtcTime)
 ACCOUNT_ID: sa.BindParameter[str] = sa.bindparam("account_id")
 SESSION_IS_LIVE = sa.exists().where(Session.id == Stream.session_id, Session.ended_at.is_(None))
-IS_LIVE = sa.and_(Stream.ended_at.is_(None), Stream.expires_at > NOW, SESSION_IS_LIVE)
+LATEST_EXPIRY = sa.bindparam("latest_expiry", type_=UtcTime)
+IS_LIVE = sa.and_(
+    Stream.ended_at.is_(None), Stream.expires_at > NOW, Stream.expires_at <= LATEST_EXPIRY, SESSION_IS_LIVE
+)
 LIVE_COUNT = (
     sa.select(sa.func.count()).select_from(Stream).where(Stream.account_id == ACCOUNT_ID, IS_LIVE).scalar_subquery()
 )
@@ -72,6 +75,15 @@ class StreamLimits:
     evicts_devices: bool = False
 
 
+def live_at(now: datetime) -> dict[str, datetime]:
+    """Return the parameters of `IS_LIVE`.
+
+    No app renews a stream that expires later than any that is renewed now: its last heartbeat was before the clock was
+    set back. One that arrives makes it live again.
+    """
+    return {"now": now, "latest_expiry": now + stream_rules.STREAM_TTL + stream_rules.CLOCK_TOLERANCE}
+
+
 def evicts_devices() -> bool:
     """Whether the settings let a device beyond the limit replace the least recently used one."""
     return current_settings().device_limit == "evict"
@@ -79,12 +91,12 @@ def evicts_devices() -> bool:
 
 def list_live_streams(account_id: str, now: datetime) -> list[sa.Row]:
     """Return the account's live streams, oldest first."""
-    return fetch_all(LIVE_STREAMS_OF_ACCOUNT, {"account_id": account_id, "now": now})
+    return fetch_all(LIVE_STREAMS_OF_ACCOUNT, {"account_id": account_id, **live_at(now)})
 
 
 def find_stream(account_id: str, stream_id: str, now: datetime) -> sa.Row | None:
     """Return a stream of the account, live or ended, with `current`, the number of live streams; None if absent."""
-    return STREAM_BY_ID.one(account_id=account_id, stream_id=stream_id, now=now)
+    return STREAM_BY_ID.one(account_id=account_id, stream_id=stream_id, **live_at(now))
 
 
 def stream_end_reason(stream: sa.Row, now: datetime) -> str | None:
@@ -104,7 +116,7 @@ def claim_stream(request: StreamRequest, limits: StreamLimits, replace: str | No
     row = _new_stream_row(request, now)
     if replace is None and db.engine.dialect.name == "sqlite":
         since = now - stream_rules.DEVICE_USE_PRECISION
-        if claimed := _claim_statement("sqlite").one(**row, now=now, limit=limits.streams, since=since):
+        if claimed := _claim_statement("sqlite").one(**row, **live_at(now), limit=limits.streams, since=since):
             return claimed.id, claimed.current
     return row["id"], _claim_exclusively(request, row, limits, replace, now)
 
@@ -151,7 +163,7 @@ def _claim_exclusively(
     """Start a stream in a transaction that excludes other claims of the account; return the number of live streams."""
     try:
         _lock_claims(request.account_id)
-        live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
+        live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, **live_at(now)}).all()
         _admit_device(request, limits, live, now)
         same_playback = Stream.device_id == request.device_id, Stream.item_id == request.item_id
         end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, *same_playback)
@@ -287,9 +299,11 @@ def expire_and_purge_streams(now: datetime) -> None:
 
     Nothing depends on it, since an expired stream takes no slot; it keeps the index of open streams short.
     """
-    expired = sa.select(Stream.id).where(Stream.ended_at.is_(None), Stream.expires_at <= now)
-    ending = sa.update(Stream).where(Stream.id.in_(expired), Stream.ended_at.is_(None), Stream.expires_at <= now)
-    db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=stream_rules.EXPIRED))
+    is_expired = ~Stream.expires_at.between(now + MICROSECOND, live_at(now)["latest_expiry"])
+    expired = sa.select(Stream.id).where(Stream.ended_at.is_(None), is_expired)
+    ending = sa.update(Stream).where(Stream.id.in_(expired), Stream.ended_at.is_(None), is_expired)
+    ended_at = sa.case((Stream.expires_at <= now, Stream.expires_at), else_=now)
+    db.session.execute(ending.values(ended_at=ended_at, end_reason=stream_rules.EXPIRED))
     oldest = sa.select(Stream.id).order_by(Stream.id).limit(PURGE_BATCH_SIZE)
     deletion = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - stream_rules.STREAM_RETENTION)
     while execute_in_session(deletion) == PURGE_BATCH_SIZE:
@@ -297,6 +311,7 @@ def expire_and_purge_streams(now: datetime) -> None:
 
 
 PURGE_BATCH_SIZE = 1_000
+MICROSECOND = timedelta(microseconds=1)
 
 
 def stream_view(stream: sa.Row) -> dict:

@@ -13,6 +13,8 @@ from streamsvc.rules.refusals.requests import NotFound
 HEARTBEAT_INTERVAL = timedelta(seconds=30)
 STREAM_TTL = timedelta(seconds=90)
 """A stream expires after this time without a heartbeat: three intervals."""
+CLOCK_TOLERANCE = timedelta(minutes=3)
+"""How far the clocks of the service's machines may be apart."""
 DEVICE_RETENTION = timedelta(days=30)
 """A device that has not played for this long no longer counts towards the limit."""
 DEVICE_USE_PRECISION = timedelta(days=1)

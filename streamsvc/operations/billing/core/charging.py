@@ -54,7 +54,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.paid import starts_new_period
 from streamsvc.rules.refusals.billing import PaymentInProgress
-from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.refusals.requests import ClockNotTrusted, NotFound
 from streamsvc.storage import session_guard
 from streamsvc.storage.database import batching_session, db, lock_existing_row, new_id
 from streamsvc.worker import jobs
@@ -105,8 +105,10 @@ def create_payment(
 
     It also covers the account's balances that were carried over: what exceeds the invoice's own becomes account credit
     when the payment succeeds, and pays them. Enqueues its reconciliation, which takes over if this process does not
-    complete it.
+    complete it. Raises ClockNotTrusted.
     """
+    if clock.find_doubt():
+        raise ClockNotTrusted
     payment = Payment(
         id=new_id("pay"),
         account_id=invoice.account_id,

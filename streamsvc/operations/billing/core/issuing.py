@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     BillingAddress,
@@ -39,6 +40,7 @@ from streamsvc.rules.billing.invoicing import (
 )
 from streamsvc.rules.billing.number_series import invoice_series
 from streamsvc.rules.billing.paid import Line, starts_new_period
+from streamsvc.rules.refusals.requests import ClockNotTrusted
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import batching_session, db, new_id
 from streamsvc.worker import jobs
@@ -183,8 +185,10 @@ def create_invoice(
     """Store and book a computed invoice, and apply account credit to it.
 
     `requires_payment`: the invoice is issued only once it is paid, and voided if the payment fails. `review_until`:
-    an invoice with a positive total remains a draft until then.
+    an invoice with a positive total remains a draft until then. Raises ClockNotTrusted.
     """
+    if clock.find_doubt():
+        raise ClockNotTrusted
     totals = computed.totals
     is_draft = review_until is not None and totals.total_minor > 0
     invoice = Invoice(
