@@ -13,6 +13,7 @@ from streamsvc.cli.billing import billing
 from streamsvc.cli.catalog import catalog
 from streamsvc.cli.clock import clock
 from streamsvc.cli.demo import demo
+from streamsvc.cli.doctor import doctor
 from streamsvc.cli.operators import operators
 from streamsvc.cli.passwords import breached_passwords
 from streamsvc.cli.serving import config, serve, worker
@@ -31,6 +32,7 @@ COMMANDS = (
     breached_passwords,
     billing,
     clock,
+    doctor,
     config,
 )
 
