@@ -9,8 +9,8 @@ from flask.cli import with_appcontext
 
 from streamsvc.operations.maintenance.doctor import backlog, books, environment, findings
 
-CHECKS = environment, backlog, books
-"""The modules that register checks, in this order."""
+CHECKS = backlog, books, environment
+"""The modules that register checks."""
 COLORS = {findings.OK: "green", findings.WARNING: "yellow", findings.ERROR: "red"}
 
 

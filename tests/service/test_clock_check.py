@@ -8,11 +8,13 @@ import sqlalchemy as sa
 from streamsvc import clock as clocks
 from streamsvc.cli.clock import clock as clock_command
 from streamsvc.models import AuditEvent, ClockReading, Job, Stream, Worker
+from streamsvc.operations.billing.core import charging, issuing
 from streamsvc.operations.maintenance import clock_check
 from streamsvc.operations.maintenance.worker_loop import is_worker_alive
 from streamsvc.operations.playback import streams
 from streamsvc.rules.rate_limits import MAIL_FROM_ADDRESS, SECOND_FACTOR, SIGN_IN_ACCOUNT
 from streamsvc.rules.refusals.accounts import TooManyAttempts
+from streamsvc.rules.refusals.requests import ClockNotTrusted
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.security import rate_limits
 from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one
@@ -21,7 +23,7 @@ from tests.conftest import NOON
 from tests.worlds.billing_world import World
 from tests.worlds.machine import Machine, to_ns
 from tests.worlds.playback_steps import TWO, new_account, new_session, stream_request
-from tests.worlds.sessions_steps import add_app, new_person
+from tests.worlds.sessions_steps import Person, add_app, new_person
 
 FORTY_DAYS = {"days": 40}
 
@@ -202,8 +204,17 @@ def test_while_the_clock_is_in_doubt_nobody_is_charged(app, machine):
     assert world.differences() == []
 
 
-def test_a_lock_out_from_a_clock_ahead_ends_when_it_returns(context, clock):
-    clock.advance(days=40)
+def test_neither_an_invoice_nor_a_payment_begins_while_the_clock_is_in_doubt(context, machine):
+    machine.set_clock(days=-40)
+    with pytest.raises(ClockNotTrusted):
+        issuing.create_invoice(None, "renewal", NOON, NOON.date())
+    with pytest.raises(ClockNotTrusted):
+        charging.create_payment(None, None, NOON, on_session=True)
+
+
+@pytest.mark.parametrize("days", [20, 40])
+def test_a_lock_out_from_a_clock_ahead_ends_when_it_returns(context, clock, days):
+    clock.advance(days=days)
     for _ in range(5):
         rate_limits.hit(SIGN_IN_ACCOUNT, "ann")
     for _ in range(100):
@@ -211,7 +222,7 @@ def test_a_lock_out_from_a_clock_ahead_ends_when_it_returns(context, clock):
     for rule, subject in ((SIGN_IN_ACCOUNT, "ann"), (MAIL_FROM_ADDRESS, "1.2.3.4")):
         with pytest.raises(TooManyAttempts):
             rate_limits.hit(rule, subject)
-    clock.advance(days=-40)
+    clock.advance(days=-days)
     assert max(rate_limits.resets_in([(SIGN_IN_ACCOUNT, "ann"), (MAIL_FROM_ADDRESS, "1.2.3.4")]).values()) == 0
     assert rate_limits.hit(SIGN_IN_ACCOUNT, "ann") == 6, "the next failure waits again"
     assert rate_limits.hit(MAIL_FROM_ADDRESS, "1.2.3.4") == 1
@@ -282,8 +293,10 @@ def test_a_stream_whose_app_died_is_released_although_the_clock_was_set_back(con
 
 
 def test_setting_the_clock_back_revives_no_session(client, clock, machine):
-    person = new_person(client)
-    clock.advance(days=400)
+    new_person(client)
+    person = Person(client, "ann@example.com")
+    assert person.sign_in(remember=False).status_code == 201
+    clock.advance(hours=2)  # the idle time of a visit
     clocks.wall_time()
     assert person.get("/v1/account").status_code == 401
     clock.advance(minutes=-50)
