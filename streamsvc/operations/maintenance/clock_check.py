@@ -77,7 +77,7 @@ def _start(readings: list[sa.Row], shown: datetime, generation: int) -> str | No
     """Decide by the stored readings from which time this process goes on; return why the clock is not trusted."""
     machine, uptime_us = clock.machine_clock, clock.machine_clock.read_uptime_ns() // 1_000
     own = next((r for r in readings if r.machine == machine_id() and r.uptime_us <= uptime_us), None)
-    expected = own and own.shown_at + (uptime_us - own.uptime_us) * MICROSECOND
+    expected = own.shown_at + (uptime_us - own.uptime_us) * MICROSECOND if own else None
     latest = max((reading.shown_at for reading in readings), default=None)
     max_gap = None if current_settings().sandbox else MAX_GAP  # the sandbox takes no money
     start = judge_start(shown, expected, latest, _expected_time(), max_gap)
