@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from flask_migrate import Migrate
 from streamsvc import blueprints, clock
 from streamsvc.http import edge, metrics, request_facts
 from streamsvc.models import AccountClock
-from streamsvc.operations.maintenance import job_handlers  # noqa: F401  (names every job's handler)
+from streamsvc.operations.maintenance import clock_check, job_handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
 from streamsvc.security import authentication, end_user_addresses
 from streamsvc.settings import Settings
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     app.extensions.update(settings=settings, clock=now or (sandbox_now if settings.sandbox else clock.wall_time))
     if settings.sandbox:
         app.extensions["account_clock"] = AccountClock.find_time
+    app.extensions["watch_clock"] = partial(clock_check.watch_clock, app)
     app.config["SECRET_KEY"] = settings.secret_key[0]
     database.init_app(app, settings)
     Migrate(app, database.db, directory=str(MIGRATIONS))

@@ -28,6 +28,8 @@ from streamsvc.rules.playback.media_paths import ITEM_ID, split_media_pattern
 
 PREFIX = "STREAMSVC_"
 MIN_SECRET_LENGTH = 32
+MIN_SECRET_VARIETY = 8
+"""Different characters in a secret that was generated."""
 ORIGIN = re.compile(
     r"(https://[a-z0-9-]+(\.[a-z0-9-]+)*(?!:443$)|http://(localhost|127\.0\.0\.1)(?!:80$))(:[1-9]\d{0,4})?", re.ASCII
 )
@@ -754,6 +756,25 @@ class Settings:
     @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
+
+
+def list_doubtful_settings(settings: Settings) -> list[str]:
+    """List what is valid and yet wrong for a service that people pay for, or in production."""
+    doubts = []
+    if settings.env == "production":
+        for is_wrong, doubt in (
+            (settings.sandbox, "SANDBOX: is on in production; nobody pays"),
+            (settings.mail_url.startswith("console:"), "MAIL_URL: no mail is sent"),
+            (settings.mail_from.endswith("@localhost>"), "MAIL_FROM: mail has no sender"),
+            (not settings.public_url.startswith("https://"), "PUBLIC_URL: links in mail are not https"),
+            (settings.stripe_secret_key.startswith(("sk_test", "rk_test")), "STRIPE_SECRET_KEY: is a test key"),
+        ):
+            doubts += [PREFIX + doubt] if is_wrong else []
+    elif not settings.sandbox:
+        doubts.append(f"{PREFIX}ENV: is not production, so unsafe defaults are accepted")
+    if min(len(set(key)) for key in settings.secret_key) < MIN_SECRET_VARIETY:
+        doubts.append(f"{PREFIX}SECRET_KEY: is easy to guess; generate one with `openssl rand -hex 32`")
+    return doubts
 
 
 def is_same_stripe_mode(secret_key: str, publishable_key: str) -> bool:

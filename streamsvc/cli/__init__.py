@@ -11,8 +11,10 @@ from streamsvc.app import create_app
 from streamsvc.cli.accounts import api_keys
 from streamsvc.cli.billing import billing
 from streamsvc.cli.catalog import catalog
+from streamsvc.cli.clock import clock
 from streamsvc.cli.demo import demo
 from streamsvc.cli.jobs import jobs
+from streamsvc.cli.doctor import doctor
 from streamsvc.cli.operators import operators
 from streamsvc.cli.passwords import breached_passwords
 from streamsvc.cli.serving import config, serve, worker
@@ -31,6 +33,8 @@ COMMANDS = (
     sessions,
     breached_passwords,
     billing,
+    clock,
+    doctor,
     config,
 )
 

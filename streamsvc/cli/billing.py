@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from flask.cli import with_appcontext
 
 from streamsvc import clock
+from streamsvc.cli.clock import require_trusted_clock
 from streamsvc.cli.progress import progress_bar
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.books import rule_checks
@@ -39,6 +40,7 @@ def run_billing(dry_run: bool) -> None:
     if dry_run:
         click.echo(f"{len(due)} subscriptions are due (dry run: nothing was changed)")
         return
+    require_trusted_clock()
     with progress_bar(len(due), "Billing") as bar:
         for subscription_id in due:
             process_due_subscription(subscription_id, clock.now())

@@ -10,6 +10,7 @@ import threading
 import click
 from flask.cli import with_appcontext
 
+from streamsvc.cli.clock import require_trusted_clock
 from streamsvc.cli.supervisor import READY_FD_VARIABLE, Program, Supervisor
 from streamsvc.http import metrics
 from streamsvc.operations.maintenance.health import is_schema_current
@@ -75,6 +76,7 @@ def worker(once: bool) -> None:
     _configure_logging()
     gc_tuning.tune_gc()
     if once:
+        require_trusted_clock()
         jobs.schedule_recurring()
         click.echo(f"{jobs.run_due_jobs(clock.now(), max_jobs=1_000_000)} jobs run")
         return

@@ -32,6 +32,7 @@ def post_worker_init(worker: "Worker") -> None:
     from streamsvc.worker import gc_tuning  # loaded in the worker only
 
     gc_tuning.tune_gc()
+    worker.wsgi.extensions["watch_clock"]()
     if ready_fd := os.environ.get("_STREAMSVC_READY_FD"):  # set by `streamsvc serve`, which waits for it
         os.write(int(ready_fd), b".")
 

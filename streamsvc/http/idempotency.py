@@ -59,6 +59,8 @@ from streamsvc.storage.durability import Relaxed
 
 REPEAT_WINDOW = timedelta(seconds=60)
 """How long the same browser gets the response of a single-use exchange again, without an Idempotency-Key."""
+CLOCK_TOLERANCE = timedelta(minutes=10)
+"""How far the clocks of the service's machines may be apart."""
 REPEAT_WAIT_S, POLL_INTERVAL_S = 10.0, 0.05
 RETENTION_PERIOD = timedelta(hours=48)
 MAX_KEY_LENGTH = 255
@@ -239,8 +241,10 @@ def _lease_or_await(key: RequestKey, before_replay: Callable[[], None] | None) -
     A response older than `REPEAT_WINDOW` is forgotten, so that the view rejects the used secret. Raises
     IdempotencyKeyInUse if the first request takes too long.
     """
-    is_old = (IdempotencyKey.id == key.id, IdempotencyKey.created_at < clock.wall_time() - REPEAT_WINDOW)
-    execute_write(sa.delete(IdempotencyKey).where(*is_old, IdempotencyKey.status.is_not(None)))
+    now = clock.wall_time()  # a later response is from before the clock was set back
+    is_old = ~IdempotencyKey.created_at.between(now - REPEAT_WINDOW, now + CLOCK_TOLERANCE)
+    is_response = (IdempotencyKey.id == key.id, IdempotencyKey.status.is_not(None))
+    execute_write(sa.delete(IdempotencyKey).where(*is_response, is_old))
     deadline = time.monotonic() + REPEAT_WAIT_S
     while True:
         try:

@@ -21,7 +21,7 @@ from streamsvc.models.catalog.titles import (
 from streamsvc.models.device_codes import DeviceCode
 from streamsvc.models.dpop import DpopProof
 from streamsvc.models.factors import DeviceTrust, RecoveryCode, TotpFactor
-from streamsvc.models.health import HealthCheck
+from streamsvc.models.health import ClockReading, HealthCheck
 from streamsvc.models.identifiers import Phone, PhoneVerification, Username
 from streamsvc.models.identities import Identity
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
@@ -44,6 +44,7 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "CatalogState",
+    "ClockReading",
     "Collection",
     "CollectionItem",
     "CredentialChange",

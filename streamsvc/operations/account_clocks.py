@@ -31,7 +31,7 @@ from streamsvc.models.subscriptions import (
 from streamsvc.operations.billing.core import voiding
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.subscriptions import changes
-from streamsvc.operations.sandbox import MOVE_LEASE, is_clock_moving
+from streamsvc.operations.sandbox import MOVE_LEASE, is_clock_moving, is_move_over
 from streamsvc.rules.billing.inputs import CancellationInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.refusals.sandbox import ClockIsMoving, ClockMovesForward
@@ -141,7 +141,7 @@ def continue_moves(now: datetime) -> int:
 
     `now`: the service's time. Returns the number of jobs run.
     """
-    is_free = sa.or_(AccountClock.moving_until.is_(None), AccountClock.moving_until < clock.wall_time())
+    is_free = is_move_over(AccountClock.moving_until)
     jobs_run = 0
     for row in fetch_all(sa.select(AccountClock.account_id, AccountClock.shows, AccountClock.target).where(is_free)):
         if row.target <= row.shows and (
@@ -167,7 +167,7 @@ def _require_account(account_id: str) -> None:
 def _moving(account_id: str) -> Iterator[None]:
     """Hold the lease for moving the clock. Raises ClockIsMoving."""
     wall = clock.wall_time()
-    is_free = sa.or_(AccountClock.moving_until.is_(None), AccountClock.moving_until < wall)
+    is_free = is_move_over(AccountClock.moving_until)
     if not execute_write(
         sa.update(AccountClock)
         .where(AccountClock.account_id == account_id, is_free)

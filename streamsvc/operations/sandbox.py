@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -42,7 +43,14 @@ def _start_clock(start: datetime | None) -> int:
 def is_clock_moving() -> bool:
     """Return whether a request is moving the clock; workers then leave the jobs to it."""
     row = fetch_one(CLOCK_QUERY)
-    return bool(row and row.moving_until and row.moving_until > clock.wall_time())
+    wall = clock.wall_time()
+    return bool(row and row.moving_until and wall < row.moving_until <= wall + 2 * MOVE_LEASE)
+
+
+def is_move_over(moving_until: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that no request moves a clock. A move that ends too late began before a jump back."""
+    wall = clock.wall_time()
+    return sa.or_(moving_until.is_(None), ~moving_until.between(wall, wall + 2 * MOVE_LEASE))
 
 
 def move_clock(to: datetime) -> int:
@@ -53,7 +61,7 @@ def move_clock(to: datetime) -> int:
     before, wall = sandbox_now(), clock.wall_time()
     if not fetch_one(CLOCK_QUERY):
         _start_clock(None)
-    is_free = sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < wall)
+    is_free = is_move_over(SandboxClock.moving_until)
     if not execute_write(
         sa.update(SandboxClock).where(SandboxClock.id == 1, is_free).values(moving_until=wall + MOVE_LEASE)
     ):

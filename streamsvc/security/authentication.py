@@ -360,7 +360,8 @@ def _find_live_viewer(token: str, by_cookie: bool) -> Viewer | None:
     if not rows:
         return None
     viewer = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None)
-    if viewer.row.epoch < current_settings().session_epoch or viewer.session_expires_at <= clock.now():
+    has_expired = viewer.session_expires_at <= clock.now() + clock.set_back_by()
+    if viewer.row.epoch < current_settings().session_epoch or has_expired:
         return None
     return viewer
 

@@ -119,7 +119,7 @@ def find_operator_by_session(token: str) -> Operator | None:
     row, now = fetch_one(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
     if row is None or row.epoch < current_settings().session_epoch:
         return None
-    if OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at) <= now:
+    if OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at) <= now + clock.set_back_by():
         return None
     if now - row.last_seen_at > OPERATOR_SEEN_GRAIN:
         execute_write(UPDATE_LAST_SEEN, {"session_id": row.session_id, "now": now}, Relaxed.SESSION_USE)

@@ -29,6 +29,7 @@ from streamsvc.storage.durability import Relaxed
 
 RETENTION_S = 30 * 24 * 3600
 CLEARED_AT_ONCE = 500
+CLOCK_TOLERANCE_S = 3600
 Limit = tuple[RateLimit | Backoff, str]
 """A rule and the subject it is applied to."""
 NOW = sa.bindparam("now_s", type_=sa.BigInteger)
@@ -161,7 +162,19 @@ def _is_allowed(rule: RateLimit | Backoff, row: Any, now_s: Any, challenge_solve
     if challenge_solved and isinstance(rule, RateLimit):
         return row.count >= 0
     limit = rule.max_attempts if challenge_solved or isinstance(rule, RateLimit) else rule.free_attempts
-    return (row.until_s <= now_s) | (row.count < limit)
+    return _is_past(row, rule, now_s) | (row.count < limit)
+
+
+def _is_past(row: Any, rule: RateLimit | Backoff, now_s: Any) -> Any:
+    """Whether the window or wait of a counter is over.
+
+    So is one that ends later than any that begins now: it was begun before the clock was set back.
+    """
+    latest_s = now_s + CLOCK_TOLERANCE_S
+    if isinstance(rule, RateLimit):
+        return (row.until_s <= now_s) | (row.until_s > latest_s + rule.window_s)
+    is_too_late = (row.count < rule.max_attempts) & (row.until_s > latest_s + max(rule.waits_s))
+    return (row.until_s <= now_s) | is_too_late | (row.until_s > latest_s + rule.lockout_s)
 
 
 _DECREMENT = (
@@ -188,7 +201,7 @@ def _hit_statement(rule: RateLimit | Backoff, challenge_solved: bool, dialect: s
 
 
 def _rate_limit_update(rule: RateLimit) -> tuple[int, dict[str, Any]]:
-    is_over = RateLimitCounter.until_s <= NOW
+    is_over = _is_past(RateLimitCounter, rule, NOW)
     count = sa.case((is_over, 1), else_=RateLimitCounter.count + 1)
     until_s = sa.case((is_over, NOW + rule.window_s), else_=RateLimitCounter.until_s)
     return rule.window_s, {"count": count, "until_s": until_s}

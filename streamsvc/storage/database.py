@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 from weakref import WeakKeyDictionary
@@ -49,6 +49,8 @@ PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_siz
 """mmap_size in bytes: connections share one mapping of the file instead of caching pages separately."""
 WRITE_LOCK_TIMEOUT_S, POLL_INTERVAL_S = 5.0, 0.001
 """How long a transaction waits for SQLite's write lock, and how often it checks on other processes."""
+SQLITE_TIME_FUNCTION = "wall_time"
+"""SQL function on SQLite: the machine's time, plus a number of seconds."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -167,6 +169,12 @@ def _configure_sqlite(raw: Any, _: object) -> None:
     raw.isolation_level = None  # the driver itself would open a transaction only after the first read
     for pragma in (*PRAGMAS, f"synchronous={durability.SYNCHRONOUS}"):
         raw.execute(f"PRAGMA {pragma}")
+    raw.create_function(SQLITE_TIME_FUNCTION, 1, _format_wall_time)
+
+
+def _format_wall_time(plus_s: float) -> str:
+    """Format the machine's time, plus some seconds, as SQLite stores it."""
+    return (clock.wall_time() + timedelta(seconds=plus_s)).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def _serialize_writers(engine: sa.Engine) -> None:

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db, relaxable_connection
+from streamsvc.storage.database import AUTOCOMMIT_BIND, SQLITE_TIME_FUNCTION, UtcTime, db, relaxable_connection
 from streamsvc.storage.durability import Relaxed
 
 LEASE_S = 4.0
@@ -30,7 +30,10 @@ log = logging.getLogger("streamsvc.leases")
 
 
 class database_time(FunctionElement[datetime]):
-    """The current time of the database, plus a number of seconds: `database_time(4.0)`. Same for all its clients."""
+    """The current time of the database, plus a number of seconds: `database_time(4.0)`. Same for all its clients.
+
+    SQLite has no time of its own: there it is the machine's, without its jumps (`clock.wall_time`).
+    """
 
     type = UtcTime()
     inherit_cache = True
@@ -43,8 +46,7 @@ def _compile_for_postgresql(element: database_time, compiler: Any, **kwargs: Any
 
 @compiles(database_time, "sqlite")
 def _compile_for_sqlite(element: database_time, compiler: Any, **kwargs: Any) -> str:
-    seconds = compiler.process(element.clauses, **kwargs)
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"
+    return f"{SQLITE_TIME_FUNCTION}({compiler.process(element.clauses, **kwargs)})"
 
 
 def new_token() -> str:
@@ -58,8 +60,9 @@ def lease_end() -> database_time:
 
 
 def is_free(leased_until: Any) -> sa.ColumnElement[bool]:
-    """Return the condition that nobody holds a lease."""
-    return sa.or_(leased_until.is_(None), leased_until < database_time(sa.literal(0.0)))
+    """Return the condition that nobody holds a lease. One that ends too late began before the clock was set back."""
+    now, latest_end = database_time(sa.literal(0.0)), database_time(sa.literal(2 * LEASE_S))
+    return sa.or_(leased_until.is_(None), leased_until < now, leased_until > latest_end)
 
 
 @dataclass(frozen=True)

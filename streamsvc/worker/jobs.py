@@ -49,6 +49,7 @@ DEFAULT_LANE, INTERACTIVE_LANE, WEBHOOK_LANE, BULK_LANE = "default", "interactiv
 THREADS_BY_LANE = {DEFAULT_LANE: 1, INTERACTIVE_LANE: 3, WEBHOOK_LANE: 2, BULK_LANE: 1}
 MIN_BACKOFF = timedelta(seconds=5)
 MAX_BACKOFF = timedelta(hours=1)
+CLOCK_TOLERANCE = timedelta(hours=1)
 
 Handler = Callable[[dict, datetime], None]
 BatchHandler = Callable[[list[dict], datetime], list[dict] | None]
@@ -115,6 +116,26 @@ def _schedule_next(kind: str, after: datetime) -> None:
 def _latest_run_time(kind: str, until: datetime) -> datetime:
     """Return the last run time of a recurring kind that is not after `until`."""
     return until - (until - EPOCH) % _recurring[kind]
+
+
+def pull_back_jobs() -> None:
+    """Schedule anew the recurring jobs and retries that a clock too far ahead has scheduled. Reads all open jobs."""
+    now = clock.now()
+    latest_retry = now + 2 * MAX_BACKOFF + CLOCK_TOLERANCE
+    is_recurring = sa.and_(Job.kind.in_(_recurring), Job.run_at > now + CLOCK_TOLERANCE)
+    is_late_retry = sa.and_(Job.attempts > 0, Job.run_at > latest_retry)
+    candidates = sa.select(Job.id, Job.kind, Job.run_at, Job.attempts).where(
+        IS_LEASABLE, Job.clock_owner.is_(None), sa.or_(is_recurring, is_late_retry)
+    )
+    for job in fetch_all(candidates):
+        if job.kind in _recurring and job.run_at > now + _recurring[job.kind] + CLOCK_TOLERANCE:
+            run_at = _latest_run_time(job.kind, now) + _recurring[job.kind]
+        elif job.attempts and job.run_at > latest_retry:
+            run_at = now
+        else:
+            continue
+        is_same = sa.and_(Job.id == job.id, Job.run_at == job.run_at, IS_LEASABLE)
+        execute_write(sa.update(Job.__table__).where(is_same).values(run_at=run_at))
 
 
 def postpone_recurring_job(job: sa.Row, until: datetime) -> bool:
@@ -295,11 +316,16 @@ def _complete_job(job: sa.Row, **values: Any) -> None:
 
 
 def _retry_later(job: sa.Row, now: datetime, error: Exception) -> None:
-    """Schedule a failed job's next attempt; after the last one, mark it as failed."""
-    is_exhausted = job.attempts >= MAX_ATTEMPTS
+    """Schedule a failed job's next attempt; after the last one, mark it as failed.
+
+    An attempt while the machine's clock is not trusted does not count.
+    """
+    is_clock_doubted = clock.find_doubt() is not None
+    is_exhausted = job.attempts >= MAX_ATTEMPTS and not is_clock_doubted
     values: dict[str, Any] = {"lease": None, "leased_until": None, "last_error": repr(error)[:500]}
     values |= {"failed_at": now} if is_exhausted else {"run_at": now + compute_backoff(job.attempts)}
     update = sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values)
+    values |= {"attempts": job.attempts - 1} if is_clock_doubted else {}
     try:
         if not is_exhausted:
             execute_write(update)

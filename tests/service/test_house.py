@@ -88,7 +88,7 @@ def test_models_of_different_areas_do_not_import_each_other(path):
 
 
 def test_only_the_clock_reads_the_time():
-    readers = ("datetime.now(", "utcnow", "time.time(", "time_ns(", "date.today(")
+    readers = ("datetime.now(", "utcnow", "time.time(", "time.time_ns", "date.today(")
     assert [str(p.relative_to(PACKAGE)) for p in FILES if any(r in p.read_text() for r in readers)] == ["clock.py"]
 
 

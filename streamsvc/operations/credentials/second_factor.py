@@ -24,7 +24,13 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.inputs import AuthenticatorCodes, PasswordSignInInput
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.rules.sign_in.totp import find_matching_step, generate_recovery_codes, recovery_code_key, totp_uri
+from streamsvc.rules.sign_in.totp import (
+    MAX_STEPS_AHEAD,
+    find_matching_step,
+    generate_recovery_codes,
+    recovery_code_key,
+    totp_uri,
+)
 from streamsvc.security import encryption, rate_limits
 from streamsvc.storage.database import db, execute_write, fetch_one, lock_existing_row, lock_row
 
@@ -114,7 +120,7 @@ def consume_totp(account_id: str, code: str, now: datetime, confirmed: bool = Tr
         return None
     is_unused = (
         TotpFactor.account_id == account_id,
-        TotpFactor.last_step < step,
+        sa.or_(TotpFactor.last_step < step, TotpFactor.last_step > step + MAX_STEPS_AHEAD),
         TotpFactor.secret_encrypted == factor.secret_encrypted,
     )
     is_consumed = execute_write(sa.update(TotpFactor).where(*is_unused).values(last_step=step)) == 1

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from flask import current_app
 
+from streamsvc import clock
 from streamsvc.models import HealthCheck
 from streamsvc.operations.maintenance.worker_loop import is_worker_alive
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db, fetch_one, insert, new_id
@@ -105,4 +106,5 @@ def run_health_checks() -> dict[str, bool]:
             results[name] = check()
         except sa.exc.SQLAlchemyError:
             results[name] = False
+    results["clock"] = clock.find_doubt() is None
     return results

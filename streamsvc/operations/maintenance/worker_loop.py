@@ -11,6 +11,7 @@ from flask import Flask, current_app
 from streamsvc import clock
 from streamsvc.models import Worker
 from streamsvc.operations import account_clocks
+from streamsvc.operations.maintenance import clock_check
 from streamsvc.operations.sandbox import is_clock_moving
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_one, is_unavailable, new_id
@@ -23,12 +24,15 @@ MIN_PAUSE_S = 0.2
 MAX_PAUSE_S = 1.0
 WAIT_TIMEOUT_S, POLL_INTERVAL_S = 3, 0.02
 HEARTBEAT_INTERVAL_S, DEAD_AFTER_S = 5.0, 20.0
+LANES_PAUSED_BY_DOUBT = (jobs.DEFAULT_LANE, jobs.BULK_LANE)
+"""Renewals, payments and what deletes: they wait while the machine's clock is not trusted."""
 log = logging.getLogger("streamsvc.worker")
 
 
 def is_worker_alive() -> bool:
     """Whether any worker sent a heartbeat within `DEAD_AFTER_S`, by the database's clock."""
-    is_alive = Worker.seen_at > database_time(sa.literal(-DEAD_AFTER_S))
+    oldest, newest = database_time(sa.literal(-DEAD_AFTER_S)), database_time(sa.literal(DEAD_AFTER_S))
+    is_alive = Worker.seen_at.between(oldest, newest)  # a later one is from before the clock was set back
     return fetch_one(sa.select(Worker.id).where(is_alive).limit(1)) is not None
 
 
@@ -43,9 +47,10 @@ def wait_for_due_jobs() -> None:
 def run_worker(stop: threading.Event) -> None:
     """Run due jobs, those of each lane in threads of its own, until `stop` is set; jobs in progress are finished first.
 
-    The calling thread only sends heartbeats, so that no long job makes the worker look dead. While the database is
-    unavailable, all keep retrying.
+    The calling thread only sends heartbeats and checks the clock, so that no long job makes the worker look dead. While
+    the database is unavailable, all keep retrying.
     """
+    clock_check.require_check()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     lanes = [lane for lane, count in jobs.THREADS_BY_LANE.items() for _ in range(count)]
     threads = [
@@ -53,9 +58,13 @@ def run_worker(stop: threading.Event) -> None:
     ]
     for thread in threads:
         thread.start()
-    worker_id = None
+    worker_id, is_doubted = None, True
     while not stop.is_set():
         try:
+            was_doubted = is_doubted
+            is_doubted = clock_check.check_clock() is not None
+            if was_doubted and not is_doubted:  # also at the start
+                jobs.pull_back_jobs()
             worker_id = worker_id or _register_worker()
             _record_heartbeat(worker_id)
         except sa.exc.SQLAlchemyError as error:
@@ -74,7 +83,7 @@ def _run_lane(app: Flask, lane: str, stop: threading.Event) -> None:
     with app.app_context():
         while not stop.is_set():
             try:
-                if not _run_next_batch(lane):
+                if (lane in LANES_PAUSED_BY_DOUBT and clock.find_doubt()) or not _run_next_batch(lane):
                     stop.wait(random.uniform(MIN_PAUSE_S, MAX_PAUSE_S))
             except Exception as error:  # a lane that ended would leave its jobs undone
                 if is_unavailable(error):
@@ -87,8 +96,8 @@ def _run_lane(app: Flask, lane: str, stop: threading.Event) -> None:
 
 def _register_worker() -> str:
     """Register this worker, delete workers that died long ago, and schedule the recurring jobs; the worker's id."""
-    is_long_dead = Worker.seen_at < database_time(sa.literal(-10 * DEAD_AFTER_S))
-    execute_write(sa.delete(Worker).where(is_long_dead))
+    oldest, newest = database_time(sa.literal(-10 * DEAD_AFTER_S)), database_time(sa.literal(10 * DEAD_AFTER_S))
+    execute_write(sa.delete(Worker).where(~Worker.seen_at.between(oldest, newest)))
     worker_id, now = new_id("wkr"), database_time(sa.literal(0.0))
     execute_write(sa.insert(Worker).values(id=worker_id, started_at=now, seen_at=now))
     jobs.schedule_recurring()

@@ -14,7 +14,13 @@ from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TokenInvalid, WrongCode, WrongPassword
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.rules.sign_in.totp import generate_recovery_codes, generate_totp_secret, recovery_code_key, totp_uri
+from streamsvc.rules.sign_in.totp import (
+    MAX_STEPS_AHEAD,
+    generate_recovery_codes,
+    generate_totp_secret,
+    recovery_code_key,
+    totp_uri,
+)
 from streamsvc.security import encryption, password_hashing, rate_limits
 from streamsvc.storage.database import db, execute_write, fetch_existing, fetch_one, lock_existing_row
 
@@ -161,7 +167,7 @@ def consume_operator_totp(operator_id: str, code: str, now: datetime) -> bool:
     is_unused = (
         OperatorAccount.id == operator_id,
         OperatorAccount.totp_encrypted == secret_encrypted,
-        OperatorAccount.totp_last_step < step,
+        sa.or_(OperatorAccount.totp_last_step < step, OperatorAccount.totp_last_step > step + MAX_STEPS_AHEAD),
     )
     return execute_write(sa.update(OperatorAccount).where(*is_unused).values(totp_last_step=step)) == 1
 

@@ -24,7 +24,15 @@ from streamsvc.security.audit_context import get_audit_actor, get_audit_context,
 from streamsvc.security.authentication import Viewer, authz_failed
 from streamsvc.security.operators import Operator
 from streamsvc.storage import lock_order
-from streamsvc.storage.database import SAFE_METHODS, DatabaseSession, db, fetch_all, format_utc, write_transaction
+from streamsvc.storage.database import (
+    SAFE_METHODS,
+    DatabaseSession,
+    db,
+    fetch_all,
+    fetch_one,
+    format_utc,
+    write_transaction,
+)
 
 CHAIN_LOCK = 0x5EC0DE
 GENESIS = "0" * 64
@@ -79,10 +87,14 @@ def hash_event(previous: str, seq: int, row: Any) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-def find_first_break() -> int | None:
-    """Find the number of the first row that was changed, removed or inserted; None if the chain is intact."""
-    seq, previous = 0, GENESIS
+def find_first_break(newest: int | None = None) -> int | None:
+    """Find the number of the first row that was changed, removed or inserted; None if the chain is intact.
+
+    `newest`: checks only about as many of the newest rows.
+    """
     columns = AuditEvent.__table__.c
+    before = sa.select(columns.seq, columns.hash).order_by(columns.seq.desc()).offset(newest).limit(1)
+    seq, previous = (fetch_one(before) if newest else None) or (0, GENESIS)
     while rows := fetch_all(sa.select(*columns).where(columns.seq > seq).order_by(columns.seq).limit(PAGE_SIZE)):
         for row in rows:
             seq += 1

@@ -100,6 +100,13 @@ class NotReady(Unavailable):
     member_schemas: ClassVar = {"checks": {"type": "object", "additionalProperties": {"type": "boolean"}}}
 
 
+class ClockNotTrusted(Unavailable):
+    detail = "Nobody is charged at the moment, since the service's clock has to be checked; try again later."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_s=60)
+
+
 class IdempotencyKeyRequired(Refusal):
     code = "idempotency_key_required"
     status = 400

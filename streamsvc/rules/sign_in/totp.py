@@ -9,6 +9,8 @@ from urllib.parse import quote, urlencode
 STEP_S = 30
 DIGITS = 6
 DRIFT_STEPS = 1
+MAX_STEPS_AHEAD = 3600 // STEP_S + 2 * DRIFT_STEPS
+"""A last used step further ahead than this is from a clock that was wrong: it locks nobody out once it has returned."""
 SECRET_BYTES = 20
 RECOVERY_CODE_COUNT = 10
 

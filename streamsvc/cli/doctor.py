@@ -1,0 +1,37 @@
+"""The doctor command."""
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+from flask.cli import with_appcontext
+
+from streamsvc.operations.maintenance.doctor import backlog, books, environment, findings
+
+CHECKS = backlog, books, environment
+"""The modules that register checks."""
+COLORS = {findings.OK: "green", findings.WARNING: "yellow", findings.ERROR: "red"}
+
+
+@click.command()
+@click.option("--full/--quick", default=False, help="Also audit all books and the whole audit log. Default: --quick.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@with_appcontext
+def doctor(full: bool, as_json: bool) -> None:
+    """Check the service: invariants, backlog, settings, versions, clocks, disk, connections.
+
+    Changes nothing. Prints a line per check. Exits with 0 if all is well, 1 if there are warnings, 2 if there are
+    errors: for cron and monitoring.
+    """
+    results = []
+    for result in findings.run_checks(full):
+        results.append(result)
+        if not as_json:
+            click.echo(f"{click.style(result.status.ljust(8), COLORS[result.status])} {result.check}: {result.message}")
+            if result.advice:
+                click.echo(f"{' ' * 8} {result.advice}")
+    exit_code = max(findings.EXIT_CODES[result.status] for result in results)
+    if as_json:
+        click.echo(json.dumps({"exit_code": exit_code, "checks": [asdict(result) for result in results]}, indent=1))
+    sys.exit(exit_code)

@@ -1,0 +1,79 @@
+"""Checks of work that waits: jobs, webhooks, payments, and the worker."""
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from streamsvc import clock
+from streamsvc.models import Job, WebhookDelivery, WebhookEndpoint
+from streamsvc.models.subscriptions import Payment, Subscription
+from streamsvc.operations.maintenance.doctor.findings import ERROR, OK, WARNING, Finding, count_finding, doctor_check
+from streamsvc.operations.maintenance.worker_loop import is_worker_alive
+from streamsvc.rules.clock_trust import format_span
+from streamsvc.storage.database import fetch_all, fetch_existing
+from streamsvc.worker.jobs import IS_OPEN
+
+LATE_AFTER, VERY_LATE_AFTER = timedelta(minutes=5), timedelta(hours=1)
+UNKNOWN_AFTER = timedelta(minutes=10)
+FAILING_SINCE = timedelta(days=1)
+
+
+@doctor_check("worker")
+def check_worker() -> Finding:
+    """Check that a worker sends heartbeats."""
+    if is_worker_alive():
+        return Finding(OK, "a worker is alive")
+    return Finding(ERROR, "no worker is alive", "Start `streamsvc worker`, or `streamsvc serve` without --no-worker.")
+
+
+@doctor_check("late jobs")
+def check_late_jobs() -> Finding:
+    """Check that jobs run when they are due."""
+    now = clock.now()
+    late = sa.select(sa.func.count(), sa.func.min(Job.run_at)).where(IS_OPEN, Job.run_at < now - LATE_AFTER)
+    count, oldest = fetch_existing(late)
+    if not count:
+        return Finding(OK, "no job is late")
+    status = ERROR if oldest < now - VERY_LATE_AFTER else WARNING
+    advice = "See that a worker runs, and read its log; `streamsvc worker --once` runs what is due."
+    return Finding(status, f"{count:,} jobs are late, the oldest by {format_span(now - oldest)}", advice)
+
+
+@doctor_check("failed jobs")
+def check_failed_jobs() -> Finding:
+    """Check that no job has failed on its last attempt."""
+    failed = sa.select(Job.id, Job.kind).where(Job.failed_at.is_not(None)).order_by(Job.failed_at.desc()).limit(1_000)
+    names = [f"{job.kind} {job.id}" for job in fetch_all(failed)]
+    advice = "Read `last_error` of each, correct the cause, and enqueue it again."
+    return count_finding(names, "no job has failed for good", "jobs have failed for good", advice, WARNING)
+
+
+@doctor_check("webhooks")
+def check_webhooks() -> Finding:
+    """Check that each webhook endpoint accepts deliveries."""
+    since = clock.now() - FAILING_SINCE
+    failing = sa.select(WebhookEndpoint.url).join(WebhookDelivery, WebhookDelivery.endpoint_id == WebhookEndpoint.id)
+    failing = failing.where(WebhookDelivery.status == "failed", WebhookDelivery.created_at > since)
+    failing = failing.where(WebhookEndpoint.removed_at.is_(None), WebhookEndpoint.disabled_at.is_(None)).distinct()
+    names = [row.url for row in fetch_all(failing)]
+    advice = "Repair the receiver, or delete the endpoint; `GET /v1/admin/events` has what it missed."
+    return count_finding(names, "no delivery failed within a day", "receivers refuse deliveries", advice, WARNING)
+
+
+@doctor_check("payments")
+def check_payments() -> Finding:
+    """Check that the outcome of each payment is known."""
+    is_old = Payment.created_at < clock.now() - UNKNOWN_AFTER
+    unknown = sa.select(Payment.id).where(Payment.status.in_(("pending", "unknown")), is_old).limit(1_000)
+    names = [row.id for row in fetch_all(unknown)]
+    advice = "See that the payment provider can be reached; `streamsvc billing audit --provider` compares each."
+    return count_finding(names, "the outcome of every payment is known", "payments have no known outcome", advice)
+
+
+@doctor_check("billing holds")
+def check_billing_holds() -> Finding:
+    """Check that no subscription waits for an operator."""
+    held = sa.select(Subscription.id).where(Subscription.billing_held_at.is_not(None)).limit(1_000)
+    names = [row.id for row in fetch_all(held)]
+    advice = "Correct the books of each and release it."
+    return count_finding(names, "no subscription is on billing hold", "subscriptions are not billed", advice, WARNING)
