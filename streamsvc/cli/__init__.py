@@ -13,8 +13,8 @@ from streamsvc.cli.billing import billing
 from streamsvc.cli.catalog import catalog
 from streamsvc.cli.clock import clock
 from streamsvc.cli.demo import demo
-from streamsvc.cli.jobs import jobs
 from streamsvc.cli.doctor import doctor
+from streamsvc.cli.jobs import jobs
 from streamsvc.cli.operators import operators
 from streamsvc.cli.passwords import breached_passwords
 from streamsvc.cli.serving import config, serve, worker

@@ -7,11 +7,10 @@ import sqlalchemy as sa
 
 from streamsvc import clock as clocks
 from streamsvc.cli.clock import clock as clock_command
-from streamsvc.models import AuditEvent, ClockReading, Job, Stream, Worker
-from streamsvc.operations.billing.core import charging, issuing
+from streamsvc.models import AuditEvent, ClockReading, Job, Worker
+from streamsvc.operations.billing.core import charging, invoice_creation
 from streamsvc.operations.maintenance import clock_check
 from streamsvc.operations.maintenance.worker_loop import is_worker_alive
-from streamsvc.operations.playback import streams
 from streamsvc.rules.rate_limits import MAIL_FROM_ADDRESS, SECOND_FACTOR, SIGN_IN_ACCOUNT
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.requests import ClockNotTrusted
@@ -22,7 +21,6 @@ from streamsvc.worker import jobs
 from tests.conftest import NOON
 from tests.worlds.billing_world import World
 from tests.worlds.machine import Machine, to_ns
-from tests.worlds.playback_steps import TWO, new_account, new_session, stream_request
 from tests.worlds.sessions_steps import Person, add_app, new_person
 
 FORTY_DAYS = {"days": 40}
@@ -207,7 +205,7 @@ def test_while_the_clock_is_in_doubt_nobody_is_charged(app, machine):
 def test_neither_an_invoice_nor_a_payment_begins_while_the_clock_is_in_doubt(context, machine):
     machine.set_clock(days=-40)
     with pytest.raises(ClockNotTrusted):
-        issuing.create_invoice(None, "renewal", NOON, NOON.date())
+        invoice_creation.create_invoice(None, "renewal", NOON, NOON.date())
     with pytest.raises(ClockNotTrusted):
         charging.create_payment(None, None, NOON, on_session=True)
 
@@ -273,23 +271,6 @@ def test_a_lease_and_a_heartbeat_of_a_worker_from_a_clock_ahead_are_void(context
     assert jobs.lease_next_job(NOON) is not None
     assert not is_worker_alive()
     assert jobs.lease_next_job(NOON) is None, "the lease of now holds"
-
-
-def test_a_stream_whose_app_died_is_released_although_the_clock_was_set_back(context, app):
-    account_id, (profile_id,) = new_account(NOON)
-    devices = [new_session(account_id, NOON) for _ in range(3)]
-
-    def play(device, now):
-        request = stream_request(account_id, profile_id, *devices[device], "ttl_1")
-        return streams.claim_stream(request, TWO, None, now)[1]
-
-    later = NOON + timedelta(minutes=50)
-    assert [play(0, later), play(1, later - timedelta(seconds=90))] == [1, 2], "two machines, 90 seconds apart"
-    assert play(2, NOON) == 1, "those who are alive send heartbeats, which make them live again"
-    streams.expire_and_purge_streams(NOON)
-    db.session.commit()
-    ended = fetch_all(sa.select(Stream.ended_at).where(Stream.ended_at.is_not(None)))
-    assert [row.ended_at for row in ended] == [NOON, NOON]
 
 
 def test_setting_the_clock_back_revives_no_session(client, clock, machine):
