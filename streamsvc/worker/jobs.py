@@ -32,6 +32,7 @@ from streamsvc.storage.database import (
     db,
     execute_in_session,
     execute_write,
+    fetch_all,
     fetch_one,
     fetch_relaxed,
     is_unavailable,
