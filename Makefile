@@ -65,7 +65,7 @@ bench: .venv/installed-test
 	$(BIN)/python -m bench.renewals
 
 torture: .venv/installed-test
-	STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 STREAMSVC_TEST_KILL_EVERY_S=2 \
+	STREAMSVC_TEST_EVERYTHING=1 STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 STREAMSVC_TEST_KILL_EVERY_S=2 \
 		STREAMSVC_TEST_LIVES=500 STREAMSVC_TEST_GREEDY_LIVES=500 STREAMSVC_TEST_RACE_S=60 \
 		STREAMSVC_TEST_TAKEOVERS=300 \
 		$(BIN)/python -m pytest tests/faults tests/subscriptions/test_billing_lives.py \
