@@ -23,7 +23,7 @@ from tests.worlds.described_client import DescribedClient
 DATABASES = os.environ.get("STREAMSVC_TEST_DATABASES", "sqlite,postgresql").split(",")
 EVERYTHING = os.environ.get("STREAMSVC_TEST_EVERYTHING") == "1"
 """Whether every test runs on every database, which takes twice as long: `make test-both`."""
-SCENARIO_FOLDERS = {"subscriptions", "catalog", "playback", "sessions", "operators"}
+SCENARIO_FOLDERS = {"subscriptions", "catalog", "playback", "sessions", "operators", "faults"}
 """Folders whose tests run on one of the databases each, half of them on either, chosen by their names.
 
 Not those marked `every_database`: tests whose subject is what the databases do differently, such as locks, races,
@@ -49,6 +49,7 @@ SLOWEST_FIRST = (
     "test_workers",
     "test_crashes",
     "test_access.py",
+    "test_mass_assignment",
     "test_billing_cases",
     "test_billing_lives",
     "test_payments_stripe",
@@ -161,6 +162,7 @@ def new_app(new_database):
 
     def create(kind, name, clock=None, fill=migrate_database, **settings):
         app = build_app(new_database(kind, name, fill), clock, **settings)
+        disable_ping(app)
         forbid_writes_in_get(app)
         apps.append(app)
         return app
@@ -195,6 +197,13 @@ def close_app(app):
             engine.dispose()
 
 
+def disable_ping(app):
+    """Let PostgreSQL's connections be used without a ping before: no test restarts the server that all tests share."""
+    with app.app_context():
+        for engine in db.engines.values():
+            engine.dialect.do_ping = lambda _: True
+
+
 def forbid_writes_in_get(app):
     """Fail any test in which a GET writes, apart from a few allowed statements."""
     from flask import has_request_context, request
@@ -214,8 +223,14 @@ def database(request):
 
 
 @pytest.fixture(scope="session")
-def shared_app(database, new_app):
-    return new_app(database, "shared", clock=Clock())
+def get_shared_app(new_app):
+    """Create the shared app of a database at its first use; pytest itself would create it again for each file."""
+    return cache(lambda database: new_app(database, "shared", clock=Clock()))
+
+
+@pytest.fixture(scope="session")
+def shared_app(database, get_shared_app):
+    return get_shared_app(database)
 
 
 @pytest.fixture
@@ -257,6 +272,23 @@ def _nonempty_tables_query():
 @pytest.fixture
 def clock(app):
     return app.extensions["clock"]
+
+
+@pytest.fixture
+def statements(app):
+    """A list that gets the text of every statement sent through the app's engines during the test."""
+    texts = []
+
+    def record(connection, cursor, text, *rest):
+        texts.append(text)
+
+    with app.app_context():
+        engines = list(db.engines.values())
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", record)
+    yield texts
+    for engine in engines:  # the app is shared with the tests that follow
+        event.remove(engine, "before_cursor_execute", record)
 
 
 @pytest.fixture

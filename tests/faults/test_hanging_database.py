@@ -10,6 +10,7 @@ from streamsvc.storage.database import db, fetch_one
 from tests.conftest import NOON, build_app, close_app, migrate_database
 from tests.worlds.frozen_postgres import FreezablePostgres
 
+pytestmark = pytest.mark.every_database  # it skips SQLite by itself
 BUDGET_S = 2.5
 """2 s, and some for a busy machine."""
 

@@ -27,8 +27,8 @@ def operators(app):
 
 
 @pytest.fixture
-def costs(app, monkeypatch):
-    return Costs(app, monkeypatch)
+def costs(statements, monkeypatch):
+    return Costs(statements, monkeypatch)
 
 
 def measure_states(client, costs, password, totp="000000"):

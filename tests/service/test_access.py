@@ -12,6 +12,7 @@ from streamsvc.models import AuditEvent
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.roles import ROLES
 from streamsvc.storage.database import SAFE_METHODS, db
+from tests.conftest import EVERYTHING
 from tests.worlds.access_world import (
     OWNED_RESOURCES,
     AccessWorld,
@@ -77,11 +78,26 @@ def test_every_route_has_a_row_and_every_row_a_route(app):
     assert max(rows.values()) == 1
 
 
-def test_every_principal_gets_the_status_of_the_matrix(world):
-    wrong = []
+def test_every_principal_gets_the_status_of_the_matrix(world, database):
+    """On SQLite every cell, and on PostgreSQL those in which something is done; `make test-both` sends every cell on both.
+
+    Of the denials, PostgreSQL gets the first of each kind for each principal: they are the same code before any view.
+    """
+    wrong, decided = [], set()
     for row in ROWS:
-        statuses = tuple(str(send_and_restore(world, row, principal)[0].status_code) for principal in PRINCIPALS)
-        if statuses != row.statuses:
+        statuses = []
+        for principal, expected in zip(PRINCIPALS, row.statuses, strict=True):
+            if (
+                not EVERYTHING
+                and database == "postgresql"
+                and expected in ("401", "403")
+                and (principal, expected) in decided
+            ):
+                statuses.append(expected)
+                continue
+            decided.add((principal, expected))
+            statuses.append(str(send_and_restore(world, row, principal)[0].status_code))
+        if tuple(statuses) != row.statuses:
             wrong.append(f"{row.method} {row.rule} {' '.join(statuses)} {row.sends}")
     assert not wrong, "the rows with the actual statuses:\n" + "\n".join(wrong)
 

@@ -45,8 +45,9 @@ class Plans:
     def __init__(self, app, monkeypatch):
         self.scans, self.caller = {}, None
         with app.app_context():
-            for engine in db.engines.values():
-                sa.event.listen(engine, "before_cursor_execute", self.record)
+            self.engines = list(db.engines.values())
+        for engine in self.engines:
+            sa.event.listen(engine, "before_cursor_execute", self.record)
         execute = CompiledStatement._execute
 
         def execute_and_explain(statement, parameters):
@@ -62,6 +63,10 @@ class Plans:
         if self.caller and text not in self.scans and text.split()[0] in ("SELECT", "UPDATE", "DELETE", "WITH"):
             raw = connection.connection.dbapi_connection
             self.scans[text] = self.caller, scanned_tables(raw, text, parameters[0] if many else parameters) - SMALL
+
+    def close(self):
+        for engine in self.engines:
+            sa.event.remove(engine, "before_cursor_execute", self.record)
 
     def full_scans(self):
         """(caller, tables, statement) for each statement that scans a growing table."""
@@ -80,7 +85,9 @@ def scanned_tables(raw, text, parameters) -> set[str]:
 def plans(app, monkeypatch, database):
     if database != "sqlite":
         pytest.skip("PostgreSQL plans by table sizes: plans for empty tables say nothing")
-    return Plans(app, monkeypatch)
+    plans = Plans(app, monkeypatch)
+    yield plans
+    plans.close()
 
 
 def test_no_query_scans_a_growing_table(app, clock, plans):

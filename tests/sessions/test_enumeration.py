@@ -32,11 +32,8 @@ def accounts(app, client):
 class Costs:
     """Records the cost of a request: its statements and its number of hashes."""
 
-    def __init__(self, app, monkeypatch):
-        self.statements, self.hashes = [], 0
-        with app.app_context():
-            for engine in db.engines.values():
-                sa.event.listen(engine, "before_cursor_execute", lambda c, cur, text, *r: self.statements.append(text))
+    def __init__(self, statements, monkeypatch):
+        self.statements, self.hashes = statements, 0
         verify = argon2._password_hasher.verify_secret
 
         def counted(*args):
@@ -47,7 +44,8 @@ class Costs:
 
     def measure(self, send):
         """Status, headers, body, hashes and statements of one request."""
-        self.statements, self.hashes = [], 0
+        self.statements.clear()
+        self.hashes = 0
         response = send()
         headers = {k: v for k, v in response.headers if k != "X-Request-Id"}
         body = {k: len(v) if k == "binding" else v for k, v in (response.json or {}).items() if k != "request_id"}
@@ -55,8 +53,8 @@ class Costs:
 
 
 @pytest.fixture
-def costs(app, monkeypatch):
-    return Costs(app, monkeypatch)
+def costs(statements, monkeypatch):
+    return Costs(statements, monkeypatch)
 
 
 def email_of(state):

@@ -173,11 +173,11 @@ def test_messages_are_limited_by_account_source_number_and_country(app, client, 
 
 
 @pytest.mark.parametrize("known, unknown", [("annlee", "nobody1"), (NUMBER, "+4915112345699"), ("annlee", "no name")])
-def test_unknown_identifiers_look_and_cost_the_same(app, client, monkeypatch, known, unknown):
+def test_unknown_identifiers_look_and_cost_the_same(app, client, statements, monkeypatch, known, unknown):
     ann = new_person(client)
     ann.put("/v1/account/username", {"username": "annlee"})
     verify(app, ann)
-    costs = Costs(app, monkeypatch)
+    costs = Costs(statements, monkeypatch)
 
     def send(identifier):
         return named(ann, identifier, password="a wrong password")

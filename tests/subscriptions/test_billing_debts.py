@@ -460,7 +460,14 @@ def test_credit_notes_at_once_do_not_exceed_the_invoice(world, ann):
     """Four of 10.00 on an invoice that owes 31.00: three are issued, and none loses what another has written."""
     [invoice] = ann.invoices()
     dispute(world, invoice)
+
+    def issue(_):
+        for _ in range(10):  # on a busy machine a request may wait for the account's lock in vain; it changes nothing
+            status = correct(world, invoice, "credit-notes", amount_minor=1000).status_code
+            if status != 503:
+                break
+        return status
+
     with ThreadPoolExecutor(4) as pool:
-        notes = pool.map(lambda _: correct(world, invoice, "credit-notes", amount_minor=1000), range(4))
-        assert sorted(note.status_code for note in notes) == [201, 201, 201, 422]
+        assert sorted(pool.map(issue, range(4))) == [201, 201, 201, 422]
     assert (credit(ann), ann.invoices()[0]["balance_minor"]) == (0, 100)

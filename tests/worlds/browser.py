@@ -27,13 +27,18 @@ AUTHENTICATOR = {
 """Options of Chromium's virtual authenticator: the user is always present and always verified."""
 
 
-@contextmanager
-def launch_chromium():
-    """Run Chromium and yield Playwright's browser."""
+def require_playwright():
+    """Return Playwright's module; skip the test if it or Chromium is not installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="the extra `e2e` is not installed")
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as player:
+    return playwright
+
+
+@contextmanager
+def launch_chromium():
+    """Run Chromium and yield Playwright's browser."""
+    with require_playwright().sync_playwright() as player:
         browser = player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
             yield browser
@@ -43,7 +48,11 @@ def launch_chromium():
 
 @contextmanager
 def serve_app(create):
-    """Serve the app that `create(url)` returns, in a thread, and yield its URL."""
+    """Serve the app that `create(url)` returns to a browser, in a thread, and yield its URL.
+
+    Skips the test if there is no browser, before it creates the app.
+    """
+    require_playwright()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://localhost:{port}"

@@ -91,12 +91,13 @@ def wait_until(condition):
 
 
 @contextmanager
-def running_service(url, folder, **env):
-    """A service on a migrated database, ready for requests; stopped afterwards."""
+def running_service(url, folder, migrated=False, **env):
+    """A service ready for requests; stopped afterwards. Its database is migrated first, unless it already is."""
     service = Service(url, folder)
     service.env |= env
-    migration = service.command("db", "upgrade")
-    assert migration.returncode == 0, migration.stderr
+    if not migrated:
+        migration = service.command("db", "upgrade")
+        assert migration.returncode == 0, migration.stderr
     service.start()
     try:
         wait_until(service.is_ready)
