@@ -79,7 +79,7 @@ def test_every_route_has_a_row_and_every_row_a_route(app):
 
 
 def test_every_principal_gets_the_status_of_the_matrix(world, database):
-    """On SQLite every cell, and on PostgreSQL those in which something is done; `make test-both` sends every cell on both.
+    """On SQLite every cell, on PostgreSQL those in which something is done; `make test-both` sends every cell on both.
 
     Of the denials, PostgreSQL gets the first of each kind for each principal: they are the same code before any view.
     """
