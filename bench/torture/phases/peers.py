@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
@@ -75,15 +76,18 @@ def buy(world: World, token: str, new_key: bool = True) -> Response:
     key, started, deadline = new_id("key") if new_key else f"key of {token[-8:]}", time.monotonic(), Deadline(40)
     while True:
         body = {"price_id": world.price_id}
-        status, _ = request(world.service.port, "POST", "/v1/subscriptions", body, token, key, timeout_s=60)
-        if new_key or (status and status < 500 and status != 409) or deadline.has_passed():
+        status, document = request(world.service.port, "POST", "/v1/subscriptions", body, token, key, timeout_s=60)
+        is_decided = status and status < 500 and document.get("code") != "idempotency_key_in_use"
+        if new_key or is_decided or deadline.has_passed():
             return Response("/v1/subscriptions", started, time.monotonic(), status)
         time.sleep(1)
 
 
 def check_receivers_and_mail(context: Context) -> list[Check]:
     """Two webhook receivers hang and drip: mail leaves and renewals go on as if they did not."""
-    with bad_peer() as hanging, bad_peer() as dripping, torture_world(context) as world:
+    folder = context.folder / "receivers"
+    folder.mkdir()
+    with bad_peer() as hanging, bad_peer() as dripping, torture_world(replace(context, folder=folder)) as world:
         for peer, mode in ((hanging, "hang"), (dripping, "drip")):
             world.demand("POST", "/v1/admin/webhook-endpoints", {"url": f"http://{peer.address}/hook"}, world.key)
             peer.mode = mode
