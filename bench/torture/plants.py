@@ -203,8 +203,10 @@ def ignored_unknown():
     """Members that a schema does not name are ignored."""
     from marshmallow import EXCLUDE
 
+    from streamsvc.http.edge import StrictParser
     from streamsvc.schemas.base import StrictSchema
 
+    StrictParser.DEFAULT_UNKNOWN_BY_LOCATION |= {"json": EXCLUDE}
     StrictSchema.unknown = property(lambda self: EXCLUDE, lambda self, value: None)
 
 
