@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bench.torture.bad_peers import MODES, BadPeer, bad_peer
 from bench.torture.clients import request
-from bench.torture.core import Check, Context, Deadline, Phase
+from bench.torture.core import Check, Context, Deadline, Phase, percentile
 from bench.torture.invariants import check_invariants
 from bench.torture.load import Load
 from bench.torture.probes import Probes, Response, describe
@@ -22,7 +22,7 @@ from tests.worlds.stripe_server import stripe_server
 BUYERS, RENEWALS = 40, 24
 MAX_CALL_S = 13.0
 """The calls of one request may wait for ten seconds in total; the rest is for a busy machine."""
-MAX_PROBE_S, MAX_MAIL_S, MAX_RENEWALS_S = 1.0, 5.0, 20.0
+MAX_PROBE_S, MAX_MAIL_S, MAX_RENEWALS_S = 2.0, 5.0, 20.0
 READ, LIVE, READY = "/v1/plans?country=US", "/livez", "/readyz"
 
 
@@ -56,10 +56,11 @@ def check_provider(world: World, provider: BadPeer, mode: str, context: Context)
         provider.mode = "good"
         again = [buy(world, token, new_key=False) for token in buyers[:1]]
     is_decided = all(r.status in (201, 402, 503) and r.elapsed_s < MAX_CALL_S for r in orders)
-    others = [r for r in probes.responses if r.status != 200 or r.elapsed_s > MAX_PROBE_S]
+    p99_s = percentile([r.elapsed_s for r in probes.responses], 0.99)
+    are_served = all(r.status == 200 for r in probes.responses) and p99_s < MAX_PROBE_S
     return [
         Check(f"payments are decided in time: {mode}", is_decided, describe(orders)),
-        Check(f"other requests, /livez and /readyz: {mode}", not others, describe(probes.responses)),
+        Check(f"other requests, /livez and /readyz: {mode}", are_served, describe(probes.responses)),
         Check(f"the same purchase afterwards: {mode}", again[0].status < 500, describe(again)),
     ]
 
