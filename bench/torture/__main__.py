@@ -99,7 +99,8 @@ def run_once(phase: Phase, context: Context) -> list[Check]:
         try:
             return phase.run(context)
         except Exception as error:
-            return [Check("the phase ran", False, f"{type(error).__name__}: {error}"[:500])]
+            notes = "; ".join(getattr(error, "__notes__", []))
+            return [Check("the phase ran", False, f"{type(error).__name__}: {error}"[:400] + f"; in the log: {notes}")]
 
 
 def describe(checks: list[Check]) -> str:

@@ -28,6 +28,8 @@ class Journal:
     unanswered: list[str] = field(default_factory=list)
     """Requests that got no definite response within `PATIENCE_S`."""
     unexpected: list[str] = field(default_factory=list)
+    over_limit: list[str] = field(default_factory=list)
+    """Accounts that had more live streams at some moment than their plan allows."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def acknowledge(self, table: str, *key: str) -> None:

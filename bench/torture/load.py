@@ -133,7 +133,7 @@ class Household:
         with ThreadPoolExecutor(len(films)) as pool:
             started = [stream_id for stream_id in pool.map(self.start_stream, films) if stream_id]
         if len(started) > MAX_STREAMS:
-            self.journal.unexpected.append(f"{len(started)} streams of {self.account_id} at once")
+            self.journal.over_limit.append(f"{len(started)} streams of {self.account_id} at once")
         for position_s in range(60, 60 * self.rng.randrange(2, 6), 60):
             if started and not self.stopping.is_set():
                 at = f"{datetime.now(UTC):%FT%TZ}"

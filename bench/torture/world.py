@@ -126,13 +126,15 @@ class World:
         """The log has no traceback: an error that the service did not expect."""
         log = self.service.log.read_text(errors="replace")
         last = log.rpartition("Traceback (most recent call last)")[2].strip().splitlines()
-        figure = "none" if "Traceback" not in log else f"{log.count('Traceback')}, such as {_last_line(last)}"
+        figure = "none" if "Traceback" not in log else f"{log.count('Traceback')} tracebacks, such as {_summary(last)}"
         return Check("no traceback in the log", "Traceback" not in log, figure)
 
 
-def _last_line(lines: list[str]) -> str:
-    ends = [line for line in lines if line[:1].isalpha()]
-    return repr(ends[0][:120]) if ends else "?"
+def _summary(lines: list[str]) -> str:
+    """The error of a traceback, and where it was raised."""
+    end = next((n for n, line in enumerate(lines) if line[:1].isalpha()), len(lines) - 1)
+    places = [line.strip() for line in lines[:end] if "streamsvc" in line and line.strip().startswith("File")]
+    return f"{lines[end][:150]} {''.join(places[-1:])}" if lines else "?"
 
 
 @contextmanager
@@ -159,8 +161,12 @@ def torture_world(context: Context, database_url: str = "", **env: str) -> Itera
         service.env |= env
         world = World(service, stripe, url, postmaster)
         stack.callback(world.stop)
-        world.prepare()
-        yield world
+        try:
+            world.prepare()
+            yield world
+        except Exception as error:
+            error.add_note(world.log_check().figure)
+            raise
 
 
 def create_durable_database(server_url: str) -> str:

@@ -1,6 +1,6 @@
 """Plants a fault in every Python process whose PYTHONPATH begins with this folder, once it has loaded streamsvc.app.
 
-Python imports this module at its start. The fault is the one that TORTURE_PLANT names in bench/torture/plants.py.
+Python imports this module at its start. The fault is the one that TORTURE_PLANT names in bench/torture/plants/.
 TORTURE_CLOCK names a file with the number of seconds by which the process's wall clock is ahead.
 """
 

@@ -1,0 +1,142 @@
+"""Faults in how the service treats its database, its processes, its clock and its peers."""
+
+import functools
+import random
+from contextlib import suppress
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from bench.torture.plants.registry import plantable
+from streamsvc.cli.supervisor import Supervisor
+from streamsvc.gateways.payments.stripe import StripeProvider
+from streamsvc.http import idempotency
+from streamsvc.operations.maintenance import health
+from streamsvc.operations.playback import playing
+from streamsvc.storage import database, leases
+from streamsvc.storage.database import DatabaseSession, new_id
+
+
+@plantable
+def new_provider_key():
+    """Every attempt to charge has a new key at the payment provider, and loses one response in three."""
+    charge = StripeProvider.charge
+
+    @functools.wraps(charge)
+    def charge_with_new_key(self, request):
+        charge(self, request._replace(key=new_id("pay"))) if random.random() < 0.3 else None
+        return charge(self, request)
+
+    StripeProvider.charge = charge_with_new_key
+
+
+@plantable
+def lost_commit():
+    """One commit in ten is rolled back, and nobody is told."""
+    commit = DatabaseSession.commit
+
+    def commit_or_lose(self):
+        if random.random() < 0.1:
+            self.flush()
+            self.rollback()
+        else:
+            commit(self)
+
+    DatabaseSession.commit = commit_or_lose
+
+
+@plantable
+def one_slot_more():
+    """An account may have one stream more than its plan allows."""
+    limits = playing.streams.StreamLimits
+    playing.streams.StreamLimits = lambda streams, *rest: limits(streams + 1, *rest)
+
+
+@plantable
+def no_hang_watchdog():
+    """Nobody notices a database that hangs."""
+    from streamsvc.storage import hang_watchdog
+
+    hang_watchdog.HangWatchdog.watch = lambda self, engine: None
+
+
+@plantable
+def async_commit():
+    """Commits on PostgreSQL do not wait for the disk."""
+
+    @event.listens_for(sa.Engine, "connect")
+    def commit_later(raw, _):
+        with raw.cursor() as cursor:
+            cursor.execute("SELECT set_config('synchronous_commit', 'off', false)")
+        raw.commit()
+
+
+@plantable
+def patient_lock():
+    """A transaction on SQLite waits for its lock for a minute."""
+    database.WRITE_LOCK_TIMEOUT_S = 60.0
+
+
+@plantable
+def hard_reload():
+    """A reload kills the old processes instead of letting them finish."""
+    retire = Supervisor._retire
+
+    def kill_and_retire(self, child):
+        import psutil
+
+        for process in psutil.Process(child.process.pid).children(recursive=True):
+            process.kill()
+        child.process.kill()
+        retire(self, child)
+
+    Supervisor._retire = kill_and_retire
+
+
+@plantable
+def lying_readiness():
+    """The readiness check writes nothing."""
+    health.WriteCheck._write = lambda self: True
+
+
+@plantable
+def ignored_key():
+    """Every request has an idempotency key of its own."""
+    read = idempotency._read_request_key
+
+    def read_new_key(required):
+        key = read(required)
+        if key:
+            key.id = new_id("key")
+        return key
+
+    idempotency._read_request_key = read_new_key
+
+
+@plantable
+def deferred_begin():
+    """A transaction on SQLite begins without the write lock."""
+    database._begin_immediate = lambda connection: connection.exec_driver_sql("BEGIN DEFERRED")
+
+
+@plantable
+def long_lease():
+    """A lease outlives its process by a minute."""
+    leases.LEASE_S = 60.0
+
+
+@plantable
+def trusting_clock():
+    """Nothing doubts the machine's clock."""
+    from streamsvc import clock
+
+    clock.MAX_STEP_NS, clock.find_doubt = 10**30, lambda: None
+
+
+@plantable
+def patient_calls():
+    """A call to another service may take a minute, as long as some byte arrives now and then."""
+    with suppress(ImportError):
+        from streamsvc.gateways import peers
+
+        peers._deadline_s = lambda peer: 60.0
