@@ -42,7 +42,7 @@ def _record_events(events: list[dict]) -> None:
     endpoints = db.session.execute(sa.select(WebhookEndpoint.id, WebhookEndpoint.kinds).where(*live)).all()
     for event in events:
         for endpoint_id, kinds in endpoints:
-            if kinds is None or event["kind"] in kinds:
+            if rules.is_subscribed(kinds, event["kind"]):
                 _enqueue_delivery(endpoint_id, event["id"], event["at"])
 
 
@@ -93,7 +93,7 @@ def redeliver_given_up(endpoint_id: str | None, now: datetime) -> int:
 
 
 def create_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:
-    """Create a webhook endpoint for events of these kinds, or of all with None.
+    """Create a webhook endpoint for events of these kinds; None: all but those of playback.
 
     `secret` is `whsec_` and 24 to 64 bytes in base64.
     """
