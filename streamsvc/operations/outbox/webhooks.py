@@ -113,8 +113,10 @@ def rotate_secret(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None
 
 @jobs.job_handler(DELIVERY_JOB, jobs.WEBHOOK_LANE)
 def send_delivery(payload: dict, now: datetime) -> None:
-    """Send one delivery, outside any transaction, and record the outcome."""
-    delivery = db.session.get_one(WebhookDelivery, payload["delivery_id"])
+    """Send one delivery, outside any transaction, and record the outcome; nothing if it was erased with its account."""
+    delivery = db.session.get(WebhookDelivery, payload["delivery_id"])
+    if delivery is None:
+        return
     endpoint = db.session.get_one(WebhookEndpoint, delivery.endpoint_id)
     event = db.session.get_one(WebhookEvent, delivery.event_id)
     if delivery.status != "pending" or endpoint.removed_at or endpoint.disabled_at:
@@ -125,7 +127,8 @@ def send_delivery(payload: dict, now: datetime) -> None:
         response = gateway.post_webhook(endpoint_id, url, body, headers)
     except CallNotMade as error:  # no attempt; they return spread over time
         raise jobs.Retry(now + timedelta(seconds=error.retry_after_s * random.uniform(1, 2))) from None
-    complete_delivery(db.session.get_one(WebhookDelivery, payload["delivery_id"]), response, now)
+    if sent := db.session.get(WebhookDelivery, payload["delivery_id"]):
+        complete_delivery(sent, response, now)
 
 
 def build_delivery(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime) -> tuple[bytes, dict[str, str]]:

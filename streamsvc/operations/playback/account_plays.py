@@ -15,7 +15,7 @@ from streamsvc.storage.database import fetch_all, fetch_existing
 PLAYS_OF_ACCOUNT = (
     sa.select(
         *Stream.__table__.c,
-        streams.SESSION_IS_LIVE.label("session_is_live"),
+        sa.and_(Session.id.is_not(None), Session.ended_at.is_(None)).label("session_is_live"),
         Session.ended_at.label("session_ended_at"),
         Profile.name.label("profile_name"),
         Title.title,

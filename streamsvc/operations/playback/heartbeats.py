@@ -140,7 +140,8 @@ def record_beacon(stream_id: str, report: BeaconInput, now: datetime) -> None:
 def _latest_activity(stream: Any, report: HeartbeatInput | BeaconInput, now: datetime) -> Activity:
     """Return what the report says of the viewer's activity. Both of its times are by the player's clock."""
     previous = Activity(stream.active_at or stream.started_at, stream.asked_at)
-    acted_at, sent_at = report.get("interaction_at"), report["at"]
+    acted_at: datetime | None = cast(dict[str, Any], report).get("interaction_at")
+    sent_at = report["at"]
     idle = sent_at - acted_at if acted_at and sent_at else None
     ask_after = timedelta(seconds=current_settings().still_watching_after_s)
     return still_watching.latest_activity(previous, (stream.state, report["state"]), idle, ask_after, now)

@@ -9,7 +9,8 @@ from streamsvc.models import Session, Stream
 from streamsvc.operations.playback import playback_events
 from streamsvc.rules.playback import stream_rules
 from streamsvc.storage.chunked_writes import CHUNK_SIZE, PAUSE_S, delete_in_chunks
-from streamsvc.storage.database import db, fetch_all
+from streamsvc.storage.database import batching_session, db, fetch_all
+from streamsvc.storage.unit_of_work import unit_of_work
 from streamsvc.worker import jobs
 
 
@@ -32,7 +33,8 @@ def expire_and_purge_streams(now: datetime) -> None:
         ended = sa.update(Stream).where(Stream.id.in_(ids), *is_expired)
         ended = ended.values(ended_at=Stream.expires_at, end_reason=reason)
         rows = db.session.execute(ended.returning(*Stream.__table__.c)).all()
-        playback_events.publish_if_subscribed(playback_events.ENDED, rows, now)
+        with unit_of_work(batching_session()):
+            playback_events.publish_if_subscribed(playback_events.ENDED, rows, now)
         db.session.commit()
         if len(ids) < CHUNK_SIZE:
             break

@@ -16,7 +16,6 @@ from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.webhooks import EventKind
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db, format_utc
-from streamsvc.storage.unit_of_work import unit_of_work
 
 STARTED: EventKind = "playback.started"
 COMPLETED: EventKind = "playback.completed"
@@ -51,9 +50,8 @@ def publish_if_subscribed(kind: EventKind, streams: Sequence[Any], now: datetime
 
 def publish(kind: EventKind, streams: Sequence[Any], now: datetime) -> None:
     """Publish an event about each stream, in the caller's transaction of `db.session`."""
-    with unit_of_work(db.session):
-        for stream in streams:
-            publish_event(kind, stream.account_id, now, **_stream_payload(stream))
+    for stream in streams:
+        publish_event(kind, stream.account_id, now, **_stream_payload(stream))
 
 
 def _stream_payload(stream: Any) -> dict:

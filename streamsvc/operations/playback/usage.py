@@ -87,14 +87,14 @@ def select_groups(group_by: Sequence[str]) -> sa.Select[Any]:
 
 def _dimension_columns(dimension: str) -> list[sa.Label]:
     """Return the columns that a dimension groups by, labelled with the names of the report's fields."""
-    columns: dict[str, sa.ColumnElement] = {
+    columns: dict[str, dict[str, Any]] = {
         "day": {"day": _start_day()},
         "plan": {"plan": Stream.plan},
         "country": {"country": Stream.country},
         "device": {"device_kind": Device.kind},
         "title": {"title_id": Stream.title_id, "title": Title.title},
-    }[dimension]
-    return [sa.label(name, column) for name, column in columns.items()]
+    }
+    return [sa.label(name, column) for name, column in columns[dimension].items()]
 
 
 def _start_day() -> sa.ColumnElement:
