@@ -476,6 +476,12 @@ class Settings:
         one_of("skip", "last"),
         "Whether specials (season 0) are next episodes: `skip` never, `last` after the last season.",
     )
+    still_watching_after_s: int = setting(
+        14_400,
+        integer_between(0, 86_400),
+        "Seconds without a sign of the viewer after which a paused stream, and a playing one whose player reports "
+        'interactions, asks "still watching?"; unanswered, it ends. 0: never.',
+    )
     deletion_grace_days: int = setting(
         14,
         integer_between(0, 365),

@@ -20,7 +20,14 @@ from streamsvc.schemas.admin.security_events import (
     SessionStartedEvent,
 )
 from streamsvc.schemas.admin.subscriptions import Percent, PercentIn
-from streamsvc.schemas.admin.webhooks import InvoiceEvent, JobFailedEvent, PaymentEvent, PayoutEvent, SubscriptionEvent
+from streamsvc.schemas.admin.webhooks import (
+    InvoiceEvent,
+    JobFailedEvent,
+    PaymentEvent,
+    PayoutEvent,
+    PlaybackEvent,
+    SubscriptionEvent,
+)
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
 from streamsvc.schemas.catalog.title_record import title_record_schemas
 from streamsvc.schemas.playback.playback import Seconds
@@ -63,6 +70,9 @@ WEBHOOKS = {
     "payment.failed": (PaymentEvent, "A payment failed."),
     "payout.paid": (PayoutEvent, "A payout of account credit has reached the customer."),
     "payout.failed": (PayoutEvent, "A payout of account credit failed, or a part of it."),
+    "playback.started": (PlaybackEvent, "A stream was started."),
+    "playback.completed": (PlaybackEvent, "A stream reached the end of its item."),
+    "playback.ended": (PlaybackEvent, "A stream ended: stopped, replaced, refused or expired."),
     "subscription.changed": (SubscriptionEvent, "The public state of a subscription changed."),
     "session.started": (SessionStartedEvent, "A viewer signed in, or support started to impersonate one."),
     "session.ended": (SessionEndedEvent, "A session was ended before it expired."),

@@ -15,8 +15,8 @@ class Stream(Base):
     """One playback. It is live while it is open and unexpired and its session is live.
 
     One index allows one open stream per device and item, one finds all open streams, one an account's open and ended
-    ones, one those that ended lately; a heartbeat changes none of them. Profile, session and device are no foreign
-    keys, since they may be deleted before the stream.
+    ones, one those that started on a day, one those that ended lately; a heartbeat changes none of them. Profile,
+    session and device are no foreign keys, since they may be deleted before the stream.
     """
 
     __tablename__ = "streams"
@@ -32,6 +32,7 @@ class Stream(Base):
         ),
         sa.Index("ix_streams_account_id", "account_id", "ended_at", "id"),
         sa.Index("ix_streams_open_id", "id", sqlite_where=STREAM_IS_OPEN, postgresql_where=STREAM_IS_OPEN),
+        sa.Index("ix_streams_started_at", "started_at"),
         sa.Index("ix_streams_ended_at", "ended_at", sqlite_where=STREAM_HAS_ENDED, postgresql_where=STREAM_HAS_ENDED),
     )
 
@@ -43,6 +44,8 @@ class Stream(Base):
     title_id: Mapped[str]
     item_id: Mapped[str]
     """The film itself, or the episode of the series `title_id`."""
+    plan: Mapped[str | None]
+    """The code of the plan under which it started; None without a subscription."""
     country: Mapped[str | None]
     max_height: Mapped[int | None]
     media_scope: Mapped[str | None] = mapped_column(sa.Text)
@@ -60,6 +63,10 @@ class Stream(Base):
     """When playing began: a start that fails never gets there."""
     completed_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """When the end of the item was reached."""
+    active_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When the viewer last did something, as far as the player's heartbeats say; None: only started it."""
+    asked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """Since when the viewer is asked whether they are still watching."""
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     end_reason: Mapped[str | None]
 

@@ -30,7 +30,7 @@ class WebhookEndpoint(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("whe"))
     url: Mapped[str]
     kinds: Mapped[list | None] = mapped_column(Json)
-    """The event types to send; None: all."""
+    """The event types to send; None: all but those of playback."""
     secret_encrypted: Mapped[str]
     """Encrypted with the service's secret key: the database alone cannot sign."""
     old_secret_encrypted: Mapped[str | None]

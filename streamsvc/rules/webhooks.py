@@ -21,6 +21,9 @@ EventKind = Literal[
     "payment.succeeded",
     "payout.failed",
     "payout.paid",
+    "playback.completed",
+    "playback.ended",
+    "playback.started",
     "session.ended",
     "session.started",
     "sessions.revoked",
@@ -28,11 +31,18 @@ EventKind = Literal[
 ]
 DeliveryStatus = Literal["pending", "delivered", "failed"]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+PLAYBACK_EVENTS: tuple[EventKind, ...] = ("playback.started", "playback.completed", "playback.ended")
+"""Recorded only while an endpoint names them: without kinds, an endpoint gets all events but these."""
 RETRY_DELAYS_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Delay before each attempt, from the one before; after the last one the delivery has failed."""
 GONE, BUSY = 410, (429, 502, 504)
 MAX_RETRY_AFTER = timedelta(days=1)
 SECRET_ROTATION_PERIOD = timedelta(hours=24)
+
+
+def is_subscribed(kinds: list[str] | None, kind: str) -> bool:
+    """Whether an endpoint for these kinds, None for the default ones, gets the events of a kind."""
+    return kind in kinds if kinds is not None else kind not in PLAYBACK_EVENTS
 
 
 def sign_message(secrets: list[str], message_id: str, timestamp: int, body: bytes) -> str:

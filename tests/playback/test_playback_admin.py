@@ -3,7 +3,7 @@
 import pytest
 
 from streamsvc.models import Stream
-from streamsvc.operations.playback import streams
+from streamsvc.operations.playback import maintenance, streams
 from streamsvc.rules.playback import stream_rules
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
@@ -143,10 +143,10 @@ def test_usage_counts_starts_minutes_and_viewers(world, ann, clock):
     ann = ann.on_another_device()
     ann.play("film"), ann.play("cartoon")
     usage = world.operator.get("/v1/admin/reports/usage?from=2026-01-15&to=2026-01-17").json
-    one = {"starts": 1, "minutes": 3, "profiles": 1, "accounts": 1}
+    one = {"starts": 1, "minutes": 3, "completions": 0, "profiles": 1, "accounts": 1}
     assert usage["days"] == [{"day": "2026-01-15", **one}, {"day": "2026-01-16", **one, "starts": 2, "minutes": 0}]
     assert [(t["title"], t["starts"], t["minutes"]) for t in usage["titles"]] == [("A Film", 2, 3), ("A Cartoon", 1, 0)]
-    assert usage["total"] == {"starts": 3, "minutes": 3, "profiles": 1, "accounts": 1}
+    assert usage["total"] == {"starts": 3, "minutes": 3, "completions": 0, "profiles": 1, "accounts": 1}
     assert world.operator.get("/v1/admin/reports/usage?from=2026-01-17&to=2026-01-18").json["total"]["starts"] == 0
     assert world.operator.get("/v1/admin/reports/usage").json == usage, "without days, the last thirty"
 
@@ -173,7 +173,7 @@ def test_expired_streams_are_ended_and_old_ones_deleted_daily(app, ann, clock):
         assert (stream.end_reason, stream.ended_at - stream.started_at) == ("expired", stream_rules.STREAM_TTL)
         db.session.remove()
         clock.advance(days=stream_rules.STREAM_RETENTION.days)
-        streams.expire_and_purge_streams(clock())
+        maintenance.expire_and_purge_streams(clock())
         db.session.commit()
         assert db.session.query(Stream).count() == 0
         db.session.remove()

@@ -1,4 +1,4 @@
-"""Accounts for support: find, import, disable, enable, sign out."""
+"""Accounts for support: find, import, disable, enable, sign out, list plays."""
 
 import sqlalchemy as sa
 
@@ -14,6 +14,7 @@ from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import revocation, sessions, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
+from streamsvc.operations.playback import account_plays
 from streamsvc.operations.sign_in import account_status
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.inputs import AccountsInput, PageInput
@@ -21,6 +22,7 @@ from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.inputs import AccountStatusInput, ImportedAccountInput
 from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
+from streamsvc.schemas.admin.playback import AccountPlayOut
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.sessions import ListedSession
 from streamsvc.security.authentication import current_operator, operator_only
@@ -100,6 +102,20 @@ def list_account_sessions(query: PageInput, account_id: str) -> dict:
     account = _require_account(db.session.get(Account, account_id))
     page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")
     return page | {"items": [session_view(session) for session in page["items"]]}
+
+
+@bp.route("/<account_id>/plays")
+@bp.arguments(PageQuery, location="query")
+@operator_only("support")
+@bp.response(200, page_of(AccountPlayOut))
+def list_account_plays(query: PageInput, account_id: str) -> dict:
+    """List the plays of an account, newest first.
+
+    Each stream that was started in the last 400 days, with why it ended and how much of it was watched; also those of
+    profiles that have a PIN.
+    """
+    account = _require_account(db.session.get(Account, account_id))
+    return account_plays.list_plays(account.id, query, clock.now())
 
 
 @bp.route("/<account_id>/sessions", methods=["DELETE"])

@@ -1,11 +1,15 @@
 """POST /v1/admin/explain; GET /v1/admin/streams, DELETE /v1/admin/streams/{id}; GET /v1/admin/reports/usage."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
+import msgspec
 import sqlalchemy as sa
+from flask import Response
 
 from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import STREAM
+from streamsvc.blueprints.admin.reports import csv_response, describe_csv
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint
 from streamsvc.models import Stream
@@ -14,7 +18,7 @@ from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.operations.playback import explain as explaining
 from streamsvc.operations.playback import streams, usage
 from streamsvc.rules.playback import stream_rules
-from streamsvc.rules.playback.inputs import ExplainInput
+from streamsvc.rules.playback.inputs import ExplainInput, UsageInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.playback import (
     AdminStreamPage,
@@ -92,10 +96,34 @@ def stop_any_stream(stream_id: str) -> None:
 @operator_only("playback")
 @bp.arguments(UsageQuery, location="query")
 @bp.response(200, UsageOut)
-def get_usage_report(query: dict) -> dict:
+@bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description=describe_csv(UsageOut()))
+@bp.alt_response(
+    200,
+    schema={"type": "string"},
+    content_type="application/x-ndjson",
+    description="With `format=ndjson`: the rows of the same tables as JSON objects, one per line.",
+)
+def get_usage_report(query: UsageInput) -> Response | dict:
     """Retrieve the usage report.
 
-    Returns starts, minutes and viewers by day, by title (the hundred most watched) and in total.
+    Returns starts, minutes, completions and viewers by day, by title (the hundred most watched) and in total. With
+    `group_by` also by each combination of the named dimensions; with `format`, as a file.
     """
     until = query["until"] or clock.now().date() + timedelta(days=1)
-    return usage.usage_report(query["since"] or until - timedelta(days=30), until)
+    since = query["since"] or until - timedelta(days=30)
+    report = usage.usage_report(since, until, query["group_by"], is_export=query["format"] != "json")
+    if query["format"] == "json":
+        return report
+    exported = UsageOut().dump(report)
+    return csv_response(exported) if query["format"] == "csv" else ndjson_response(exported)
+
+
+def ndjson_response(report: dict) -> Response:
+    """Return all tables of the report as JSON objects, one per line; each names its table."""
+
+    def list_lines() -> Iterator[bytes]:
+        for name, rows in report.items():
+            for row in rows if isinstance(rows, list) else ():
+                yield msgspec.json.encode({"table": name} | row) + b"\n"
+
+    return Response(list_lines(), content_type="application/x-ndjson")

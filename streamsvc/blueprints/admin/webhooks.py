@@ -56,7 +56,8 @@ def list_webhook_endpoints(query: PageInput) -> dict:
 def create_webhook_endpoint(body: dict) -> dict:
     """Create a webhook endpoint.
 
-    It receives events from now on, of the given `kinds` or of all. The signing secret is returned only once.
+    It receives events from now on: those of the given `kinds`, or all but `playback.*`, which must be named. The
+    signing secret is returned only once.
     """
     if body["url"].startswith("http://") and not current_settings().webhooks_to_private:
         raise Invalid(errors={"url": ["Must be a URL that starts with https://."]})

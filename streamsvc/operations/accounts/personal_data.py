@@ -9,9 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Account, AuditEvent, Device, Job, Session
+from streamsvc.models import Account, AuditEvent, Device, Job, Session, WebhookDelivery, WebhookEvent
 from streamsvc.models.subscriptions import GiftPurchase
 from streamsvc.operations.outbox import audit, security_events
+from streamsvc.rules.webhooks import PLAYBACK_EVENTS
 from streamsvc.storage.database import db, fetch_all, lock_existing_row
 
 RETAINED_FOR_TAX = {
@@ -122,6 +123,7 @@ def erase_personal_data(account_id: str, email: str | None, now: datetime) -> No
     _anonymize_rows(account, now)
     failed_mails = (Job.kind == "mail.send", Job.failed_at.is_not(None), Job.payload["to"].as_string() == email)
     db.session.execute(sa.delete(Job).where(*failed_mails))
+    _delete_playback_events(account_id)
     for table in reversed(db.metadata.sorted_tables):
         if table.name in ERASED:
             _delete_owned_rows(table, account_id)
@@ -141,8 +143,17 @@ def _anonymize_rows(account: Account, now: datetime) -> None:
     db.session.execute(sa.update(AuditEvent).where(AuditEvent.account_id == account.id).values(details=sa.null()))
 
 
+def _delete_playback_events(account_id: str | sa.Select[Any]) -> None:
+    """Delete the events that say what an account watched, with their deliveries."""
+    is_own = (_is_owner(WebhookEvent.__table__.c.account_id, account_id), WebhookEvent.kind.in_(PLAYBACK_EVENTS))
+    events = sa.select(WebhookEvent.id).where(*is_own)
+    db.session.execute(sa.delete(WebhookDelivery).where(WebhookDelivery.event_id.in_(events)))
+    db.session.execute(sa.delete(WebhookEvent).where(*is_own))
+
+
 def delete_guest_rows(guest_ids: sa.Select[Any]) -> None:
     """Delete what the selected guests own, in the caller's transaction: nothing of theirs is kept for tax."""
+    _delete_playback_events(guest_ids)
     for table in reversed(db.metadata.sorted_tables):
         if table.name in ERASED | {"sessions", "devices"}:
             _delete_owned_rows(table, guest_ids)

@@ -11,7 +11,7 @@ from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.maintenance import failed_jobs, housekeeping
 from streamsvc.operations.outbox import mail, security_events, sms, webhooks
-from streamsvc.operations.playback import usage
+from streamsvc.operations.playback import maintenance
 from streamsvc.operations.sign_in import account_status, closing, magic_links, password_changes, recoveries
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "indexing",
     "magic_links",
     "mail",
+    "maintenance",
     "methods",
     "password_changes",
     "popularity",
@@ -45,6 +46,5 @@ __all__ = [
     "security_events",
     "sms",
     "taxing",
-    "usage",
     "webhooks",
 ]

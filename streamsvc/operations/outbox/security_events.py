@@ -13,6 +13,7 @@ from streamsvc.models import Session, WebhookDelivery, WebhookEvent
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.rate_limits import SIGN_IN_ACCOUNT, SIGN_IN_DEVICE
 from streamsvc.rules.security_events import Factor, RecoveryMethod
+from streamsvc.rules.webhooks import PLAYBACK_EVENTS
 from streamsvc.storage.chunked_writes import delete_in_chunks
 from streamsvc.storage.database import format_utc
 from streamsvc.worker import jobs
@@ -118,9 +119,9 @@ def publish_account_locked(payload: dict, now: datetime) -> None:
 
 
 def purge_old_security_events(now: datetime) -> None:
-    """Delete security events, and those of failed jobs, past `RETENTION_PERIOD`, with their deliveries, in chunks."""
+    """Delete events of security, failed jobs and playback past `RETENTION_PERIOD`, with their deliveries, in chunks."""
     is_old = WebhookEvent.at < now - RETENTION_PERIOD
-    for kind in (*SECURITY_EVENTS, "job.failed"):
+    for kind in (*SECURITY_EVENTS, *PLAYBACK_EVENTS, "job.failed"):
         of_kind = (WebhookEvent.kind == kind,)
         delete_in_chunks(WebhookEvent.id, is_old, among=of_kind, referenced_by=WebhookDelivery.event_id)
 

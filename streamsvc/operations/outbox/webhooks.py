@@ -42,7 +42,7 @@ def _record_events(events: list[dict]) -> None:
     endpoints = db.session.execute(sa.select(WebhookEndpoint.id, WebhookEndpoint.kinds).where(*live)).all()
     for event in events:
         for endpoint_id, kinds in endpoints:
-            if kinds is None or event["kind"] in kinds:
+            if rules.is_subscribed(kinds, event["kind"]):
                 _enqueue_delivery(endpoint_id, event["id"], event["at"])
 
 
@@ -93,7 +93,7 @@ def redeliver_given_up(endpoint_id: str | None, now: datetime) -> int:
 
 
 def create_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:
-    """Create a webhook endpoint for events of these kinds, or of all with None.
+    """Create a webhook endpoint for events of these kinds; None: all but those of playback.
 
     `secret` is `whsec_` and 24 to 64 bytes in base64.
     """
@@ -113,8 +113,10 @@ def rotate_secret(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None
 
 @jobs.job_handler(DELIVERY_JOB, jobs.WEBHOOK_LANE)
 def send_delivery(payload: dict, now: datetime) -> None:
-    """Send one delivery, outside any transaction, and record the outcome."""
-    delivery = db.session.get_one(WebhookDelivery, payload["delivery_id"])
+    """Send one delivery, outside any transaction, and record the outcome; nothing if it was erased with its account."""
+    delivery = db.session.get(WebhookDelivery, payload["delivery_id"])
+    if delivery is None:
+        return
     endpoint = db.session.get_one(WebhookEndpoint, delivery.endpoint_id)
     event = db.session.get_one(WebhookEvent, delivery.event_id)
     if delivery.status != "pending" or endpoint.removed_at or endpoint.disabled_at:
@@ -125,7 +127,8 @@ def send_delivery(payload: dict, now: datetime) -> None:
         response = gateway.post_webhook(endpoint_id, url, body, headers)
     except CallNotMade as error:  # no attempt; they return spread over time
         raise jobs.Retry(now + timedelta(seconds=error.retry_after_s * random.uniform(1, 2))) from None
-    complete_delivery(db.session.get_one(WebhookDelivery, payload["delivery_id"]), response, now)
+    if sent := db.session.get(WebhookDelivery, payload["delivery_id"]):
+        complete_delivery(sent, response, now)
 
 
 def build_delivery(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime) -> tuple[bytes, dict[str, str]]:

@@ -1,22 +1,23 @@
 """Heartbeats: what a player reports while it plays, and the beacon with which a browser's page reports its end."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from streamsvc.models import Profile, Stream
 from streamsvc.models.progress import save_heartbeat, save_play
 from streamsvc.operations.catalog.reading.audience import viewer_facts
-from streamsvc.operations.playback import streams
+from streamsvc.operations.playback import playback_events, streams
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
 from streamsvc.operations.playback.playing import issue_playback_token
 from streamsvc.operations.playback.policy import progress_policy
-from streamsvc.rules.playback import progress, stream_rules
+from streamsvc.rules.playback import progress, still_watching, stream_rules
 from streamsvc.rules.playback.access import decide_access
 from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput
 from streamsvc.rules.playback.progress import ReportTime, StreamClock
+from streamsvc.rules.playback.still_watching import Activity
 from streamsvc.rules.playback.tokens import is_expired
 from streamsvc.rules.refusals.playback import GrantInvalid, StreamEnded
 from streamsvc.rules.refusals.requests import NotFound
@@ -24,7 +25,7 @@ from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import UtcTime, fetch_one
+from streamsvc.storage.database import UtcTime, db, fetch_one
 from streamsvc.storage.durability import Relaxed
 
 STREAM_WITH_ITEM = CompiledStatement(
@@ -55,6 +56,7 @@ class Heartbeat:
     """When playing began; None if it has not begun."""
     is_news: bool
     """Whether it says more than the stream's latest heartbeat did."""
+    activity: Activity
 
     @classmethod
     def of(cls, stream: Any, report: HeartbeatInput | BeaconInput, now: datetime, is_live: bool) -> "Heartbeat":
@@ -66,7 +68,8 @@ class Heartbeat:
         is_news = begins or position_s != stream.position_s or state == "ended"
         is_overtaken = progress.is_overtaken(claimed_at, player)
         played_at = at if begins else stream.played_at
-        return cls(position_s, report["duration_s"], state, at, claimed_at, is_overtaken, played_at, is_news)
+        activity = _latest_activity(stream, report, now)
+        return cls(position_s, report["duration_s"], state, at, claimed_at, is_overtaken, played_at, is_news, activity)
 
     @property
     def is_final(self) -> bool:
@@ -94,17 +97,20 @@ def record_heartbeat(
     completed_at = _save_progress(stream, playable, heartbeat, now) if playable and profile else None
     if end_reason:
         raise StreamEnded(reason=end_reason)
-    if reason := _denial_reason(viewer, reported_country, playable, profile, now):
+    reason = _denial_reason(viewer, reported_country, playable, profile, now)
+    if reason := reason or (stream_rules.INACTIVE if heartbeat.activity.is_over else None):
         streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
         raise StreamEnded(reason=reason)
     _extend_stream(stream, heartbeat, completed_at, now)
-    response = {
+    response: dict[str, Any] = {
         "interval_s": int(stream_rules.HEARTBEAT_INTERVAL.total_seconds()),
         "max": viewer.entitlements["max_streams"],
     }
     if heartbeat.is_final:
         return response | {"current": stream.current - 1}
     assert playable is not None, "a stream of a removed title was ended above"
+    if heartbeat.activity.asked_at:
+        response["ask"] = still_watching.QUESTION
     return response | {
         "grant": issue_playback_token(stream_id, stream, address, now),
         "current": stream.current,
@@ -129,6 +135,16 @@ def record_beacon(stream_id: str, report: BeaconInput, now: datetime) -> None:
     completed_at = _save_progress(stream, playable, heartbeat, now) if playable and fetch_one(is_visible) else None
     if is_live:
         _extend_stream(stream, heartbeat, completed_at, now)
+
+
+def _latest_activity(stream: Any, report: HeartbeatInput | BeaconInput, now: datetime) -> Activity:
+    """Return what the report says of the viewer's activity. Both of its times are by the player's clock."""
+    previous = Activity(stream.active_at or stream.started_at, stream.asked_at)
+    acted_at: datetime | None = cast(dict[str, Any], report).get("interaction_at")
+    sent_at = report["at"]
+    idle = sent_at - acted_at if acted_at and sent_at else None
+    ask_after = timedelta(seconds=current_settings().still_watching_after_s)
+    return still_watching.latest_activity(previous, (stream.state, report["state"]), idle, ask_after, now)
 
 
 def _find_playable(stream: Any) -> Playable | None:
@@ -184,7 +200,7 @@ def _extend_stream(stream: Any, heartbeat: Heartbeat, completed_at: datetime | N
     """Save the heartbeat on the stream. Raises StreamEnded if the stream ended in the meantime."""
     latest = stream if heartbeat.is_overtaken else heartbeat
     watched_s = stream_rules.watched_seconds(stream.state, stream.seen_at, now) if heartbeat.played_at else 0
-    extended = (FINAL_HEARTBEAT if heartbeat.is_final else HEARTBEAT).execute_write(
+    values = dict(
         stream_id=stream.id,
         now=now,
         new_expires_at=now if heartbeat.is_final else now + stream_rules.STREAM_TTL,
@@ -193,11 +209,35 @@ def _extend_stream(stream: Any, heartbeat: Heartbeat, completed_at: datetime | N
         new_claimed_at=latest.claimed_at,
         new_played_at=heartbeat.played_at,
         new_completed_at=completed_at,
+        new_active_at=heartbeat.activity.active_at,
+        new_asked_at=heartbeat.activity.asked_at,
         added_s=watched_s,
     )
-    if not extended:
+    news = {
+        playback_events.COMPLETED: stream.completed_at is None and completed_at is not None,
+        playback_events.ENDED: heartbeat.is_final,
+    }
+    kinds = [kind for kind, is_new in news.items() if is_new and playback_events.is_subscribed(kind)]
+    statement = FINAL_HEARTBEAT if heartbeat.is_final else HEARTBEAT
+    if not (_extend_and_publish(statement, values, kinds, now) if kinds else statement.execute_write(**values)):
         ended = streams.find_stream(stream.account_id, stream.id, now)
         raise StreamEnded(reason=streams.stream_end_reason(ended or stream, now))
+
+
+def _extend_and_publish(statement: CompiledStatement, values: dict[str, Any], kinds: list, now: datetime) -> bool:
+    """Save the heartbeat and publish events of these kinds in one transaction; return whether the stream was live.
+
+    A heartbeat that arrived at the same time may already have published that the item was complete.
+    """
+    state = sa.select(Stream.completed_at).where(Stream.id == values["stream_id"]).with_for_update()
+    is_complete = db.session.scalar(state) is not None
+    update = cast(sa.Update, statement.statement)
+    rows = db.session.execute(update.returning(*Stream.__table__.c), values).all()
+    for kind in kinds:
+        if kind != playback_events.COMPLETED or not is_complete:
+            playback_events.publish_if_subscribed(kind, rows, now)
+    db.session.commit()
+    return bool(rows)
 
 
 def _heartbeat_statement(relaxed: Relaxed | None, **final_values: Any) -> CompiledStatement:
@@ -213,6 +253,8 @@ def _heartbeat_statement(relaxed: Relaxed | None, **final_values: Any) -> Compil
             claimed_at=sa.bindparam("new_claimed_at", type_=UtcTime),
             played_at=sa.bindparam("new_played_at", type_=UtcTime),
             completed_at=sa.bindparam("new_completed_at", type_=UtcTime),
+            active_at=sa.bindparam("new_active_at", type_=UtcTime),
+            asked_at=sa.bindparam("new_asked_at", type_=UtcTime),
             watched_s=Stream.watched_s + sa.bindparam("added_s", type_=sa.Integer),
             **final_values,
         ),

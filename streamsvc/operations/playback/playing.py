@@ -43,6 +43,7 @@ def start_playback(
         country=facts.country,
         max_height=max_height,
         media_scope=media.encode_scope(media.load_media_scope(playable, max_height)),
+        plan=entitlements["plan"],
     )
     limits = streams.StreamLimits(entitlements["max_streams"], entitlements["max_devices"], streams.evicts_devices())
     stream_id, current = streams.claim_stream(request, limits, body["replace"], now)

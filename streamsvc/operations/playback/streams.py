@@ -10,19 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from types import SimpleNamespace
 
 import sqlalchemy as sa
 
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import STREAM_IS_OPEN
 from streamsvc.operations.accounts import devices
+from streamsvc.operations.playback import playback_events
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.settings import current_settings
 from streamsvc.storage import lock_order
-from streamsvc.storage.chunked_writes import delete_in_chunks, write_in_chunks
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, db, execute_write, fetch_all, insert, new_id
 
@@ -61,6 +62,8 @@ class StreamRequest:
     max_height: int | None
     media_scope: str
     """JSON of `MediaScope`."""
+    plan: str | None = None
+    """The code of the account's plan."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ def _new_stream_row(request: StreamRequest, now: datetime) -> dict:
         "claimed_at": None,
         "played_at": None,
         "completed_at": None,
+        "active_at": None,
+        "asked_at": None,
         "ended_at": None,
         "end_reason": None,
     }
@@ -133,7 +138,8 @@ def _new_stream_row(request: StreamRequest, now: datetime) -> dict:
 def _claim_statement(dialect: str) -> CompiledStatement:
     """Build the insert of a stream if a slot is free and the device known; returns its id and the live count.
 
-    Inserts nothing if the device already has an open stream of the item, live or not: that stream must be taken over.
+    Inserts nothing if starts must be published, or if the device already has an open stream of the item, live or not,
+    which must be taken over.
     """
     columns = Stream.__table__.c
     is_known = sa.exists().where(
@@ -142,7 +148,8 @@ def _claim_statement(dialect: str) -> CompiledStatement:
         StreamDevice.last_played_at > SINCE,
     )
     row = sa.select(*(sa.bindparam(column.name, type_=column.type) for column in columns))
-    row = row.where(sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT, is_known)
+    is_published = playback_events.has_subscriber(playback_events.STARTED)
+    row = row.where(sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT, is_known, ~is_published)
     return CompiledStatement(
         insert(Stream)
         .from_select([column.name for column in columns], row)
@@ -168,7 +175,9 @@ def _claim_exclusively(
         if len(others) >= limits.streams:
             _shorten_overlong_streams(request.account_id, now)
             raise StreamLimit(limit=limits.streams, streams=[stream_view(stream) for stream in others])
-        db.session.execute(sa.insert(Stream).values(row))
+        has_subscriber = playback_events.has_subscriber(playback_events.STARTED)
+        if db.session.scalar(sa.insert(Stream).values(row).returning(has_subscriber)):
+            playback_events.publish(playback_events.STARTED, [SimpleNamespace(**row)], now)
         db.session.commit()
     except BaseException:
         db.session.rollback()
@@ -270,13 +279,20 @@ STREAM_DEVICES = (
 
 
 def end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> None:
-    """End streams in the caller's transaction."""
-    db.session.execute(_end_statement(account_id, now, reason, *conditions))
+    """End streams in the caller's transaction, and publish it."""
+    end = _end_statement(account_id, now, reason, *conditions)
+    ended = db.session.execute(end.returning(*Stream.__table__.c)).all()
+    playback_events.publish_if_subscribed(playback_events.ENDED, ended, now)
 
 
-def end_streams(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> int:
-    """End the account's unexpired streams that meet `conditions`; return how many."""
-    return execute_write(_end_statement(account_id, now, reason, Stream.expires_at > now, *conditions))
+def end_streams(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> None:
+    """End the account's unexpired streams that meet `conditions`, in a transaction of its own."""
+    are_unexpired = (Stream.expires_at > now, *conditions)
+    if not playback_events.is_subscribed(playback_events.ENDED):
+        execute_write(_end_statement(account_id, now, reason, *are_unexpired))
+        return
+    end_streams_uncommitted(account_id, now, reason, *are_unexpired)
+    db.session.commit()
 
 
 def _end_statement(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> sa.Update:
@@ -299,21 +315,6 @@ ALL_LIVE_STREAMS = (
     .order_by(Stream.id.desc())
 )
 """The live streams of all accounts, newest first: a scan of the index of open streams."""
-
-
-def expire_and_purge_streams(now: datetime) -> None:
-    """End expired streams and delete those that ended long ago, in chunks.
-
-    Nothing depends on it, since an expired stream takes no slot; it keeps the index of open streams short.
-    """
-    is_expired = (Stream.ended_at.is_(None), Stream.expires_at <= now)
-    values = {"ended_at": Stream.expires_at, "end_reason": stream_rules.EXPIRED}
-
-    def end_streams(connection: sa.Connection, ids: list) -> None:
-        connection.execute(sa.update(Stream).where(Stream.id.in_(ids), *is_expired).values(values))
-
-    write_in_chunks(sa.select(Stream.id).where(*is_expired), end_streams)
-    delete_in_chunks(Stream.id, Stream.ended_at < now - stream_rules.STREAM_RETENTION)
 
 
 def stream_view(stream: sa.Row) -> dict:

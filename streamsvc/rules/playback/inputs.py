@@ -1,6 +1,6 @@
 """Request bodies of playback, as loaded by their schemas. A test compares each input with the schema that loads it."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, TypedDict
 
 from streamsvc.rules.inputs import PageInput
@@ -13,6 +13,18 @@ class PlaybackInput(TypedDict):
     device_id: str | None
     max_height: int | None
     replace: str | None
+
+
+UsageDimension = Literal["day", "plan", "country", "device", "title"]
+
+
+class UsageInput(TypedDict):
+    """The days of a usage report, what it is grouped by, and its format."""
+
+    since: date | None
+    until: date | None
+    group_by: list[UsageDimension]
+    format: Literal["json", "csv", "ndjson"]
 
 
 class ExplainInput(TypedDict):
@@ -39,6 +51,7 @@ class HeartbeatInput(PlayerReport):
     """What a player reports of its stream."""
 
     state: Literal["starting", "playing", "paused", "buffering", "seeking", "stopped", "ended"]
+    interaction_at: datetime | None
 
 
 class BeaconInput(PlayerReport):

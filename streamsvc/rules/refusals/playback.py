@@ -68,7 +68,7 @@ class StreamLimit(Refusal):
 
 class StreamEnded(Refusal):
     """`reason`: the code of an access error, or one of stopped, stopped_by_viewer, stopped_by_operator, replaced,
-    taken_over, expired, signed_out, profile_deleted."""
+    taken_over, expired, signed_out, inactive, profile_deleted."""
 
     code = "stream_ended"
     status = 410

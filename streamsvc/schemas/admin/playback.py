@@ -1,21 +1,24 @@
-"""Schemas of playback for operators: explanations, streams and usage."""
+"""Schemas of playback for operators: explanations, streams, plays and usage."""
 
-from typing import Any
+from typing import Any, get_args
 
 from marshmallow import ValidationError, fields, validates_schema
 
+from streamsvc.rules.playback.inputs import UsageDimension
 from streamsvc.schemas.base import (
     DEVICE_KINDS,
     Choice,
     Country,
     Day,
     Moment,
+    OneOf,
     PageQuery,
     PrefixedId,
     StrictSchema,
+    Text,
     page_of,
 )
-from streamsvc.schemas.playback.playback import Id, StreamOut
+from streamsvc.schemas.playback.playback import Id, StreamDeviceOut, StreamOut
 
 
 class ExplainIn(StrictSchema):
@@ -76,6 +79,19 @@ class AdminStreamOut(StreamOut):
 AdminStreamPage = page_of(AdminStreamOut)
 
 
+DIMENSIONS = get_args(UsageDimension)
+
+
+class Dimensions(Text):
+    """Comma-separated dimensions of the usage report, without duplicates."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        names = dict.fromkeys(super()._deserialize(value, attr, data, **kwargs).split(","))
+        if not names.keys() <= set(DIMENSIONS):
+            raise ValidationError(f"Must be one or more of {', '.join(DIMENSIONS)}, separated by commas.")
+        return list(names)
+
+
 class UsageQuery(StrictSchema):
     """A range of days in UTC."""
 
@@ -85,6 +101,12 @@ class UsageQuery(StrictSchema):
     until = Day(
         data_key="to", load_default=None, metadata={"description": "The day after the last one. Default: tomorrow."}
     )
+
+    group_by = Dimensions(
+        load_default=(),
+        metadata={"description": f"Also return `groups`: one or more of {', '.join(DIMENSIONS)}, comma-separated."},
+    )
+    format = Choice("json", "csv", "ndjson", load_default="json")
 
     @validates_schema
     def check_order(self, data: dict, **kwargs: Any) -> None:
@@ -97,6 +119,7 @@ class UsageNumbersOut(StrictSchema):
     minutes = fields.Integer(
         required=True, metadata={"description": "Minutes actually played, as reported by heartbeats."}
     )
+    completions = fields.Integer(required=True, metadata={"description": "Playbacks that reached the end."})
     profiles = fields.Integer(required=True)
     accounts = fields.Integer(required=True)
 
@@ -110,7 +133,56 @@ class UsageTitleOut(UsageNumbersOut):
     title = fields.String(required=True, allow_none=True)
 
 
+class PlayedItemOut(StrictSchema):
+    """The film or episode that was played. Titles that were removed from the catalogue keep their names."""
+
+    id = PrefixedId("epi", "ttl", required=True)
+    title_id = PrefixedId("ttl", required=True)
+    title = fields.String(required=True, allow_none=True)
+    season = fields.Integer(required=True, allow_none=True)
+    episode = fields.Integer(required=True, allow_none=True)
+
+
+class PlayProfileOut(StrictSchema):
+    id = PrefixedId("pro", required=True)
+    name = fields.String(required=True, allow_none=True, metadata={"description": "null: the profile is gone."})
+
+
+class AccountPlayOut(StrictSchema):
+    stream_id = PrefixedId("str", required=True)
+    profile = fields.Nested(PlayProfileOut, required=True)
+    item = fields.Nested(PlayedItemOut, required=True)
+    device = fields.Nested(StreamDeviceOut, required=True)
+    plan = fields.String(required=True, allow_none=True)
+    country = fields.String(required=True, allow_none=True)
+    started_at = Moment(required=True)
+    played_at = Moment(
+        required=True, allow_none=True, metadata={"description": "When the picture moved; null: playing never began."}
+    )
+    completed_at = Moment(required=True, allow_none=True)
+    ended_at = Moment(required=True, allow_none=True, metadata={"description": "null: it is live."})
+    reason = fields.String(required=True, allow_none=True, metadata={"description": "Why it ended."})
+    position_s = fields.Integer(required=True)
+    watched_s = fields.Integer(required=True)
+
+
+class UsageGroupOut(UsageNumbersOut):
+    sometimes_absent = ("day", "plan", "country", "device_kind", "title_id", "title")
+    day = fields.String()
+    plan = fields.String(allow_none=True, metadata={"description": "The code of the plan; null: no subscription."})
+    country = fields.String(allow_none=True)
+    device_kind = OneOf(*DEVICE_KINDS, allow_none=True)
+    title_id = PrefixedId("ttl")
+    title = fields.String(allow_none=True)
+
+
 class UsageOut(StrictSchema):
+    sometimes_absent = ("groups",)
+
     days = fields.List(fields.Nested(UsageDayOut), required=True)
     titles = fields.List(fields.Nested(UsageTitleOut), required=True)
+    groups = fields.List(
+        fields.Nested(UsageGroupOut),
+        metadata={"description": "With `group_by`: the thousand most watched; an export has all."},
+    )
     total = fields.Nested(UsageNumbersOut, required=True)

@@ -33,7 +33,11 @@ class WebhookEndpointIn(StrictSchema):
         metadata={"description": "An https:// URL; http:// only with `STREAMSVC_WEBHOOKS_TO_PRIVATE`."},
     )
     kinds = fields.List(
-        Text(validators=[KnownEventKind()]), load_default=None, allow_none=True, validate=validate.Length(1, 100)
+        Text(validators=[KnownEventKind()]),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(1, 100),
+        metadata={"description": "Default: all but `playback.*`."},
     )
 
 
@@ -143,6 +147,21 @@ class PayoutEventData(EventData):
     reference = fields.String(required=True, allow_none=True)
 
 
+class PlaybackEventData(EventData):
+    stream_id = fields.String(required=True)
+    profile_id = fields.String(required=True)
+    device_id = fields.String(required=True)
+    item_id = fields.String(required=True)
+    title_id = fields.String(required=True)
+    plan = fields.String(required=True, allow_none=True)
+    country = fields.String(required=True, allow_none=True)
+    started_at = Moment(required=True)
+    completed_at = Moment(required=True, allow_none=True)
+    ended_at = Moment(required=True, allow_none=True)
+    reason = fields.String(required=True, allow_none=True, metadata={"description": "Why it ended."})
+    watched_s = fields.Integer(required=True)
+
+
 def event_schema(name: str, data: type[StrictSchema]) -> type[Schema]:
     """Return the schema of the body of a delivery: an event with this data."""
     members = {
@@ -157,4 +176,5 @@ JobFailedEvent = event_schema("JobFailedEvent", JobFailedData)
 InvoiceEvent = event_schema("InvoiceEvent", InvoiceEventData)
 PaymentEvent = event_schema("PaymentEvent", PaymentEventData)
 SubscriptionEvent = event_schema("SubscriptionEvent", SubscriptionEventData)
+PlaybackEvent = event_schema("PlaybackEvent", PlaybackEventData)
 PayoutEvent = event_schema("PayoutEvent", PayoutEventData)

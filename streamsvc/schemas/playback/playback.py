@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields, validate, validates_schema
 
+from streamsvc.rules.playback.still_watching import QUESTION
 from streamsvc.rules.playback.stream_rules import FINAL_STATES, STATES
 from streamsvc.schemas.base import DEVICE_KINDS, Choice, Int, Moment, OneOf, PrefixedId, StrictSchema, Text, page_of
 
@@ -51,20 +52,13 @@ class PlaybackIn(StrictSchema):
     )
 
 
-class HeartbeatIn(StrictSchema):
+class PlayerReportIn(StrictSchema):
     position_s = Seconds(required=True, metadata={"description": "Saved once the stream has reported `playing`."})
     duration_s = Seconds(
         minimum=1,
         load_default=None,
         allow_none=True,
         metadata={"description": "The duration according to the player. Default: the catalogue's."},
-    )
-    state = Choice(
-        *STATES,
-        required=True,
-        metadata={
-            "description": "`stopped` and `ended` end the stream and free its slot; `ended` also counts as watched."
-        },
     )
     at = Moment(
         load_default=None,
@@ -76,7 +70,30 @@ class HeartbeatIn(StrictSchema):
     )
 
 
-class BeaconIn(HeartbeatIn):
+class HeartbeatIn(PlayerReportIn):
+    state = Choice(
+        *STATES,
+        required=True,
+        metadata={
+            "description": "`stopped` and `ended` end the stream and free its slot; `ended` also counts as watched."
+        },
+    )
+    interaction_at = Moment(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "When the viewer last used the player, by the same clock as `at`, which it needs. A player "
+            "that sends it is also asked `still_watching` while it plays."
+        },
+    )
+
+    @validates_schema
+    def check_clock(self, data: dict, **kwargs: Any) -> None:
+        if data.get("interaction_at") and not data.get("at"):
+            raise ValidationError("Must come with at.", "interaction_at")
+
+
+class BeaconIn(PlayerReportIn):
     grant = Text(required=True, max_length=4000, metadata={"description": "The stream's latest playback token."})
     state = Choice(*FINAL_STATES, required=True)
 
@@ -121,9 +138,16 @@ class PlaybackOut(StrictSchema):
 
 
 class HeartbeatOut(StrictSchema):
-    sometimes_absent = ("grant",)
+    sometimes_absent = ("grant", "ask")
     grant = fields.Nested(
         GrantOut, metadata={"description": "The playback token to use from now on; absent once the stream has ended."}
+    )
+    ask = OneOf(
+        QUESTION,
+        metadata={
+            "description": "Ask the viewer whether they are still watching, and send the answer as `interaction_at`, "
+            "or by playing on. Without an answer the stream ends with the reason `inactive`."
+        },
     )
     interval_s = fields.Integer(required=True)
     current = fields.Integer(required=True)

@@ -1,0 +1,98 @@
+"""A stream that nobody seems to watch asks whether somebody is, and ends unanswered."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.worlds.playback_steps import FILM, World, error_of
+
+FOUR_HOURS = 4 * 60
+
+
+@pytest.fixture
+def world(app):
+    world = World(app)
+    world.put_titles(FILM)
+    return world
+
+
+@pytest.fixture
+def ann(world):
+    return world.household(plan=world.put_plan(max_streams=1))
+
+
+@pytest.fixture
+def play(world, ann):
+    """Send a heartbeat a minute for a number of minutes; return the last response."""
+    stream = ann.play("film").json["stream_id"]
+
+    def send(minutes, state, acted=None, **more):
+        """`acted`: how many minutes before each heartbeat the viewer did something; a function of the minute."""
+        for minute in range(1, minutes + 1):
+            world.clock.advance(minutes=1)
+            if acted:
+                more["interaction_at"] = (world.clock() - timedelta(minutes=acted(minute))).isoformat()
+            last = ann.send_heartbeat(stream, state=state, **more)
+            if "ask" in last.json or last.status_code != 200:
+                last.minute = minute
+                break
+        return last
+
+    send.stream = stream
+    return send
+
+
+def test_a_stream_paused_for_hours_is_asked_then_ends_and_frees_its_slot(ann, play):
+    play(1, "playing")
+    assert "ask" not in play(1, "paused").json
+    asked = play(FOUR_HOURS + 10, "paused")
+    assert (asked.minute, asked.json["ask"], "grant" in asked.json) == (FOUR_HOURS, "still_watching", True)
+    assert error_of(ann.on_another_device().play("film")) == (409, "stream_limit")
+    assert play(1, "paused").json["ask"] == "still_watching"
+    ended = play(1, "paused")
+    assert (error_of(ended), ended.json["reason"]) == ((410, "stream_ended"), "inactive")
+    assert ann.on_another_device().play("film").status_code == 201
+
+
+@pytest.mark.parametrize("answer", ["playing on", "interaction"])
+def test_an_answer_is_enough_for_as_long_again(play, answer):
+    play(1, "paused")
+    assert play(FOUR_HOURS, "paused").json["ask"] == "still_watching"
+    if answer == "playing on":
+        assert "ask" not in play(1, "playing").json
+        play(1, "paused")
+    else:
+        assert "ask" not in play(1, "paused", acted=lambda minute: 0).json
+    assert play(FOUR_HOURS, "paused").minute == FOUR_HOURS
+
+
+def test_a_player_that_reports_interactions_is_also_asked_while_it_plays(play):
+    play(1, "playing")
+    assert play(FOUR_HOURS, "playing", acted=lambda minute: minute).minute == FOUR_HOURS
+    assert "ask" not in play(1, "playing", acted=lambda minute: 0).json
+    assert play(3, "playing", acted=lambda minute: minute).status_code == 200
+
+
+def test_a_player_that_does_not_report_them_is_never_asked_while_it_plays(play):
+    last = play(FOUR_HOURS + 30, "playing")
+    assert (last.status_code, "ask" in last.json) == (200, False)
+
+
+def test_a_wrong_clock_of_the_player_changes_nothing(world, ann):
+    stream, slow = ann.play("film").json["stream_id"], timedelta(days=365)
+    world.clock.advance(minutes=1)
+    at = world.clock() - slow
+    last = ann.send_heartbeat(stream, at=at, interaction_at=(at - timedelta(minutes=1)).isoformat())
+    assert (last.status_code, "ask" in last.json) == (200, False)
+
+
+def test_an_interaction_needs_the_players_time(ann, play):
+    body = {"position_s": 1, "state": "playing", "interaction_at": "2026-01-15T12:00:00Z"}
+    refused = ann.post(f"/v1/playback/{play.stream}/heartbeat", body)
+    assert (refused.status_code, list(refused.json["errors"])) == (422, ["interaction_at"])
+
+
+def test_zero_never_asks(app, play, monkeypatch):
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(still_watching_after_s=0))
+    last = play(FOUR_HOURS + 30, "paused")
+    assert (last.status_code, "ask" in last.json) == (200, False)

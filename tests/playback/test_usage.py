@@ -1,0 +1,170 @@
+"""Usage by plan, country, device, title and day, as a report and as files; what an account played, for support."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from streamsvc.operations.playback import account_plays, usage
+from streamsvc.storage.database import db
+from tests.worlds.plans import query_plan
+from tests.worlds.playback_steps import FILM, SHOW, Caller, World, error_of
+
+REPORT = "/v1/admin/reports/usage?from=2026-01-15&to=2026-01-17"
+
+
+@pytest.fixture
+def world(app):
+    world = World(app)
+    world.put_titles(FILM, SHOW)
+    return world
+
+
+@pytest.fixture
+def ann(world):
+    return world.household(plan=world.put_plan())
+
+
+def watch(viewer, item, minutes, last="stopped"):
+    """Watch an item, with a heartbeat every minute; return the stream's id."""
+    stream = viewer.play(item).json["stream_id"]
+    viewer.send_heartbeat(stream)
+    for _ in range(minutes):
+        viewer.world.clock.advance(minutes=1)
+        viewer.send_heartbeat(stream)
+    assert viewer.send_heartbeat(stream, state=last).status_code == 200
+    return stream
+
+
+def groups(world, by):
+    response = world.operator.get(f"{REPORT}&group_by={by}")
+    assert response.status_code == 200, response.json
+    return response.json["groups"]
+
+
+@pytest.mark.every_database
+def test_usage_is_grouped_by_what_the_operator_names(world, ann, clock):
+    bob = world.household(plan=world.put_plan("premium"), country="AT")
+    phone = ann.on_another_device()
+    watch(ann, "film", 5, last="ended"), watch(phone, "film", 2), watch(phone, "show/1/1", 1)
+    clock.advance(days=1)
+    watch(bob, "film", 3)
+
+    def numbers(starts, minutes, completions, viewers):
+        return dict(starts=starts, minutes=minutes, completions=completions, profiles=viewers, accounts=viewers)
+
+    standard, premium = numbers(3, 8, 1, 1), numbers(1, 3, 0, 1)
+    assert groups(world, "plan") == [{"plan": "standard", **standard}, {"plan": "premium", **premium}]
+    assert [(g["country"], g["minutes"]) for g in groups(world, "country")] == [("DE", 8), ("AT", 3)]
+    assert [(g["device_kind"], g["minutes"]) for g in groups(world, "device")] == [("tv", 8), ("phone", 3)]
+    by_title = groups(world, "title")
+    assert by_title[0] == {"title_id": world.ids["film"], "title": "A Film", **numbers(3, 10, 1, 2)}
+    assert [(g["title"], g["minutes"]) for g in by_title] == [("A Film", 10), ("A Show", 1)]
+    by_both = [(g["day"], g["device_kind"], g["minutes"]) for g in groups(world, "day,device")]
+    assert by_both == [("2026-01-15", "tv", 5), ("2026-01-15", "phone", 3), ("2026-01-16", "tv", 3)]
+    total = world.operator.get(REPORT).json
+    assert total["total"] == numbers(4, 11, 1, 2)
+    assert "groups" not in total
+
+
+def test_a_stream_keeps_the_plan_under_which_it_started(world, ann):
+    watch(ann, "film", 1)
+    world.put_plan("premium")
+    with world.app.app_context():
+        db.session.execute(db.text("UPDATE plans SET code = 'renamed' WHERE code = 'standard'"))
+        db.session.commit()
+    assert [group["plan"] for group in groups(world, "plan")] == ["standard"]
+
+
+def test_usage_is_exported_as_csv_and_ndjson(world, ann, clock):
+    world.put_titles(FILM | {"title": "=1+1"})
+    watch(ann, "film", 2)
+    report = world.operator.get(f"{REPORT}&group_by=plan,title").json
+    exported = world.operator.get(f"{REPORT}&group_by=plan,title&format=ndjson")
+    assert exported.content_type == "application/x-ndjson"
+    lines = [json.loads(line) for line in exported.text.splitlines()]
+    tables = [{"table": name} | row for name in ("days", "titles", "groups") for row in report[name]]
+    assert sorted(lines, key=str) == sorted(tables, key=str)
+    exported = world.operator.get(f"{REPORT}&group_by=plan,title&format=csv")
+    assert exported.content_type.startswith("text/csv")
+    [row] = [row for row in csv.DictReader(io.StringIO(exported.text)) if row["table"] == "groups"]
+    assert (row["plan"], row["title"], row["starts"], row["minutes"]) == ("standard", "'=1+1", "1", "2")
+
+
+def test_an_export_of_too_many_groups_is_refused_and_a_report_lists_the_most_watched(world, ann, monkeypatch):
+    monkeypatch.setattr(usage, "MAX_GROUPS", 1), monkeypatch.setattr(usage, "MAX_EXPORTED_GROUPS", 1)
+    watch(ann, "show/1/1", 1), watch(ann, "film", 2)
+    assert [group["title"] for group in groups(world, "title")] == ["A Film"]
+    refused = world.operator.get(f"{REPORT}&group_by=title&format=csv")
+    assert (error_of(refused), list(refused.json["errors"])) == ((422, "invalid"), ["group_by"])
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("group_by=plan,shoe_size", "group_by"), ("group_by=", "group_by"), ("format=xml", "format"),
+     ("from=2024-01-01&to=2026-01-01&group_by=plan", "from")],
+)  # fmt: skip
+def test_unknown_dimensions_and_long_ranges_are_refused(world, query, field):
+    refused = world.operator.get(f"/v1/admin/reports/usage?{query}")
+    assert (refused.status_code, list(refused.json["errors"])) == (422, [field])
+
+
+def test_support_lists_what_an_account_played(world, ann, clock):
+    world.household(plan=world.put_plan()).play("film")
+    first = watch(ann, "film", 2, last="ended")
+    clock.advance(minutes=5)
+    second = ann.play("show/1/2").json["stream_id"]
+    clock.advance(seconds=120)
+    phone = ann.on_another_device()
+    third = phone.play("show/2/1").json["stream_id"]
+    fourth = ann.play("film").json["stream_id"]
+    assert phone.delete("/v1/sessions/current").status_code == 204
+
+    support = Caller(world.app.test_client(), _key(world, "support"))
+    path = f"/v1/admin/accounts/{ann.account_id}/plays"
+    page = support.get(f"{path}?limit=2&include_total=true").json
+    rest = support.get(f"{path}?limit=2&cursor={page['next_cursor']}").json
+    assert (page["total"], rest["next_cursor"]) == (4, None)
+    plays = page["items"] + rest["items"]
+    assert [(play["stream_id"], play["reason"]) for play in plays] == [
+        (fourth, None), (third, "signed_out"), (second, "expired"), (first, "stopped"),
+    ]  # fmt: skip
+    assert plays[0]["ended_at"] is None
+    assert plays[1]["ended_at"] == plays[1]["started_at"] == "2026-01-15T12:09:00Z"
+    assert (plays[2]["started_at"], plays[2]["ended_at"]) == ("2026-01-15T12:07:00Z", "2026-01-15T12:08:30Z")
+    assert plays[2]["item"] | {"id": None} == {
+        "id": None, "title_id": world.ids["show"], "title": "A Show", "season": 1, "episode": 2,
+    }  # fmt: skip
+    assert plays[2]["played_at"] is None
+    begun, over, film = "2026-01-15T12:00:00Z", "2026-01-15T12:02:00Z", world.ids["film"]
+    assert plays[3] | {"device": None, "profile": None} == {
+        "stream_id": first, "device": None, "profile": None, "plan": "standard", "country": "DE",
+        "item": {"id": film, "title_id": film, "title": "A Film", "season": None, "episode": None},
+        "started_at": begun, "played_at": begun, "completed_at": over, "ended_at": over,
+        "reason": "stopped", "position_s": 60, "watched_s": 120,
+    }  # fmt: skip
+    assert (plays[3]["device"]["name"], plays[3]["profile"]["id"]) == ("Living room", ann.profile_id)
+
+
+def test_plays_are_for_support_alone(world, ann):
+    path = f"/v1/admin/accounts/{ann.account_id}/plays"
+    assert error_of(ann.get(path)) == (401, "not_signed_in")
+    billing = Caller(world.app.test_client(), _key(world, "playback"))
+    assert error_of(billing.get(path)) == (403, "insufficient_scope")
+    assert error_of(world.operator.get("/v1/admin/accounts/acc_1/plays")) == (404, "not_found")
+
+
+def _key(world, scope):
+    return world.operator.post("/v1/admin/api-keys", {"name": scope, "scopes": [scope]}).json["token"]
+
+
+@pytest.mark.every_database
+def test_the_reports_read_only_the_days_and_the_account_they_are_about(app):
+    with app.app_context():
+        now = app.extensions["clock"]()
+        grouped = query_plan(usage.select_groups(["plan", "device", "title"]), since=now, until=now)
+        plays = query_plan(account_plays.PLAYS_OF_ACCOUNT, account_id="acc_1")
+        if db.engine.dialect.name == "sqlite":
+            assert "USING INDEX ix_streams_started_at (started_at>? AND started_at<?)" in grouped
+            assert "USING INDEX ix_streams_account_id (account_id=?)" in plays
