@@ -83,9 +83,13 @@ def worker(once: bool) -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
+    run_worker(stop, _report_ready)
+
+
+def _report_ready() -> None:
+    """Tell `streamsvc serve`, which then stops the worker that this one replaces."""
     if ready_fd := os.environ.get(READY_FD_VARIABLE):
         os.write(int(ready_fd), b".")
-    run_worker(stop)
 
 
 def _configure_logging() -> None:

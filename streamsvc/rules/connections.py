@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-WORKER_THREADS = 7
+WORKER_THREADS = 8
 """The worker's threads in all lanes, and the one that sends its heartbeat."""
 
 

@@ -187,10 +187,11 @@ def _serialize_writers(engine: sa.Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def acquire(connection: sa.Connection) -> None:
+        deadline = time.monotonic() + WRITE_LOCK_TIMEOUT_S
         if not write_lock.acquire(WRITE_LOCK_TIMEOUT_S):
             raise sa.exc.TimeoutError("too many transactions are waiting to write")
         connection.info["has_write_lock"] = True
-        _begin_immediate(connection)
+        _begin_immediate(connection, deadline)
 
     @event.listens_for(engine, "checkin")
     @event.listens_for(engine, "invalidate")
@@ -203,19 +204,20 @@ _write_locks: WeakKeyDictionary[sa.Engine, FifoLock] = WeakKeyDictionary()
 """SQLite only: the lock among this process's writing threads, by the engine of `db.session`."""
 
 
-def _begin_immediate(connection: sa.Connection) -> None:
+def _begin_immediate(connection: sa.Connection, deadline: float) -> None:
     """Start a write transaction on SQLite once no other process is writing.
 
-    Raises OperationalError after the timeout.
+    Raises OperationalError after the deadline, by the monotonic clock.
     """
     raw: Any = connection.connection.dbapi_connection
-    deadline = time.monotonic() + WRITE_LOCK_TIMEOUT_S
     raw.execute("PRAGMA busy_timeout=0")
-    while not _try_begin_immediate(raw) and time.monotonic() < deadline:
-        time.sleep(POLL_INTERVAL_S)
-    raw.execute("PRAGMA busy_timeout=5000")
-    if not raw.in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, with SQLAlchemy's error
+    try:
+        while not _try_begin_immediate(raw) and time.monotonic() < deadline:
+            time.sleep(POLL_INTERVAL_S)
+        if not raw.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, with SQLAlchemy's error
+    finally:
+        raw.execute("PRAGMA busy_timeout=5000")
 
 
 def _try_begin_immediate(raw: Any) -> bool:
@@ -347,12 +349,12 @@ def _begin_on_postgresql(connection: sa.Connection, relaxed: Relaxed | None) -> 
 
 @contextmanager
 def _begin_on_sqlite(connection: sa.Connection, relaxed: Relaxed | None) -> Iterator[None]:
-    write_lock = _write_locks[db.engine]
+    write_lock, deadline = _write_locks[db.engine], time.monotonic() + WRITE_LOCK_TIMEOUT_S
     if not write_lock.acquire(WRITE_LOCK_TIMEOUT_S):
         raise sa.exc.TimeoutError("too many transactions are waiting to write")
     try:
         with durability.relaxed_on_sqlite(connection.connection) if relaxed else nullcontext():
-            _begin_immediate(connection)
+            _begin_immediate(connection, deadline)
             yield
     finally:
         write_lock.release()

@@ -325,8 +325,8 @@ def _retry_later(job: sa.Row, now: datetime, error: Exception) -> None:
     is_exhausted = job.attempts >= MAX_ATTEMPTS and not is_clock_doubted
     values: dict[str, Any] = {"lease": None, "leased_until": None, "last_error": repr(error)[:500]}
     values |= {"failed_at": now} if is_exhausted else {"run_at": now + compute_backoff(job.attempts)}
-    update = sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values)
     values |= {"attempts": job.attempts - 1} if is_clock_doubted else {}
+    update = sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values)
     try:
         if not is_exhausted:
             execute_write(update)

@@ -96,8 +96,10 @@ def test_a_rate_limit_counter_queues_for_the_lock_and_releases_it(app, long_tran
 
 def test_a_transaction_that_times_out_fails_and_blocks_no_other(app, long_transaction, monkeypatch):
     monkeypatch.setattr(database, "WRITE_LOCK_TIMEOUT_S", 0.05)
+    started = time.monotonic()
     with pytest.raises(sa.exc.OperationalError):
         operator(app, "support")
+    assert time.monotonic() - started < 4, "it waited once, and not for SQLite's own timeout of five seconds too"
     long_transaction.rollback()
     with app.app_context():
         db.session.remove()

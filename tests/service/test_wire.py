@@ -102,8 +102,9 @@ def test_only_imports_may_send_large_bodies():
 class Traffic:
     """Clients that each open a connection for every request, until stopped or refused. `failures`: what went wrong."""
 
-    def __init__(self, port, clients=3):
+    def __init__(self, port, clients=3, path="/livez"):
         self.port, self.stopping, self.failures, self.slowest_s, self.refused = port, False, [], 0, 0
+        self.request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
         self.threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
     def _run(self):
@@ -116,9 +117,10 @@ class Traffic:
                 return
             try:
                 with connection:
-                    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                    if not connection.makefile("rb").read().startswith(b"HTTP/1.1 200 "):
-                        self.failures.append("no response")
+                    connection.sendall(self.request)
+                    response = connection.makefile("rb").read()
+                    if not response.startswith(b"HTTP/1.1 200 "):
+                        self.failures.append(response)
                 self.slowest_s = max(self.slowest_s, time.monotonic() - started)
             except OSError as error:
                 self.failures.append(repr(error))
@@ -156,10 +158,10 @@ def test_a_taken_port_ends_serve_with_a_clear_error(service):
 def test_a_reload_replaces_all_processes_without_a_gap(service):
     old = {process.pid for process in service.children("")}
     started = time.monotonic()
-    with Traffic(service.port) as traffic:
+    with Traffic(service.port) as traffic, Traffic(service.port, clients=1, path="/readyz") as balancer:
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: not old & {process.pid for process in service.children("")})
-    assert (traffic.failures, traffic.refused) == ([], 0)
+    assert (traffic.failures, traffic.refused, balancer.failures) == ([], 0, [])
     assert traffic.slowest_s < (time.monotonic() - started) / 3, "no request waited until the new processes were ready"
     assert len(service.children("")) == len(old)
 

@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 
 import sqlalchemy as sa
 from flask import Flask, current_app
@@ -44,11 +45,11 @@ def wait_for_due_jobs() -> None:
         time.sleep(POLL_INTERVAL_S)
 
 
-def run_worker(stop: threading.Event) -> None:
+def run_worker(stop: threading.Event, on_ready: Callable[[], None] = lambda: None) -> None:
     """Run due jobs, those of each lane in threads of its own, until `stop` is set; jobs in progress are finished first.
 
     The calling thread only sends heartbeats and checks the clock, so that no long job makes the worker look dead. While
-    the database is unavailable, all keep retrying.
+    the database is unavailable, all keep retrying. `on_ready` is called after the first heartbeat.
     """
     clock_check.require_check()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -65,7 +66,9 @@ def run_worker(stop: threading.Event) -> None:
             is_doubted = clock_check.check_clock() is not None
             if was_doubted and not is_doubted:  # also at the start
                 jobs.pull_back_jobs()
-            worker_id = worker_id or _register_worker()
+            if worker_id is None:
+                worker_id = _register_worker()
+                on_ready()
             _record_heartbeat(worker_id)
         except sa.exc.SQLAlchemyError as error:
             log_outage(log, "heartbeat", error)
