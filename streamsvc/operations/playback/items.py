@@ -11,6 +11,7 @@ from streamsvc.models import Episode, Progress, Title, TitleDetail
 from streamsvc.operations.catalog.reading.facts import load_title_facts
 from streamsvc.rules.catalog.record import Variant
 from streamsvc.rules.playback.access import TitleFacts
+from streamsvc.rules.playback.drm import DrmKey
 from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.storage.compiled_statements import CompiledStatement
 
@@ -48,6 +49,11 @@ class Playable:
     def variants(self) -> list[Variant]:
         """The variants that the catalogue declares."""
         return msgspec.json.decode(self.row.variants, type=list[Variant]) if self.row.variants else []
+
+    @cached_property
+    def drm_keys(self) -> list[DrmKey]:
+        """The content keys that the catalogue declares."""
+        return msgspec.json.decode(self.row.drm_keys, type=list[DrmKey]) if self.row.drm_keys else []
 
     @property
     def number(self) -> str:
@@ -100,6 +106,7 @@ FILM_BY_ID = _with_progress(
         Title.runtime_s,
         TitleDetail.media,
         TitleDetail.variants,
+        TitleDetail.drm_keys,
         TitleDetail.body.label("detail"),
         sa.null().label("markers"),
         sa.null().label("season"),
@@ -115,6 +122,7 @@ EPISODE_BY_ID = _with_progress(
         Episode.runtime_s,
         Episode.media,
         Episode.variants,
+        Episode.drm_keys,
         Episode.markers,
         Episode.season,
         Episode.number.label("episode"),

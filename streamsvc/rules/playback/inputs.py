@@ -11,6 +11,7 @@ class PlaybackInput(TypedDict):
     device_id: str | None
     max_height: int | None
     replace: str | None
+    offline: bool
 
 
 class ExplainInput(TypedDict):
