@@ -30,8 +30,8 @@ def sets_grant_cookies(view: View) -> View:
     def wrapper(*args: Any, **kwargs: Any) -> Response:
         response = make_response(view(*args, **kwargs))
         if current_settings().grant_cookie_domain and response.status_code < 300:
-            document = msgspec.json.decode(response.get_data() or b"{}")
-            if grant := document.get("grant"):
+            document = msgspec.json.decode(response.get_data() or b"null")
+            if grant := document and document.get("grant"):
                 _set_cookies(response, grant)
             else:
                 _clear_cookies(response, kwargs["stream_id"])
