@@ -24,7 +24,10 @@ from streamsvc.rules.billing.gifts import GiftAmounts
 from streamsvc.rules.billing.number_series import is_number_prefix
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.connections import node_connections
+from streamsvc.rules.playback.drm import DrmProvider, parse_drm_provider
+from streamsvc.rules.playback.grant_cookies import is_in_domain
 from streamsvc.rules.playback.media_paths import ITEM_ID, split_media_pattern
+from streamsvc.rules.playback.signers import MediaSigner, parse_signers
 
 PREFIX = "STREAMSVC_"
 MIN_SECRET_LENGTH = 32
@@ -295,6 +298,35 @@ def parse_network_prefixes(text: str) -> str:
     return text
 
 
+def parse_media_signers(text: str) -> tuple[MediaSigner, ...]:
+    """Parse the signers of the media hosts; `key_file` is replaced by the private key in it."""
+    entries = _parse_json(text)
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and "key_file" in entry:
+            entry["private_key"] = Path(parse_existing_file(str(entry.pop("key_file")))).read_text("latin-1")
+    return parse_signers(entries)
+
+
+def parse_drm(text: str) -> DrmProvider:
+    return parse_drm_provider(_parse_json(text))
+
+
+def _parse_json(text: str) -> Any:
+    """Parse JSON. The message never repeats it, since there are secrets in it."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError("must be JSON") from None
+
+
+def parse_cookie_domain(text: str) -> str:
+    """Parse the domain of cookies, with or without a dot before it; returned without."""
+    domain = text.removeprefix(".")
+    if not re.fullmatch(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?", domain, re.ASCII):
+        raise ValueError("must be a domain in lower case with at least one dot in it, such as .service.example")
+    return domain
+
+
 def setting(default: Any, parse: Callable[[str], Any], description: str, secret: bool = False) -> Any:
     """Return a dataclass field with its parser and description; a `secret` value is masked in `streamsvc config`."""
     return field(default=default, metadata={"parse": parse, "description": description, "secret": secret})
@@ -388,6 +420,26 @@ class Settings:
         parse_network_prefixes,
         "Binds playback tokens to the viewer's network: prefix lengths of IPv4 and IPv6, such as `24/56`; empty: they "
         "work from any address.",
+    )
+    grant_cookie_domain: str = setting(
+        "",
+        parse_cookie_domain,
+        "Domain above the media servers and this service, such as `.service.example`: playback sets its tokens as "
+        "cookies there; empty: it sets none.",
+    )
+    media_signers: tuple[MediaSigner, ...] = setting(
+        (),
+        parse_media_signers,
+        "Signers of media URLs and cookies for CDNs, as JSON: "
+        '`[{"host": "cdn.example", "signer": "cloudfront", "key_id": "K1", "key_file": "/etc/cdn.pem"}]`.',
+        secret=True,
+    )
+    drm: DrmProvider | None = setting(
+        None,
+        parse_drm,
+        "DRM licence servers, as JSON: "
+        '`{"com_key_id": "…", "com_key": "…", "license_urls": {"widevine": "https://…"}}`.',
+        secret=True,
     )
     signup: str = setting(
         "open",
@@ -700,6 +752,13 @@ class Settings:
             )
         if self.sandbox and self.stripe_secret_key.startswith(("sk_live", "rk_live")):
             raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key cannot be used in the sandbox")
+        if self.grant_cookie_domain:
+            url = urlsplit(self.public_url)
+            if url.scheme != "https" or not is_in_domain(url.hostname or "", self.grant_cookie_domain):
+                raise SettingsError(
+                    f"{PREFIX}GRANT_COOKIE_DOMAIN: must be a domain above the host of {PREFIX}PUBLIC_URL, which must "
+                    "start with https://"
+                )
         if self.stripe_secret_key.startswith("pk_"):
             raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: must be the secret key (sk_…), not the publishable key")
         if self.stripe_publishable_key and not is_same_stripe_mode(self.stripe_secret_key, self.stripe_publishable_key):

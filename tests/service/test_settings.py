@@ -1,11 +1,15 @@
 """Every STREAMSVC_ setting is typed, documented and checked at startup."""
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from streamsvc import settings as settings_module
 from streamsvc.settings import PREFIX, Settings, SettingsError, describe_settings
@@ -52,6 +56,12 @@ def test_an_unknown_name_prevents_startup_and_is_named(tmp_path):
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "127.0.0.1,::/0"),
         ("CORS_ORIGINS", "*"),
+        ("MEDIA_SIGNERS", "{"),
+        ("MEDIA_SIGNERS", '{"host": "cdn.example"}'),
+        ("MEDIA_SIGNERS", '[{"host": "cdn.example", "signer": "mux", "key_id": "k", "key_file": "/missing"}]'),
+        ("DRM", "[]"),
+        ("GRANT_COOKIE_DOMAIN", "example"),
+        ("GRANT_COOKIE_DOMAIN", "https://service.example"),
         ("CORS_ORIGINS", "https://*.app.example"),
         ("CORS_ORIGINS", "https://app.example/"),
         ("CORS_ORIGINS", "https://app.example/home"),
@@ -131,6 +141,33 @@ def test_config_masks_secrets(tmp_path):
     assert KEY not in text
     assert "hunter2" not in text
     assert "postgresql://u:***@h/d" in text
+
+
+def test_config_masks_the_secrets_of_signers_and_licence_servers(tmp_path):
+    key = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "cdn.pem").write_bytes(key)
+    signer = {"host": "cdn.example", "signer": "cloudfront", "key_id": "K1", "key_file": str(tmp_path / "cdn.pem")}
+    urls = {"widevine": "https://widevine.example"}
+    drm = {"com_key_id": str(uuid4()), "com_key": "a2V5" * 11, "license_urls": urls}
+    env = {"STREAMSVC_MEDIA_SIGNERS": json.dumps([signer]), "STREAMSVC_DRM": json.dumps(drm)}
+    loaded = load(tmp_path, **env)
+    assert loaded.media_signers[0].private_key == key.decode() and loaded.drm.com_key == drm["com_key"]
+    rows = {name: value for name, value, _ in describe_settings(loaded)}
+    assert rows["STREAMSVC_MEDIA_SIGNERS"] == rows["STREAMSVC_DRM"] == "(set)"
+    for name, broken in (("MEDIA_SIGNERS", signer | {"key": "hunter2hunter2"}), ("DRM", drm | {"com_key": "hunter2"})):
+        value = json.dumps([broken] if name == "MEDIA_SIGNERS" else broken)
+        with pytest.raises(SettingsError, match=f"STREAMSVC_{name}: ") as caught:
+            load(tmp_path, **{f"STREAMSVC_{name}": value})
+        assert "hunter2" not in str(caught.value)
+
+
+def test_the_cookie_domain_is_above_the_public_url(tmp_path):
+    env = {"STREAMSVC_GRANT_COOKIE_DOMAIN": ".service.example"}
+    loaded = load(tmp_path, **env, STREAMSVC_PUBLIC_URL="https://api.service.example")
+    assert loaded.grant_cookie_domain == "service.example"
+    for url in ("http://api.service.example", "https://api.otherservice.example", "https://service.example.evil"):
+        with pytest.raises(SettingsError, match="STREAMSVC_GRANT_COOKIE_DOMAIN"):
+            load(tmp_path, **env, STREAMSVC_PUBLIC_URL=url)
 
 
 @pytest.mark.parametrize("name", ["COUNTRY", "CITY"])

@@ -7,6 +7,7 @@ from flask import Response, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamsvc import clock
+from streamsvc.blueprints.playback.grant_cookies import sets_grant_cookies
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
@@ -18,6 +19,7 @@ from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.rules.refusals.playback import (
     CountryUnknown,
     DeviceLimit,
+    DownloadsNotInPlan,
     EntitlementUnavailable,
     GrantInvalid,
     NoLongerAvailable,
@@ -57,10 +59,12 @@ def handle_database_error(error: Exception) -> Response:
 @allow_guests
 @allow_kids
 @bp.arguments(PlaybackIn)
+@sets_grant_cookies
 @idempotent()
 @bp.errors(
     CountryUnknown,
     DeviceLimit,
+    DownloadsNotInPlan,
     EntitlementUnavailable,
     NoLongerAvailable,
     NotAvailableInCountry,
@@ -78,8 +82,9 @@ def start_playback(body: PlaybackInput) -> Response:
 
     A refused playback gets the first error that applies, in this order: 401 · 404 · 403 `profile_required`,
     `subscription_required`, `not_in_plan`, `country_unknown`, `not_available_in_country`, `not_yet_available`,
-    `no_longer_available` · 409 `device_limit` {limit, devices}, `stream_limit` {limit, streams} · 503
-    `entitlement_unavailable`. If the same device starts the same item again, the new stream replaces the old one.
+    `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit` {limit, devices}, `stream_limit` {limit,
+    streams} · 503 `entitlement_unavailable`. If the same device starts the same item again, the new stream replaces the
+    old one.
     """
     started = playing.start_playback(current_viewer(), client_country(), request.remote_addr, body, clock.now())
     return json_response(msgspec.json.encode(started), 201)
@@ -89,6 +94,7 @@ def start_playback(body: PlaybackInput) -> Response:
 @allow_guests
 @allow_kids
 @bp.arguments(HeartbeatIn)
+@sets_grant_cookies
 @bp.errors(StreamEnded)
 @bp.response(200, HeartbeatOut)
 def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
@@ -136,6 +142,7 @@ def list_streams(query: PageInput) -> dict:
 @bp.route("/<stream_id>", methods=["DELETE"])
 @allow_guests
 @allow_kids
+@sets_grant_cookies
 @bp.response(204)
 def stop_stream(stream_id: str) -> None:
     """Stop a stream.

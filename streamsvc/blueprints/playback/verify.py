@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 from flask import request
 
 from streamsvc import clock
+from streamsvc.blueprints.playback.grant_cookies import GRANT_COOKIE
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.playback.stopped_streams import is_stopped
 from streamsvc.rules.playback.tokens import allows_address, allows_host, allows_path, is_expired
@@ -21,7 +22,6 @@ bp = Blueprint(
     description="Playback token verification for media servers.",
 )
 
-GRANT_COOKIE = "playback_grant"
 ORIGINAL_URI_HEADERS = ("X-Original-URI", "X-Forwarded-Uri")
 """The headers in which nginx, and Caddy and Traefik, pass the URI that the viewer requested."""
 ORIGINAL_HOST_HEADERS = ("X-Original-Host", "X-Forwarded-Host")

@@ -40,4 +40,6 @@ class Episode(Base):
     """JSON: {"hls": url, …}; only for playback, never shown."""
     variants: Mapped[str | None] = mapped_column(sa.Text)
     """JSON: [{"path": …, "height": …}]; only for playback, never shown."""
+    drm_keys: Mapped[str | None] = mapped_column(sa.Text)
+    """JSON: [{"id": …, …}] of `DrmKey`; only for playback, never shown."""
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -74,6 +74,8 @@ class TitleDetail(Base):
     """JSON: {"hls": url, …}; only for playback, never shown."""
     variants: Mapped[str | None] = mapped_column(sa.Text)
     """JSON: [{"path": …, "height": …}]; only for playback, never shown."""
+    drm_keys: Mapped[str | None] = mapped_column(sa.Text)
+    """JSON: [{"id": …, …}] of `DrmKey`; only for playback, never shown."""
 
 
 class MediaFile(Base):

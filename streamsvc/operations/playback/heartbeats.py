@@ -11,7 +11,6 @@ from streamsvc.models.progress import save_heartbeat, save_play
 from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import playback_events, streams
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
-from streamsvc.operations.playback.playing import issue_playback_token
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.playback import progress, still_watching, stream_rules
 from streamsvc.rules.playback.access import decide_access
@@ -111,10 +110,14 @@ def record_heartbeat(
     assert playable is not None, "a stream of a removed title was ended above"
     if heartbeat.activity.asked_at:
         response["ask"] = still_watching.QUESTION
-    return response | {
-        "grant": issue_playback_token(stream_id, stream, address, now),
-        "current": stream.current,
-    }
+    return response | {"current": stream.current} | _renew_grant(stream, playable, address, now)
+
+
+def _renew_grant(stream: Any, playable: Playable, address: str | None, now: datetime) -> dict:
+    """Return the stream's new grant, and its manifests if they are signed anew."""
+    unsigned = media.manifest_views(playable) if current_settings().media_signers else []
+    grant, manifests = issue_grant(stream.id, stream, unsigned, address, now)
+    return {"grant": grant, "manifests": manifests} if manifests != unsigned else {"grant": grant}
 
 
 def record_beacon(stream_id: str, report: BeaconInput, now: datetime) -> None:

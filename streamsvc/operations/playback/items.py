@@ -12,6 +12,7 @@ from streamsvc.models import Episode, Progress, Title, TitleDetail
 from streamsvc.operations.catalog.reading.facts import load_title_facts
 from streamsvc.rules.catalog.record import Variant
 from streamsvc.rules.playback.access import TitleFacts
+from streamsvc.rules.playback.drm import DrmKey
 from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all
@@ -50,6 +51,11 @@ class Playable:
     def variants(self) -> list[Variant]:
         """The variants that the catalogue declares."""
         return msgspec.json.decode(self.row.variants, type=list[Variant]) if self.row.variants else []
+
+    @cached_property
+    def drm_keys(self) -> list[DrmKey]:
+        """The content keys that the catalogue declares."""
+        return msgspec.json.decode(self.row.drm_keys, type=list[DrmKey]) if self.row.drm_keys else []
 
     @property
     def number(self) -> str:
@@ -104,6 +110,7 @@ _TITLE_COLUMNS = (
 ITEM_COLUMNS = (
     *(column for column in _TITLE_COLUMNS if column.name != "title_id"),
     sa.func.coalesce(Episode.runtime_s, Title.runtime_s).label("runtime_s"),
+    sa.func.coalesce(Episode.media, TitleDetail.media).label("media"),
     TitleDetail.body.label("detail"),
     Episode.markers,
     Episode.season,
@@ -141,6 +148,7 @@ FILM_BY_ID = _with_progress(
         Title.runtime_s,
         TitleDetail.media,
         TitleDetail.variants,
+        TitleDetail.drm_keys,
         TitleDetail.body.label("detail"),
         sa.null().label("markers"),
         sa.null().label("season"),
@@ -157,6 +165,7 @@ EPISODE_BY_ID = _with_progress(
         Episode.runtime_s,
         Episode.media,
         Episode.variants,
+        Episode.drm_keys,
         Episode.markers,
         Episode.season,
         Episode.number.label("episode"),

@@ -1,21 +1,18 @@
 """Playback: started after rules/playback/access.py decided on access and a stream slot was claimed; and stopped."""
 
 from datetime import datetime
-from typing import Any
 
 from streamsvc.models import Device, Stream
 from streamsvc.operations.catalog.reading.audience import viewer_facts
-from streamsvc.operations.playback import items, media, streams
+from streamsvc.operations.playback import items, licenses, media, streams
+from streamsvc.operations.playback.grants import issue_grant
 from streamsvc.operations.playback.items import Playable
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import ViewerFacts, decide_access
 from streamsvc.rules.playback.inputs import PlaybackInput
-from streamsvc.rules.playback.tokens import PlaybackToken, bind_network
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
-from streamsvc.settings import current_settings
 from streamsvc.storage.database import fetch_one
 
 
@@ -33,6 +30,8 @@ def start_playback(
         raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})
     entitlements = viewer.entitlements
     max_height = stream_rules.allowed_height(entitlements["max_height"], body["max_height"])
+    if body["offline"]:
+        licenses.require_downloadable(playable, max_height, entitlements)
     request = streams.StreamRequest(
         account_id=viewer.account_id,
         profile_id=viewer.row.selected_profile_id,
@@ -47,7 +46,11 @@ def start_playback(
     )
     limits = streams.StreamLimits(entitlements["max_streams"], entitlements["max_devices"], streams.evicts_devices())
     stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
-    return _playback_view(stream_id, current, request, limits, playable, address, now)
+    response = _playback_view(stream_id, current, request, limits, playable, address, now)
+    playable_until = decide_access(playable.facts, facts, now).ends_at
+    if drm := licenses.issue_license(playable, max_height, body["offline"], playable_until, now):
+        response["drm"] = drm
+    return response
 
 
 def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
@@ -78,10 +81,11 @@ def _playback_view(
     now: datetime,
 ) -> dict:
     row = playable.row
+    grant, manifests = issue_grant(stream_id, request, media.manifest_views(playable), address, now)
     return {
         "stream_id": stream_id,
-        "manifests": media.manifest_views(playable),
-        "grant": issue_playback_token(stream_id, request, address, now),
+        "manifests": manifests,
+        "grant": grant,
         "resume_s": progress.resume_position_s(
             row.position_s, row.duration_s, row.watched_at, row.restarted_at, progress_policy()
         ),
@@ -93,25 +97,6 @@ def _playback_view(
         "markers": playable.markers,
         "cmcd": {"sid": stream_id, "cid": request.item_id},
     }
-
-
-def issue_playback_token(stream_id: str, stream: Any, address: str | None, now: datetime) -> dict:
-    """Return a new playback token for a stream (a StreamRequest or a row): {token, expires_at}."""
-    settings = current_settings()
-    expires_at = now + stream_rules.STREAM_TTL
-    token = PlaybackToken(
-        stream_id,
-        stream.account_id,
-        stream.profile_id,
-        stream.item_id,
-        stream.country,
-        media.decode_scope(stream.media_scope),
-        stream.max_height,
-        bind_network(address, settings.grant_network),
-        expires_at,
-    )
-    keys = playback_tokens.media_keys(settings.secret_key)
-    return {"token": playback_tokens.encode_token(token, keys), "expires_at": expires_at}
 
 
 def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:

@@ -17,6 +17,7 @@ from streamsvc.rules import maturity
 from streamsvc.rules.catalog import codes, text
 from streamsvc.rules.playback.access import TitleFacts
 from streamsvc.rules.playback.access import Window as AccessWindow
+from streamsvc.rules.playback.drm import DrmKey
 from streamsvc.rules.playback.media_paths import canonical_path, parse_media_url
 
 MAX_LINE_BYTES = 1 << 20
@@ -113,6 +114,7 @@ class Episode(_RecordPart, frozen=True):
     released_on: date | None = None
     media: Media | None = None
     variants: OrNull[Annotated[list[Variant], Meta(max_length=50)]] = []
+    drm_keys: OrNull[Annotated[list[DrmKey], Meta(max_length=50)]] = []
     markers: Markers | None = None
     artwork: OrNull[Annotated[list[Artwork], Meta(max_length=50)]] = []
 
@@ -145,6 +147,7 @@ class CatalogRecord(_RecordPart, frozen=True):
     external_ids: OrNull[Annotated[dict[Code, Identifier], Meta(max_length=50)]] = {}
     media: Media | None = None
     variants: OrNull[Annotated[list[Variant], Meta(max_length=50)]] = []
+    drm_keys: OrNull[Annotated[list[DrmKey], Meta(max_length=50)]] = []
     markers: Markers | None = None
     seasons: OrNull[Annotated[list[Season], Meta(max_length=500)]] = []
     tracks: OrNull[Annotated[list[Track], Meta(max_length=300)]] = []

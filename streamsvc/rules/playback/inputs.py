@@ -13,6 +13,7 @@ class PlaybackInput(TypedDict):
     device_id: str | None
     max_height: int | None
     replace: str | None
+    offline: bool
 
 
 UsageDimension = Literal["day", "plan", "country", "device", "title"]

@@ -24,6 +24,12 @@ class NotInPlan(Refusal):
     detail = "This title is not part of your plan."
 
 
+class DownloadsNotInPlan(Refusal):
+    code = "downloads_not_in_plan"
+    status = 403
+    detail = "Your plan has no downloads."
+
+
 class CountryUnknown(Refusal):
     code = "country_unknown"
     status = 403

@@ -7,7 +7,18 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from streamsvc.rules.playback.still_watching import QUESTION
 from streamsvc.rules.playback.stream_rules import FINAL_STATES, STATES
-from streamsvc.schemas.base import DEVICE_KINDS, Choice, Int, Moment, OneOf, PrefixedId, StrictSchema, Text, page_of
+from streamsvc.schemas.base import (
+    DEVICE_KINDS,
+    Bool,
+    Choice,
+    Int,
+    Moment,
+    OneOf,
+    PrefixedId,
+    StrictSchema,
+    Text,
+    page_of,
+)
 
 MAX_POSITION_S = 10_000_000
 
@@ -49,6 +60,10 @@ class PlaybackIn(StrictSchema):
         load_default=None,
         allow_none=True,
         metadata={"description": "The id of a stream to end so that this one can start."},
+    )
+    offline = Bool(
+        load_default=False,
+        metadata={"description": "True: for a download; the DRM licence can be stored. The plan must have downloads."},
     )
 
 
@@ -103,9 +118,35 @@ class ManifestOut(StrictSchema):
     url = fields.String(required=True)
 
 
+class MediaCookieOut(StrictSchema):
+    name = fields.String(required=True)
+    value = fields.String(required=True)
+    domain = fields.String(required=True)
+    path = fields.String(required=True)
+    expires_at = Moment(required=True)
+
+
 class GrantOut(StrictSchema):
+    sometimes_absent = ("cookies",)
     token = fields.String(required=True)
     expires_at = Moment(required=True)
+    cookies = fields.List(
+        fields.Nested(MediaCookieOut),
+        metadata={"description": "Cookies that the CDN of the manifests requires; absent if it requires none."},
+    )
+
+
+class DrmOut(StrictSchema):
+    token = fields.String(
+        required=True, metadata={"description": "The message for the licence server, such as for `X-AxDRM-Message`."}
+    )
+    license_urls = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata={"description": "The licence servers: widevine, playready, fairplay."},
+    )
+    expires_at = Moment(required=True, metadata={"description": "The player must have requested the licence by then."})
 
 
 class HeartbeatIntervalOut(StrictSchema):
@@ -127,6 +168,7 @@ class CmcdOut(StrictSchema):
 
 
 class PlaybackOut(StrictSchema):
+    sometimes_absent = ("drm",)
     stream_id = PrefixedId("str", required=True)
     manifests = fields.List(fields.Nested(ManifestOut), required=True)
     grant = fields.Nested(GrantOut, required=True)
@@ -135,10 +177,15 @@ class PlaybackOut(StrictSchema):
     limits = fields.Nested(StreamLimitsOut, required=True)
     markers = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
     cmcd = fields.Nested(CmcdOut, required=True)
+    drm = fields.Nested(DrmOut, metadata={"description": "Absent if the item is not encrypted."})
 
 
 class HeartbeatOut(StrictSchema):
-    sometimes_absent = ("grant", "ask")
+    sometimes_absent = ("grant", "manifests", "ask")
+    manifests = fields.List(
+        fields.Nested(ManifestOut),
+        metadata={"description": "The URLs to use from now on; absent if they have not changed."},
+    )
     grant = fields.Nested(
         GrantOut, metadata={"description": "The playback token to use from now on; absent once the stream has ended."}
     )

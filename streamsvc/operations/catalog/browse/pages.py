@@ -31,7 +31,7 @@ TITLE_BY_ID = CompiledStatement(
     .where(Title.id == sa.bindparam("id"), NOT_REMOVED)
 )
 TITLE_ACCESS_BY_ID = sa.select(*ACCESS_COLUMNS).where(Title.id == sa.bindparam("id"), NOT_REMOVED)
-EPISODE_COLUMNS = [column for column in Episode.__table__.c if column.name not in ("media", "variants")]
+EPISODE_COLUMNS = [column for column in Episode.__table__.c if column.name not in ("media", "variants", "drm_keys")]
 SEASONS_OF_TITLE = (
     sa.select(Season.id, Season.number, Season.title)
     .where(Season.title_pk == sa.bindparam("pk"), Season.removed_at.is_(None))

@@ -18,7 +18,8 @@ from streamsvc.rules.catalog.record import Episode as EpisodeRecord
 from streamsvc.storage.database import db, insert, new_id
 
 UPDATED_EPISODE_COLUMNS = (
-    "title", "synopsis", "runtime_s", "released_on", "markers", "artwork", "media", "variants", "removed_at",
+    "title", "synopsis", "runtime_s", "released_on", "markers", "artwork", "media", "variants", "drm_keys",
+    "removed_at",
 )  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def _episode_row(title_pk: int, season: int, episode: EpisodeRecord) -> dict:
         "artwork": artwork_json(episode.artwork) if episode.artwork else None,
         "media": _encode_if_set(episode.media),
         "variants": _encode_if_set(episode.variants),
+        "drm_keys": _encode_if_set(episode.drm_keys),
         "removed_at": None,
     }
 

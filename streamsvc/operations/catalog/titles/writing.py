@@ -146,13 +146,14 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     )
     bulk.insert_rows(
         TitleDetail,
-        ("title_pk", "body", "media", "variants"),
+        ("title_pk", "body", "media", "variants", "drm_keys"),
         [
             (
                 row.pk,
                 cards.detail_json(row.record, people),
                 _encode_if_set(row.record.media),
                 _encode_if_set(row.record.variants),
+                _encode_if_set(row.record.drm_keys),
             )
             for row in rows
         ],

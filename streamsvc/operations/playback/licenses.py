@@ -1,0 +1,35 @@
+"""DRM licences: what the player sends to a licence server to decrypt an item, online or offline."""
+
+from datetime import datetime
+from typing import Any
+
+from streamsvc.operations.playback.items import Playable
+from streamsvc.rules.playback import drm, stream_rules
+from streamsvc.rules.refusals.playback import DownloadsNotInPlan
+from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.security.license_messages import encode_license_message
+from streamsvc.settings import current_settings
+
+
+def require_downloadable(playable: Playable, max_height: int | None, entitlements: dict[str, Any]) -> None:
+    """Raise DownloadsNotInPlan, or Invalid if the item has no key that an offline licence could be for."""
+    if not entitlements["downloads"]:
+        raise DownloadsNotInPlan
+    if current_settings().drm is None or not drm.allowed_keys(playable.drm_keys, max_height):
+        raise Invalid(errors={"offline": ["Must be false: there is no offline licence for this item."]})
+
+
+def issue_license(
+    playable: Playable, max_height: int | None, offline: bool, playable_until: datetime | None, now: datetime
+) -> dict | None:
+    """Return {token, license_urls, expires_at} for the item's keys; None without keys or without STREAMSVC_DRM."""
+    provider, keys = current_settings().drm, drm.allowed_keys(playable.drm_keys, max_height)
+    if provider is None or not keys:
+        return None
+    expires_at = now + stream_rules.STREAM_TTL
+    message = drm.license_message(keys, provider, offline, playable_until, now, expires_at)
+    return {
+        "token": encode_license_message(message, provider.com_key),
+        "license_urls": drm.license_urls(keys, provider),
+        "expires_at": expires_at,
+    }
