@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from streamsvc.models import Profile, Stream
 from streamsvc.models.progress import save_heartbeat, save_play
 from streamsvc.operations.catalog.reading.audience import viewer_facts
-from streamsvc.operations.playback import playback_events, streams
+from streamsvc.operations.playback import media, playback_events, streams
+from streamsvc.operations.playback.grants import issue_grant
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.playback import progress, still_watching, stream_rules
