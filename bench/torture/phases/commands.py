@@ -160,6 +160,24 @@ PHASES = [
         "tests/playback/test_playback_tokens.py",
         databases=SQLITE,
     ),
+    test_phase(
+        "playback",
+        "races of starts on one account, and an evening of viewers whose devices have wrong clocks",
+        "tests/playback/test_playback_slots.py tests/playback/test_evening.py",
+        ROUNDS="400",
+    ),
+    test_phase(
+        "upgrades",
+        "rows of every revision survive the upgrade, and four nodes migrate at once",
+        "tests/service/test_upgrades.py",
+        MIGRATIONS="every",
+    ),
+    test_phase(
+        "connections",
+        "PgBouncer in transaction mode, and what a crash of PostgreSQL may lose",
+        "tests/faults/test_pgbouncer.py tests/faults/test_durability.py",
+        databases=("postgresql",),
+    ),
     bench_phase(
         "revocation",
         "revoked credentials under eight clients, reloads and crashes",
