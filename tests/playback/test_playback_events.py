@@ -52,6 +52,8 @@ def test_a_stream_is_published_when_it_starts_completes_and_ends(world, ann, clo
     assert ann.send_heartbeat(stream, 5950, "stopped").status_code == 200
     published = events(world)
     assert [kind for kind, _ in published] == ALL
+    ann.play("film")
+    assert [kind for kind, _ in events(world)[3:]] == ["playback.started"], "also on a device that has played before"
     assert {data["stream_id"] for _, data in published} == {stream}
     started, completed, ended = (data for _, data in published)
     assert (started["plan"], started["country"], started["item_id"]) == ("standard", "DE", world.ids["film"])
@@ -60,7 +62,7 @@ def test_a_stream_is_published_when_it_starts_completes_and_ends(world, ann, clo
     assert (ended["reason"], ended["watched_s"], ended["ended_at"]) == ("stopped", 240, "2026-01-15T12:04:00Z")
     with world.app.app_context():
         deliveries = sa.select(sa.func.count()).where(WebhookDelivery.endpoint_id == endpoint)
-        assert db.session.scalar(deliveries) == 3
+        assert db.session.scalar(deliveries) == 4
 
 
 def test_nothing_is_recorded_while_no_endpoint_names_it(world, ann):

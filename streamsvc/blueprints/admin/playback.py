@@ -18,7 +18,7 @@ from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.operations.playback import explain as explaining
 from streamsvc.operations.playback import streams, usage
 from streamsvc.rules.playback import stream_rules
-from streamsvc.rules.playback.inputs import ExplainInput, UsageInput
+from streamsvc.rules.playback.inputs import ExplainInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.playback import (
     AdminStreamPage,
@@ -103,7 +103,7 @@ def stop_any_stream(stream_id: str) -> None:
     content_type="application/x-ndjson",
     description="With `format=ndjson`: the rows of the same tables as JSON objects, one per line.",
 )
-def get_usage_report(query: UsageInput) -> Response | dict:
+def get_usage_report(query: dict) -> Response | dict:
     """Retrieve the usage report.
 
     Returns starts, minutes, completions and viewers by day, by title (the hundred most watched) and in total. With

@@ -1,6 +1,6 @@
 """Request bodies of playback, as loaded by their schemas. A test compares each input with the schema that loads it."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Literal, TypedDict
 
 from streamsvc.rules.inputs import PageInput
@@ -17,15 +17,6 @@ class PlaybackInput(TypedDict):
 
 
 UsageDimension = Literal["day", "plan", "country", "device", "title"]
-
-
-class UsageInput(TypedDict):
-    """The days of a usage report, what it is grouped by, and its format."""
-
-    since: date | None
-    until: date | None
-    group_by: list[UsageDimension]
-    format: Literal["json", "csv", "ndjson"]
 
 
 class ExplainInput(TypedDict):
