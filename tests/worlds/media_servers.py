@@ -123,7 +123,7 @@ def running_nginx(folder: Path, root: Path, port: int, service_port: int, page_o
         )
     )
     (folder / "locations.conf").write_text(
-        shipped("nginx-media-locations.conf", **{"/var/log/nginx/media.log": f"{folder}/media.log"})
+        shipped("nginx-media-locations.conf", **{"/var/log/nginx/media.log": f"{folder}/media.log", "/srv/streamsvc": str(root)})
     )
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -132,7 +132,7 @@ def running_nginx(folder: Path, root: Path, port: int, service_port: int, page_o
         f"{'user root;' if os.getuid() == 0 else ''}\ndaemon off;\nworker_processes 2;\npid {folder}/nginx.pid;\n"
         f"error_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}include media.conf;\n"
         f"server {{\nlisten 127.0.0.1:{port};\nroot {root};\ninclude locations.conf;\n"
-        f"location / {{ proxy_pass http://{service}; proxy_set_header Host $http_host;\n"
+        f"location /v1/ {{ proxy_pass http://{service}; proxy_set_header Host $http_host;\n"
         f"proxy_set_header X-Forwarded-For $remote_addr; }}\nlocation /pages/ {{ types {{ text/html html; "
         f"text/javascript js; }} }}\n}}\n{pages}}}\n"
     )
@@ -150,7 +150,7 @@ def running_caddy(folder: Path, root: Path, port: int, service_port: int, page_o
     for old, new in {
         "127.0.0.1:8000": f"127.0.0.1:{service_port}",
         "media.video.example {": f"{{\n\tadmin off\n}}\nhttp://:{port} {{",
-        "/srv/media-root": str(root),
+        "/srv/streamsvc": str(root),
     }.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
