@@ -44,7 +44,14 @@ def site(request, database, new_app, tmp_path_factory):
         with run(folder / "server", root, port, int(url.rpartition(":")[2]), PAGE) as server:
             own, foreign = (f"/media/{world.ids[name]}" for name in ("own", "foreign"))
             yield SimpleNamespace(
-                name=request.param, world=world, viewer=viewer, server=server, get=server.get, own=own, foreign=foreign, root=root
+                name=request.param,
+                world=world,
+                viewer=viewer,
+                server=server,
+                get=server.get,
+                own=own,
+                foreign=foreign,
+                root=root,
             )
 
 
@@ -98,7 +105,12 @@ def evasions(own, foreign):
     yield from (f"{own}/%00/../../{name}/secret.txt", f"{own}/;/../../{name}/secret.txt")
     yield from (f"{target}?{own}/secret.txt", f"{target}#{own}/secret.txt", f"{target}%23{own}/secret.txt")
     yield from (f"http://localhost{target}", f"http://localhost/{target}", f"//localhost{own}/../{name}/secret.txt")
-    yield from (f"{own}/..;/{name}/secret.txt", f"/x/..{target}", f"/media/./{name}/secret.txt", f"/MEDIA/{name}/secret.txt")
+    yield from (
+        f"{own}/..;/{name}/secret.txt",
+        f"/x/..{target}",
+        f"/media/./{name}/secret.txt",
+        f"/MEDIA/{name}/secret.txt",
+    )
 
 
 def test_spellings_of_a_path_open_no_foreign_title(site, stream):
@@ -122,7 +134,14 @@ def test_headers_of_the_viewer_open_no_foreign_title(site, stream):
 
 def test_heights_above_the_plans_are_not_served(site, stream):
     assert site.get(f"{site.own}/360p/1.ts", stream.token).status == 200
-    paths = ("720p/1.ts", "720p/index.m3u8", "%37%32%30p/1.ts", "720p/1.ts?x=360p", "720p/1.ts#/360p/1.ts", "720p%2f1.ts")
+    paths = (
+        "720p/1.ts",
+        "720p/index.m3u8",
+        "%37%32%30p/1.ts",
+        "720p/1.ts?x=360p",
+        "720p/1.ts#/360p/1.ts",
+        "720p%2f1.ts",
+    )
     for path in (*paths, "best.ts", "best.ts#", "best.ts#.txt", "best%2ets", "best.ts?", "best.ts/"):
         response = site.get(f"{site.own}/{path}", stream.token)
         assert response.status in (400, 403, 404) and b"too high" not in response.body, path

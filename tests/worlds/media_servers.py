@@ -123,7 +123,10 @@ def running_nginx(folder: Path, root: Path, port: int, service_port: int, page_o
         )
     )
     (folder / "locations.conf").write_text(
-        shipped("nginx-media-locations.conf", **{"/var/log/nginx/media.log": f"{folder}/media.log", "/srv/streamsvc": str(root)})
+        shipped(
+            "nginx-media-locations.conf",
+            **{"/var/log/nginx/media.log": f"{folder}/media.log", "/srv/streamsvc": str(root)},
+        )
     )
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

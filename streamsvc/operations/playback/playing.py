@@ -77,10 +77,11 @@ def _playback_view(
     now: datetime,
 ) -> dict:
     row = playable.row
+    grant = issue_playback_token(stream_id, request, address, now)
     return {
         "stream_id": stream_id,
-        "manifests": media.manifest_views(playable),
-        "grant": issue_playback_token(stream_id, request, address, now),
+        "manifests": media.manifest_views(playable, stream_id, grant["token"]),
+        "grant": grant,
         "resume_s": progress.resume_position_s(
             row.position_s, row.duration_s, row.watched_at, row.restarted_at, progress_policy()
         ),
