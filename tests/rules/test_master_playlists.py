@@ -1,4 +1,7 @@
-"""HLS master playlists: which lines stay, and that all URIs become absolute. Most examples are after RFC 8216, section 8."""
+"""HLS master playlists: which lines stay, and that all URIs become absolute.
+
+Examples after RFC 8216, section 8.
+"""
 
 import pytest
 

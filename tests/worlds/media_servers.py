@@ -24,7 +24,7 @@ LADDER = f"""
     -i subtitles.vtt -filter_complex [0:v]split[high][v];[v]scale=640:360[low] -map [low] -map [high] -map 1:a -map 2:s
     -c:v libx264 -preset ultrafast -g 10 -keyint_min 10 -sc_threshold 0 -b:v:0 200k -b:v:1 600k -c:a aac -b:a 48k
     -c:s webvtt -f hls -hls_time 2 -hls_playlist_type vod -hls_segment_filename %v/%d.ts -master_pl_name master.m3u8
-    -var_stream_map v:0,agroup:audio,s:0,sgroup:subs,name:360p\\ v:1,agroup:audio,name:720p\\ a:0,agroup:audio,name:audio
+    -var_stream_map v:0,agroup:a,s:0,sgroup:subs,name:360p\\ v:1,agroup:a,name:720p\\ a:0,agroup:a,name:audio
     %v/index.m3u8
 """
 
@@ -36,7 +36,7 @@ def require_program(name: str, *places: str) -> str:
 
 
 def make_ladder(folder: Path) -> Path:
-    """Make `master.m3u8` with pictures of 360 and 720 lines, audio and subtitles of a minute, in two-second segments."""
+    """Make a minute of `master.m3u8`: pictures of 360 and 720 lines, audio and subtitles, in two-second segments."""
     ffmpeg = require_program("ffmpeg")
     folder.mkdir(parents=True)
     (folder / "subtitles.vtt").write_text(SUBTITLES)

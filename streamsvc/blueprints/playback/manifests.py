@@ -31,8 +31,8 @@ def get_master_playlist(query: dict, stream_id: str) -> Response:
     With `STREAMSVC_FILTER_MANIFESTS`, its URL is in the response to the start of playback. It is the media server's
     playlist without variants above the stream's `max_height`, with absolute URLs. The stream's playback token is read
     from `grant`, or from the bearer token. Players that send no header get the token in the URLs of their media server
-    as well. 403 `grant_forbids` if no variant is left, 502 `manifest_invalid` or 503 `manifest_unavailable` if the media
-    server fails.
+    as well. 403 `grant_forbids` if no variant is left, 502 `manifest_invalid` if the media server's response is not a
+    playlist, 503 `manifest_unavailable` if it does not respond.
     """
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     sends_headers = scheme.lower() == "bearer"

@@ -38,8 +38,9 @@ def verify_playback_token(query: dict) -> None:
     204 if the token is valid, its stream has not been stopped, and it allows the path, the host and the client's
     address. 401 `grant_invalid`, 400 `original_uri_missing` or 403 `grant_forbids` otherwise. The requested URI is read
     from `X-Original-URI` or `X-Forwarded-Uri`, the host from `X-Original-Host` or `X-Forwarded-Host` if it is sent; if
-    both are, since one may be the viewer's own, both must be allowed. The token is read from `grant` in this request's query, the bearer token, the cookie `playback_grant`, or `grant` in the
-    query of the requested URI. The database is read once a second at most, for the streams that were stopped.
+    both are, since one may be the viewer's own, both must be allowed. The token is read from `grant` in this request's
+    query, the bearer token, the cookie `playback_grant`, or `grant` in the query of the requested URI. The database is
+    read once a second at most, for the streams that were stopped.
     """
     uris = _list_headers(ORIGINAL_URI_HEADERS)
     token = query["grant"] or _request_token(uris[0].partition("?")[2] if uris else "")
