@@ -415,6 +415,11 @@ class Settings:
         parse_height_pattern,
         "Regular expression that finds the picture height in the path of a media file; its group is the height.",
     )
+    filter_manifests: bool = setting(
+        False,
+        parse_flag,
+        "Serves HLS master playlists itself, without variants above the viewer's picture height.",
+    )
     grant_network: str = setting(
         "",
         parse_network_prefixes,

@@ -98,6 +98,8 @@ TEXT_EXAMPLES = {
     "text/tab-separated-values": "tconst\ttitleType\tprimaryTitle\ntt0111161\tmovie\tThe Shawshank Redemption\n",
     "text/plain": 'streamsvc_requests_total{status="200"} 42\n',
     "application/x-ndjson": '{"external_id": "tt0111161", "kind": "movie", "title": "The Shawshank Redemption"}\n',
+    "application/vnd.apple.mpegurl": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=800000,RESOLUTION=640x360\n"
+    "https://media.example/tt0111161/360p/index.m3u8\n",
     "application/pdf": "%PDF-1.7 …",
     "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",

@@ -44,6 +44,21 @@ def test_a_folder_of_its_own_is_opened_whole(world, opens):
     )
 
 
+def test_a_viewers_own_headers_do_not_stand_for_the_media_servers(world, client):
+    """Caddy and Traefik send X-Forwarded-Uri and pass the viewer's X-Original-URI on; nginx the other way round."""
+    world.put_titles(title("a", f"{CDN}/films/a/master.m3u8"), title("b", f"{CDN}/films/b/master.m3u8"))
+    token = world.household(plan=world.put_plan()).play("a").json["grant"]["token"]
+    sent = {"Authorization": f"Bearer {token}", "X-Original-URI": "/films/a/1.ts", "X-Forwarded-Uri": "/films/a/1.ts"}
+    hosts = {"X-Original-Host": "cdn.example", "X-Forwarded-Host": "cdn.example"}
+    assert client.get("/v1/playback/verify", headers=sent | hosts).status_code == 204
+    for name, value in (
+        *((name, "/films/b/1.ts") for name in ("X-Original-URI", "X-Forwarded-Uri")),
+        *((name, "b.example") for name in hosts),
+    ):
+        response = client.get("/v1/playback/verify", headers=sent | hosts | {name: value})
+        assert error_of(response) == (403, "grant_forbids"), name
+
+
 def test_a_flat_folder_does_not_open_its_neighbours(world, opens):
     world.put_titles(title("a", f"{CDN}/films/a.m3u8"), title("b", f"{CDN}/films/b.m3u8"))
     verify = opens("a")

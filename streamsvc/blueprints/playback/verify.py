@@ -37,30 +37,29 @@ def verify_playback_token(query: dict) -> None:
 
     204 if the token is valid, its stream has not been stopped, and it allows the path, the host and the client's
     address. 401 `grant_invalid`, 400 `original_uri_missing` or 403 `grant_forbids` otherwise. The requested URI is read
-    from `X-Original-URI` or `X-Forwarded-Uri`, the host from `X-Original-Host` or `X-Forwarded-Host` if it is sent. The
-    token is read from `grant` in this request's query, the bearer token, the cookie `playback_grant`, or `grant` in the
-    query of the requested URI. The database is read once a second at most, for the streams that were stopped.
+    from `X-Original-URI` or `X-Forwarded-Uri`, the host from `X-Original-Host` or `X-Forwarded-Host` if it is sent; if
+    both are, since one may be the viewer's own, both must be allowed. The token is read from `grant` in this request's
+    query, the bearer token, the cookie `playback_grant`, or `grant` in the query of the requested URI. The database is
+    read once a second at most, for the streams that were stopped.
     """
-    uri = _first_header(ORIGINAL_URI_HEADERS)
-    path, _, original_query = (uri or "").partition("?")
-    token = query["grant"] or _request_token(original_query)
+    uris = _list_headers(ORIGINAL_URI_HEADERS)
+    token = query["grant"] or _request_token(uris[0].partition("?")[2] if uris else "")
     settings, now = current_settings(), clock.now()
     claims = token and playback_tokens.decode_claims(token, playback_tokens.media_keys(settings.secret_key))
     if not claims or is_expired(claims, now) or is_stopped(claims["sub"], now):
         raise GrantInvalid
-    if uri is None:
+    if not uris:
         raise OriginalUriMissing
-    host = _first_header(ORIGINAL_HOST_HEADERS)
-    if host is not None and not allows_host(claims, host):
+    if not all(allows_host(claims, host) for host in _list_headers(ORIGINAL_HOST_HEADERS)):
         raise GrantForbids
-    if not allows_path(claims, path, settings.media_height_pattern):
+    if not all(allows_path(claims, uri.partition("?")[0], settings.media_height_pattern) for uri in uris):
         raise GrantForbids
     if not allows_address(claims, request.remote_addr):
         raise GrantForbids
 
 
-def _first_header(names: tuple[str, ...]) -> str | None:
-    return next((request.headers[name] for name in names if name in request.headers), None)
+def _list_headers(names: tuple[str, ...]) -> list[str]:
+    return [request.headers[name] for name in names if name in request.headers]
 
 
 def _request_token(query: str) -> str | None:

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from streamsvc.operations.playback.media import decode_scope
+from streamsvc.operations.playback.items import Playable
+from streamsvc.operations.playback.media import decode_scope, manifest_views
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.grant_cookies import is_in_domain
 from streamsvc.rules.playback.signers import MediaSigner
@@ -18,29 +19,21 @@ log = logging.getLogger("streamsvc.playback")
 
 
 def issue_grant(
-    stream_id: str, stream: Any, manifests: list[dict], address: str | None, now: datetime
+    stream_id: str, stream: Any, playable: Playable | None, address: str | None, now: datetime
 ) -> tuple[dict, list[dict]]:
-    """Return a new grant for a stream (a StreamRequest or a row), and its manifests, signed.
+    """Return a new grant for a stream (a StreamRequest or a row), and its item's manifests, signed.
 
-    The grant is {token, expires_at}, with `cookies` if a signer of one of the manifests' hosts has any.
+    The grant is {token, expires_at}, with `cookies` if a signer of one of the manifests' hosts has any. Without a
+    `playable` there are no manifests.
     """
-    settings = current_settings()
     expires_at = now + stream_rules.STREAM_TTL
-    scope, network = decode_scope(stream.media_scope), bind_network(address, settings.grant_network)
-    token = PlaybackToken(
-        stream_id,
-        stream.account_id,
-        stream.profile_id,
-        stream.item_id,
-        stream.country,
-        scope,
-        stream.max_height,
-        network,
-        expires_at,
-    )
-    keys = playback_tokens.media_keys(settings.secret_key)
-    grant = {"token": playback_tokens.encode_token(token, keys), "expires_at": expires_at}
-    access = MediaAccess(scope.paths, network, now, expires_at)
+    token = issue_token(stream_id, stream, address, expires_at)
+    grant = {"token": token, "expires_at": expires_at}
+    manifests = manifest_views(playable, stream_id, token) if playable else []
+    if not current_settings().media_signers:
+        return grant, manifests
+    network = bind_network(address, current_settings().grant_network)
+    access = MediaAccess(decode_scope(stream.media_scope).paths, network, now, expires_at)
     signed: list[dict] = []
     cookies: dict[tuple, dict] = {}
     for manifest in manifests:
@@ -48,6 +41,23 @@ def issue_grant(
         signed.append(manifest | {"url": url})
         cookies |= {(cookie["name"], cookie["domain"], cookie["path"]): cookie for cookie in found}
     return (grant | {"cookies": list(cookies.values())} if cookies else grant), signed
+
+
+def issue_token(stream_id: str, stream: Any, address: str | None, expires_at: datetime) -> str:
+    """Return a new playback token for a stream (a StreamRequest or a row), for the network of an address, if any."""
+    settings = current_settings()
+    token = PlaybackToken(
+        stream_id,
+        stream.account_id,
+        stream.profile_id,
+        stream.item_id,
+        stream.country,
+        decode_scope(stream.media_scope),
+        stream.max_height,
+        bind_network(address, settings.grant_network),
+        expires_at,
+    )
+    return playback_tokens.encode_token(token, playback_tokens.media_keys(settings.secret_key))
 
 
 def _sign_manifest(url: str, access: MediaAccess) -> tuple[str, list[dict]]:

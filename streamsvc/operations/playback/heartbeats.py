@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from streamsvc.models import Profile, Stream
 from streamsvc.models.progress import save_heartbeat, save_play
 from streamsvc.operations.catalog.reading.audience import viewer_facts
-from streamsvc.operations.playback import media, playback_events, streams
+from streamsvc.operations.playback import playback_events, streams
 from streamsvc.operations.playback.grants import issue_grant
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
 from streamsvc.operations.playback.policy import progress_policy
@@ -115,10 +115,10 @@ def record_heartbeat(
 
 
 def _renew_grant(stream: Any, playable: Playable, address: str | None, now: datetime) -> dict:
-    """Return the stream's new grant, and its manifests if they are signed anew."""
-    unsigned = media.manifest_views(playable) if current_settings().media_signers else []
-    grant, manifests = issue_grant(stream.id, stream, unsigned, address, now)
-    return {"grant": grant, "manifests": manifests} if manifests != unsigned else {"grant": grant}
+    """Return the stream's new grant, and its manifests if there are signers, which sign them anew."""
+    signers = current_settings().media_signers
+    grant, manifests = issue_grant(stream.id, stream, playable if signers else None, address, now)
+    return {"grant": grant} | ({"manifests": manifests} if signers else {})
 
 
 def record_beacon(stream_id: str, report: BeaconInput, now: datetime) -> None:

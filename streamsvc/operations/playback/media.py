@@ -1,7 +1,7 @@
 """The media of an item: the URLs of its manifests, and what a playback token opens for them."""
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -14,17 +14,27 @@ from streamsvc.rules.playback.tokens import MediaScope
 from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
 
+HLS = "hls"
 MAX_NEIGHBOURS = 200
 """With more manifests that begin with the stem of one, that one opens only its own file."""
 
 
-def manifest_views(playable: Playable) -> list[dict]:
-    """Return [{type, url}] of the media that the catalogue names, else the URL of STREAMSVC_MEDIA_URL."""
+def manifest_views(playable: Playable, stream_id: str, token: str) -> list[dict]:
+    """Return [{type, url}] of the item's manifests, of which this service may serve the HLS playlist itself."""
     settings = current_settings()
-    media = playable.media or {"hls": settings.media_url.replace("{item_id}", playable.row.item_id)}
-    return [
-        {"type": kind, "url": settings.public_url + url if url.startswith("/") else url} for kind, url in media.items()
-    ]
+    urls = {kind: find_media_url(playable, kind) for kind in playable.media or (HLS,)}
+    if settings.filter_manifests and HLS in urls:
+        query = urlencode({"grant": token})
+        urls[HLS] = f"{settings.public_url}/v1/playback/{stream_id}/master.m3u8?{query}"
+    return [{"type": kind, "url": url} for kind, url in urls.items()]
+
+
+def find_media_url(playable: Playable, kind: str) -> str | None:
+    """Return the URL of a manifest that the catalogue names, else that of STREAMSVC_MEDIA_URL, which is for HLS."""
+    settings = current_settings()
+    media = playable.media or {HLS: settings.media_url.replace("{item_id}", playable.row.item_id)}
+    url = media.get(kind)
+    return settings.public_url + url if url and url.startswith("/") else url
 
 
 def load_media_scope(playable: Playable, max_height: int | None) -> MediaScope:

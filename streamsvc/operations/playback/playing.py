@@ -81,7 +81,7 @@ def _playback_view(
     now: datetime,
 ) -> dict:
     row = playable.row
-    grant, manifests = issue_grant(stream_id, request, media.manifest_views(playable), address, now)
+    grant, manifests = issue_grant(stream_id, request, playable, address, now)
     return {
         "stream_id": stream_id,
         "manifests": manifests,

@@ -60,9 +60,12 @@ def parse_media_url(url: str) -> MediaLocation:
 
 def canonical_path(path: str) -> str | None:
     """Return a path, percent-decoded; None if it does not start with exactly one slash, or if servers may read it in
-    different ways: with empty or dot segments, backslashes, control characters or double percent-encoding."""
+    different ways: with empty or dot segments, backslashes, control characters, double percent-encoding, or a `#`, at
+    which nginx ends the path."""
     plain = unquote(path)
     if not plain.startswith("/") or "//" in plain or any(c in plain for c in "%\\*") or not plain.isprintable():
+        return None
+    if "#" in path:
         return None
     return None if any(part in (".", "..") for part in plain.split("/")) else plain
 

@@ -69,10 +69,17 @@ def allows_path(claims: dict[str, Any], path: str, height_pattern: str) -> bool:
     `height_pattern` finds the picture height in a path. No token allows an ambiguous path, see `canonical_path`.
     """
     plain = canonical_path(path)
-    if plain is None or not matches_any(plain, claims["paths"]) or matches_any(plain, claims["denied"]):
+    if plain is None or not matches_any(plain, claims["paths"]):
         return False
-    height = picture_height(plain, height_pattern) if claims["max_height"] else None
-    return height is None or height <= claims["max_height"]
+    return allows_height(claims, None, plain, height_pattern)
+
+
+def allows_height(claims: dict[str, Any], height: int | None, path: str, height_pattern: str) -> bool:
+    """Whether a token allows a variant's picture height, as declared and as named in its path; None is not declared."""
+    if matches_any(path, claims["denied"]):
+        return False
+    heights = [lines for lines in (height, picture_height(path, height_pattern)) if lines is not None]
+    return not claims["max_height"] or all(lines <= claims["max_height"] for lines in heights)
 
 
 def allows_host(claims: dict[str, Any], host: str) -> bool:

@@ -102,6 +102,17 @@ class GrantForbids(Refusal):
     detail = "This playback token does not allow access to this path."
 
 
+class ManifestInvalid(Refusal):
+    code = "manifest_invalid"
+    status = 502
+    detail = "The media server did not return a valid manifest."
+
+
+class ManifestUnavailable(Unavailable):
+    code = "manifest_unavailable"
+    detail = "The media server does not respond; try again shortly."
+
+
 class OriginalUriMissing(Refusal):
     code = "original_uri_missing"
     status = 400

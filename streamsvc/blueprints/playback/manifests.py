@@ -1,0 +1,41 @@
+"""GET /v1/playback/{stream}/master.m3u8: an HLS master playlist with the variants that the viewer may watch."""
+
+from flask import Response, request
+
+from streamsvc import clock
+from streamsvc.http.edge import Blueprint
+from streamsvc.operations.playback.manifests import load_filtered_manifest
+from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid, ManifestInvalid, ManifestUnavailable
+from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.schemas.playback.playback import VerifyQuery
+from streamsvc.security.authentication import public
+
+HLS_MEDIA_TYPE = "application/vnd.apple.mpegurl"
+
+bp = Blueprint(
+    "playback manifests",
+    __name__,
+    url_prefix="/v1/playback",
+    description="Manifests without the variants that a viewer may not watch.",
+)
+
+
+@bp.route("/<stream_id>/master.m3u8")
+@public
+@bp.arguments(VerifyQuery, location="query")
+@bp.errors(GrantForbids, GrantInvalid, ManifestInvalid, ManifestUnavailable, NotFound)
+@bp.response(200, {"type": "string"}, content_type=HLS_MEDIA_TYPE)
+def get_master_playlist(query: dict, stream_id: str) -> Response:
+    """Retrieve the HLS master playlist of a stream.
+
+    With `STREAMSVC_FILTER_MANIFESTS`, its URL is in the response to the start of playback. It is the media server's
+    playlist without variants above the stream's `max_height`, with absolute URLs. The stream's playback token is read
+    from `grant`, or from the bearer token. Players that send no header get the token in the URLs of their media server
+    as well. 403 `grant_forbids` if no variant is left, 502 `manifest_invalid` if the media server's response is not a
+    playlist, 503 `manifest_unavailable` if it does not respond.
+    """
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    sends_headers = scheme.lower() == "bearer"
+    token = query["grant"] or (bearer.strip() if sends_headers else None)
+    playlist = load_filtered_manifest(stream_id, token, not sends_headers, clock.now())
+    return Response(playlist, content_type=HLS_MEDIA_TYPE)

@@ -1,0 +1,156 @@
+"""The service's own master playlist: its token, what it passes on, and the media server's failures."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from streamsvc.app import create_app
+from streamsvc.gateways import media_origin
+from tests.conftest import close_app
+from tests.worlds.local_server import LocalHandler, local_server
+from tests.worlds.playback_steps import FILM, World, error_of
+
+MASTER = """#EXTM3U
+#EXT-X-STREAM-INF:BANDWIDTH=800000,RESOLUTION=640x360
+360p/index.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=2800000,RESOLUTION=1280x720
+high/index.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=9800000
+2160p/index.m3u8
+"""
+
+
+class Origin(LocalHandler):
+    """A media server that asks for a playback token; `responds` is set by tests."""
+
+    @staticmethod
+    def responds(handler):
+        handler.respond(200, MASTER.encode())
+
+    def do_GET(self):
+        self.server.requests.append((self.path, self.headers.get("Authorization")))
+        if not (self.headers.get("Authorization") or "").startswith("Bearer ey"):
+            return self.respond(401)
+        return self.server.responds(self)
+
+
+@pytest.fixture
+def site(app):
+    """The app with filtered manifests, its media server, and a household with up to 720 lines."""
+    with local_server(Origin) as origin:
+        origin.requests, origin.responds = [], Origin.responds
+        settings = app.extensions["settings"].replace(
+            filter_manifests=True, media_url=f"{origin.url}/media/{{item_id}}/master.m3u8", grant_network="32/128"
+        )
+        filtering = create_app(settings, app.extensions["clock"])
+        filtering.test_client_class = app.test_client_class
+        world = World(filtering)
+        world.put_titles(FILM)
+        viewer = world.household(plan=world.put_plan(max_height=720))
+        client = filtering.test_client()
+
+        def start():
+            started = viewer.play("film").json
+            url = started["manifests"][0]["url"]
+            return SimpleNamespace(
+                id=started["stream_id"],
+                url=url,
+                path=url.removeprefix(settings.public_url),
+                token=started["grant"]["token"],
+            )
+
+        yield SimpleNamespace(world=world, viewer=viewer, origin=origin, client=client, start=start)
+        close_app(filtering)
+
+
+def test_the_start_of_playback_names_the_filtered_playlist(site):
+    stream = site.start()
+    response = site.client.get(stream.path)
+    assert (response.status_code, response.content_type) == (200, "application/vnd.apple.mpegurl")
+    assert response.headers["Cache-Control"] == "no-store"
+    base = f"{site.origin.url}/media/{site.world.ids['film']}"
+    lines = [line for line in response.text.splitlines() if not line.startswith("#")]
+    query = f"?grant={stream.token}"
+    assert lines == [f"{base}/360p/index.m3u8{query}", f"{base}/high/index.m3u8{query}"]
+    by_header = site.client.get(stream.path, headers={"Authorization": f"Bearer {stream.token}"})
+    assert "grant=" not in by_header.text and f"{base}/high/index.m3u8\n" in by_header.text
+    (path, sent), *_ = site.origin.requests
+    assert path == f"/media/{site.world.ids['film']}/master.m3u8"
+    assert sent != f"Bearer {stream.token}", "the viewer's token is bound to the viewer's network"
+
+
+def test_only_the_token_of_the_live_stream_gets_it(site):
+    stream, other = site.start(), site.world.household(plan=site.world.put_plan())
+    foreign = other.play("film").json
+    path = stream.path.partition("?")[0]
+    for query in ("", "?grant=x", f"?grant={foreign['grant']['token']}"):
+        assert error_of(site.client.get(path + query)) == (401, "grant_invalid")
+    assert site.client.get(stream.path).status_code == 200
+    site.viewer.delete(f"/v1/playback/{stream.id}")
+    assert error_of(site.client.get(stream.path)) == (401, "grant_invalid")
+    late = site.start()
+    site.world.clock.advance(seconds=91)
+    assert error_of(site.client.get(late.path)) == (401, "grant_invalid")
+
+
+def test_a_title_whose_variants_are_all_too_high_is_refused(site):
+    site.origin.responds = lambda handler: handler.respond(200, MASTER.replace("360", "1440").encode())
+    site.viewer.delete("/v1/playback")
+    response = site.viewer.play("film", max_height=480).json
+    path = response["manifests"][0]["url"].partition("/v1/")[2]
+    assert error_of(site.client.get(f"/v1/{path}")) == (403, "grant_forbids")
+
+
+@pytest.mark.parametrize(
+    "respond",
+    [
+        lambda handler: handler.respond(500),
+        lambda handler: handler.respond(404),
+        lambda handler: handler.respond(302, Location="http://127.0.0.1/secret"),
+        lambda handler: handler.respond(200, b"<html>"),
+        lambda handler: handler.respond(200, b"\xff\xfe"),
+        lambda handler: handler.respond(200, b"#EXTM3U\n" + b"#x\n" * 200_000),
+    ],
+)
+def test_a_response_that_is_no_playlist_is_502(site, respond):
+    site.origin.responds = respond
+    assert error_of(site.client.get(site.start().path)) == (502, "manifest_invalid")
+
+
+def test_a_media_server_that_does_not_respond_is_503(site, monkeypatch):
+    done = threading.Event()
+    site.origin.responds = lambda handler: done.wait(10)
+    monkeypatch.setattr(media_origin, "PEER", media_origin.Peer("media_origin", deadline_s=0.2, max_failures=1))
+    stream = site.start()
+    for _ in range(2):  # at the deadline, then by the open circuit
+        response = site.client.get(stream.path)
+        assert error_of(response) == (503, "manifest_unavailable") and int(response.headers["Retry-After"]) > 0
+    assert len(site.origin.requests) == 1
+    done.set()
+
+
+def test_an_address_in_the_catalogue_cannot_make_the_service_call_its_own_network(site):
+    url = site.origin.url.replace("127.0.0.1", "localhost") + "/a/master.m3u8"
+    site.world.put_titles({**FILM, "external_id": "a", "media": {"hls": url}})
+    path = site.viewer.play("a").json["manifests"][0]["url"].partition("/v1/")[2]
+    assert error_of(site.client.get(f"/v1/{path}")) == (503, "manifest_unavailable")
+    assert site.origin.requests == []
+
+
+def test_other_manifests_are_the_media_servers(site):
+    dash = f"{site.origin.url}/x/a.mpd"
+    site.world.put_titles({**FILM, "external_id": "dash", "media": {"dash": dash}})
+    started = site.viewer.play("dash").json
+    assert started["manifests"] == [{"type": "dash", "url": dash}]
+    path = f"/v1/playback/{started['stream_id']}/master.m3u8?grant={started['grant']['token']}"
+    assert error_of(site.client.get(path)) == (404, "not_found")
+
+
+def test_without_the_setting_there_is_no_playlist(app):
+    world = World(app)
+    world.put_titles(FILM)
+    started = world.household(plan=world.put_plan()).play("film").json
+    assert "/media/" in started["manifests"][0]["url"]
+    path = f"/v1/playback/{started['stream_id']}/master.m3u8?grant={started['grant']['token']}"
+    assert error_of(app.test_client().get(path)) == (404, "not_found")
