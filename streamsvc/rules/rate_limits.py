@@ -66,6 +66,9 @@ SIGN_UP_ADDRESS = RateLimit("sign_up.address", 1_000, HOUR_S)
 GUEST_ADDRESS = RateLimit("guests.address", 1_000, HOUR_S)
 """Guests that start from one address; apart from sign-ups, which they must not use up."""
 PIN = Backoff("pin", waits_s=(15 * MINUTE_S,))
+"""PINs of one profile, tried on one device: wrong ones do not lock the profile on the other devices."""
+PIN_TOTAL = RateLimit("pin.total", 50, DAY_S)
+"""Wrong PINs of one profile on all devices. It does not hold for whoever authenticated recently as the owner."""
 SECOND_FACTOR = Backoff("second_factor")
 SECOND_FACTOR_TOTAL = RateLimit("second_factor.total", 300, 30 * DAY_S)
 """Wrong second factors of an account from unknown devices, or of one known device. A password reset clears the back-off

@@ -6,13 +6,12 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account, Profile, Session
 from streamsvc.operations.accounts import personal_data
+from streamsvc.operations.credentials.account_limits import clear_pin_limits
 from streamsvc.operations.outbox import audit
-from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.profiles import purge_before
 from streamsvc.rules.refusals.accounts import LastProfile, ProfileLimit
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.inputs import NewProfileInput
-from streamsvc.security import rate_limits
 from streamsvc.storage.database import db, fetch_all, lock_row
 
 
@@ -85,5 +84,5 @@ def set_pin(profile: Profile, pin_hash: str | None) -> None:
     """
     profile.pin_hash = pin_hash
     db.session.execute(sa.update(Session).where(Session.profile_id == profile.id).values(pin_verified_at=None))
-    rate_limits.clear_in_transaction((limits.PIN, profile.id))
+    clear_pin_limits(profile.account_id, [profile.id])
     audit.record_event("profile_pin_changed", profile.account_id, profile=profile.id, removed=pin_hash is None)
