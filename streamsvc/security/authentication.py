@@ -310,6 +310,12 @@ def load_principal(request: Request) -> Viewer | Operator | None:
     return _find_viewer(token, by_cookie=True) if token.startswith(SESSION_TOKEN_PREFIX) else None
 
 
+def presented_session_token(request: Request) -> str:
+    """Return the viewer's session token that a request presents, valid or not; empty if there is none."""
+    token = request.headers.get("Authorization", "").partition(" ")[2].strip() or request.cookies.get(COOKIE, "")
+    return token if token.startswith(SESSION_TOKEN_PREFIX) else ""
+
+
 def _find_bound_viewer(token: str) -> Viewer | None:
     """Find the viewer of a session that is bound to a key, and verify the request's proof. Raises DpopProofRequired."""
     viewer = _find_viewer(token, is_proved=True) if token.startswith(SESSION_TOKEN_PREFIX) else None
