@@ -442,6 +442,11 @@ class Settings:
         integer_between(0, 90),
         "Days for which a trusted device needs no second factor; 0: it is always required.",
     )
+    stream_limit: str = setting(
+        "refuse",
+        one_of("refuse", "end_oldest"),
+        "What to do when a new stream exceeds the plan's limit: `refuse`, or `end_oldest`, the account's oldest.",
+    )
     device_limit: str = setting(
         "refuse",
         one_of("refuse", "evict"),

@@ -9,7 +9,7 @@ from streamsvc import clock
 from streamsvc.models import Account, Profile
 from streamsvc.models.accounts import GUEST
 from streamsvc.models.subscriptions import Plan, Subscription
-from streamsvc.operations.playback import items, streams
+from streamsvc.operations.playback import device_places, items, streams
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements, parse_grants
 from streamsvc.rules.playback import stream_rules
@@ -110,13 +110,17 @@ def _limit_checks(account_id: str, device_id: str | None, entitlements: dict, at
     """Yield whether the plan allows another stream, and the device if one is named."""
     if not entitlements["active"]:
         return
+    limits = streams.stream_limits(entitlements)
     busy = [stream.device_id for stream in streams.list_live_streams(account_id, at)]
     if device_id:
-        device_ids = [device.device_id for device in streams.list_stream_devices(account_id, at)]
-        evictable = [known_id for known_id in device_ids if known_id not in busy] if streams.evicts_devices() else []
-        evicted = stream_rules.devices_to_evict(device_id, device_ids, entitlements["max_devices"], evictable)
+        known = device_places.list_stream_devices(account_id, at)
+        applied = device_places.list_applied_limits(account_id, device_id, known, limits.devices, at)
+        can_evict = limits.evicts_devices and device_places.can_free_places(account_id, 1, limits.devices, at)
+        evictable = [device.device_id for device in known if device.device_id not in busy] if can_evict else []
+        evicted = stream_rules.devices_to_evict(applied, evictable)
         yield AccessCheck("device_limit", evicted is not None, DeviceLimit.code)
-    yield AccessCheck("stream_limit", len(busy) < entitlements["max_streams"], StreamLimit.code)
+    has_slot = len(busy) < limits.streams or (limits.ends_oldest and limits.streams > 0)
+    yield AccessCheck("stream_limit", has_slot, StreamLimit.code)
 
 
 def _check_view(check: AccessCheck) -> dict:

@@ -44,7 +44,7 @@ def start_playback(
         max_height=max_height,
         media_scope=media.encode_scope(media.load_media_scope(playable, max_height)),
     )
-    limits = streams.StreamLimits(entitlements["max_streams"], entitlements["max_devices"], streams.evicts_devices())
+    limits = streams.stream_limits(entitlements)
     stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
     return _playback_view(stream_id, current, request, limits, playable, address, now)
 

@@ -1,6 +1,7 @@
 """Notices of sign-ins on new devices. The mail has a link by which the owner disowns the device: see access_links."""
 
 from datetime import datetime
+from typing import Any
 
 from streamsvc.models import Account, Device
 from streamsvc.operations.outbox import mail
@@ -18,5 +19,5 @@ def enqueue_new_device_mail(account_id: str, device: Device, facts: RequestFacts
     place = ", ".join(filter(None, (facts.city, facts.place.country, facts.address))) or "an unknown place"
     context = {"device": device.name, "address": place}
     email = db.session.get_one(Account, account_id).email
-    data = {"device_id": device.id, "is_older_device": device.created_at < now, "context": context}
+    data: dict[str, Any] = {"device_id": device.id, "is_older_device": device.created_at < now, "context": context}
     mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, **data)

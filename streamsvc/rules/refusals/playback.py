@@ -49,12 +49,21 @@ class NoLongerAvailable(Refusal):
 
 
 class DeviceLimit(Refusal):
-    """`limit`, `devices`: [{id, name, kind, first_played_at}]."""
+    """`limit`, `kind`, `devices`: [{id, name, kind, first_played_at}], `next_removal_at`.
+
+    `kind`: the kind of device that the limit is for; null for all. `next_removal_at`: from when on the removal of a
+    device frees its place; null: at once.
+    """
 
     code = "device_limit"
     status = 409
     detail = "Your plan's device limit is reached; remove a device to use another one."
-    member_schemas: ClassVar = {"limit": {"type": "integer"}, "devices": {"type": "array", "items": {"type": "object"}}}
+    member_schemas: ClassVar = {
+        "limit": {"type": "integer"},
+        "kind": {"type": ["string", "null"]},
+        "devices": {"type": "array", "items": {"type": "object"}},
+        "next_removal_at": {"type": ["string", "null"], "format": "date-time"},
+    }
 
 
 class StreamLimit(Refusal):
