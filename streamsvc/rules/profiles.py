@@ -22,6 +22,8 @@ class ProfileAction(StrEnum):
     """Rename it, or turn it into a kids' profile."""
     LOOSEN = "loosen"
     """Raise its age limit, or end that it is a kids' profile."""
+    RESTRICT = "restrict"
+    """Change which titles it may see, and when it may play."""
     SET_PIN = "set_pin"
     REMOVE_PIN = "remove_pin"
     ADJUST = "adjust"

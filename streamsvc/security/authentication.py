@@ -242,6 +242,7 @@ VIEWER_BY_TOKEN = (
         Profile.kids,
         Profile.max_age,
         Profile.autoplay,
+        Profile.restrictions,
         (Profile.pin_hash.is_not(None)).label("has_pin"),
         Subscription.id.label("subscription_id"),
         Subscription.status.label("subscription_status"),

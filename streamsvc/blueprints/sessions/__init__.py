@@ -13,6 +13,7 @@ from streamsvc.blueprints.sessions import (
     passwords,
     profiles,
     recoveries,
+    restrictions,
     sessions,
     totp,
 )
@@ -23,6 +24,7 @@ BLUEPRINTS = (
     guests.bp,
     sessions.bp,
     profiles.bp,
+    restrictions.bp,
     recoveries.bp,
     devices.bp,
     passwords.bp,

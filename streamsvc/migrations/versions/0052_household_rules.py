@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from streamsvc.storage.database import UtcTime
+from streamsvc.storage.database import Json, UtcTime
 
 revision = "0052"
 down_revision = "0054"
@@ -12,6 +12,7 @@ depends_on = None
 
 
 def upgrade():
+    op.add_column("profiles", sa.Column("restrictions", Json))
     op.create_table(
         "freed_device_places",
         sa.Column("device_id", sa.String(), primary_key=True),
@@ -25,3 +26,4 @@ def upgrade():
 
 def downgrade():
     op.drop_table("freed_device_places")
+    op.drop_column("profiles", "restrictions")

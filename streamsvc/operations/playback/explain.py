@@ -15,6 +15,7 @@ from streamsvc.rules.billing.entitlements import compute_entitlements, parse_gra
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.access import AccessCheck, ViewerFacts, access_checks
 from streamsvc.rules.playback.inputs import ExplainInput
+from streamsvc.rules.playback.restrictions import closed_until, parse_title_rules
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
@@ -25,6 +26,7 @@ ACCOUNT_WITH_PLAN = (
     sa.select(
         Account.status.label("account_status"),
         Account.country,
+        Account.time_zone,
         Subscription.status,
         Subscription.access_until,
         Plan.code.label("plan"),
@@ -37,7 +39,7 @@ ACCOUNT_WITH_PLAN = (
     .where(Account.id == sa.bindparam("account_id"), Account.status != GUEST)
 )
 PROFILES_OF_ACCOUNT = (
-    sa.select(Profile.id, Profile.max_age)
+    sa.select(Profile.id, Profile.max_age, Profile.restrictions)
     .where(Profile.account_id == sa.bindparam("account_id"), *Profile.visible_conditions())
     .order_by(Profile.id)
 )
@@ -54,6 +56,7 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
     if account is None:
         raise NotFound
     profile = _get_profile(account_id, body["profile_id"])
+    restrictions = profile.restrictions if profile else None
     grants = parse_grants(account.included_addons, account.addon_grants)
     entitlements = compute_entitlements(
         account.status,
@@ -66,6 +69,8 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
     )
     viewer = ViewerFacts(
         max_age=profile.max_age if profile else None,
+        title_rules=parse_title_rules(restrictions),
+        closed_until=closed_until(restrictions["viewing_hours"], account.time_zone, at) if restrictions else None,
         country=body["country"] or account.country,
         subscribed=entitlements["active"],
         plans=tuple(sorted(entitlements["plans"])),
@@ -76,7 +81,7 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
     results = [
         AccessCheck("account", account.account_status == "active", NotSignedIn.code),
         AccessCheck("in_catalogue", is_playable, NotFound.code),
-        *(access_checks(playable.facts, viewer, at) if playable and is_playable else ()),
+        *(access_checks(playable.facts_for(viewer), viewer, at) if playable and is_playable else ()),
         *_limit_checks(account_id, body["device_id"], entitlements, at),
     ]
     failed = next((check for check in results if not check.passed), None)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Profile, Stream
 from streamsvc.models.progress import save_heartbeat, save_play
-from streamsvc.operations.catalog.reading.audience import viewer_facts
+from streamsvc.operations.catalog.reading.audience import profile_facts, viewer_facts
 from streamsvc.operations.playback import streams
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
 from streamsvc.operations.playback.playing import issue_playback_token
@@ -147,12 +147,9 @@ def _denial_reason(
     """Return why a stream must end, by the facts of the profile that started it; None if it may continue."""
     if playable is None:
         return stream_rules.TITLE_REMOVED
-    facts = replace(
-        viewer_facts(viewer, reported_country),
-        has_profile=profile is not None,
-        max_age=profile.max_age if profile else None,
-    )
-    return decide_access(playable.facts, facts, now).reason
+    facts = viewer_facts(viewer, reported_country)
+    facts = profile_facts(facts, profile) if profile else replace(facts, has_profile=False)
+    return decide_access(playable.facts_for(facts), facts, now).reason
 
 
 def _save_progress(stream: Any, playable: Playable, heartbeat: Heartbeat, now: datetime) -> datetime | None:

@@ -62,8 +62,8 @@ def _require_playable(playable: Playable | None, facts: ViewerFacts, now: dateti
     """Return the item. Raises NotFound, or the access refusal if it may not be played."""
     if playable is None:
         raise NotFound
-    if reason := decide_access(playable.facts, facts, now).reason:
-        raise stream_rules.access_refusal(reason)
+    if reason := decide_access(playable.facts_for(facts), facts, now).reason:
+        raise stream_rules.access_refusal(reason, facts)
     return playable
 
 

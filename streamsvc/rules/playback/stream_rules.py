@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from streamsvc.rules.playback.access import ViewerFacts
 from streamsvc.rules.refusals import playback as errors
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import NotFound
@@ -125,8 +126,10 @@ def allowed_height(plan: int | None, requested: int | None) -> int | None:
     return min((height for height in (plan, requested) if height is not None), default=None)
 
 
-def access_refusal(code: str) -> Refusal:
+def access_refusal(code: str, viewer: ViewerFacts) -> Refusal:
     """Return the error for a code of rules/playback/access.py."""
+    if code == errors.OutsideViewingHours.code:
+        return errors.OutsideViewingHours(next_at=viewer.closed_until)
     return REFUSAL_BY_CODE[code]()
 
 
@@ -135,6 +138,7 @@ REFUSAL_BY_CODE = {
     for kind in (
         NotFound,
         errors.ProfileRequired,
+        errors.OutsideViewingHours,
         errors.SubscriptionRequired,
         errors.NotInPlan,
         errors.CountryUnknown,

@@ -12,6 +12,15 @@ class ProfileRequired(Refusal):
     detail = "Select a profile first: PATCH /v1/sessions/current."
 
 
+class OutsideViewingHours(Refusal):
+    """`next_at`: when the profile's viewing hours begin."""
+
+    code = "outside_viewing_hours"
+    status = 403
+    detail = "This profile may not watch at this time."
+    member_schemas: ClassVar = {"next_at": {"type": "string", "format": "date-time"}}
+
+
 class SubscriptionRequired(Refusal):
     code = "subscription_required"
     status = 403
