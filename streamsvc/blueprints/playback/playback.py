@@ -10,7 +10,7 @@ from streamsvc import clock
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.trusted_proxies import client_country
+from streamsvc.http.trusted_proxies import client_origin
 from streamsvc.operations.playback import heartbeats, playing, streams
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput, PlaybackInput
@@ -29,6 +29,7 @@ from streamsvc.rules.refusals.playback import (
     StreamEnded,
     StreamLimit,
     SubscriptionRequired,
+    VpnNotAllowed,
 )
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
@@ -73,6 +74,7 @@ def handle_database_error(error: Exception) -> Response:
     ProfileRequired,
     StreamLimit,
     SubscriptionRequired,
+    VpnNotAllowed,
 )
 @bp.response(201, PlaybackOut)
 def start_playback(body: PlaybackInput) -> Response:
@@ -83,7 +85,7 @@ def start_playback(body: PlaybackInput) -> Response:
     `no_longer_available` · 409 `device_limit` {limit, devices}, `stream_limit` {limit, streams} · 503
     `entitlement_unavailable`. If the same device starts the same item again, the new stream replaces the old one.
     """
-    started = playing.start_playback(current_viewer(), client_country(), request.remote_addr, body, clock.now())
+    started = playing.start_playback(current_viewer(), client_origin(), request.remote_addr, body, clock.now())
     return json_response(msgspec.json.encode(started), 201)
 
 
@@ -101,7 +103,7 @@ def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
     start does not lose the resume point.
     """
     extended = heartbeats.record_heartbeat(
-        current_viewer(), client_country(), request.remote_addr, stream_id, body, clock.now()
+        current_viewer(), client_origin(), request.remote_addr, stream_id, body, clock.now()
     )
     return json_response(msgspec.json.encode(extended))
 

@@ -45,8 +45,8 @@ PROFILES_OF_ACCOUNT = (
 )
 
 
-def explain_playback(body: ExplainInput, now: datetime) -> dict:
-    """Return {allowed, code, facts, checks} for a loaded ExplainIn.
+def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -> dict:
+    """Return {allowed, code, facts, checks} for a loaded ExplainIn. `network_refused`: whether its address is.
 
     Raises NotFound for an unknown account or profile.
     """
@@ -70,6 +70,7 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
     viewer = ViewerFacts(
         max_age=profile.max_age if profile else None,
         title_rules=parse_title_rules(restrictions),
+        network_refused=network_refused,
         closed_until=closed_until(restrictions["viewing_hours"], account.time_zone, at) if restrictions else None,
         country=body["country"] or account.country,
         subscribed=entitlements["active"],

@@ -13,6 +13,7 @@ from streamsvc.operations.playback import streams
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
 from streamsvc.operations.playback.playing import issue_playback_token
 from streamsvc.operations.playback.policy import progress_policy
+from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import decide_access
 from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput
@@ -75,7 +76,7 @@ class Heartbeat:
 
 def record_heartbeat(
     viewer: Viewer,
-    reported_country: str | None,
+    origin: Origin,
     address: str | None,
     stream_id: str,
     report: HeartbeatInput,
@@ -94,7 +95,7 @@ def record_heartbeat(
     completed_at = _save_progress(stream, playable, heartbeat, now) if playable and profile else None
     if end_reason:
         raise StreamEnded(reason=end_reason)
-    if reason := _denial_reason(viewer, reported_country, playable, profile, now):
+    if reason := _denial_reason(viewer, origin, playable, profile, now):
         streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
         raise StreamEnded(reason=reason)
     _extend_stream(stream, heartbeat, completed_at, now)
@@ -142,12 +143,12 @@ def _find_stream_profile(viewer: Viewer, stream: sa.Row) -> Any | None:
 
 
 def _denial_reason(
-    viewer: Viewer, reported_country: str | None, playable: Playable | None, profile: Any | None, now: datetime
+    viewer: Viewer, origin: Origin, playable: Playable | None, profile: Any | None, now: datetime
 ) -> str | None:
     """Return why a stream must end, by the facts of the profile that started it; None if it may continue."""
     if playable is None:
         return stream_rules.TITLE_REMOVED
-    facts = viewer_facts(viewer, reported_country)
+    facts = viewer_facts(viewer, origin)
     facts = profile_facts(facts, profile) if profile else replace(facts, has_profile=False)
     return decide_access(playable.facts_for(facts), facts, now).reason
 

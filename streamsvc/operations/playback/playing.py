@@ -8,6 +8,7 @@ from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import items, media, streams
 from streamsvc.operations.playback.items import Playable
 from streamsvc.operations.playback.policy import progress_policy
+from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import ViewerFacts, decide_access
 from streamsvc.rules.playback.inputs import PlaybackInput
@@ -19,14 +20,12 @@ from streamsvc.settings import current_settings
 from streamsvc.storage.database import fetch_one
 
 
-def start_playback(
-    viewer: Viewer, reported_country: str | None, address: str | None, body: PlaybackInput, now: datetime
-) -> dict:
+def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: PlaybackInput, now: datetime) -> dict:
     """Start a playback from a loaded PlaybackIn; return it as in PlaybackOut. `address`: the client's.
 
     Raises the first refusal, in the order that the API documents.
     """
-    facts, device_id = viewer_facts(viewer, reported_country), _get_device_id(viewer, body["device_id"])
+    facts, device_id = viewer_facts(viewer, origin), _get_device_id(viewer, body["device_id"])
     found = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None)
     playable = _require_playable(found, facts, now)
     if playable.is_series:

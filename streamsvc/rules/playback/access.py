@@ -5,8 +5,9 @@ Two questions, one set of facts:
 * **May it be played?** `access_checks` yields every condition in a fixed order; `decide_access` returns the first that
   fails.
 * **May it be listed?** `is_listed`. A restricted title is absent: outside the viewer's country, window, plan or age
-  limit, or forbidden by the household's owner, it is in no list, search, suggestion, row or filmography. Two conditions
-  are waived: viewers without a subscription may browse what any plan includes, and everybody outside viewing hours.
+  limit, or forbidden by the household's owner, it is in no list, search, suggestion, row or filmography. Some
+  conditions are waived: viewers without a subscription may browse what any plan includes, and everybody may browse
+  outside viewing hours and through a VPN.
 
 A title's own page is shown even if its window, country or plan forbids playback, with the reason in `availability`, so
 that a shared link explains itself; only the profile's age limit and title rules hide it, as if it did not exist.
@@ -70,7 +71,8 @@ class ViewerFacts:
 
     `max_age` None: no limit. `plans`: the codes of the plans held, sorted, since ETags contain them. `any_plan`: an
     operator, to whom subscription and plan do not apply. `title_rules`: those of the profile, None without any.
-    `closed_until`: when the profile's viewing hours begin next; None within them.
+    `closed_until`: when the profile's viewing hours begin next; None within them. `network_refused`: the request
+    comes from a VPN or a host that the operator refuses.
     """
 
     max_age: int | None = None
@@ -81,6 +83,7 @@ class ViewerFacts:
     any_plan: bool = False
     title_rules: TitleRules | None = None
     closed_until: datetime | None = None
+    network_refused: bool = False
 
 
 class AccessCheck(NamedTuple):
@@ -115,6 +118,7 @@ def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iter
     yield AccessCheck("viewing_hours", viewer.closed_until is None, "outside_viewing_hours")
     yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
     yield AccessCheck("plan", _in_plan(title, viewer), "not_in_plan")
+    yield AccessCheck("network", not viewer.network_refused, "vpn_not_allowed")
     windows = (Window(),) if title.windows is None else title.windows
     country_matters = bool(windows) and all(window.countries is not None for window in windows)
     yield AccessCheck("country_known", viewer.country is not None or not country_matters, "country_unknown")
@@ -142,7 +146,7 @@ def is_listed(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> bool:
     """Whether lists show the title. models/catalog/visibility.py is the same rule in SQL; a test keeps them equal."""
     if title.plans is not None and not title.plans and not viewer.any_plan:
         return False
-    waived = {"profile", "viewing_hours", "subscription"} | (set() if viewer.subscribed else {"plan"})
+    waived = {"profile", "viewing_hours", "subscription", "network"} | (set() if viewer.subscribed else {"plan"})
     return all(check.passed for check in access_checks(title, viewer, now) if check.name not in waived)
 
 

@@ -22,6 +22,7 @@ class ExplainInput(TypedDict):
     profile_id: str | None
     item_id: str
     country: str | None
+    address: str | None
     device_id: str | None
     device_kind: Literal["web", "phone", "tablet", "tv", "console", "other"] | None
     at: datetime | None

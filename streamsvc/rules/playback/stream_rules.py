@@ -142,6 +142,7 @@ REFUSAL_BY_CODE = {
         errors.SubscriptionRequired,
         errors.NotInPlan,
         errors.CountryUnknown,
+        errors.VpnNotAllowed,
         errors.NotAvailableInCountry,
         errors.NotYetAvailable,
         errors.NoLongerAvailable,

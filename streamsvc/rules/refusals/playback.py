@@ -39,6 +39,12 @@ class CountryUnknown(Refusal):
     detail = "We cannot determine your country, and this title is licensed by country."
 
 
+class VpnNotAllowed(Refusal):
+    code = "vpn_not_allowed"
+    status = 403
+    detail = "Turn off your VPN or proxy to watch: it hides where you are."
+
+
 class NotAvailableInCountry(Refusal):
     code = "not_available_in_country"
     status = 403

@@ -6,6 +6,7 @@ from typing import Any
 from streamsvc import clock
 from streamsvc.models.catalog.visibility import NO_AGE_LIMIT, Visibility, encode_codes
 from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback.access import ViewerFacts
 from streamsvc.rules.playback.restrictions import TitleRules, closed_until, parse_title_rules, strictest_title_rules
 from streamsvc.security.authentication import Viewer
@@ -54,14 +55,14 @@ def operator_audience(country: str | None) -> Audience:
     return Audience(ViewerFacts(country=country, any_plan=True), sees_all=True)
 
 
-def viewer_audience(viewer: Viewer, reported_country: str | None) -> Audience:
+def viewer_audience(viewer: Viewer, origin: Origin) -> Audience:
     """Return the audience of a viewer, in the profile's language if a profile is selected, else the account's."""
     language = viewer.profile.language if viewer.profile else viewer.row.locale
-    return Audience(viewer_facts(viewer, reported_country), language)
+    return Audience(viewer_facts(viewer, origin), language)
 
 
-def viewer_facts(viewer: Viewer, reported_country: str | None) -> ViewerFacts:
-    """Return the facts that decide what a viewer may see and play; see `viewer_country` for `reported_country`.
+def viewer_facts(viewer: Viewer, origin: Origin) -> ViewerFacts:
+    """Return the facts that decide what a viewer may see and play.
 
     While no profile is selected, the strictest limits of the account's profiles apply.
     """
@@ -70,7 +71,8 @@ def viewer_facts(viewer: Viewer, reported_country: str | None) -> ViewerFacts:
     ages = [profile.max_age for profile in profiles if profile.max_age is not None]
     facts = ViewerFacts(
         max_age=min(ages, default=None),
-        country=viewer_country(viewer, reported_country),
+        country=viewer_country(viewer, origin.country),
+        network_refused=origin.is_refused,
         subscribed=entitlements["active"],
         plans=tuple(sorted(entitlements["plans"])),
         has_profile=viewer.profile is not None,
