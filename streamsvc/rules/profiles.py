@@ -24,6 +24,8 @@ class ProfileAction(StrEnum):
     """Raise its age limit, or end that it is a kids' profile."""
     RESTRICT = "restrict"
     """Change which titles it may see, and when it may play."""
+    TRANSFER = "transfer"
+    """Move it to another account."""
     SET_PIN = "set_pin"
     REMOVE_PIN = "remove_pin"
     ADJUST = "adjust"

@@ -98,6 +98,9 @@ GIFT_MAILS_BY_ACCOUNT = RateLimit("mail.gifts_account", 20, DAY_S)
 """Mails with gifts that one account can cause to be sent to others."""
 GIFT_MAILS_TO_ADDRESS = RateLimit("mail.gifts_to", 5, DAY_S)
 """Mails with gifts to one address, whoever sends them."""
+PROFILE_TRANSFERS_BY_ACCOUNT = RateLimit("mail.profile_transfers", 10, DAY_S)
+"""Mails with which one account offers its profiles to others."""
+PROFILE_TRANSFERS_TO_ADDRESS = RateLimit("mail.profile_transfers_to", 5, DAY_S)
 MAIL_TO_ADDRESS_BY_SOURCE = RateLimit("mail.to_by_source", 5, HOUR_S)
 """Mails to one address that anyone can cause to be sent, by the network address that requests them."""
 MAIL_TO_ADDRESS = RateLimit("mail.to", 10, HOUR_S)

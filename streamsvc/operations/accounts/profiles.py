@@ -18,7 +18,7 @@ from streamsvc.storage.database import db, fetch_all, lock_row
 def create_profile(account_id: str, values: NewProfileInput, max_profiles: int, now: datetime) -> Profile:
     """Create a profile, in the caller's transaction. Raises ProfileLimit."""
     lock_row(Account, account_id)
-    _require_room(account_id, max_profiles)
+    require_room(account_id, max_profiles)
     profile = Profile(account_id=account_id, created_at=now, **{"kids": False, "autoplay": True, **values})
     db.session.add(profile)
     db.session.flush()
@@ -34,7 +34,7 @@ def delete_profile(profile: Profile, now: datetime) -> None:
     if len(Profile.list_owned(profile.account_id)) == 1:
         raise LastProfile
     profile.deleted_at = now
-    _deselect_profiles(profile.id)
+    deselect_profiles(profile.id)
     audit.record_event("profile_deleted", profile.account_id, profile=profile.id)
 
 
@@ -49,7 +49,7 @@ def restore_profile(account_id: str, profile_id: str, max_profiles: int, now: da
     profile = db.session.scalar(Profile.select_restorable(account_id, now).where(Profile.id == profile_id))
     if profile is None:
         raise NotFound
-    _require_room(account_id, max_profiles)
+    require_room(account_id, max_profiles)
     profile.deleted_at = None
     audit.record_event("profile_restored", account_id, profile=profile.id)
     return profile
@@ -60,19 +60,20 @@ def purge_deleted_profiles(now: datetime) -> None:
     is_due = Profile.deleted_at < purge_before(now)
     for (profile_id,) in fetch_all(sa.select(Profile.id).where(is_due)):
         if db.session.scalar(sa.select(Profile.id).where(Profile.id == profile_id, is_due).with_for_update()):
-            _deselect_profiles(profile_id)
+            deselect_profiles(profile_id)
             personal_data.erase_profile_data(profile_id)
             db.session.execute(sa.delete(Profile).where(Profile.id == profile_id))
         db.session.commit()
 
 
-def _require_room(account_id: str, max_profiles: int) -> None:
+def require_room(account_id: str, max_profiles: int) -> None:
     """Check the limit of an account whose row is locked. Deleted profiles do not count. Raises ProfileLimit."""
     if len(Profile.list_owned(account_id)) >= max_profiles:
         raise ProfileLimit(limit=max_profiles)
 
 
-def _deselect_profiles(profile_id: str) -> None:
+def deselect_profiles(profile_id: str) -> None:
+    """Leave every session in which the profile is selected without one, in the caller's transaction."""
     is_selected = Session.profile_id == profile_id
     db.session.execute(sa.update(Session).where(is_selected).values(profile_id=None, pin_verified_at=None))
 

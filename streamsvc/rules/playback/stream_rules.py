@@ -45,6 +45,8 @@ SIGNED_OUT = "signed_out"
 """Its session ended."""
 PROFILE_DELETED = "profile_deleted"
 """Its profile was deleted."""
+PROFILE_MOVED = "profile_moved"
+"""Its profile moved to another account."""
 TITLE_REMOVED = "no_longer_available"
 """Its title was removed from the catalogue."""
 

@@ -92,7 +92,7 @@ class StreamLimit(Refusal):
 
 class StreamEnded(Refusal):
     """`reason`: the code of an access error, or one of stopped, stopped_by_viewer, stopped_by_operator, replaced,
-    taken_over, expired, signed_out, profile_deleted."""
+    taken_over, expired, signed_out, profile_deleted, profile_moved."""
 
     code = "stream_ended"
     status = 410

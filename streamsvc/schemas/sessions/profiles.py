@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import fields, validate
 
 from streamsvc.rules.playback.restrictions import DAYS
-from streamsvc.schemas.base import Bool, Choice, Int, Language, Moment, Pattern, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Choice, Email, Int, Language, Moment, Pattern, PrefixedId, StrictSchema, Text
 from streamsvc.schemas.names import Name
 
 
@@ -36,6 +36,14 @@ class NewProfile(ProfilePatch):
 
 class PinIn(StrictSchema):
     pin = Pin(required=True)
+
+
+class NewProfileTransfer(StrictSchema):
+    email = Email(required=True)
+
+
+class ProfileTransferToken(StrictSchema):
+    token = Text(max_length=200, required=True)
 
 
 class TitleSet(StrictSchema):
