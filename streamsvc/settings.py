@@ -400,6 +400,17 @@ class Settings:
         "File in MaxMind's format (GeoLite2-City.mmdb) that says where addresses are; empty: none. Needs the extra "
         "`geography`.",
     )
+    vpn: str = setting(
+        "allow",
+        one_of("allow", "refuse"),
+        "Whether viewers may play from addresses of VPNs, proxies, Tor and hosting providers. `refuse` also refuses "
+        "addresses that cannot be looked up.",
+    )
+    vpn_database: str = setting(
+        "",
+        parse_existing_file,
+        "File in MaxMind's format (GeoIP2-Anonymous-IP.mmdb) that lists these addresses. Needs the extra `geography`.",
+    )
     impossible_travel_kmh: int = setting(
         1000,
         integer_between(0, 100_000),
@@ -500,6 +511,11 @@ class Settings:
         30,
         integer_between(0, 90),
         "Days for which a trusted device needs no second factor; 0: it is always required.",
+    )
+    stream_limit: str = setting(
+        "refuse",
+        one_of("refuse", "end_oldest"),
+        "What to do when a new stream exceeds the plan's limit: `refuse`, or `end_oldest`, the account's oldest.",
     )
     device_limit: str = setting(
         "refuse",
@@ -786,10 +802,12 @@ class Settings:
             raise SettingsError(f"{PREFIX}SMS_URL and {PREFIX}SMS_SECRET: both are required for telephone numbers")
         if self.dpop and find_spec("joserfc") is None:
             raise SettingsError(f"{PREFIX}DPOP: needs the extra `dpop`: pip install 'streamsvc[dpop]'")
-        if self.geo_database and find_spec("maxminddb") is None:
-            raise SettingsError(
-                f"{PREFIX}GEO_DATABASE: needs the extra `geography`: pip install 'streamsvc[geography]'"
-            )
+        if self.vpn == "refuse" and not self.vpn_database:
+            raise SettingsError(f"{PREFIX}VPN_DATABASE: required to refuse viewers behind a VPN")
+        for name in ("geo_database", "vpn_database"):
+            if getattr(self, name) and find_spec("maxminddb") is None:
+                extra = "needs the extra `geography`: pip install 'streamsvc[geography]'"
+                raise SettingsError(f"{PREFIX}{name.upper()}: {extra}")
         if self.metrics and find_spec("prometheus_client") is None:
             raise SettingsError(f"{PREFIX}METRICS: needs the extra `metrics`: pip install 'streamsvc[metrics]'")
         for name in ("country_header", "city_header"):

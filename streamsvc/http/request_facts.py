@@ -5,6 +5,7 @@ from flask import Flask, Request, g, request
 from streamsvc.http.trusted_proxies import client_city, client_place
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.security.audit_context import AuditContext, bind_audit_context, reset_audit_context
+from streamsvc.security.authentication import presented_session_token
 
 TOKEN_KEY = "streamsvc.audit_context_token"
 MAX_USER_AGENT_LENGTH = 300
@@ -20,6 +21,7 @@ def current_request_facts() -> RequestFacts:
         user_agent=user_agent,
         place=place,
         dpop_jkt=g.get("dpop_jkt"),
+        former_token=presented_session_token(request),
         guest=g.get("guest"),
     )
 

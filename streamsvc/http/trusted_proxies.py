@@ -6,8 +6,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import request
 
-from streamsvc.gateways.geography import UNKNOWN, find_place
-from streamsvc.rules.geography import Place
+from streamsvc.gateways.geography import UNKNOWN, find_place, is_hidden_network
+from streamsvc.rules.geography import Origin, Place
 from streamsvc.rules.proxies import Networks, client_address, is_trusted_proxy, parse_address
 from streamsvc.settings import current_settings
 
@@ -57,6 +57,19 @@ def client_country() -> str | None:
     if settings.country_header:
         return read_proxy_header(settings.country_header).upper()
     return client_place().country or "" if settings.geo_database else None
+
+
+def client_origin() -> Origin:
+    """Return where the request comes from, for decisions on access."""
+    return Origin(client_country(), is_refused_network(request.remote_addr))
+
+
+def is_refused_network(address: str | None) -> bool:
+    """Whether the settings refuse playback from an address: of a VPN or a host, or one that cannot be looked up."""
+    settings = current_settings()
+    if settings.vpn == "allow":
+        return False
+    return is_hidden_network(settings.vpn_database, address) is not False
 
 
 def client_place() -> Place:

@@ -29,7 +29,7 @@ from streamsvc.models.mailed_tokens import MailedToken
 from streamsvc.models.operators import OperatorAccount, OperatorCode, OperatorSession
 from streamsvc.models.passkeys import Passkey
 from streamsvc.models.pending_flows import PendingFlow
-from streamsvc.models.playback import Stream, StreamDevice
+from streamsvc.models.playback import FreedDevicePlace, Stream, StreamDevice
 from streamsvc.models.progress import Play, Progress, TitleRating, WatchlistItem
 from streamsvc.models.rate_limits import RateLimitCounter, RateLimitKey
 from streamsvc.models.recoveries import AccountRecovery, CredentialChange
@@ -54,6 +54,7 @@ __all__ = [
     "DpopProof",
     "Episode",
     "Facet",
+    "FreedDevicePlace",
     "HealthCheck",
     "HomeRow",
     "IdempotencyKey",

@@ -82,6 +82,8 @@ class Profile(OwnedByAccount, Base):
     """The highest minimum age of titles that this profile can see; None: no limit."""
     autoplay: Mapped[bool] = mapped_column(default=True)
     pin_hash: Mapped[str | None]
+    restrictions: Mapped[dict | None] = mapped_column(Json)
+    """What the owner restricts: see rules/playback/restrictions.py; None: nothing."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """Since when the profile is deleted; its owner can restore it for a while."""

@@ -1,4 +1,5 @@
-"""streams: playbacks and when they expire without a heartbeat. stream_devices: the devices an account plays on."""
+"""streams: playbacks and when they expire without a heartbeat. stream_devices: the devices an account plays on.
+freed_device_places: the places of those that were removed."""
 
 from datetime import datetime
 
@@ -80,3 +81,18 @@ class StreamDevice(Base):
     device_id: Mapped[str] = mapped_column(primary_key=True)
     first_played_at: Mapped[datetime] = mapped_column(UtcTime)
     last_played_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class FreedDevicePlace(Base):
+    """The place of a device that was removed: when it becomes, or became, free for another device."""
+
+    __tablename__ = "freed_device_places"
+    __table_args__ = (
+        sa.Index("ix_freed_device_places_account_id", "account_id"),
+        sa.Index("ix_freed_device_places_freed_at", "freed_at"),
+    )
+
+    device_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    kind: Mapped[str]
+    freed_at: Mapped[datetime] = mapped_column(UtcTime)

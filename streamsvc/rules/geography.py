@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 EARTH_RADIUS_KM = 6_371.0
 MIN_DISTANCE_KM = 200.0
@@ -19,6 +20,17 @@ class Place:
     longitude: float | None = None
     radius_km: float = 0.0
     """The address is probably within this distance of the coordinates."""
+
+
+class Origin(NamedTuple):
+    """Where a request comes from, as far as access depends on it.
+
+    `country`: "" if unknown; None if neither a proxy nor a database reports one. `is_refused`: the address hides where
+    the viewer is, and the settings refuse such addresses.
+    """
+
+    country: str | None = None
+    is_refused: bool = False
 
 
 def distance_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:

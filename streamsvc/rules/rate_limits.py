@@ -66,6 +66,9 @@ SIGN_UP_ADDRESS = RateLimit("sign_up.address", 1_000, HOUR_S)
 GUEST_ADDRESS = RateLimit("guests.address", 1_000, HOUR_S)
 """Guests that start from one address; apart from sign-ups, which they must not use up."""
 PIN = Backoff("pin", waits_s=(15 * MINUTE_S,))
+"""PINs of one profile, tried on one device: wrong ones do not lock the profile on the other devices."""
+PIN_TOTAL = RateLimit("pin.total", 50, DAY_S)
+"""Wrong PINs of one profile on all devices. It does not hold for whoever authenticated recently as the owner."""
 SECOND_FACTOR = Backoff("second_factor")
 SECOND_FACTOR_TOTAL = RateLimit("second_factor.total", 300, 30 * DAY_S)
 """Wrong second factors of an account from unknown devices, or of one known device. A password reset clears the back-off
@@ -95,6 +98,9 @@ GIFT_MAILS_BY_ACCOUNT = RateLimit("mail.gifts_account", 20, DAY_S)
 """Mails with gifts that one account can cause to be sent to others."""
 GIFT_MAILS_TO_ADDRESS = RateLimit("mail.gifts_to", 5, DAY_S)
 """Mails with gifts to one address, whoever sends them."""
+PROFILE_TRANSFERS_BY_ACCOUNT = RateLimit("mail.profile_transfers", 10, DAY_S)
+"""Mails with which one account offers its profiles to others."""
+PROFILE_TRANSFERS_TO_ADDRESS = RateLimit("mail.profile_transfers_to", 5, DAY_S)
 MAIL_TO_ADDRESS_BY_SOURCE = RateLimit("mail.to_by_source", 5, HOUR_S)
 """Mails to one address that anyone can cause to be sent, by the network address that requests them."""
 MAIL_TO_ADDRESS = RateLimit("mail.to", 10, HOUR_S)

@@ -27,6 +27,8 @@ class RequestFacts:
     """What the geographic database says about the address."""
     dpop_jkt: str | None = None
     """The thumbprint of the key that the client proved at sign-in (DPoP)."""
+    former_token: str = ""
+    """The session token that the client sent along, whether or not it is still valid; empty: none."""
     guest: GuestSession | None = None
     """The guest who signs up or signs in, proved by the token sent along."""
 

@@ -242,6 +242,7 @@ VIEWER_BY_TOKEN = (
         Profile.kids,
         Profile.max_age,
         Profile.autoplay,
+        Profile.restrictions,
         (Profile.pin_hash.is_not(None)).label("has_pin"),
         Subscription.id.label("subscription_id"),
         Subscription.status.label("subscription_status"),
@@ -308,6 +309,12 @@ def load_principal(request: Request) -> Viewer | Operator | None:
         return _find_viewer(token) if token.startswith(SESSION_TOKEN_PREFIX) else None
     token = request.cookies.get(COOKIE, "")
     return _find_viewer(token, by_cookie=True) if token.startswith(SESSION_TOKEN_PREFIX) else None
+
+
+def presented_session_token(request: Request) -> str:
+    """Return the viewer's session token that a request presents, valid or not; empty if there is none."""
+    token = request.headers.get("Authorization", "").partition(" ")[2].strip() or request.cookies.get(COOKIE, "")
+    return token if token.startswith(SESSION_TOKEN_PREFIX) else ""
 
 
 def _find_bound_viewer(token: str) -> Viewer | None:

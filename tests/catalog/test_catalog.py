@@ -2,6 +2,7 @@
 
 import pytest
 
+from streamsvc.models.catalog.visibility import CONDITIONS
 from streamsvc.operations.catalog.reading import lists
 from tests.worlds.catalog_world import Catalog
 from tests.worlds.plans import query_plan
@@ -269,8 +270,8 @@ def shapes():
     for sort in lists.SORTS:
         for after in (False, True):
             for facets in (0, 1, 2):
-                for sees_all in (False, True):
-                    yield lists.ListShape(sort, facets=facets, after=after, sees_all=sees_all, ranges=("year_gte",))
+                for visibility in CONDITIONS:
+                    yield lists.ListShape(sort, facets=facets, after=after, visibility=visibility, ranges=("year_gte",))
 
 
 @pytest.mark.parametrize("shape", list(shapes()), ids=str)
@@ -280,7 +281,8 @@ def test_each_list_scans_one_index_without_sorting(shared_app, database, shape):
     with shared_app.app_context():
         plan = query_plan(
             lists.list_statement(shape), **values, facet_0=1, facet_1=2, limit=25, year_gte=1990, max_age=18,
-            country="DE", plans=None, now=shared_app.extensions["clock"](),
+            country="DE", plans=None, blocked_titles="", blocked_genres="", allowed_titles="", allowed_genres="",
+            now=shared_app.extensions["clock"](),
         )  # fmt: skip
     if database == "sqlite":
         assert "TEMP B-TREE" not in plan

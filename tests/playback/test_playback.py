@@ -1,13 +1,17 @@
 """Playback: starting streams, extending them by heartbeats, and ending them."""
 
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from streamsvc.models import FreedDevicePlace
+from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.storage import compiled_statements
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, format_utc
 from tests.worlds.playback_steps import CARTOON, FILM, World, error_of
 
 
@@ -184,6 +188,81 @@ def test_the_least_recently_used_device_is_evicted_if_so_configured(world, monke
     world.put_plan("pair", max_devices=1, max_streams=5)
     assert error_of(laptop.play("film")) == (409, "device_limit")  # every other device is playing
     assert tv.get("/v1/account").status_code == 200
+
+
+def test_a_stream_too_many_ends_the_oldest_if_so_configured(world, monkeypatch):
+    settings = world.app.extensions["settings"].replace(stream_limit="end_oldest")
+    monkeypatch.setitem(world.app.extensions, "settings", settings)
+    tv = world.household(plan=world.put_plan("pair", max_streams=2))
+    neighbours = world.household(plan=world.put_plan("pair", max_streams=2))
+    kept = neighbours.play("film").json["stream_id"]
+    phone, tablet = tv.on_another_device(), tv.on_another_device()
+    first, second = tv.play("film").json["stream_id"], phone.play("film").json["stream_id"]
+    third = tablet.play("film")
+    assert (third.status_code, third.json["limits"]["current"]) == (201, 2)
+    assert tv.send_heartbeat(first).json["reason"] == "replaced"
+    assert phone.send_heartbeat(second).status_code == neighbours.send_heartbeat(kept).status_code == 200
+    body = {"account_id": tv.account_id, "item_id": world.ids["film"]}
+    assert world.operator.post("/v1/admin/explain", body).json["allowed"]
+    world.put_plan("pair", max_streams=0)
+    assert error_of(tv.play("film")) == (409, "stream_limit")
+
+
+def test_a_kind_of_device_has_a_limit_of_its_own(world):
+    tv = world.household(plan=world.put_plan("family", max_streams=9, max_devices_by_kind={"tv": 1}))
+    second_tv, phone = tv.on_another_device("tv"), tv.on_another_device("phone")
+    assert tv.get("/v1/sessions/current").json["entitlements"]["max_devices_by_kind"] == {"tv": 1}
+    assert [viewer.play("film").status_code for viewer in (tv, phone)] == [201, 201]
+    refused = second_tv.play("film")
+    assert error_of(refused) == (409, "device_limit")
+    assert (refused.json["limit"], refused.json["kind"], refused.json["next_removal_at"]) == (1, "tv", None)
+    assert [device["name"] for device in refused.json["devices"]] == ["Living room"]
+    device_id = second_tv.get("/v1/sessions/current").json["session"]["device"]["id"]
+    body = {"account_id": tv.account_id, "item_id": world.ids["film"], "device_id": device_id}
+    assert world.operator.post("/v1/admin/explain", body).json["code"] == "device_limit"
+
+
+def test_a_plan_limits_how_often_devices_are_swapped(world, clock):
+    plan = {"max_streams": 9, "max_devices": 2, "max_device_removals": 1}
+    tv = world.household(plan=world.put_plan("swaps", **plan))
+    phones = [tv.on_another_device() for _ in range(4)]
+
+    def remove(viewer):
+        device_id = viewer.get("/v1/sessions/current").json["session"]["device"]["id"]
+        assert tv.delete(f"/v1/devices/{device_id}").status_code == 204
+        assert viewer.get("/v1/sessions/current").status_code == 401
+
+    assert tv.play("film").status_code == phones[0].play("film").status_code == 201
+    swapped_at = clock()
+    remove(phones[0])
+    assert phones[1].play("film").status_code == 201
+    clock.advance(days=1)
+    remove(phones[3])  # it never played, so it has no place
+    remove(phones[1])
+    refused = phones[2].play("film")
+    assert error_of(refused) == (409, "device_limit")
+    assert refused.json["next_removal_at"] == format_utc(swapped_at + timedelta(days=60))
+    assert [device["name"] for device in refused.json["devices"]] == ["Living room"]
+    body = {"account_id": tv.account_id, "item_id": world.ids["film"]}
+    body["device_id"] = phones[2].get("/v1/sessions/current").json["session"]["device"]["id"]
+    assert world.operator.post("/v1/admin/explain", body).json["code"] == "device_limit"
+    clock.advance(days=29)  # a month after the first swap, the second place is free
+    assert phones[2].play("film").status_code == 201
+    with world.app.app_context():
+        purge_expired_data({}, clock() + timedelta(days=31))
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(FreedDevicePlace)) == 0
+
+
+def test_an_eviction_counts_as_a_swap(world, monkeypatch):
+    settings = world.app.extensions["settings"].replace(device_limit="evict")
+    monkeypatch.setitem(world.app.extensions, "settings", settings)
+    tv = world.household(plan=world.put_plan("swaps", max_streams=9, max_devices=1, max_device_removals=1))
+    phone, tablet = tv.on_another_device(), tv.on_another_device()
+    tv.send_heartbeat(tv.play("film").json["stream_id"], state="stopped")
+    phone.send_heartbeat(phone.play("film").json["stream_id"], state="stopped")
+    assert [viewer.get("/v1/account").status_code for viewer in (tv, phone)] == [401, 200]
+    assert error_of(tablet.play("film")) == (409, "device_limit")
+    assert phone.get("/v1/account").status_code == 200
 
 
 def test_a_removed_device_no_longer_counts(world):

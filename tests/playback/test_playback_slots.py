@@ -7,8 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import Device, Session, Stream
-from streamsvc.operations.playback import streams
+from streamsvc.operations.playback import device_places, streams
 from streamsvc.operations.playback.streams import StreamLimits
+from streamsvc.rules.playback.stream_rules import DeviceLimits
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
@@ -112,7 +113,7 @@ def test_an_ended_session_frees_its_slots(home, app):
 
 
 def test_a_new_device_beyond_the_limit_is_refused_with_the_known_devices(home):
-    one = StreamLimits(streams=5, devices=1)
+    one = StreamLimits(streams=5, devices=DeviceLimits(1))
     home(0, limits=one)
     with pytest.raises(DeviceLimit) as refused:
         home(1, limits=one)
@@ -121,25 +122,26 @@ def test_a_new_device_beyond_the_limit_is_refused_with_the_known_devices(home):
 
 
 def test_a_device_removed_during_its_claim_evicts_no_other(home):
-    one = StreamLimits(streams=2, devices=1, evicts_devices=True)
+    one = StreamLimits(streams=2, devices=DeviceLimits(1), evicts_devices=True)
     home(0, limits=one)
     db.session.execute(sa.update(Device).where(Device.id == home.devices[1][1]).values(removed_at=NOON))
     db.session.commit()
     with pytest.raises(NotFound):
         home(1, limits=one)
-    assert [device.device_id for device in streams.list_stream_devices(home.account_id, NOON)] == [home.devices[0][1]]
+    [known] = device_places.list_stream_devices(home.account_id, NOON)
+    assert known.device_id == home.devices[0][1]
 
 
 def test_a_refused_device_does_not_count(home):
-    one = StreamLimits(streams=1, devices=2)
+    one = StreamLimits(streams=1, devices=DeviceLimits(2))
     home(0, limits=one)
     with pytest.raises(StreamLimit):
         home(1, limits=one)
-    assert home(2, limits=StreamLimits(streams=5, devices=2))[1] == 2
+    assert home(2, limits=StreamLimits(streams=5, devices=DeviceLimits(2)))[1] == 2
 
 
 def test_a_device_unused_for_a_month_no_longer_counts(home, clock):
-    one = StreamLimits(streams=1, devices=1)
+    one = StreamLimits(streams=1, devices=DeviceLimits(1))
     home(0, limits=one)
     clock.advance(days=30)
     assert home(1, limits=one, now=clock())[1] == 1
@@ -150,7 +152,7 @@ def test_a_devices_last_playback_is_recorded_to_the_day(home, clock, database, s
     home(0), home(1)
     clock.advance(days=1, seconds=seconds)
     home(0, "ttl_2", now=clock())
-    used, unused = streams.list_stream_devices(home.account_id, clock())
+    used, unused = device_places.list_stream_devices(home.account_id, clock())
     is_recorded |= database == "postgresql"  # which records each
     assert used.last_played_at == (clock() if is_recorded else NOON)
     assert unused.last_played_at == NOON
@@ -159,7 +161,7 @@ def test_a_devices_last_playback_is_recorded_to_the_day(home, clock, database, s
 def test_eight_concurrent_new_devices_admit_as_many_as_are_evicted(app):
     account_id, (profile_id,) = new_account(NOON)
     old, new = ([new_session(account_id, NOON) for _ in range(n)] for n in (2, WRITERS))
-    two = StreamLimits(streams=50, devices=2, evicts_devices=True)
+    two = StreamLimits(streams=50, devices=DeviceLimits(2), evicts_devices=True)
     for session in old:
         streams.claim_stream(stream_request(account_id, profile_id, *session), two, None, NOON)
         streams.end_streams(account_id, NOON, "stopped")
@@ -182,7 +184,8 @@ def test_eight_concurrent_new_devices_admit_as_many_as_are_evicted(app):
     evicted = db.session.scalars(sa.select(Session.device_id).where(Session.ended_at.is_not(None)))
     assert sorted(evicted) == sorted(device_id for _, device_id in old)
     db.session.rollback()
-    assert len(streams.list_stream_devices(account_id, NOON)) == len(streams.list_live_streams(account_id, NOON)) == 2
+    assert len(device_places.list_stream_devices(account_id, NOON)) == 2
+    assert len(streams.list_live_streams(account_id, NOON)) == 2
     with pytest.raises(NotSignedIn):  # a device evicted during its claim evicts no other
         streams.claim_stream(stream_request(account_id, profile_id, *old[0]), two, None, NOON)
 

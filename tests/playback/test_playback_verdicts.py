@@ -9,6 +9,7 @@ from tests.conftest import NOON
 from tests.worlds.playback_steps import World
 
 TITLES, TIMES = 18, 3
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 COUNTRIES = ("DE", "US", "FR")
 RATINGS = ("US:G", "US:PG-13", "US:R", "US:NC-17", None)
 PLANS = ("standard", "premium", "mobile")
@@ -36,6 +37,7 @@ def some_title(chance, number):
         "runtime_s": 6000,
         "age_rating": chance.choice(RATINGS),
         "windows": some_windows(chance),
+        "genres": chance.sample(("Horror", "Family", "Drama"), 2),
         "plans": chance.choice([None, None, chance.sample(PLANS, chance.randrange(1, 3))]),
     }
 
@@ -46,6 +48,13 @@ def some_viewer(chance, world, prices):
     if max_age is not None:
         response = viewer.patch(f"/v1/profiles/{viewer.profile_id}", {"max_age": max_age})
         assert response.status_code == 200, response.json
+    titles = [chance.sample(sorted(world.ids.values()), 5), chance.sample(sorted(world.ids.values()), 12)]
+    restrictions = {
+        "blocked": {"titles": chance.choice([[], titles[0]]), "genres": chance.choice([[], ["horror"]])},
+        "allowed_only": chance.choice([None, None, {"titles": titles[1], "genres": ["family"]}]),
+        "viewing_hours": chance.choice([None, [{"days": chance.sample(DAYS, 3), "start": "08:00", "end": "20:00"}]]),
+    }
+    assert viewer.put(f"/v1/profiles/{viewer.profile_id}/restrictions", restrictions).status_code == 200
     return viewer
 
 
@@ -72,7 +81,7 @@ def test_list_page_play_and_explanation_agree(app, clock, seed):
                 body = {"account_id": viewer.account_id, "item_id": title_id}
                 explained = world.operator.post("/v1/admin/explain", body).json["code"]
                 assert played == shown == explained, (seed, name, clock())
-                assert (title_id not in listed) or played in (None, "subscription_required")
+                assert (title_id not in listed) or played in (None, "subscription_required", "outside_viewing_hours")
                 assert not (subscribed and played is None) or title_id in listed
                 outcomes.add(played)
         clock.advance(days=chance.randrange(1, 8))

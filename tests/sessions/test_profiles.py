@@ -74,6 +74,28 @@ def test_a_pin_unlocks_its_profile_and_five_wrong_ones_lock_it(ann, clock):
     assert choose(pin="1234").status_code == 200
 
 
+def test_wrong_pins_lock_the_profile_on_their_own_device_alone(ann, clock):
+    own = ann.get("/v1/profiles").json["items"][0]["id"]
+    assert ann.put(f"/v1/profiles/{own}/pin", {"pin": "1234"}).status_code == 204
+    tablets = [ann.again() for _ in range(11)]
+    for tablet in tablets:
+        assert tablet.sign_in().status_code == 201
+    clock.advance(minutes=11)
+
+    def choose(person, pin):
+        return code_of(person.patch("/v1/sessions/current", {"profile_id": own, "pin": pin}))
+
+    assert [choose(tablets[0], "0000")[1] for _ in range(6)] == ["pin_invalid"] * 5 + ["pin_locked"]
+    assert choose(ann, "1234")[0] == 200
+    for tablet in tablets[1:10]:
+        assert [choose(tablet, "0000")[1] for _ in range(5)] == ["pin_invalid"] * 5
+    assert choose(tablets[10], "1234") == choose(ann, "1234") == (429, "pin_locked")  # fifty wrong ones in a day
+    assert ann.post("/v1/sessions/current/reauthentication", {"password": ann.password}).status_code == 204
+    assert choose(ann, "1234")[0] == 200
+    assert ann.put(f"/v1/profiles/{own}/pin", {"pin": "5678"}).status_code == 204
+    assert choose(tablets[0], "5678")[0] == choose(tablets[10], "5678")[0] == 200
+
+
 def test_a_removed_pin_is_asked_for_no_more(client, ann, clock):
     bob = new_person(client, "bob")
     own, bobs = ({"profile_id": person.get("/v1/profiles").json["items"][0]["id"]} for person in (ann, bob))
@@ -141,6 +163,19 @@ def test_a_kids_profile_can_access_neither_the_account_nor_other_profiles(kid):
         kid.delete("/v1/account"),
     ):
         assert code_of(response) == (403, "kids_profile")
+
+
+def test_selecting_a_kids_profile_ends_the_window_of_the_sign_in_at_once(ann):
+    first = ann.get("/v1/profiles").json["items"][0]["id"]
+    kids = ann.post("/v1/profiles", {"name": "Kid", "kids": True, "max_age": 7}).json["id"]
+    assert ann.patch("/v1/sessions/current", {"profile_id": kids}).status_code == 200
+    assert code_of(ann.get("/v1/invoices")) == (403, "kids_profile")
+    assert code_of(ann.patch(f"/v1/profiles/{kids}", {"max_age": 16})) == (403, "kids_profile")
+    assert code_of(ann.patch("/v1/sessions/current", {"profile_id": None})) == (403, "kids_profile")
+    assert ann.patch("/v1/sessions/current", {"profile_id": first}).status_code == 200
+    assert code_of(ann.patch(f"/v1/profiles/{kids}", {"max_age": 16})) == (403, "reauthentication_required")
+    assert ann.post("/v1/sessions/current/reauthentication", {"password": ann.password}).status_code == 204
+    assert ann.patch(f"/v1/profiles/{kids}", {"max_age": 16}).status_code == 200
 
 
 def test_a_kids_profile_cannot_be_deselected(kid):

@@ -186,7 +186,8 @@ def test_a_finished_reset_reopens_every_back_off_of_its_account_alone(app, clien
         (limits.SECOND_FACTOR, account_id),
         (limits.SECOND_FACTOR, guarded.device),
         (limits.REAUTHENTICATION, account_id),
-        (limits.PIN, profile["id"]),
+        (limits.PIN, f"{profile['id']} {guarded.device}"),
+        (limits.PIN_TOTAL, profile["id"]),
         (limits.SECOND_FACTOR, bobs),
     ):
         fill(app, rule, subject, 100, days=30)

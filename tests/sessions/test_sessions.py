@@ -208,6 +208,49 @@ def test_the_owner_is_notified_of_a_new_device(app, ann):
     assert len(mails(app, ann.email, "new_device")) == 1
 
 
+def device_of(response):
+    assert response.status_code == 201, response.json
+    return response.json["session"]["device"]["id"]
+
+
+def test_signing_in_again_with_the_former_token_is_on_the_same_device(app, client, ann):
+    tv = ann.again()
+    device = device_of(tv.sign_in(device={"name": "TV", "kind": "tv"}))
+    bearer = {"Authorization": f"Bearer {tv.token}"}
+    assert device_of(ann.again(headers=bearer).sign_in(device={"name": "Renamed", "kind": "tv"})) == device
+    assert tv.delete("/v1/sessions/current").status_code == 204
+    assert device_of(ann.again(headers=bearer).sign_in()) == device
+    assert len(mails(app, ann.email, "new_device")) == 1
+    assert len(ann.get("/v1/devices").json["items"]) == 2
+    bob = new_person(client, "bob")
+    assert device_of(bob.again(headers=bearer).sign_in()) != device
+
+
+def test_a_device_that_only_looks_known_is_listed_once_and_trusted_with_nothing(app, ann, clock):
+    look = {"device": {"name": "TV", "kind": "tv"}}
+    tv = ann.again(headers={"User-Agent": "Telly/1"})
+    device = device_of(tv.sign_in(**look))
+    assert device_of(ann.again(headers={"User-Agent": "Telly/1"}).sign_in(**look)) != device  # two in use at once
+    assert ann.delete("/v1/sessions").status_code == 204
+    clock.advance(days=1)
+    others = (
+        {"headers": {"User-Agent": "Telly/2"}, **look},
+        {"headers": {"User-Agent": "Telly/1"}, "device": {"name": "TV 2", "kind": "tv"}},
+        {"headers": {"User-Agent": "Telly/1"}, "device": {"name": "TV", "kind": "web"}},
+        {"headers": {"User-Agent": "Telly/1"}},
+    )
+    known = {item["id"] for item in ann.get("/v1/devices").json["items"]}
+    for other in others:
+        assert device_of(ann.again(headers=other.pop("headers")).sign_in(**other)) not in known
+    sent = len(mails(app, ann.email, "new_device"))
+    again = ann.again(headers={"User-Agent": "Telly/1"})
+    assert device_of(again.sign_in(**look)) in known
+    assert len(mails(app, ann.email, "new_device")) == sent + 1
+    token = mailed_token(app, ann.email, "new_device")
+    preview = ann.client.post("/v1/access-revocation-previews", json={"token": token}).json
+    assert preview["since"] == again.get("/v1/sessions/current").json["session"]["created_at"]
+
+
 def test_disowning_a_new_device_signs_it_out_and_clears_the_password(app, ann):
     thief, tv = ann.again(), ann.again()
     tv.sign_in(device={"name": "TV", "kind": "tv"})

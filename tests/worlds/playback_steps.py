@@ -7,9 +7,10 @@ import secrets
 from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.operations.accounts.api_keys import create_api_key
 from streamsvc.operations.playback.streams import StreamLimits, StreamRequest
+from streamsvc.rules.playback.stream_rules import DeviceLimits
 from streamsvc.storage.database import db, new_id
 
-TWO = StreamLimits(streams=2, devices=None)
+TWO = StreamLimits(streams=2, devices=DeviceLimits(None))
 FEATURES = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 4, "downloads": False, "ads": False}
 FILM = {"external_id": "film", "kind": "movie", "title": "A Film", "runtime_s": 6000, "age_rating": "US:R"}
 CARTOON = {"external_id": "cartoon", "kind": "movie", "title": "A Cartoon", "runtime_s": 5400, "age_rating": "US:G"}

@@ -12,6 +12,7 @@ from streamsvc.blueprints.admin.audited_resources import STREAM
 from streamsvc.blueprints.admin.reports import csv_response, describe_csv
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.trusted_proxies import is_refused_network
 from streamsvc.models import Stream
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited
@@ -46,7 +47,8 @@ def explain_playback(body: ExplainInput) -> dict:
 
     Runs every check of a playback, in order, and starts nothing.
     """
-    explanation = explaining.explain_playback(body, clock.now())
+    network_refused = body["address"] is not None and is_refused_network(body["address"])
+    explanation = explaining.explain_playback(body, network_refused, clock.now())
     explanation["facts"]["device_kind"] = body["device_kind"]
     return explanation
 

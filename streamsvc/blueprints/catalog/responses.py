@@ -12,7 +12,7 @@ from flask import Response, current_app, request
 
 from streamsvc.http.edge import json_response
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
-from streamsvc.http.trusted_proxies import client_country
+from streamsvc.http.trusted_proxies import client_origin
 from streamsvc.operations.catalog.reading import version
 from streamsvc.operations.catalog.reading.audience import Audience, operator_audience, viewer_audience
 from streamsvc.security.authentication import current_viewer, is_operator_request
@@ -53,7 +53,7 @@ def current_audience(country: str | None = None) -> Audience:
     """Return the audience of the current request; `country` is the one an operator asks about, ignored for viewers."""
     if is_operator_request():
         return operator_audience(country)
-    return viewer_audience(current_viewer(), client_country())
+    return viewer_audience(current_viewer(), client_origin())
 
 
 def catalog_response(

@@ -11,7 +11,7 @@ from streamsvc.blueprints.playback.grant_cookies import sets_grant_cookies
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.trusted_proxies import client_country
+from streamsvc.http.trusted_proxies import client_origin
 from streamsvc.operations.playback import heartbeats, playing, streams
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput, PlaybackInput
@@ -26,10 +26,12 @@ from streamsvc.rules.refusals.playback import (
     NotAvailableInCountry,
     NotInPlan,
     NotYetAvailable,
+    OutsideViewingHours,
     ProfileRequired,
     StreamEnded,
     StreamLimit,
     SubscriptionRequired,
+    VpnNotAllowed,
 )
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
@@ -71,10 +73,12 @@ def handle_database_error(error: Exception) -> Response:
     NotFound,
     NotInPlan,
     NotYetAvailable,
+    OutsideViewingHours,
     PinRequired,
     ProfileRequired,
     StreamLimit,
     SubscriptionRequired,
+    VpnNotAllowed,
 )
 @bp.response(201, PlaybackOut)
 def start_playback(body: PlaybackInput) -> Response:
@@ -86,7 +90,7 @@ def start_playback(body: PlaybackInput) -> Response:
     streams} · 503 `entitlement_unavailable`. If the same device starts the same item again, the new stream replaces the
     old one.
     """
-    started = playing.start_playback(current_viewer(), client_country(), request.remote_addr, body, clock.now())
+    started = playing.start_playback(current_viewer(), client_origin(), request.remote_addr, body, clock.now())
     return json_response(msgspec.json.encode(started), 201)
 
 
@@ -105,7 +109,7 @@ def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
     start does not lose the resume point.
     """
     extended = heartbeats.record_heartbeat(
-        current_viewer(), client_country(), request.remote_addr, stream_id, body, clock.now()
+        current_viewer(), client_origin(), request.remote_addr, stream_id, body, clock.now()
     )
     return json_response(msgspec.json.encode(extended))
 

@@ -6,7 +6,7 @@ from flask import Response
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.trusted_proxies import client_country
+from streamsvc.http.trusted_proxies import client_origin
 from streamsvc.operations.playback import next_up, profile_items, row_statements, rows
 from streamsvc.operations.playback.profiles import get_own_profile, profile_audience
 from streamsvc.rules.inputs import PageInput
@@ -34,7 +34,7 @@ def _row_response(
 ) -> Response:
     viewer = current_viewer()
     profile = get_own_profile(viewer, profile_id)
-    audience = profile_audience(viewer, profile, client_country())
+    audience = profile_audience(viewer, profile, client_origin())
     return json_response(rows.profile_row_json(statements, name, profile_id, audience, query, clock.now(), item_view))
 
 
@@ -151,7 +151,7 @@ def list_plays(query: PlaysInput, profile_id: str) -> dict:
     """
     viewer = current_viewer()
     profile = get_own_profile(viewer, profile_id)
-    return rows.list_plays(profile.profile_id, profile_audience(viewer, profile, client_country()), query)
+    return rows.list_plays(profile.profile_id, profile_audience(viewer, profile, client_origin()), query)
 
 
 @bp.route("/watched/<item_id>", methods=["PUT"])

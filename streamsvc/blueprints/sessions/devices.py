@@ -52,10 +52,12 @@ def rename_device(body: dict, device_id: str) -> dict:
 def delete_device(device_id: str) -> None:
     """Remove a device.
 
-    Its sessions and streams end. When it signs in again, it counts as a new device.
+    Its sessions and streams end. When it signs in again, it counts as a new device. Its place under the plan's device
+    limit becomes free at once, unless the plan's `max_device_removals` of the last 30 days are used up.
     """
     device = _get_own_device(device_id)
-    devices.remove_devices(device.account_id, [device.id], clock.now())
+    removals = current_viewer().entitlements.get("max_device_removals")
+    devices.remove_devices(device.account_id, [device.id], clock.now(), removals=removals)
     db.session.commit()
 
 

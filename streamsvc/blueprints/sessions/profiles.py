@@ -43,7 +43,7 @@ def create_profile(body: NewProfileInput) -> Profile:
 
     409 `profile_limit` beyond the plan's limit. Requires a recent reauthentication.
     """
-    _require_proof(None, ProfileAction.ADD)
+    require_proof(None, ProfileAction.ADD)
     viewer = current_viewer()
     return profiles.create_profile(viewer.account_id, body, viewer.entitlements["max_profiles"], clock.now())
 
@@ -53,7 +53,7 @@ def create_profile(body: NewProfileInput) -> Profile:
 @bp.response(200, ListedProfile)
 def get_profile(profile_id: str) -> Profile:
     """Retrieve a profile."""
-    return _get_own_profile(profile_id)
+    return get_own_profile(profile_id)
 
 
 @bp.route("/profiles/<profile_id>", methods=["PATCH"])
@@ -68,8 +68,8 @@ def update_profile(body: ProfileChangeInput, profile_id: str) -> Profile:
     last ten minutes.
     """
     lock_row(Account, current_viewer().account_id)
-    profile = _get_own_profile(profile_id)
-    _require_proof(profile, *profile_change_actions(profile, body))
+    profile = get_own_profile(profile_id)
+    require_proof(profile, *profile_change_actions(profile, body))
     for name, value in body.items():
         setattr(profile, name, value)
     audit.record_event("profile_changed", profile.account_id, profile=profile.id, fields=sorted(body))
@@ -89,8 +89,8 @@ def delete_profile(profile_id: str) -> None:
     """
     account_id, now = current_viewer().account_id, clock.now()
     lock_row(Account, account_id)
-    profile = _get_own_profile(profile_id)
-    _require_proof(profile, ProfileAction.DELETE)
+    profile = get_own_profile(profile_id)
+    require_proof(profile, ProfileAction.DELETE)
     profiles.delete_profile(profile, now)
     end_streams_uncommitted(account_id, now, PROFILE_DELETED, Stream.profile_id == profile_id)
     db.session.commit()
@@ -114,7 +114,7 @@ def restore_profile(profile_id: str) -> Profile:
     Possible for 30 days; afterwards, 404. 409 `profile_limit` beyond the plan's limit. Requires a recent
     reauthentication.
     """
-    _require_proof(None, ProfileAction.RESTORE)
+    require_proof(None, ProfileAction.RESTORE)
     viewer = current_viewer()
     profile = profiles.restore_profile(viewer.account_id, profile_id, viewer.entitlements["max_profiles"], clock.now())
     db.session.commit()
@@ -130,11 +130,11 @@ def set_profile_pin(body: dict, profile_id: str) -> None:
 
     Requires a recent reauthentication.
     """
-    _require_proof(None, ProfileAction.SET_PIN)
+    require_proof(None, ProfileAction.SET_PIN)
     if Profile.find_row(current_viewer().account_id, profile_id) is None:
         raise NotFound
     pin_hash = password_hashing.hash_password(body["pin"], known_device=True)
-    profiles.set_pin(_get_own_profile(profile_id), pin_hash)
+    profiles.set_pin(get_own_profile(profile_id), pin_hash)
     db.session.commit()
 
 
@@ -147,20 +147,21 @@ def delete_profile_pin(profile_id: str) -> None:
     Requires a recent reauthentication, unless the profile is selected and the PIN was entered within the last ten
     minutes.
     """
-    profile = _get_own_profile(profile_id)
-    _require_proof(profile, ProfileAction.REMOVE_PIN)
+    profile = get_own_profile(profile_id)
+    require_proof(profile, ProfileAction.REMOVE_PIN)
     profiles.set_pin(profile, None)
     db.session.commit()
 
 
-def _get_own_profile(profile_id: str) -> Profile:
+def get_own_profile(profile_id: str) -> Profile:
+    """Return a profile of the viewer's account. Raises NotFound."""
     profile = Profile.find_owned(current_viewer().account_id, profile_id)
     if profile is None:
         raise NotFound
     return profile
 
 
-def _require_proof(profile: Profile | None, *actions: ProfileAction) -> None:
+def require_proof(profile: Profile | None, *actions: ProfileAction) -> None:
     """Require what proves that the viewer may do this to the profile; None: to one that has no PIN to enter.
 
     Raises ReauthenticationRequired.

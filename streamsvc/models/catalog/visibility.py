@@ -4,15 +4,22 @@ max_age   the profile's limit, or NO_AGE_LIMIT
 country   the viewer's country, "" if unknown
 plans     the viewer's plans by `encode_plans`; None without a subscription, which makes any plan sufficient
 now       the current time
+
+and for a profile with title rules, each a text by `encode_codes`:
+
+blocked_titles, blocked_genres, allowed_titles, allowed_genres; the allowed ones None if every title is allowed
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 
+from streamsvc.models.catalog.facets import Facet, TitleFacet
 from streamsvc.models.catalog.titles import Title, TitlePlan, TitleWindow
 from streamsvc.storage.database import UtcTime
 
+Statement = TypeVar("Statement")
 NO_AGE_LIMIT = 10_000
 EVERYWHERE = "*"
 
@@ -40,6 +47,43 @@ IN_CATALOG = Title.removed_at.is_(None)
 """What an operator may see: every title that is not removed."""
 
 
-def encode_plans(codes: Iterable[str]) -> str:
-    """Return the value of the parameter `plans`: the codes, each between two spaces, which no code contains."""
+def _is_in(codes: sa.BindParameter[str], column: Any) -> sa.ColumnElement[bool]:
+    return sa.func.replace(codes, sa.literal(" ") + column + sa.literal(" "), "") != codes
+
+
+def _is_in_set(name: str) -> sa.ColumnElement[bool]:
+    titles, genres = (sa.bindparam(f"{name}_{kind}", type_=sa.Text()) for kind in ("titles", "genres"))
+    has_genre = sa.exists().where(
+        TitleFacet.title_pk == Title.pk,
+        Facet.pk == TitleFacet.facet_pk,
+        Facet.kind == "genre",
+        _is_in(genres, Facet.code),
+    )
+    return sa.or_(_is_in(titles, Title.id), sa.and_(genres != "", has_genre))
+
+
+BY_TITLE_RULES = sa.and_(
+    sa.not_(_is_in_set("blocked")),
+    sa.or_(sa.bindparam("allowed_titles", type_=sa.Text()).is_(None), _is_in_set("allowed")),
+)
+"""`TitleRules.allow` of rules/playback/restrictions.py."""
+Visibility = Literal["all", "listed", "restricted"]
+"""Who reads: an operator, a viewer, or a viewer whose profile has title rules."""
+CONDITIONS: dict[Visibility, sa.ColumnElement[bool]] = {
+    "all": IN_CATALOG,
+    "listed": VISIBLE,
+    "restricted": sa.and_(VISIBLE, BY_TITLE_RULES),
+}
+
+
+def per_visibility(build: Callable[[Any], Statement]) -> dict[Visibility, Statement]:
+    """Return the statement that `build` makes of each of CONDITIONS.
+
+    Only profiles with title rules pay for the test of them.
+    """
+    return {visibility: build(condition) for visibility, condition in CONDITIONS.items()}
+
+
+def encode_codes(codes: Iterable[str]) -> str:
+    """Return the value of a parameter that holds codes: each between two spaces, which no code contains."""
     return "".join(f" {code} " for code in codes)

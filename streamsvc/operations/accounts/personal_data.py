@@ -47,6 +47,7 @@ ERASED = {
     "credential_changes",
     "device_codes",
     "device_trusts",
+    "freed_device_places",
     "identities",
     "passkeys",
     "phone_verifications",

@@ -9,7 +9,14 @@ from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.outbox import security_events
 from streamsvc.storage.database import db, execute_in_session
 
-PENDING_TOKEN_KINDS = ("password_reset", "magic_link", "sign_in_code", "reauthentication_code", "email_change")
+PENDING_TOKEN_KINDS = (
+    "password_reset",
+    "magic_link",
+    "sign_in_code",
+    "reauthentication_code",
+    "email_change",
+    "profile_transfer",
+)
 """Kinds of mailed tokens that an intruder could have requested. Those that undo a change are not among them."""
 
 

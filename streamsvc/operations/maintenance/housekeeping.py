@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from streamsvc.http import idempotency
-from streamsvc.operations.accounts import profiles
+from streamsvc.operations.accounts import devices, profiles
 from streamsvc.operations.credentials import expiry
 from streamsvc.operations.operators import sign_in as operators_sign_in
 from streamsvc.operations.outbox import security_events
@@ -14,7 +14,7 @@ from streamsvc.worker import jobs
 
 @jobs.recurring_job("housekeeping", every=timedelta(days=1))
 def purge_expired_data(payload: dict, now: datetime) -> None:
-    """Delete expired idempotency keys, counters, jobs, secrets, sessions, security events and deleted profiles."""
+    """Delete expired idempotency keys, counters, jobs, secrets, sessions, security events, profiles and places."""
     idempotency.purge_old_keys()
     jobs.purge_done_jobs(now)
     rate_limits.purge_old_counters()
@@ -22,6 +22,7 @@ def purge_expired_data(payload: dict, now: datetime) -> None:
     password.purge_old_sessions(now)
     security_events.purge_old_security_events(now)
     profiles.purge_deleted_profiles(now)
+    devices.purge_freed_places(now)
     operators_sign_in.purge_old_operator_sessions(now)
 
 

@@ -37,6 +37,7 @@ PAGE_BY_KIND = {
     "recovery_notice": "cancel-recovery",
     "account_restoration": "restore-account",
     "operator_invitation": "operator-invitation",
+    "profile_transfer": "take-profile",
 }
 CODE_DIGITS = 8
 

@@ -9,12 +9,13 @@ from streamsvc import clock
 from streamsvc.models import Account, Profile
 from streamsvc.models.accounts import GUEST
 from streamsvc.models.subscriptions import Plan, Subscription
-from streamsvc.operations.playback import items, streams
+from streamsvc.operations.playback import device_places, items, streams
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements, parse_grants
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.access import AccessCheck, ViewerFacts, access_checks
 from streamsvc.rules.playback.inputs import ExplainInput
+from streamsvc.rules.playback.restrictions import closed_until, parse_title_rules
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
@@ -25,6 +26,7 @@ ACCOUNT_WITH_PLAN = (
     sa.select(
         Account.status.label("account_status"),
         Account.country,
+        Account.time_zone,
         Subscription.status,
         Subscription.access_until,
         Plan.code.label("plan"),
@@ -37,14 +39,14 @@ ACCOUNT_WITH_PLAN = (
     .where(Account.id == sa.bindparam("account_id"), Account.status != GUEST)
 )
 PROFILES_OF_ACCOUNT = (
-    sa.select(Profile.id, Profile.max_age)
+    sa.select(Profile.id, Profile.max_age, Profile.restrictions)
     .where(Profile.account_id == sa.bindparam("account_id"), *Profile.visible_conditions())
     .order_by(Profile.id)
 )
 
 
-def explain_playback(body: ExplainInput, now: datetime) -> dict:
-    """Return {allowed, code, facts, checks} for a loaded ExplainIn.
+def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -> dict:
+    """Return {allowed, code, facts, checks} for a loaded ExplainIn. `network_refused`: whether its address is.
 
     Raises NotFound for an unknown account or profile.
     """
@@ -54,6 +56,7 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
     if account is None:
         raise NotFound
     profile = _get_profile(account_id, body["profile_id"])
+    restrictions = profile.restrictions if profile else None
     grants = parse_grants(account.included_addons, account.addon_grants)
     entitlements = compute_entitlements(
         account.status,
@@ -66,6 +69,9 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
     )
     viewer = ViewerFacts(
         max_age=profile.max_age if profile else None,
+        title_rules=parse_title_rules(restrictions),
+        network_refused=network_refused,
+        closed_until=closed_until(restrictions["viewing_hours"], account.time_zone, at) if restrictions else None,
         country=body["country"] or account.country,
         subscribed=entitlements["active"],
         plans=tuple(sorted(entitlements["plans"])),
@@ -76,7 +82,7 @@ def explain_playback(body: ExplainInput, now: datetime) -> dict:
     results = [
         AccessCheck("account", account.account_status == "active", NotSignedIn.code),
         AccessCheck("in_catalogue", is_playable, NotFound.code),
-        *(access_checks(playable.facts, viewer, at) if playable and is_playable else ()),
+        *(access_checks(playable.facts_for(viewer), viewer, at) if playable and is_playable else ()),
         *_limit_checks(account_id, body["device_id"], entitlements, at),
     ]
     failed = next((check for check in results if not check.passed), None)
@@ -110,13 +116,17 @@ def _limit_checks(account_id: str, device_id: str | None, entitlements: dict, at
     """Yield whether the plan allows another stream, and the device if one is named."""
     if not entitlements["active"]:
         return
+    limits = streams.stream_limits(entitlements)
     busy = [stream.device_id for stream in streams.list_live_streams(account_id, at)]
     if device_id:
-        device_ids = [device.device_id for device in streams.list_stream_devices(account_id, at)]
-        evictable = [known_id for known_id in device_ids if known_id not in busy] if streams.evicts_devices() else []
-        evicted = stream_rules.devices_to_evict(device_id, device_ids, entitlements["max_devices"], evictable)
+        known = device_places.list_stream_devices(account_id, at)
+        applied = device_places.list_applied_limits(account_id, device_id, known, limits.devices, at)
+        can_evict = limits.evicts_devices and device_places.can_free_places(account_id, 1, limits.devices, at)
+        evictable = [device.device_id for device in known if device.device_id not in busy] if can_evict else []
+        evicted = stream_rules.devices_to_evict(applied, evictable)
         yield AccessCheck("device_limit", evicted is not None, DeviceLimit.code)
-    yield AccessCheck("stream_limit", len(busy) < entitlements["max_streams"], StreamLimit.code)
+    has_slot = len(busy) < limits.streams or (limits.ends_oldest and limits.streams > 0)
+    yield AccessCheck("stream_limit", has_slot, StreamLimit.code)
 
 
 def _check_view(check: AccessCheck) -> dict:

@@ -8,11 +8,12 @@ import sqlalchemy as sa
 
 from streamsvc.models import Profile, Stream
 from streamsvc.models.progress import save_heartbeat, save_play
-from streamsvc.operations.catalog.reading.audience import viewer_facts
+from streamsvc.operations.catalog.reading.audience import profile_facts, viewer_facts
 from streamsvc.operations.playback import playback_events, streams
 from streamsvc.operations.playback.grants import issue_grant
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
 from streamsvc.operations.playback.policy import progress_policy
+from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, still_watching, stream_rules
 from streamsvc.rules.playback.access import decide_access
 from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput
@@ -78,7 +79,7 @@ class Heartbeat:
 
 def record_heartbeat(
     viewer: Viewer,
-    reported_country: str | None,
+    origin: Origin,
     address: str | None,
     stream_id: str,
     report: HeartbeatInput,
@@ -97,7 +98,7 @@ def record_heartbeat(
     completed_at = _save_progress(stream, playable, heartbeat, now) if playable and profile else None
     if end_reason:
         raise StreamEnded(reason=end_reason)
-    reason = _denial_reason(viewer, reported_country, playable, profile, now)
+    reason = _denial_reason(viewer, origin, playable, profile, now)
     if reason := reason or (stream_rules.INACTIVE if heartbeat.activity.is_over else None):
         streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
         raise StreamEnded(reason=reason)
@@ -162,17 +163,14 @@ def _find_stream_profile(viewer: Viewer, stream: sa.Row) -> Any | None:
 
 
 def _denial_reason(
-    viewer: Viewer, reported_country: str | None, playable: Playable | None, profile: Any | None, now: datetime
+    viewer: Viewer, origin: Origin, playable: Playable | None, profile: Any | None, now: datetime
 ) -> str | None:
     """Return why a stream must end, by the facts of the profile that started it; None if it may continue."""
     if playable is None:
         return stream_rules.TITLE_REMOVED
-    facts = replace(
-        viewer_facts(viewer, reported_country),
-        has_profile=profile is not None,
-        max_age=profile.max_age if profile else None,
-    )
-    return decide_access(playable.facts, facts, now).reason
+    facts = viewer_facts(viewer, origin)
+    facts = profile_facts(facts, profile) if profile else replace(facts, has_profile=False)
+    return decide_access(playable.facts_for(facts), facts, now).reason
 
 
 def _save_progress(stream: Any, playable: Playable, heartbeat: Heartbeat, now: datetime) -> datetime | None:

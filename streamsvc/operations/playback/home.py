@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Collection, HomeRow, Progress, Title, TitleCard
-from streamsvc.models.catalog.visibility import VISIBLE
+from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.browse import collections, similar
 from streamsvc.operations.catalog.reading import lists, version
 from streamsvc.operations.catalog.reading.audience import Audience
@@ -40,20 +40,22 @@ DEFAULT_ROW_TITLES = {
     "popular": "Popular",
 }
 ROW_SORTS: dict[str, Literal["-added", "-popularity"]] = {"new": "-added", "popular": "-popularity"}
-PERSONAL_ROW_QUERIES = {
+PERSONAL_ROW_QUERIES: dict[str, tuple[dict, Callable[..., dict]]] = {
     "continue": (CONTINUE_WATCHING, own_rows.watched_item_view),
     "next_up": (NEXT_UP, own_rows.next_item_view),
 }
 CONFIGURED_ROWS = sa.select(HomeRow.id, HomeRow.kind, HomeRow.code, HomeRow.title, HomeRow.localizations).order_by(
     HomeRow.position
 )
-LAST_WATCHED = (
-    sa.select(Title.pk, TitleCard.body)
-    .join(Progress, Progress.title_id == Title.id)
-    .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
-    .where(Progress.profile_id == sa.bindparam("profile_id"), Progress.watched_at.is_not(None), VISIBLE)
-    .order_by(Progress.watched_at.desc(), Progress.item_id.desc())
-    .limit(1)
+LAST_WATCHED = per_visibility(
+    lambda visible: (
+        sa.select(Title.pk, TitleCard.body)
+        .join(Progress, Progress.title_id == Title.id)
+        .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
+        .where(Progress.profile_id == sa.bindparam("profile_id"), Progress.watched_at.is_not(None), visible)
+        .order_by(Progress.watched_at.desc(), Progress.item_id.desc())
+        .limit(1)
+    )
 )
 
 
@@ -99,7 +101,7 @@ def load_personal_rows(profile: sa.Row | None, audience: Audience) -> dict[str, 
             DEFAULT_ROW_TITLES[kind],
             [bytes(item).decode() for item in msgspec.json.decode(page, type=_ItemPage).items],
         )
-    seed = fetch_one(LAST_WATCHED, {**audience.sql_parameters(), "profile_id": profile.profile_id})
+    seed = fetch_one(LAST_WATCHED[audience.visibility], {**audience.sql_parameters(), "profile_id": profile.profile_id})
     if seed:
         cards = [tuple(seed), *similar.list_similar_cards(seed.pk, audience)]
         watched, *similar_cards = lists.localized_cards(

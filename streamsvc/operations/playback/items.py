@@ -9,11 +9,12 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Episode, Progress, Title, TitleDetail
-from streamsvc.operations.catalog.reading.facts import load_title_facts
+from streamsvc.operations.catalog.reading.facts import list_title_genres, load_title_facts
 from streamsvc.rules.catalog.record import Variant
-from streamsvc.rules.playback.access import TitleFacts
+from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, is_age_allowed
 from streamsvc.rules.playback.drm import DrmKey
 from streamsvc.rules.playback.progress import PlayableItem
+from streamsvc.rules.playback.restrictions import parse_title_rules
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all
 
@@ -68,10 +69,16 @@ class Playable:
         credits_s = self.markers.get("credits_s")
         return PlayableItem(row.item_id, row.title_id, row.runtime_s, credits_s, row.season, row.episode)
 
-    @cached_property
-    def facts(self) -> TitleFacts:
-        """The facts for access decisions. Windows and plans are queried only if there are any."""
-        return load_title_facts(self.row, self.row.released_on)
+    def facts_for(self, viewer: ViewerFacts) -> TitleFacts:
+        """Return the facts for decisions on a viewer's access. Windows, plans and genres are queried only if needed."""
+        return load_title_facts(self.row, self.row.title_id, self.row.released_on, viewer.title_rules is not None)
+
+    def is_visible_to(self, profile: Any) -> bool:
+        """Whether a profile, a row of `Viewer.profiles`, may see the item by its age limit and title rules."""
+        rules = parse_title_rules(profile.restrictions)
+        if not is_age_allowed(self.row.min_age, profile.max_age):
+            return False
+        return rules is None or rules.allow(self.row.title_id, list_title_genres(self.row.pk))
 
 
 def find_playable(item_id: str, profile_id: str | None = None) -> Playable | None:

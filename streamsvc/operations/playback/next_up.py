@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
 from streamsvc.models import Episode, Progress, Title, TitleCard
-from streamsvc.models.catalog.visibility import VISIBLE
+from streamsvc.models.catalog.visibility import CONDITIONS
 from streamsvc.operations.playback.row_statements import (
     EPISODE_COLUMNS,
     PROFILE_ID,
@@ -76,7 +76,7 @@ def _last_watched_episodes() -> sa.Subquery:
     return sa.select(ranked).where(ranked.c.position == 1, ranked.c.shown).subquery()
 
 
-def _next_up_statements() -> dict[bool | str, sa.Select]:
+def _next_up_statements(visible: Any) -> dict[bool | str, sa.Select]:
     """Select, per series, the first unwatched, released episode after the one watched last.
 
     While a series is watched again, episodes count as unwatched that were watched before that.
@@ -108,7 +108,7 @@ def _next_up_statements() -> dict[bool | str, sa.Select]:
         .join(Title, Title.id == last.c.title_id)
         .join(Episode, Episode.title_pk == Title.pk)
         .where(
-            VISIBLE,
+            visible,
             _is_in_order(Episode.season),
             sa.tuple_(*in_order) > sa.tuple_(last.c.season, last.c.episode),
             Episode.removed_at.is_(None),
@@ -128,4 +128,4 @@ def _next_up_statements() -> dict[bool | str, sa.Select]:
     return page_statements(next_episode, later.c.active_at, later.c.title_id)
 
 
-NEXT_UP = _next_up_statements()
+NEXT_UP = {visibility: _next_up_statements(CONDITIONS[visibility]) for visibility in ("listed", "restricted")}

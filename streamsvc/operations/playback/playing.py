@@ -8,6 +8,7 @@ from streamsvc.operations.playback import items, licenses, media, streams
 from streamsvc.operations.playback.grants import issue_grant
 from streamsvc.operations.playback.items import Playable
 from streamsvc.operations.playback.policy import progress_policy
+from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import ViewerFacts, decide_access
 from streamsvc.rules.playback.inputs import PlaybackInput
@@ -16,14 +17,12 @@ from streamsvc.security.authentication import Viewer
 from streamsvc.storage.database import fetch_one
 
 
-def start_playback(
-    viewer: Viewer, reported_country: str | None, address: str | None, body: PlaybackInput, now: datetime
-) -> dict:
+def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: PlaybackInput, now: datetime) -> dict:
     """Start a playback from a loaded PlaybackIn; return it as in PlaybackOut. `address`: the client's.
 
     Raises the first refusal, in the order that the API documents.
     """
-    facts, device_id = viewer_facts(viewer, reported_country), _get_device_id(viewer, body["device_id"])
+    facts, device_id = viewer_facts(viewer, origin), _get_device_id(viewer, body["device_id"])
     found = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None)
     playable = _require_playable(found, facts, now)
     if playable.is_series:
@@ -44,7 +43,7 @@ def start_playback(
         media_scope=media.encode_scope(media.load_media_scope(playable, max_height)),
         plan=entitlements["plan"],
     )
-    limits = streams.StreamLimits(entitlements["max_streams"], entitlements["max_devices"], streams.evicts_devices())
+    limits = streams.stream_limits(entitlements)
     stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
     response = _playback_view(stream_id, current, request, limits, playable, address, now)
     playable_until = decide_access(playable.facts, facts, now).ends_at
@@ -66,8 +65,8 @@ def _require_playable(playable: Playable | None, facts: ViewerFacts, now: dateti
     """Return the item. Raises NotFound, or the access refusal if it may not be played."""
     if playable is None:
         raise NotFound
-    if reason := decide_access(playable.facts, facts, now).reason:
-        raise stream_rules.access_refusal(reason)
+    if reason := decide_access(playable.facts_for(facts), facts, now).reason:
+        raise stream_rules.access_refusal(reason, facts)
     return playable
 
 

@@ -8,15 +8,14 @@ import sqlalchemy as sa
 from streamsvc.models import Episode, Play, Progress, Title, TitleRating, WatchlistItem, progress
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import progress_view
-from streamsvc.rules.playback.access import is_age_allowed
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db, execute_write, fetch_all, insert
 
 
 def get_visible_title_id(profile: Any, title_id: str) -> str:
-    """Return the id of a title that the profile's age limit allows. Raises NotFound, also for an episode."""
+    """Return the id of a title that the profile's limits allow. Raises NotFound, also for an episode."""
     playable = items.find_playable(title_id)
-    if playable is None or playable.row.season is not None or not is_age_allowed(playable.row.min_age, profile.max_age):
+    if playable is None or playable.row.season is not None or not playable.is_visible_to(profile):
         raise NotFound
     return playable.row.title_id
 
@@ -44,10 +43,10 @@ def delete_history_uncommitted(profile_id: str, item_id: str | None) -> None:
 def mark_as_watched_uncommitted(profile: Any, item_id: str, now: datetime) -> None:
     """Mark a film, an episode or all released episodes of a series as watched, in the caller's transaction.
 
-    Raises NotFound if the profile's age limit hides it.
+    Raises NotFound if the profile's limits hide it.
     """
     playable = items.find_playable(item_id)
-    if playable is None or not is_age_allowed(playable.row.min_age, profile.max_age):
+    if playable is None or not playable.is_visible_to(profile):
         raise NotFound
     watched = items.list_released_episodes(playable.row.pk, now) if playable.is_series else [playable.item]
     if watched:

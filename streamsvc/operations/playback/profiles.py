@@ -1,10 +1,9 @@
 """The profile that a request names, which must be one of the viewer's and not locked."""
 
-from dataclasses import replace
-
 import sqlalchemy as sa
 
-from streamsvc.operations.catalog.reading.audience import Audience, viewer_facts
+from streamsvc.operations.catalog.reading.audience import Audience, profile_facts, viewer_facts
+from streamsvc.rules.geography import Origin
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import Viewer
@@ -23,7 +22,7 @@ def get_own_profile(viewer: Viewer, profile_id: str) -> sa.Row:
     return profile
 
 
-def profile_audience(viewer: Viewer, profile: sa.Row, reported_country: str | None) -> Audience:
-    """Return the audience of a profile's rows: the profile's age limit and the viewer's country and plan."""
-    facts = replace(viewer_facts(viewer, reported_country), max_age=profile.max_age, has_profile=True)
+def profile_audience(viewer: Viewer, profile: sa.Row, origin: Origin) -> Audience:
+    """Return the audience of a profile's rows: the profile's limits and the viewer's country and plan."""
+    facts = profile_facts(viewer_facts(viewer, origin), profile)
     return Audience(facts, profile.language or profile.locale)

@@ -10,7 +10,6 @@ from streamsvc.operations.playback import items
 from streamsvc.operations.playback.items import Playable
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.playback import progress
-from streamsvc.rules.playback.access import is_age_allowed
 from streamsvc.rules.playback.inputs import DatedProgressInput, ProgressBatchInput, ProgressInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 
@@ -42,7 +41,7 @@ def record_progress_batch(profile: Any, batch: ProgressBatchInput, now: datetime
 
 def _require_trackable(profile: Any, playable: Playable | None) -> Playable:
     """Return the item if the profile may report its progress. Raises NotFound, Invalid."""
-    if playable is None or not is_age_allowed(playable.row.min_age, profile.max_age):
+    if playable is None or not playable.is_visible_to(profile):
         raise NotFound
     if playable.is_series:
         raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Episode, Play, Progress, Title, TitleCard, WatchlistItem
-from streamsvc.models.catalog.visibility import VISIBLE
+from streamsvc.models.catalog.visibility import BY_TITLE_RULES, VISIBLE, Visibility
 from streamsvc.storage.database import UtcTime
 
 PROFILE_ID: sa.BindParameter[str] = sa.bindparam("profile_id")
@@ -68,6 +68,14 @@ def page_statements(select: sa.Select, at: Any, id_: Any) -> dict[bool | str, sa
     return {False: ordered, True: ordered.where(position < bound), COUNT_KEY: count}
 
 
+def profile_statements(select: sa.Select, at: Any, id_: Any) -> dict[Visibility, dict[bool | str, sa.Select]]:
+    """Return the `page_statements` of titles for a profile without title rules, and for one that has some."""
+    return {
+        "listed": page_statements(select, at, id_),
+        "restricted": page_statements(select.where(BY_TITLE_RULES), at, id_),
+    }
+
+
 default_card = sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == "")
 _newer = sa.orm.aliased(Progress)
 
@@ -85,7 +93,7 @@ _TITLES_WITH_PROGRESS = (
     .outerjoin(Episode, sa.and_(Episode.id == Progress.item_id, Episode.removed_at.is_(None)))
     .where(Progress.profile_id == PROFILE_ID)
 )
-CONTINUE_WATCHING = page_statements(
+CONTINUE_WATCHING = profile_statements(
     _TITLES_WITH_PROGRESS.where(
         VISIBLE,
         in_progress_condition(Progress),
@@ -105,7 +113,7 @@ CONTINUE_WATCHING = page_statements(
 )
 """Items started and not finished; of a series only the latest episode."""
 plays_of_item = sa.select(sa.func.count()).where(Play.profile_id == PROFILE_ID, Play.item_id == Progress.item_id)
-HISTORY = page_statements(
+HISTORY = profile_statements(
     _TITLES_WITH_PROGRESS.add_columns(
         plays_of_item.scalar_subquery().label("starts"),
         plays_of_item.where(Play.completed_at.is_not(None)).scalar_subquery().label("completions"),
@@ -118,7 +126,7 @@ HISTORY = page_statements(
     Progress.item_id,
 )
 """What was played, not what was only marked as watched."""
-PLAYS = page_statements(
+PLAYS = profile_statements(
     sa.select(
         *(column for column in Play.__table__.c if column.name != "profile_id"),
         Play.started_at.label("sorted_at"),
@@ -134,7 +142,7 @@ PLAYS = page_statements(
     Play.started_at,
     Play.id,
 )
-WATCHLIST = page_statements(
+WATCHLIST = profile_statements(
     sa.select(
         Title.pk,
         TitleCard.body,

@@ -44,14 +44,14 @@ def profile_row_json(
             "with_specials": current_settings().next_up_specials == "last",
         }
     )
-    rows = fetch_all(statements[after is not None], parameters)
+    rows = fetch_all(statements[audience.visibility][after is not None], parameters)
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.sorted_at.isoformat(), row.sorted_id])
     cards = lists.localized_cards(
         page["items"], audience.language, version.load_snapshot(version.current_catalog_version()[0])
     )
     page["items"] = [item_view(row, msgspec.Raw(card.encode())) for row, card in zip(page["items"], cards, strict=True)]
     if query["include_total"]:
-        page["total"] = fetch_existing(statements[COUNT_KEY], parameters)[0]
+        page["total"] = fetch_existing(statements[audience.visibility][COUNT_KEY], parameters)[0]
     return msgspec.json.encode(page)
 
 
@@ -99,7 +99,8 @@ def list_plays(profile_id: str, audience: Audience, query: PlaysInput) -> dict:
     after = pagination.decode_cursor(scope, query["cursor"])
     parameters = audience.sql_parameters() | _page_parameters(query, after)
     parameters |= {"profile_id": profile_id, "item_id": query["item_id"]}
-    rows = fetch_all(PLAYS[after is not None], parameters)
+    statements = PLAYS[audience.visibility]
+    rows = fetch_all(statements[after is not None], parameters)
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.sorted_at.isoformat(), row.sorted_id])
-    total = {"total": fetch_existing(PLAYS[COUNT_KEY], parameters)[0]} if query["include_total"] else {}
+    total = {"total": fetch_existing(statements[COUNT_KEY], parameters)[0]} if query["include_total"] else {}
     return page | total

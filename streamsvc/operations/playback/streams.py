@@ -6,22 +6,21 @@ advisory lock; not under the account's row lock, which billing may hold. What on
 a slot first or admitting a device, runs in a transaction under the same lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import sqlalchemy as sa
 
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import STREAM_IS_OPEN
-from streamsvc.operations.accounts import devices
-from streamsvc.operations.playback import playback_events
+from streamsvc.operations.playback import device_places, playback_events
 from streamsvc.rules.playback import stream_rules
-from streamsvc.rules.refusals.access import NotSignedIn
-from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
-from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.playback.stream_rules import DeviceLimits
+from streamsvc.rules.refusals.playback import StreamLimit
 from streamsvc.settings import current_settings
 from streamsvc.storage import lock_order
 from streamsvc.storage.compiled_statements import CompiledStatement
@@ -68,19 +67,28 @@ class StreamRequest:
 
 @dataclass(frozen=True)
 class StreamLimits:
-    """How many streams and devices the plan allows; `devices` is None for any number.
+    """How many streams and devices the plan allows.
 
-    `evicts_devices`: whether a device beyond the limit replaces the least recently used one.
+    `ends_oldest`: whether a stream beyond the limit ends the oldest one. `evicts_devices`: whether a device beyond the
+    limit replaces the least recently used one.
     """
 
     streams: int
-    devices: int | None
+    devices: DeviceLimits
+    ends_oldest: bool = False
     evicts_devices: bool = False
 
 
-def evicts_devices() -> bool:
-    """Whether the settings let a device beyond the limit replace the least recently used one."""
-    return current_settings().device_limit == "evict"
+def stream_limits(entitlements: Mapping[str, Any]) -> StreamLimits:
+    """Return the limits of a plan, with what the settings do about a stream or a device beyond them."""
+    settings = current_settings()
+    devices = DeviceLimits(
+        entitlements["max_devices"],
+        entitlements.get("max_devices_by_kind") or {},
+        entitlements.get("max_device_removals"),
+    )
+    is_ending, is_evicting = settings.stream_limit == "end_oldest", settings.device_limit == "evict"
+    return StreamLimits(entitlements["max_streams"], devices, is_ending, is_evicting)
 
 
 def list_live_streams(account_id: str, now: datetime) -> list[sa.Row]:
@@ -165,13 +173,19 @@ def _claim_exclusively(
     try:
         _lock_claims(request.account_id)
         live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
-        _admit_device(request, limits, live, now)
+        busy = {stream.device_id for stream in live}
+        device_places.admit_device(
+            request.account_id, request.session_id, request.device_id, limits.devices, limits.evicts_devices, busy, now
+        )
         same_playback = Stream.device_id == request.device_id, Stream.item_id == request.item_id
         end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, *same_playback)
         end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id == replace)
         others = [
             s for s in live if s.id != replace and (s.device_id, s.item_id) != (request.device_id, request.item_id)
         ]
+        if excess := max(0, len(others) + 1 - limits.streams) if limits.ends_oldest and limits.streams else 0:
+            oldest, others = [stream.id for stream in others[:excess]], others[excess:]
+            end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id.in_(oldest))
         if len(others) >= limits.streams:
             _shorten_overlong_streams(request.account_id, now)
             raise StreamLimit(limit=limits.streams, streams=[stream_view(stream) for stream in others])
@@ -203,79 +217,6 @@ def _lock_claims(account_id: str) -> None:
     if db.session.get_bind().dialect.name == "postgresql":
         key = sa.func.hashtextextended(f"streams of {account_id}", 0)
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-
-
-def _admit_device(request: StreamRequest, limits: StreamLimits, live: Sequence[sa.Row], now: datetime) -> None:
-    """Record that the device plays, evicting others if the limits allow it.
-
-    Raises DeviceLimit if it exceeds the limit; NotSignedIn or NotFound if its session or itself was just removed.
-    """
-    since = now - stream_rules.DEVICE_RETENTION
-    known_devices = db.session.execute(STREAM_DEVICES, {"account_id": request.account_id, "since": since}).all()
-    ids = [device.device_id for device in known_devices]
-    evicted = stream_rules.devices_to_evict(request.device_id, ids, limits.devices)
-    if evicted is None and limits.evicts_devices:
-        evicted = stream_rules.devices_to_evict(
-            request.device_id, ids, limits.devices, _list_evictable_devices(request, known_devices, live)
-        )
-    if evicted is None:
-        raise DeviceLimit(limit=limits.devices, devices=[stream_device_view(device) for device in known_devices])
-    if evicted:
-        devices.remove_devices(request.account_id, evicted, now, "device_evicted", by=request.device_id)
-    row = {
-        "account_id": request.account_id,
-        "device_id": request.device_id,
-        "first_played_at": now,
-        "last_played_at": now,
-    }
-    db.session.execute(
-        insert(StreamDevice)
-        .values(row)
-        .on_conflict_do_update(index_elements=["account_id", "device_id"], set_={"last_played_at": now})
-    )
-
-
-def _list_evictable_devices(
-    request: StreamRequest, known_devices: Sequence[sa.Row], live: Sequence[sa.Row]
-) -> list[str]:
-    """Return the ids of devices on which nothing plays, least recently used first, except the requesting one.
-
-    Raises NotSignedIn or NotFound if an earlier claim removed this one's session or device.
-    """
-    last_seen = sa.select(Session.device_id, sa.func.max(Session.last_seen_at, type_=UtcTime))
-    last_seen = last_seen.where(Session.account_id == request.account_id).group_by(Session.device_id)
-    last_seen_by_device = dict(db.session.execute(last_seen).all())
-    own_session = Session.id == request.session_id, Session.ended_at.is_(None)
-    requesting_device_id = db.session.scalar(sa.select(Session.device_id).where(*own_session))
-    if requesting_device_id is None:
-        raise NotSignedIn(presented=True)
-    if Device.find_owned(request.account_id, request.device_id) is None:
-        raise NotFound(detail="There is no such device on your account.")
-    busy = {requesting_device_id, *(stream.device_id for stream in live)}
-    evictable = [device for device in known_devices if device.device_id not in busy]
-    evictable.sort(
-        key=lambda device: max(device.last_played_at, last_seen_by_device.get(device.device_id, device.last_played_at))
-    )
-    return [device.device_id for device in evictable]
-
-
-def list_stream_devices(account_id: str, now: datetime) -> list[sa.Row]:
-    """Return the devices that count towards the account's limit, oldest first."""
-    return fetch_all(STREAM_DEVICES, {"account_id": account_id, "since": now - stream_rules.DEVICE_RETENTION})
-
-
-STREAM_DEVICES = (
-    sa.select(
-        StreamDevice.device_id, StreamDevice.first_played_at, StreamDevice.last_played_at, Device.name, Device.kind
-    )
-    .outerjoin(Device, sa.and_(Device.id == StreamDevice.device_id, Device.account_id == StreamDevice.account_id))
-    .where(
-        StreamDevice.account_id == ACCOUNT_ID,
-        StreamDevice.last_played_at > SINCE,
-        Device.removed_at.is_(None),
-    )
-    .order_by(StreamDevice.first_played_at, StreamDevice.device_id)
-)
 
 
 def end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> None:
@@ -329,15 +270,4 @@ def stream_view(stream: sa.Row) -> dict:
         "position_s": stream.position_s,
         "started_at": stream.started_at,
         "seen_at": stream.seen_at,
-    }
-
-
-def stream_device_view(device: sa.Row) -> dict:
-    """Return a device as the `device_limit` error lists it."""
-    return {
-        "id": device.device_id,
-        "name": device.name,
-        "kind": device.kind,
-        "first_played_at": device.first_played_at,
-        "last_played_at": device.last_played_at,
     }

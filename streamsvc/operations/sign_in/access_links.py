@@ -130,7 +130,8 @@ def _find_start(mailed_token: MailedToken, now: datetime, since: datetime | None
     if mailed_token.kind == "new_device":
         device_ids = [mailed_token.data["device_id"]]
         device = db.session.get(Device, device_ids[0])
-        start = AccessStart(device.created_at, device.id) if device else start
+        if device and not mailed_token.data.get("is_older_device"):
+            start = AccessStart(device.created_at, device.id)
     elif session := db.session.get(Session, mailed_token.data.get("session_id") or ""):
         is_new_device = session.device.created_at == session.created_at
         start = AccessStart(session.created_at, session.device_id if is_new_device else session.id)

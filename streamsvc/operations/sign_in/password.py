@@ -17,7 +17,7 @@ from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import sessions, trusted_devices
 from streamsvc.operations.credentials.attempts import SignInAttempt
 from streamsvc.operations.outbox import audit, mail, security_events
-from streamsvc.operations.sign_in import new_device_notices, travel
+from streamsvc.operations.sign_in import device_matching, new_device_notices, travel
 from streamsvc.operations.sign_in.identifiers import parse_identifier
 from streamsvc.rules.refusals.accounts import InvalidCredentials
 from streamsvc.rules.request_facts import RequestFacts
@@ -131,23 +131,17 @@ def create_session(
 ) -> Session:
     """Create a session with the hash of `token`, in the caller's transaction.
 
-    `device` is {id, name, kind}; an id that the account does not know creates a new device, about which the owner is
-    notified if `notify`. `authenticated_at`, when the owner authenticated, defaults to now. `second_factor` is the
-    method of the second factor that was given, `added_by_session_id` the session that approved a television. What the
-    guest of `facts` saved moves into the account.
+    `device` is {id, name, kind}; without an id that the account knows, it may be one found by `device_matching`, else a
+    new one. The owner is notified if `notify`, unless the device is known for certain. `authenticated_at`, when the
+    owner authenticated, defaults to now. `second_factor` is the method of the second factor that was given, and
+    `added_by_session_id` the session that approved a television. What the guest of `facts` saved moves into the
+    account.
     """
     if facts.guest:
         lock_row(Account, account_id)  # before the device, whose lock comes after that of the account
-    device = {"id": None, "name": "Unnamed device", "kind": "other", **(device or {})}
-    device_row = Device.find_owned(account_id, device["id"]) if device["id"] else None
-    is_new_device = device_row is None
-    if device_row is None:
-        device_row = Device(account_id=account_id, name=device["name"], kind=device["kind"])
-        device_row.created_at = device_row.last_seen_at = now
-        db.session.add(device_row)
-        db.session.flush()
-        if notify:
-            new_device_notices.enqueue_new_device_mail(account_id, device_row, facts, now)
+    device_row, is_new_device = _find_or_create_device(account_id, device, facts, now, second_factor)
+    if is_new_device and notify:
+        new_device_notices.enqueue_new_device_mail(account_id, device_row, facts, now)
     if second_factor == trusted_devices.TRUSTED_DEVICE:
         authenticated_at = trusted_devices.lock_second_factor_time(device_row.id)
     device_row.last_seen_at = now
@@ -166,6 +160,28 @@ def create_session(
         email = db.session.get_one(Account, account_id).email
         mail.enqueue_mail("recovery_code_used", email, now, left=db.session.scalar(left))
     return session
+
+
+def _find_or_create_device(
+    account_id: str, described: Mapping[str, Any] | None, facts: RequestFacts, now: datetime, second_factor: str | None
+) -> tuple[Device, bool]:
+    """Return the row of the device, and whether the account does not know it for certain.
+
+    No other device than the named one is found for a trusted device, whose trust replaces a second factor.
+    """
+    named_id = (described or {}).get("id")
+    if named_id and (device := Device.find_owned(account_id, named_id)):
+        return device, False
+    if second_factor != trusted_devices.TRUSTED_DEVICE and (
+        match := device_matching.find_device(account_id, described, facts, now)
+    ):
+        return match.device, not match.is_proved
+    values = {"name": device_matching.UNNAMED_DEVICE, "kind": "other", **(described or {})}
+    device = Device(account_id=account_id, name=values["name"], kind=values["kind"])
+    device.created_at = device.last_seen_at = now
+    db.session.add(device)
+    db.session.flush()
+    return device, True
 
 
 def purge_old_sessions(now: datetime) -> None:

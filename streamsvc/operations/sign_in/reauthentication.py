@@ -1,6 +1,6 @@
 """Reauthentication: opens a ten-minute window for calls that must not be possible from an unattended device."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -22,12 +22,14 @@ from streamsvc.rules.refusals.accounts import (
 )
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.inputs import ReauthenticationInput
-from streamsvc.rules.sign_in.sessions import hash_token, new_token
+from streamsvc.rules.sign_in.sessions import REAUTHENTICATION_WINDOW, hash_token, new_token
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.security.authentication import Viewer
 from streamsvc.storage.database import db, execute_in_session, fetch_existing
 
 CODE_KIND = "reauthentication_code"
+CLOCK_GRAIN = timedelta(seconds=1)
+"""By how much a window that was ended early is over."""
 
 
 def verify_reauthentication(viewer: Viewer, body: ReauthenticationInput) -> None:
@@ -91,6 +93,15 @@ def start_reauthentication_window(session_id: str, account_id: str) -> None:
     now = clock.now()
     db.session.execute(sa.update(Session).where(Session.id == session_id).values(authenticated_at=now))
     audit.record_event("reauthn_success", account_id)
+
+
+def end_reauthentication_window(session: Session) -> None:
+    """Require a reauthentication for the session's next sensitive call, in the caller's transaction.
+
+    Its last authentication counts as one before the window, also for a television that the session approves.
+    """
+    latest = clock.now() - REAUTHENTICATION_WINDOW - CLOCK_GRAIN
+    session.authenticated_at = min(session.authenticated_at, latest)
 
 
 def renew_session_token(viewer: Viewer, requested: bool) -> str | None:

@@ -259,6 +259,11 @@ const EMAIL_PAGES = {
   "cancel-recovery": tokenPage("Cancel the recovery of your account", "Cancel it", "/account-recovery-cancellations", "The recovery is canceled. Nothing has changed."),
   "recover-account": recoverAccount,
   "operator-invitation": invitation,
+  "take-profile": (_, query) => [h("h1", {}, "Take a profile with you"), me ? form("Add it to my account", async () => {
+    await api("POST", "/profile-transfers", { token: query.get("token") });
+    await refreshSession();
+    location.assign("#/profiles");
+  }) : h("p", {}, "Sign in or create an account, then open the link in the email again.")],
   "restore-account": tokenPage("Restore your account", "Restore account", "/account-restorations", "Your account is restored; sign in as usual."),
 };
 function invitation(_, query) {

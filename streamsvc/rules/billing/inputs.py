@@ -1,7 +1,7 @@
 """Request bodies of billing, as loaded by their schemas. A test compares each input with the schema that loads it."""
 
 from datetime import date, datetime
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from streamsvc.rules.inputs import PageInput
 
@@ -13,6 +13,8 @@ class FeaturesInput(TypedDict):
     max_height: int
     max_profiles: int
     max_devices: int
+    max_devices_by_kind: NotRequired[dict[str, int]]
+    max_device_removals: NotRequired[int]
     downloads: bool
     ads: bool
 

@@ -5,11 +5,12 @@ Two questions, one set of facts:
 * **May it be played?** `access_checks` yields every condition in a fixed order; `decide_access` returns the first that
   fails.
 * **May it be listed?** `is_listed`. A restricted title is absent: outside the viewer's country, window, plan or age
-  limit it is in no list, search, suggestion, row or filmography. One condition is waived: viewers without a
-  subscription may browse what any plan includes.
+  limit, or forbidden by the household's owner, it is in no list, search, suggestion, row or filmography. Some
+  conditions are waived: viewers without a subscription may browse what any plan includes, and everybody may browse
+  outside viewing hours and through a VPN.
 
 A title's own page is shown even if its window, country or plan forbids playback, with the reason in `availability`, so
-that a shared link explains itself; only the age limit hides it, as if it did not exist.
+that a shared link explains itself; only the profile's age limit and title rules hide it, as if it did not exist.
 
 Unknown values are refused: an unrated title is above every limit, an unknown country is in no window.
 """
@@ -20,6 +21,7 @@ from datetime import UTC, date, datetime, time
 from typing import NamedTuple
 
 from streamsvc.rules.maturity import age_gate
+from streamsvc.rules.playback.restrictions import TitleRules
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Window:
 
 @dataclass(frozen=True)
 class TitleFacts:
-    """What access to a title depends on.
+    """What access to a title depends on. `title_id` and `genres` matter only to a profile with `title_rules`.
 
     `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
     in UTC, on which an episode is released; None if it is not known.
@@ -55,6 +57,8 @@ class TitleFacts:
     windows: tuple[Window, ...] | None = None
     plans: frozenset[str] | None = None
     released_on: date | None = None
+    title_id: str = ""
+    genres: frozenset[str] = frozenset()
 
     @property
     def released_at(self) -> datetime | None:
@@ -66,7 +70,9 @@ class ViewerFacts:
     """What a viewer's access depends on.
 
     `max_age` None: no limit. `plans`: the codes of the plans held, sorted, since ETags contain them. `any_plan`: an
-    operator, to whom subscription and plan do not apply.
+    operator, to whom subscription and plan do not apply. `title_rules`: those of the profile, None without any.
+    `closed_until`: when the profile's viewing hours begin next; None within them. `network_refused`: the request
+    comes from a VPN or a host that the operator refuses.
     """
 
     max_age: int | None = None
@@ -75,6 +81,9 @@ class ViewerFacts:
     plans: tuple[str, ...] = ()
     has_profile: bool = True
     any_plan: bool = False
+    title_rules: TitleRules | None = None
+    closed_until: datetime | None = None
+    network_refused: bool = False
 
 
 class AccessCheck(NamedTuple):
@@ -86,7 +95,10 @@ class AccessCheck(NamedTuple):
 
 
 class AccessDecision(NamedTuple):
-    """The result: `reason` is None if playable. The times are those of `relevant_window`; `hidden` by the age limit."""
+    """The result: `reason` is None if playable. The times are those of `relevant_window`.
+
+    `hidden` by the profile's age limit or title rules.
+    """
 
     hidden: bool
     reason: str | None
@@ -101,9 +113,12 @@ class AccessDecision(NamedTuple):
 def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iterator[AccessCheck]:
     """Yield every condition of playback, in the order in which errors are reported."""
     yield AccessCheck("maturity", is_age_allowed(title.min_age, viewer.max_age), "not_found")
+    yield AccessCheck("title_rules", _is_allowed_by_rules(title, viewer), "not_found")
     yield AccessCheck("profile", viewer.has_profile, "profile_required")
+    yield AccessCheck("viewing_hours", viewer.closed_until is None, "outside_viewing_hours")
     yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
     yield AccessCheck("plan", _in_plan(title, viewer), "not_in_plan")
+    yield AccessCheck("network", not viewer.network_refused, "vpn_not_allowed")
     windows = (Window(),) if title.windows is None else title.windows
     country_matters = bool(windows) and all(window.countries is not None for window in windows)
     yield AccessCheck("country_known", viewer.country is not None or not country_matters, "country_unknown")
@@ -120,7 +135,7 @@ def decide_access(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Acce
     """Return the first refusal, if any, and the times of the relevant window."""
     failed = next((check for check in access_checks(title, viewer, now) if not check.passed), None)
     window = relevant_window(title, viewer.country, now)
-    hidden = failed is not None and failed.name == "maturity"
+    hidden = failed is not None and failed.name in ("maturity", "title_rules")
     starts_at, ends_at = (window.starts_at, window.ends_at) if window else (None, None)
     if title.released_at and title.released_at > max(now, starts_at or now):
         starts_at = title.released_at
@@ -131,13 +146,17 @@ def is_listed(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> bool:
     """Whether lists show the title. models/catalog/visibility.py is the same rule in SQL; a test keeps them equal."""
     if title.plans is not None and not title.plans and not viewer.any_plan:
         return False
-    waived = {"profile", "subscription"} | (set() if viewer.subscribed else {"plan"})
+    waived = {"profile", "viewing_hours", "subscription", "network"} | (set() if viewer.subscribed else {"plan"})
     return all(check.passed for check in access_checks(title, viewer, now) if check.name not in waived)
 
 
 def is_age_allowed(min_age: int | None, max_age: int | None) -> bool:
     """Whether a profile's age limit allows a title of this age; an unrated title requires a profile without limit."""
     return max_age is None or age_gate(min_age) <= max_age
+
+
+def _is_allowed_by_rules(title: TitleFacts, viewer: ViewerFacts) -> bool:
+    return viewer.title_rules is None or viewer.title_rules.allow(title.title_id, title.genres)
 
 
 def relevant_window(title: TitleFacts, country: str | None, now: datetime) -> Window | None:

@@ -26,6 +26,7 @@ class ExplainInput(TypedDict):
     profile_id: str | None
     item_id: str
     country: str | None
+    address: str | None
     device_id: str | None
     device_kind: Literal["web", "phone", "tablet", "tv", "console", "other"] | None
     at: datetime | None
@@ -80,6 +81,29 @@ class ProgressBatchInput(TypedDict):
 
     sent_at: datetime | None
     items: list[ProgressReportInput]
+
+
+class TitleSetInput(TypedDict):
+    """Titles by id, and genres by code."""
+
+    titles: list[str]
+    genres: list[str]
+
+
+class ViewingHoursInput(TypedDict):
+    """Hours of some days of the week: {days, start, end}, as `07:00`."""
+
+    days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]]
+    start: str
+    end: str
+
+
+class RestrictionsInput(TypedDict):
+    """What a profile may see, and when it may play."""
+
+    blocked: TitleSetInput
+    allowed_only: TitleSetInput | None
+    viewing_hours: list[ViewingHoursInput] | None
 
 
 class PlaysInput(PageInput):

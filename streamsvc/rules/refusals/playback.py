@@ -12,6 +12,15 @@ class ProfileRequired(Refusal):
     detail = "Select a profile first: PATCH /v1/sessions/current."
 
 
+class OutsideViewingHours(Refusal):
+    """`next_at`: when the profile's viewing hours begin."""
+
+    code = "outside_viewing_hours"
+    status = 403
+    detail = "This profile may not watch at this time."
+    member_schemas: ClassVar = {"next_at": {"type": "string", "format": "date-time"}}
+
+
 class SubscriptionRequired(Refusal):
     code = "subscription_required"
     status = 403
@@ -36,6 +45,12 @@ class CountryUnknown(Refusal):
     detail = "We cannot determine your country, and this title is licensed by country."
 
 
+class VpnNotAllowed(Refusal):
+    code = "vpn_not_allowed"
+    status = 403
+    detail = "Turn off your VPN or proxy to watch: it hides where you are."
+
+
 class NotAvailableInCountry(Refusal):
     code = "not_available_in_country"
     status = 403
@@ -55,12 +70,21 @@ class NoLongerAvailable(Refusal):
 
 
 class DeviceLimit(Refusal):
-    """`limit`, `devices`: [{id, name, kind, first_played_at}]."""
+    """`limit`, `kind`, `devices`: [{id, name, kind, first_played_at}], `next_removal_at`.
+
+    `kind`: the kind of device that the limit is for; null for all. `next_removal_at`: from when on the removal of a
+    device frees its place; null: at once.
+    """
 
     code = "device_limit"
     status = 409
     detail = "Your plan's device limit is reached; remove a device to use another one."
-    member_schemas: ClassVar = {"limit": {"type": "integer"}, "devices": {"type": "array", "items": {"type": "object"}}}
+    member_schemas: ClassVar = {
+        "limit": {"type": "integer"},
+        "kind": {"type": ["string", "null"]},
+        "devices": {"type": "array", "items": {"type": "object"}},
+        "next_removal_at": {"type": ["string", "null"], "format": "date-time"},
+    }
 
 
 class StreamLimit(Refusal):
@@ -74,7 +98,7 @@ class StreamLimit(Refusal):
 
 class StreamEnded(Refusal):
     """`reason`: the code of an access error, or one of stopped, stopped_by_viewer, stopped_by_operator, replaced,
-    taken_over, expired, signed_out, inactive, profile_deleted."""
+    taken_over, expired, signed_out, inactive, profile_deleted, profile_moved."""
 
     code = "stream_ended"
     status = 410

@@ -17,9 +17,10 @@ MAILED_TOKEN_LIFETIMES = {
     "magic_link": timedelta(minutes=10),
     "sign_in_code": timedelta(minutes=10),
     "operator_invitation": timedelta(hours=24),
+    "profile_transfer": timedelta(days=7),
     "reauthentication_code": timedelta(minutes=10),
 }
-INDEPENDENT_KINDS = frozenset({"new_device", "factor_added", "email_undo"})
+INDEPENDENT_KINDS = frozenset({"new_device", "factor_added", "email_undo", "profile_transfer"})
 """Kinds of which each token is about something of its own: using one leaves the others open."""
 
 

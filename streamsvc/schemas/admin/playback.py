@@ -28,6 +28,12 @@ class ExplainIn(StrictSchema):
     )
     item_id = Id(required=True)
     country = Country(load_default=None, allow_none=True, metadata={"description": "Default: the account's country."})
+    address = Text(
+        max_length=64,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The viewer's IP address, to check whether it is refused as one of a VPN."},
+    )
     device_id = Id(
         load_default=None, allow_none=True, metadata={"description": "Also checks the device limit for this device."}
     )

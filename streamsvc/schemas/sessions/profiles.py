@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, PrefixedId, StrictSchema
+from streamsvc.rules.playback.restrictions import DAYS
+from streamsvc.schemas.base import Bool, Choice, Email, Int, Language, Moment, Pattern, PrefixedId, StrictSchema, Text
 from streamsvc.schemas.names import Name
 
 
@@ -35,6 +36,56 @@ class NewProfile(ProfilePatch):
 
 class PinIn(StrictSchema):
     pin = Pin(required=True)
+
+
+class NewProfileTransfer(StrictSchema):
+    email = Email(required=True)
+
+
+class ProfileTransferToken(StrictSchema):
+    token = Text(max_length=200, required=True)
+
+
+class TitleSet(StrictSchema):
+    titles = fields.List(
+        Text(max_length=64), load_default=list, validate=validate.Length(max=200), metadata={"description": "Ids."}
+    )
+    genres = fields.List(
+        Text(max_length=64), load_default=list, validate=validate.Length(max=50), metadata={"description": "Codes."}
+    )
+
+
+class ClockTime(Pattern):
+    """A time by the wall clock, such as `07:00`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("([01][0-9]|2[0-3]):[0-5][0-9]", "Must be a time such as 07:00.", max_length=5, **kwargs)
+
+
+class ViewingHours(StrictSchema):
+    days = fields.List(Choice(*DAYS), required=True, validate=validate.Length(min=1, max=7))
+    start = ClockTime(required=True)
+    end = ClockTime(
+        required=True,
+        metadata={"description": "On the next day if not after `start`: `00:00` is midnight."},
+    )
+
+
+class Restrictions(StrictSchema):
+    blocked = fields.Nested(TitleSet(), load_default=lambda: {"titles": [], "genres": []})
+    allowed_only = fields.Nested(
+        TitleSet(),
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "If not null, the profile sees nothing else."},
+    )
+    viewing_hours = fields.List(
+        fields.Nested(ViewingHours()),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(min=1, max=50),
+        metadata={"description": "In the account's time zone. Null: at any time."},
+    )
 
 
 class ProfileOut(StrictSchema):

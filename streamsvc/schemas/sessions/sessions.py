@@ -97,6 +97,7 @@ class Entitlements(StrictSchema):
     class Meta:
         unknown = "include"
 
+    sometimes_absent: ClassVar[tuple[str, ...]] = ("max_devices_by_kind", "max_device_removals")
     active = fields.Boolean(required=True)
     plan = fields.String(required=True, allow_none=True)
     plans = fields.List(
@@ -109,6 +110,8 @@ class Entitlements(StrictSchema):
     max_height = fields.Integer(required=True)
     max_profiles = fields.Integer(required=True)
     max_devices = fields.Integer(required=True)
+    max_devices_by_kind = fields.Dict(keys=fields.String(), values=fields.Integer())
+    max_device_removals = fields.Integer()
     downloads = fields.Boolean(required=True)
     ads = fields.Boolean(required=True)
 

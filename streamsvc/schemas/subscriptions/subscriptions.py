@@ -6,6 +6,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from streamsvc.rules.billing.access import STATUSES
 from streamsvc.schemas.base import (
+    DEVICE_KINDS,
     Bool,
     Choice,
     Country,
@@ -38,10 +39,21 @@ class Money(Int):
 
 
 class Features(StrictSchema):
+    sometimes_absent = ("max_devices_by_kind", "max_device_removals")
     max_streams = Int(minimum=0, maximum=1000, load_default=1)
     max_height = Int(minimum=0, maximum=100_000, load_default=1080)
     max_profiles = Int(minimum=1, maximum=100, load_default=5)
     max_devices = Int(minimum=1, maximum=10_000, load_default=10)
+    max_devices_by_kind = fields.Dict(
+        keys=Choice(*DEVICE_KINDS),
+        values=Int(minimum=0, maximum=10_000),
+        metadata={"description": 'Further limits by kind of device, such as `{"tv": 2}`.'},
+    )
+    max_device_removals = Int(
+        minimum=1,
+        maximum=1000,
+        metadata={"description": "How many removed devices free their places within 30 days; absent: any number."},
+    )
     downloads = Bool(load_default=False)
     ads = Bool(load_default=False)
 

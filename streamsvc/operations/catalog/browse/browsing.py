@@ -1,13 +1,12 @@
 """Genres, people and the filters of title lists, as JSON."""
 
-from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 
 from streamsvc.http.pagination import paginate_list
 from streamsvc.models import Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
-from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
+from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.lists import SORTS, localized_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
@@ -18,11 +17,6 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 
 MAX_CREDITS = 500
-
-
-def _per_audience(build_statement: Callable[[Any], sa.Select]) -> dict[bool, sa.Select]:
-    """Return the statement by `Audience.sees_all`: one for operators, who see every title, and one for viewers."""
-    return {True: build_statement(IN_CATALOG), False: build_statement(VISIBLE)}
 
 
 def _facets_with_titles_statement(visible: Any) -> sa.Select:
@@ -55,9 +49,9 @@ def _credits_statement(visible: Any) -> sa.Select:
 
 
 FACETS_WITH_TITLES, YEAR_RANGE, CREDITS_OF_PERSON = (
-    _per_audience(_facets_with_titles_statement),
-    _per_audience(_year_range_statement),
-    _per_audience(_credits_statement),
+    per_visibility(_facets_with_titles_statement),
+    per_visibility(_year_range_statement),
+    per_visibility(_credits_statement),
 )
 PERSON_BY_ID = sa.select(Person.pk, Person.id, Person.name).where(Person.id == sa.bindparam("id"))
 
@@ -66,7 +60,7 @@ def list_facet_codes(kind: str, audience: Audience) -> list[str]:
     """Return the codes of a kind of facet that have at least one title visible to the audience."""
     return [
         code
-        for (code,) in fetch_all(FACETS_WITH_TITLES[audience.sees_all], {**audience.sql_parameters(), "kind": kind})
+        for (code,) in fetch_all(FACETS_WITH_TITLES[audience.visibility], {**audience.sql_parameters(), "kind": kind})
     ]
 
 
@@ -81,7 +75,7 @@ def genres_json(query: ShortListInput, audience: Audience) -> str:
 
 def filters_json(audience: Audience) -> str:
     """Return the filter values with at least one visible title, and the sort orders of lists."""
-    years = fetch_existing(YEAR_RANGE[audience.sees_all], audience.sql_parameters())
+    years = fetch_existing(YEAR_RANGE[audience.visibility], audience.sql_parameters())
     return encode_json(
         {
             "kinds": list_facet_codes("kind", audience),
@@ -107,7 +101,7 @@ def person_json(person_id: str, query: LocaleInput, audience: Audience, snapshot
     row = fetch_one(PERSON_BY_ID, {"id": person_id})
     if row is None:
         raise NotFound
-    rows = fetch_all(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
+    rows = fetch_all(CREDITS_OF_PERSON[audience.visibility], {**audience.sql_parameters(), "person": row.pk})
     if not rows:
         raise NotFound
     cards = localized_cards(rows, query["locale"] or audience.language, snapshot)

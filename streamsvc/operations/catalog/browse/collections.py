@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.http import pagination
 from streamsvc.models import Collection, CollectionItem, Facet, HomeRow, Title, TitleCard, TitleFacet
-from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
+from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.lists import localized_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
@@ -48,8 +48,8 @@ def _item_count_statement(visible: Any) -> sa.Select:
     )
 
 
-COLLECTION_ITEMS = {True: _items_statement(IN_CATALOG), False: _items_statement(VISIBLE)}
-COLLECTION_ITEM_COUNT = {True: _item_count_statement(IN_CATALOG), False: _item_count_statement(VISIBLE)}
+COLLECTION_ITEMS = per_visibility(_items_statement)
+COLLECTION_ITEM_COUNT = per_visibility(_item_count_statement)
 
 
 def get_collection(id_or_code: str) -> sa.Row:
@@ -63,7 +63,7 @@ def get_collection(id_or_code: str) -> sa.Row:
 def list_collection_items(collection_pk: int, audience: Audience, limit: int, after: int = -1) -> list[sa.Row]:
     """Return (key, card, position) of a collection's visible titles, in the operator's order."""
     parameters = {**audience.sql_parameters(), "collection": collection_pk, "after": after, "limit": limit}
-    return fetch_all(COLLECTION_ITEMS[audience.sees_all], parameters)
+    return fetch_all(COLLECTION_ITEMS[audience.visibility], parameters)
 
 
 def collection_page_json(
@@ -83,7 +83,7 @@ def collection_page_json(
     total = None
     if query["include_total"]:
         total = fetch_existing(
-            COLLECTION_ITEM_COUNT[audience.sees_all], {**audience.sql_parameters(), "collection": row.pk}
+            COLLECTION_ITEM_COUNT[audience.visibility], {**audience.sql_parameters(), "collection": row.pk}
         )[0]
     return merge_json_objects(
         encode_json({"id": row.id, "code": row.code, "title": localized_title(row, language)}),

@@ -55,7 +55,7 @@ EPISODE_BY_ID = (
 
 
 def title_json(title_id: str, query: TitleInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
-    """Return a title's card, details and availability. Raises Invalid, and NotFound if the age limit hides it."""
+    """Return a title's card, details and availability. Raises Invalid, and NotFound if the profile's limits hide it."""
     expand = set(filter(None, query["expand"].split(",")))
     if expand - EXPANSIONS:
         raise Invalid(errors={"expand": [f"Must be a comma-separated list of {', '.join(sorted(EXPANSIONS))}."]})
@@ -118,9 +118,10 @@ def _require_row(row: Any | None) -> Any:
 def _availability_json(row: Any, audience: Audience, released_on: date | None = None) -> str:
     """Return `{"availability": …}` for a title's row, or for its episode that was or will be released on a day.
 
-    Raises NotFound if the age limit hides it.
+    Raises NotFound if the profile's limits hide it.
     """
-    decision = decide_access(facts.load_title_facts(row, released_on), audience.facts, clock.now())
+    title = facts.load_title_facts(row, row.id, released_on, audience.facts.title_rules is not None)
+    decision = decide_access(title, audience.facts, clock.now())
     if decision.hidden:
         raise NotFound
     return encode_json(

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Facet, Title, TitleCard, TitleCredit, TitleFacet
-from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
+from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.storage.database import fetch_all
 
@@ -62,7 +62,7 @@ def _cards_statement(visible: Any) -> sa.Select:
     )
 
 
-CARDS_BY_PK = {True: _cards_statement(IN_CATALOG), False: _cards_statement(VISIBLE)}
+CARDS_BY_PK = per_visibility(_cards_statement)
 
 
 def list_similar_cards(title_pk: int, audience: Audience) -> list[tuple[int, str]]:
@@ -83,6 +83,6 @@ def compute_similarity(title_pk: int) -> Counter:
 def list_heaviest_cards(weights: Counter, exclude: set[int], audience: Audience) -> list[tuple[int, str]]:
     """Return (key, card) of the visible titles with the greatest weights; ties go to the more popular one."""
     pks = [pk for pk, _ in weights.most_common(MAX_CANDIDATES + len(exclude)) if pk not in exclude]
-    rows = fetch_all(CARDS_BY_PK[audience.sees_all], {**audience.sql_parameters(), "pks": pks}) if pks else []
+    rows = fetch_all(CARDS_BY_PK[audience.visibility], {**audience.sql_parameters(), "pks": pks}) if pks else []
     rows.sort(key=lambda row: (weights[row.pk], row.rank), reverse=True)
     return [(row.pk, row.body) for row in rows[:MAX_SIMILAR]]

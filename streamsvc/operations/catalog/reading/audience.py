@@ -1,11 +1,14 @@
 """The audience of a catalogue read: the facts that decide which titles are visible and under which ETag."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from streamsvc import clock
-from streamsvc.models.catalog.visibility import NO_AGE_LIMIT, encode_plans
+from streamsvc.models.catalog.visibility import NO_AGE_LIMIT, Visibility, encode_codes
 from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback.access import ViewerFacts
+from streamsvc.rules.playback.restrictions import TitleRules, closed_until, parse_title_rules, strictest_title_rules
 from streamsvc.security.authentication import Viewer
 
 
@@ -18,17 +21,33 @@ class Audience:
     sees_all: bool = False
     """True for operators: windows, plans and maturity hide nothing."""
 
+    @property
+    def visibility(self) -> Visibility:
+        """Which of the statements made for each visibility reads for this audience."""
+        return "all" if self.sees_all else "restricted" if self.facts.title_rules else "listed"
+
     def sql_parameters(self) -> dict:
         """Return the parameters of the conditions in models/catalog/visibility.py; empty for an operator."""
         if self.sees_all:
             return {}
         facts = self.facts
-        return {
+        parameters = {
             "max_age": NO_AGE_LIMIT if facts.max_age is None else facts.max_age,
             "country": facts.country or "",
-            "plans": encode_plans(facts.plans) if facts.subscribed else None,
+            "plans": encode_codes(facts.plans) if facts.subscribed else None,
             "now": clock.now(),
         }
+        return parameters | _title_rules_parameters(facts.title_rules) if facts.title_rules else parameters
+
+
+def _title_rules_parameters(rules: TitleRules) -> dict[str, str | None]:
+    allowed = rules.allowed_only
+    return {
+        "blocked_titles": encode_codes(rules.blocked.titles),
+        "blocked_genres": encode_codes(rules.blocked.genres),
+        "allowed_titles": None if allowed is None else encode_codes(allowed.titles),
+        "allowed_genres": None if allowed is None else encode_codes(allowed.genres),
+    }
 
 
 def operator_audience(country: str | None) -> Audience:
@@ -36,26 +55,42 @@ def operator_audience(country: str | None) -> Audience:
     return Audience(ViewerFacts(country=country, any_plan=True), sees_all=True)
 
 
-def viewer_audience(viewer: Viewer, reported_country: str | None) -> Audience:
+def viewer_audience(viewer: Viewer, origin: Origin) -> Audience:
     """Return the audience of a viewer, in the profile's language if a profile is selected, else the account's."""
     language = viewer.profile.language if viewer.profile else viewer.row.locale
-    return Audience(viewer_facts(viewer, reported_country), language)
+    return Audience(viewer_facts(viewer, origin), language)
 
 
-def viewer_facts(viewer: Viewer, reported_country: str | None) -> ViewerFacts:
-    """Return the facts that decide what a viewer may see and play; see `viewer_country` for `reported_country`.
+def viewer_facts(viewer: Viewer, origin: Origin) -> ViewerFacts:
+    """Return the facts that decide what a viewer may see and play.
 
-    While no profile is selected, the strictest age limit among the account's profiles applies.
+    While no profile is selected, the strictest limits of the account's profiles apply.
     """
     entitlements = viewer.entitlements
     profiles = [viewer.profile] if viewer.profile else viewer.profiles
-    limits = [profile.max_age for profile in profiles if profile.max_age is not None]
-    return ViewerFacts(
-        max_age=min(limits, default=None),
-        country=viewer_country(viewer, reported_country),
+    ages = [profile.max_age for profile in profiles if profile.max_age is not None]
+    facts = ViewerFacts(
+        max_age=min(ages, default=None),
+        country=viewer_country(viewer, origin.country),
+        network_refused=origin.is_refused,
         subscribed=entitlements["active"],
         plans=tuple(sorted(entitlements["plans"])),
         has_profile=viewer.profile is not None,
+        title_rules=strictest_title_rules(parse_title_rules(profile.restrictions) for profile in profiles),
+    )
+    return profile_facts(facts, viewer.profile) if viewer.profile else facts
+
+
+def profile_facts(facts: ViewerFacts, profile: Any) -> ViewerFacts:
+    """Return an account's facts as those of one of its profiles, a row of `Viewer.profiles`."""
+    restrictions = profile.restrictions
+    hours = restrictions and restrictions["viewing_hours"]
+    return replace(
+        facts,
+        has_profile=True,
+        max_age=profile.max_age,
+        title_rules=parse_title_rules(restrictions),
+        closed_until=closed_until(hours, profile.time_zone, clock.now()) if hours else None,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import TitlePlan, TitleWindow
+from streamsvc.models import Facet, TitleFacet, TitlePlan, TitleWindow
 from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.rules.playback.access import TitleFacts, Window
 from streamsvc.storage.database import fetch_all
@@ -13,20 +13,32 @@ from streamsvc.storage.database import fetch_all
 WINDOWS_OF_TITLE = sa.select(
     TitleWindow.position, TitleWindow.country, TitleWindow.starts_at, TitleWindow.ends_at
 ).where(TitleWindow.title_pk == sa.bindparam("pk"))
+GENRES_OF_TITLE = (
+    sa.select(Facet.code)
+    .join(TitleFacet, TitleFacet.facet_pk == Facet.pk)
+    .where(TitleFacet.title_pk == sa.bindparam("pk"), Facet.kind == "genre")
+)
 PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
 
 
-def load_title_facts(row: Any, released_on: date | None = None) -> TitleFacts:
+def load_title_facts(row: Any, title_id: str, released_on: date | None = None, with_genres: bool = False) -> TitleFacts:
     """Return the facts of a row with `pk`, `min_age`, `windowed` and `plan_limited`. `released_on`: of an episode.
 
-    Queries windows and plans only if the title has any; most titles need no further query.
+    Queries windows and plans only if the title has any; most titles need no further query. `with_genres`: for a viewer
+    with title rules.
     """
     windows, plans = None, None
     if row.windowed:
         windows = list_title_windows(row.pk)
     if row.plan_limited:
         plans = frozenset(plan for (plan,) in fetch_all(PLANS_OF_TITLE, {"pk": row.pk}))
-    return TitleFacts(row.min_age, windows, plans, released_on)
+    genres = list_title_genres(row.pk) if with_genres else frozenset()
+    return TitleFacts(row.min_age, windows, plans, released_on, title_id, genres)
+
+
+def list_title_genres(title_pk: int) -> frozenset[str]:
+    """Return the codes of a title's genres."""
+    return frozenset(code for (code,) in fetch_all(GENRES_OF_TITLE, {"pk": title_pk}))
 
 
 def list_title_windows(title_pk: int) -> tuple[Window, ...]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from streamsvc.http import pagination
 from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, TitleFacet
-from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
+from streamsvc.models.catalog.visibility import CONDITIONS, Visibility
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.rules.catalog.inputs import TitlesInput
@@ -52,7 +52,7 @@ class ListShape(NamedTuple):
     person: bool = False
     ids: bool = False
     after: bool = False
-    sees_all: bool = False
+    visibility: Visibility = "listed"
 
 
 def list_title_cards(
@@ -106,7 +106,7 @@ def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSn
         ranges=ranges,
         person=bool(query["person"]),
         ids=query["ids"] is not None,
-        sees_all=audience.sees_all,
+        visibility=audience.visibility,
     )
     return shape, parameters
 
@@ -164,7 +164,7 @@ def _base_and_conditions(shape: ListShape) -> tuple[Any, list[Any]]:
     """Return the model whose index is scanned, and all conditions."""
     is_by_title = shape.ids or shape.person
     base = TitleFacet if shape.facets and not is_by_title else Title
-    conditions = [IN_CATALOG if shape.sees_all else VISIBLE, *(RANGE_CONDITIONS[name] for name in shape.ranges)]
+    conditions = [CONDITIONS[shape.visibility], *(RANGE_CONDITIONS[name] for name in shape.ranges)]
     for index in range(shape.facets):
         facet = sa.bindparam(f"facet_{index}", type_=sa.Integer())
         if index == 0 and base is TitleFacet:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 
 from streamsvc.http import pagination
 from streamsvc.models import SearchDoc, Title, TitleCard
-from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
+from streamsvc.models.catalog.visibility import Visibility, per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.lists import localized_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
@@ -91,7 +91,7 @@ def list_hits(
 
     for number, stage in _iter_stages(words, position, confidence):
         after = position.rank if number == position.stage else FIRST_POSITION.rank
-        statement, expression = _hits_query(stage.expression, limit, audience.sees_all)
+        statement, expression = _hits_query(stage.expression, limit, audience.visibility)
         for row in statement.all(**parameters, expression=expression, after=after, limit=limit - len(hits)):
             hits.append(SearchHit(*(*row, stage.match)))
             positions.append(SearchPosition(number, row.rank, confidence()))
@@ -108,7 +108,7 @@ def count_hits(words: list[str], audience: Audience) -> int:
         return sum(count * match_weight(match) for match, count in counts)
 
     for _, stage in _iter_stages(words, FIRST_POSITION, confidence):
-        statement, expression = _hit_count_query(stage.expression, audience.sees_all)
+        statement, expression = _hit_count_query(stage.expression, audience.visibility)
         [row] = statement.all(**audience.sql_parameters(), expression=expression, after=FIRST_POSITION.rank)
         counts.append((stage.match, row.hits))
     return sum(count for _, count in counts)
@@ -139,19 +139,20 @@ def _iter_stages(
         yield from enumerate(search.last_resort_stages(words, corrections), len(all_stages))
 
 
-def _hits_query(expression: tuple, limit: int, sees_all: bool) -> tuple[CompiledStatement, str]:
+def _hits_query(expression: tuple, limit: int, visibility: Visibility) -> tuple[CompiledStatement, str]:
     """Return the fastest statement for an expression's titles, and the expression in the database's syntax."""
     if db.engine.dialect.name == "sqlite":
-        return HITS_ON_SQLITE[sees_all], search.format_fts5(expression)
+        return HITS_ON_SQLITE[visibility], search.format_fts5(expression)
     is_common = lexemes.load_lexeme_statistics().is_common(expression, limit)
-    return (COMMON_HITS_ON_POSTGRESQL if is_common else HITS_ON_POSTGRESQL)[sees_all], search.format_tsquery(expression)
+    statements = COMMON_HITS_ON_POSTGRESQL if is_common else HITS_ON_POSTGRESQL
+    return statements[visibility], search.format_tsquery(expression)
 
 
-def _hit_count_query(expression: tuple, sees_all: bool) -> tuple[CompiledStatement, str]:
+def _hit_count_query(expression: tuple, visibility: Visibility) -> tuple[CompiledStatement, str]:
     """Return the statement that counts an expression's titles, and the expression in the database's syntax."""
     if db.engine.dialect.name == "sqlite":
-        return COUNT_ON_SQLITE[sees_all], search.format_fts5(expression)
-    return COUNT_ON_POSTGRESQL[sees_all], search.format_tsquery(expression)
+        return COUNT_ON_SQLITE[visibility], search.format_fts5(expression)
+    return COUNT_ON_POSTGRESQL[visibility], search.format_tsquery(expression)
 
 
 _after = sa.bindparam("after", type_=sa.BigInteger())
@@ -192,9 +193,9 @@ def _hit_count_statement(rank: Any, *conditions: Any, visible: Any) -> CompiledS
 def _per_audience(
     *parts: Any,
     build: Callable[..., CompiledStatement] = _hits_statement,
-) -> dict[bool, CompiledStatement]:
-    """Return the statement by `Audience.sees_all`: one for operators, who see every title, and one for viewers."""
-    return {True: build(*parts, visible=IN_CATALOG), False: build(*parts, visible=VISIBLE)}
+) -> dict[Visibility, CompiledStatement]:
+    """Return the statement for each audience: operators, viewers, and viewers with title rules."""
+    return per_visibility(lambda visible: build(*parts, visible=visible))
 
 
 _fts_match = (FTS_TABLE.c.rowid, FTS_TABLE.c.search_fts.op("MATCH")(_expression), FTS_TABLE.c.rowid < _after)
