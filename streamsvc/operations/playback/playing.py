@@ -10,7 +10,7 @@ from streamsvc.operations.playback.items import Playable
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, stream_rules
-from streamsvc.rules.playback.access import ViewerFacts, decide_access
+from streamsvc.rules.playback.access import AccessDecision, ViewerFacts, decide_access
 from streamsvc.rules.playback.inputs import PlaybackInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.security.authentication import Viewer
@@ -24,7 +24,7 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
     """
     facts, device_id = viewer_facts(viewer, origin), _get_device_id(viewer, body["device_id"])
     found = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None)
-    playable = _require_playable(found, facts, now)
+    playable, access = _require_playable(found, facts, now)
     if playable.is_series:
         raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})
     entitlements = viewer.entitlements
@@ -46,8 +46,7 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
     limits = streams.stream_limits(entitlements)
     stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
     response = _playback_view(stream_id, current, request, limits, playable, address, now)
-    playable_until = decide_access(playable.facts, facts, now).ends_at
-    if drm := licenses.issue_license(playable, max_height, body["offline"], playable_until, now):
+    if drm := licenses.issue_license(playable, max_height, body["offline"], access.ends_at, now):
         response["drm"] = drm
     return response
 
@@ -61,13 +60,14 @@ def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
     return device_id
 
 
-def _require_playable(playable: Playable | None, facts: ViewerFacts, now: datetime) -> Playable:
-    """Return the item. Raises NotFound, or the access refusal if it may not be played."""
+def _require_playable(playable: Playable | None, facts: ViewerFacts, now: datetime) -> tuple[Playable, AccessDecision]:
+    """Return the item and the decision. Raises NotFound, or the access refusal if it may not be played."""
     if playable is None:
         raise NotFound
-    if reason := decide_access(playable.facts_for(facts), facts, now).reason:
-        raise stream_rules.access_refusal(reason, facts)
-    return playable
+    access = decide_access(playable.facts_for(facts), facts, now)
+    if access.reason:
+        raise stream_rules.access_refusal(access.reason, facts)
+    return playable, access
 
 
 def _playback_view(
