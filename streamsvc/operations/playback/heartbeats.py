@@ -12,6 +12,7 @@ from streamsvc.operations.catalog.reading.audience import profile_facts, viewer_
 from streamsvc.operations.playback import playback_events, streams
 from streamsvc.operations.playback.grants import issue_grant
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
+from streamsvc.operations.playback.media import manifest_views
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, still_watching, stream_rules
@@ -116,10 +117,11 @@ def record_heartbeat(
 
 
 def _renew_grant(stream: Any, playable: Playable, address: str | None, now: datetime) -> dict:
-    """Return the stream's new grant, and its manifests if there are signers, which sign them anew."""
-    signers = current_settings().media_signers
-    grant, manifests = issue_grant(stream.id, stream, playable if signers else None, address, now)
-    return {"grant": grant} | ({"manifests": manifests} if signers else {})
+    """Return the stream's new grant, and its manifests if a CDN's signer has signed them anew."""
+    signed_item = playable if current_settings().media_signers else None
+    grant, manifests = issue_grant(stream.id, stream, signed_item, address, now)
+    unsigned = manifest_views(signed_item, stream.id, grant["token"]) if signed_item else []
+    return {"grant": grant} | ({"manifests": manifests} if manifests != unsigned else {})
 
 
 def record_beacon(stream_id: str, report: BeaconInput, now: datetime) -> None:
