@@ -14,7 +14,7 @@ help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
 	@echo "make test     install the test requirements, run the tests on SQLite and PostgreSQL"
 	@echo "make test-both  run every test on both databases: make test runs half of the scenarios on either"
-	@echo "make browser  run the browser tests; requires Chromium (make test skips them without Playwright)"
+	@echo "make browser  run the browser tests; requires Chromium, nginx, Caddy, ffmpeg (make test skips those it cannot run)"
 	@echo "make clients  check the API description with linters, validators and generated clients (some ten minutes)"
 	@echo "make install  create .venv with the streamsvc command"
 	@echo "make lint     check style and types"
@@ -45,8 +45,11 @@ test-both: .venv/installed-test
 
 browser: .venv/installed-test
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { echo "Chromium is missing: apt-get install chromium"; exit 1; }
+	@for program in nginx caddy ffmpeg; do PATH="$$PATH:/usr/sbin" command -v $$program || \
+		{ echo "$$program is missing: apt-get install $$program"; exit 1; }; done
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[e2e]'
-	$(BIN)/python -m pytest tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_storefront_stripe.py tests/service/test_cors.py
+	cd tests/players && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --silent
+	$(BIN)/python -m pytest tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_storefront_stripe.py tests/service/test_cors.py tests/playback/test_media_servers.py tests/playback/test_player_in_a_browser.py
 
 clients: .venv/installed-test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[clients]'

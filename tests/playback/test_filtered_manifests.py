@@ -81,17 +81,20 @@ def test_the_start_of_playback_names_the_filtered_playlist(site):
 
 
 def test_only_the_token_of_the_live_stream_gets_it(site):
-    stream, other = site.start(), site.world.household(plan=site.world.put_plan())
-    foreign = other.play("film").json
+    stream, stranger = site.start(), site.world.household(plan=site.world.put_plan())
+    others = [player.play("film").json["grant"]["token"] for player in (stranger, site.viewer.on_another_device())]
     path = stream.path.partition("?")[0]
-    for query in ("", "?grant=x", f"?grant={foreign['grant']['token']}"):
+    for query in ("", "?grant=x", *(f"?grant={token}" for token in others)):
         assert error_of(site.client.get(path + query)) == (401, "grant_invalid")
     assert site.client.get(stream.path).status_code == 200
     site.viewer.delete(f"/v1/playback/{stream.id}")
     assert error_of(site.client.get(stream.path)) == (401, "grant_invalid")
     late = site.start()
-    site.world.clock.advance(seconds=91)
-    assert error_of(site.client.get(late.path)) == (401, "grant_invalid")
+    site.world.clock.advance(seconds=60)
+    renewed = site.viewer.send_heartbeat(late.id).json["grant"]["token"]
+    site.world.clock.advance(seconds=31)
+    assert error_of(site.client.get(late.path)) == (401, "grant_invalid"), "the first token has expired"
+    assert site.client.get(f"{path.replace(stream.id, late.id)}?grant={renewed}").status_code == 200
 
 
 def test_a_title_whose_variants_are_all_too_high_is_refused(site):
@@ -105,9 +108,9 @@ def test_a_title_whose_variants_are_all_too_high_is_refused(site):
 @pytest.mark.parametrize(
     "respond",
     [
-        lambda handler: handler.respond(500),
-        lambda handler: handler.respond(404),
-        lambda handler: handler.respond(302, Location="http://127.0.0.1/secret"),
+        lambda handler: handler.respond(500, MASTER.encode()),
+        lambda handler: handler.respond(404, MASTER.encode()),
+        lambda handler: handler.respond(302, MASTER.encode(), Location="http://127.0.0.1/secret"),
         lambda handler: handler.respond(200, b"<html>"),
         lambda handler: handler.respond(200, b"\xff\xfe"),
         lambda handler: handler.respond(200, b"#EXTM3U\n" + b"#x\n" * 200_000),

@@ -4,10 +4,13 @@ import re
 import shutil
 import threading
 import time
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 
+from streamsvc import clock
+from streamsvc.operations.playback import playing, streams
 from tests.worlds import media_servers
 from tests.worlds.browser import serve_app
 from tests.worlds.playback_steps import FILM, World
@@ -45,6 +48,7 @@ def site(request, database, new_app, tmp_path_factory):
             own, foreign = (f"/media/{world.ids[name]}" for name in ("own", "foreign"))
             yield SimpleNamespace(
                 name=request.param,
+                app=world.app,
                 viewer=viewer,
                 server=server,
                 get=server.get,
@@ -60,6 +64,14 @@ def stream(site):
     started = site.viewer.play("own").json
     yield SimpleNamespace(id=started["stream_id"], token=started["grant"]["token"])
     site.viewer.delete(f"/v1/playback/{started['stream_id']}")
+
+
+def issue_token(site, stream, age_s):
+    """Return a token of the stream as it was issued some time ago."""
+    with site.app.app_context():
+        now = clock.now()
+        row = streams.find_stream(site.viewer.account_id, stream.id, now)
+        return playing.issue_playback_token(stream.id, row, None, now - timedelta(seconds=age_s))["token"]
 
 
 def test_a_token_opens_its_title_with_the_right_types_and_ranges(site, stream):
@@ -147,8 +159,9 @@ def test_heights_above_the_plans_are_not_served(site, stream):
 
 
 def test_without_a_valid_token_nothing_is_served(site, stream):
-    for token in (None, "x", stream.token[:-2] + "aa", site.viewer.token):
+    for token in (None, "x", stream.token[:-2] + "aa", site.viewer.token, issue_token(site, stream, age_s=91)):
         assert site.get(f"{site.own}/{SEGMENT}", token).status == 401
+    assert site.get(f"{site.own}/{SEGMENT}", issue_token(site, stream, age_s=60)).status == 200
     assert site.get("/playback-grant", stream.token).status == 404, "the subrequest is internal"
 
 

@@ -78,8 +78,8 @@ def allows_height(claims: dict[str, Any], height: int | None, path: str, height_
     """Whether a token allows a variant's picture height, as declared and as named in its path; None is not declared."""
     if matches_any(path, claims["denied"]):
         return False
-    heights = [lines for lines in (height, picture_height(path, height_pattern)) if lines is not None]
-    return not claims["max_height"] or all(lines <= claims["max_height"] for lines in heights)
+    most: int | None = claims["max_height"]
+    return not most or max(height or 0, picture_height(path, height_pattern) or 0) <= most
 
 
 def allows_host(claims: dict[str, Any], host: str) -> bool:
