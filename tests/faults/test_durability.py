@@ -23,7 +23,7 @@ NEVER_BY_ITSELF = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB"}
 RELAXED_WRITES = {
     "SESSION_USE": {"security/authentication.py:_find_viewer", "security/operators.py:find_operator_by_session"},
     "API_KEY_USE": {"security/operators.py:find_operator_by_key"},
-    "STREAM_HEARTBEAT": {"models/progress.py:save_progress_by_heartbeat", "operations/playback/playing.py:HEARTBEAT"},
+    "STREAM_HEARTBEAT": {"models/progress.py:save_heartbeat", "operations/playback/heartbeats.py:HEARTBEAT"},
     "WORKER_HEARTBEAT": {"operations/maintenance/worker_loop.py:_record_heartbeat"},
     "RATE_LIMIT": {"security/rate_limits.py:counter_transaction"},
     "DEVICE_CODE_POLL": {"operations/sign_in/device_codes.py:_record_poll"},
@@ -127,10 +127,11 @@ def test_sqlite_waits_for_the_disk_unless_the_write_is_relaxed(database, new_dat
     household.report_progress()
     household.add_to_watchlist()
     household.send_heartbeat()
-    household.send_heartbeat("stopped")
+    household.send_heartbeat("stopped", position_s=90)
     close_app(app)
     assert levels == {
         "INSERT INTO progress": ["FULL", "NORMAL", "NORMAL"],
+        "INSERT INTO plays": ["FULL"],
         "INSERT INTO watchlist": ["FULL"],
         "UPDATE streams": ["NORMAL", "FULL"],
     }
