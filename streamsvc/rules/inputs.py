@@ -1,10 +1,12 @@
 """Query parameters of lists, as loaded by their schemas. A test compares each input with the schema that loads it."""
 
 from datetime import datetime
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from streamsvc.rules.jobs import Lane
 from streamsvc.rules.webhooks import DeliveryStatus, EventKind
+
+DeviceKind = Literal["web", "phone", "tablet", "tv", "console", "other"]
 
 
 class PageInput(TypedDict):

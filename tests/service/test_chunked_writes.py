@@ -25,7 +25,7 @@ from streamsvc.models import (
     WebhookEvent,
 )
 from streamsvc.operations.maintenance import housekeeping
-from streamsvc.operations.playback import usage
+from streamsvc.operations.playback import maintenance
 from streamsvc.storage import chunked_writes
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db, fetch_existing
 from tests.worlds.operator_steps import new_operator
@@ -112,7 +112,7 @@ def test_every_cleanup_deletes_everything_that_has_expired_in_transactions_of_fe
     original_jobs = count_rows(Job) - ROWS
     context.extensions["clock"].advance(days=TWO_YEARS.days)
     with count_writes() as transactions:
-        for cleanup in (housekeeping.purge_expired_data, housekeeping.purge_used_proofs, usage.maintain_streams):
+        for cleanup in (housekeeping.purge_expired_data, housekeeping.purge_used_proofs, maintenance.maintain_streams):
             cleanup({}, clock.now())
     left = {model.__tablename__: count for model in CLEANED_UP if (count := count_rows(model))}
     assert left == {"jobs": original_jobs, "idempotency_keys": 1}, "those neither done nor expired"

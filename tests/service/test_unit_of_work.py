@@ -26,7 +26,8 @@ def recorded_statements():
     statements = []
 
     def record(connection, cursor, statement, *_):
-        statements.append(statement.split()[0])
+        if not statement.startswith("BEGIN"):
+            statements.append(statement.split()[0])
 
     event.listen(db.engine, "before_cursor_execute", record)
     try:

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Literal, NotRequired, TypedDict
 
-from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.inputs import DeviceKind, PageInput
 
 
 class FeaturesInput(TypedDict):
@@ -13,7 +13,7 @@ class FeaturesInput(TypedDict):
     max_height: int
     max_profiles: int
     max_devices: int
-    max_devices_by_kind: NotRequired[dict[str, int]]
+    max_devices_by_kind: NotRequired[dict[DeviceKind, int]]
     max_device_removals: NotRequired[int]
     downloads: bool
     ads: bool

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal, TypedDict
 
-from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.inputs import DeviceKind, PageInput
 
 
 class PlaybackInput(TypedDict):
@@ -28,7 +28,7 @@ class ExplainInput(TypedDict):
     country: str | None
     address: str | None
     device_id: str | None
-    device_kind: Literal["web", "phone", "tablet", "tv", "console", "other"] | None
+    device_kind: DeviceKind | None
     at: datetime | None
 
 

@@ -3,12 +3,14 @@
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
+from streamsvc.rules.inputs import DeviceKind
+
 
 class DeviceInput(TypedDict):
     """The device that signs in; its id if it is a known one."""
 
     name: str
-    kind: Literal["web", "phone", "tablet", "tv", "console", "other"]
+    kind: DeviceKind
     id: NotRequired[str]
 
 
