@@ -1,4 +1,7 @@
-"""From sign-up to playback with the real catalogue: one story over TCP, with two web processes, on both databases."""
+"""From sign-up to playback with the real catalogue: one story over TCP, with two web processes.
+
+`make test` tells it on PostgreSQL; test_wheel.py seeds the same catalogue on SQLite.
+"""
 
 import gzip
 import json
@@ -9,6 +12,7 @@ import pytest
 
 from tests.worlds.service import DEMO_SETTINGS, running_service, seed_demo
 
+pytestmark = pytest.mark.either_database
 CATALOG = Path(__file__).parent.parent.parent / "streamsvc" / "demo" / "catalog.ndjson.gz"
 TITLES = 17_472
 ANN = {"email": "ann@example.com", "password": "seven red herons", "country": "DE", "time_zone": "Europe/Berlin"}
@@ -61,9 +65,7 @@ def test_the_catalogue_is_complete(service, key):
     assert service.get("/v1/catalog/titles?include_total=true", key)[1]["total"] == TITLES
 
 
-@pytest.mark.one_database
 def test_seeding_again_changes_nothing(service):
-    """tests/catalog/test_import.py repeats imports on both databases."""
     result = service.command("demo", "seed")
     assert result.returncode == 0
     assert f"{TITLES} unchanged" in result.stdout

@@ -123,6 +123,7 @@ def with_text_at(value, path, text):
     return copy
 
 
+@pytest.mark.either_database
 def test_input_never_becomes_part_of_a_statement(world, statements):
     requests = 0
     for row in ROWS:
