@@ -215,7 +215,7 @@ class Blueprint(flask_smorest.Blueprint):
     def text_body(view: View) -> View:
         """Accept the JSON body also as text/plain, which pages may send anywhere without a preflight.
 
-        Only for views that do not rely on cookies.
+        A call by cookie needs its CSRF token all the same, in a header that no other site's page can send.
         """
         view.accepts_text = True
         return view

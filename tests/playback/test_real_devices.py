@@ -235,13 +235,18 @@ def test_a_beacon_after_signing_out_saves_nothing(world, ann, clock):
     assert state(ann, "film")["position_s"] == 600
 
 
-def test_other_endpoints_take_no_text(ann):
+def test_heartbeats_take_plain_text_and_other_endpoints_do_not(ann, clock):
     stream = ann.viewer.play("film").json["stream_id"]
     headers = {"Authorization": f"Bearer {ann.viewer.token}"}
-    body = json.dumps({"position_s": 1, "state": "playing"})
-    path = f"/v1/playback/{stream}/heartbeat"
-    refused = ann.viewer.client.post(path, data=body, headers=headers, content_type="text/plain")
-    assert error_of(refused) == (415, "unsupported_media_type")
+
+    def post(path, body):
+        return ann.viewer.client.post(path, data=json.dumps(body), headers=headers, content_type="text/plain")
+
+    clock.advance(seconds=30)
+    assert post(f"/v1/playback/{stream}/heartbeat", {"position_s": 700, "state": "playing"}).status_code == 200
+    assert post(f"/v1/playback/{stream}/heartbeat", {"position_s": 720, "state": "stopped"}).status_code == 200
+    assert state(ann, "film")["position_s"] == 720
+    assert error_of(post("/v1/playback", {"item_id": "x"})) == (415, "unsupported_media_type")
 
 
 def test_a_dead_stream_gives_up_its_place_after_the_clock_was_set_back(world, ann, clock):

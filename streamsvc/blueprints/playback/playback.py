@@ -97,6 +97,7 @@ def start_playback(body: PlaybackInput) -> Response:
 @bp.route("/<stream_id>/heartbeat", methods=["POST"])
 @allow_guests
 @allow_kids
+@bp.text_body
 @bp.arguments(HeartbeatIn)
 @sets_grant_cookies
 @bp.errors(StreamEnded)
@@ -106,7 +107,7 @@ def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
 
     Players send one when playing begins and every `interval_s` seconds, and use the new `grant` from then on. 410
     `stream_ended` {reason} when the player must stop. No position is saved before the first `playing`, so that a failed
-    start does not lose the resume point.
+    start does not lose the resume point. The body may be sent as text/plain, too.
     """
     extended = heartbeats.record_heartbeat(
         current_viewer(), client_origin(), request.remote_addr, stream_id, body, clock.now()
