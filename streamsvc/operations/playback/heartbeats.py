@@ -27,7 +27,7 @@ from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import UtcTime, db, fetch_one
+from streamsvc.storage.database import UtcTime, db
 from streamsvc.storage.durability import Relaxed
 
 STREAM_WITH_ITEM = CompiledStatement(
@@ -138,8 +138,8 @@ def record_beacon(stream_id: str, report: BeaconInput, now: datetime) -> None:
         return
     is_live = streams.stream_end_reason(stream, now) is None
     heartbeat, playable = Heartbeat.of(stream, report, now, is_live), _find_playable(stream)
-    is_visible = sa.select(Profile.id).where(Profile.id == stream.profile_id, *Profile.visible_conditions())
-    completed_at = _save_progress(stream, playable, heartbeat, now) if playable and fetch_one(is_visible) else None
+    profile = Profile.find_row(stream.account_id, stream.profile_id)
+    completed_at = _save_progress(stream, playable, heartbeat, now) if playable and profile else None
     if is_live:
         _extend_stream(stream, heartbeat, completed_at, now)
 
