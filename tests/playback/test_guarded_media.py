@@ -110,6 +110,18 @@ def test_heights_above_the_plans_are_refused(world, opens):
     assert not any(map(verify, ("/films/a/v9/1.ts", "/films/a/2160p/1.ts", "/shared/b/1.ts")))
 
 
+def test_a_plan_without_pictures_opens_no_variant(world, client):
+    variants = [{"path": "v4/", "height": 2160}, {"path": "audio/"}]
+    world.put_titles(title("a", f"{CDN}/films/a/master.m3u8", variants=variants))
+    token = world.household(plan=world.put_plan(max_height=0)).play("a").json["grant"]["token"]
+    sent = {"Authorization": f"Bearer {token}", "X-Original-Host": "cdn.example"}
+
+    def verify(path):
+        return client.get("/v1/playback/verify", headers=sent | {"X-Original-URI": path}).status_code
+
+    assert [verify(f"/films/a/{path}/1.ts") for path in ("v4", "720p", "audio")] == [403, 403, 204]
+
+
 @pytest.mark.parametrize("url", ["https://[cdn.example/a.m3u8", "//cdn.example/a.m3u8", f"{CDN}//a.m3u8", f"{CDN}/a/"])
 def test_a_malformed_media_address_is_refused(world, url):
     response = world.operator.put("/v1/admin/titles/a", title("a", url))

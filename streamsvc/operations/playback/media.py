@@ -53,7 +53,7 @@ def load_media_scope(playable: Playable, max_height: int | None) -> MediaScope:
         paths = opened_paths(locations[0], (), has_own_folder)
     folder = locations[0].folder if locations else "/"
     variants = {v.path if v.path.startswith("/") else folder + v.path: v.height for v in playable.variants}
-    denied = [path for path, height in variants.items() if max_height and height and height > max_height]
+    denied = [path for path, height in variants.items() if max_height is not None and (height or 0) > max_height]
     paths += [path for path in variants if path not in denied]
     hosts = [location.host or urlsplit(settings.public_url).hostname or "" for location in locations]
     return MediaScope(tuple(dict.fromkeys(hosts)), tuple(dict.fromkeys(paths)), tuple(denied))
