@@ -157,3 +157,12 @@ def test_without_the_setting_there_is_no_playlist(app):
     assert "/media/" in started["manifests"][0]["url"]
     path = f"/v1/playback/{started['stream_id']}/master.m3u8?grant={started['grant']['token']}"
     assert error_of(app.test_client().get(path)) == (404, "not_found")
+
+
+def test_the_services_own_host_is_trusted_at_its_port_only(site):
+    with local_server(Origin) as other:
+        other.requests, other.responds = [], Origin.responds
+        site.world.put_titles({**FILM, "external_id": "a", "media": {"hls": f"{other.url}/a/master.m3u8"}})
+        path = site.viewer.play("a").json["manifests"][0]["url"].partition("/v1/")[2]
+        assert error_of(site.client.get(f"/v1/{path}")) == (503, "manifest_unavailable")
+        assert other.requests == []

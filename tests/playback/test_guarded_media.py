@@ -110,6 +110,26 @@ def test_heights_above_the_plans_are_refused(world, opens):
     assert not any(map(verify, ("/films/a/v9/1.ts", "/films/a/2160p/1.ts", "/shared/b/1.ts")))
 
 
+def test_a_plan_without_pictures_opens_no_variant(world, client):
+    variants = [{"path": "v4/", "height": 2160}, {"path": "audio/"}]
+    world.put_titles(title("a", f"{CDN}/films/a/master.m3u8", variants=variants))
+    token = world.household(plan=world.put_plan(max_height=0)).play("a").json["grant"]["token"]
+    sent = {"Authorization": f"Bearer {token}", "X-Original-Host": "cdn.example"}
+
+    def verify(path):
+        return client.get("/v1/playback/verify", headers=sent | {"X-Original-URI": path}).status_code
+
+    assert [verify(f"/films/a/{path}/1.ts") for path in ("v4", "720p", "audio")] == [403, 403, 204]
+
+
+def test_a_variant_is_below_the_folder_of_each_manifest(world, opens):
+    media = {kind: f"{CDN}/films/a/{kind}/manifest.{kind}" for kind in ("hls", "dash")}
+    world.put_titles({**title("a"), "media": media, "variants": [{"path": "v4/", "height": 2160}]})
+    verify = opens("a")
+    assert verify("/films/a/hls/1.ts") and verify("/films/a/dash/1.m4s")
+    assert not verify("/films/a/hls/v4/1.ts") and not verify("/films/a/dash/v4/1.m4s")
+
+
 @pytest.mark.parametrize("url", ["https://[cdn.example/a.m3u8", "//cdn.example/a.m3u8", f"{CDN}//a.m3u8", f"{CDN}/a/"])
 def test_a_malformed_media_address_is_refused(world, url):
     response = world.operator.put("/v1/admin/titles/a", title("a", url))

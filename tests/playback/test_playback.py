@@ -12,7 +12,7 @@ from streamsvc.models import FreedDevicePlace
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import db, format_utc
-from tests.worlds.playback_steps import CARTOON, FILM, World, error_of
+from tests.worlds.playback_steps import CARTOON, FILM, SHOW, World, error_of
 
 
 @pytest.fixture
@@ -373,6 +373,12 @@ def test_the_account_can_list_its_live_streams(ann, world):
     assert (shown["device"]["name"], shown["device"]["kind"]) == ("Living room", "tv")
 
 
+def test_a_live_stream_of_an_episode_is_listed_as_described(world, ann):
+    world.put_titles(SHOW)
+    assert ann.play("show/1/1").status_code == 201
+    assert [stream["item_id"] for stream in ann.get("/v1/playback").json["items"]] == [world.ids["show/1/1"]]
+
+
 def test_live_streams_are_paged(ann):
     ids = [ann.play(item).json["stream_id"] for item in ("film", "cartoon")]
     first = ann.get("/v1/playback?limit=1&include_total=true").json
@@ -451,3 +457,8 @@ def test_nothing_plays_when_the_database_is_unavailable(ann, database_failing_af
     assert error_of(refused) == (503, "entitlement_unavailable")
     assert int(refused.headers["Retry-After"]) > 0
     assert len(ann.get("/v1/playback").json["items"]) == 1
+
+
+def test_a_position_with_hundreds_of_digits_is_invalid(ann):
+    stream = ann.play("film").json["stream_id"]
+    assert error_of(ann.send_heartbeat(stream, 10**400)) == (422, "invalid")

@@ -128,6 +128,19 @@ def test_outside_its_viewing_hours_a_profile_browses_but_does_not_play(world, an
     assert world.operator.post("/v1/admin/explain", body | at).json["allowed"]
 
 
+def test_only_the_owner_moves_viewing_hours_to_another_time_zone(world, ann, clock):
+    assert restrict(ann, viewing_hours=EVENINGS).status_code == 200
+    assert ann.patch("/v1/account", {"time_zone": "Europe/Vienna"}).status_code == 200
+    clock.advance(minutes=11)
+    refused = ann.patch("/v1/account", {"time_zone": "Asia/Tokyo"})
+    assert error_of(refused) == (403, "reauthentication_required")
+    assert ann.patch("/v1/account", {"time_zone": "Europe/Vienna", "locale": "de"}).status_code == 200
+    ann.post("/v1/sessions/current/reauthentication", {"password": ann.account["password"]})
+    assert restrict(ann).status_code == 200
+    clock.advance(minutes=11)
+    assert ann.patch("/v1/account", {"time_zone": "Asia/Tokyo"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("start", "end", "at", "begins"),
     [

@@ -92,6 +92,12 @@ def test_an_interaction_needs_the_players_time(ann, play):
     assert (refused.status_code, list(refused.json["errors"])) == (422, ["interaction_at"])
 
 
+def test_an_interaction_millennia_ago_is_one_that_is_long_past(ann, play):
+    body = {"position_s": 1, "state": "playing", "at": "9000-12-31T00:00:00Z", "interaction_at": "1900-01-01T00:00:00Z"}
+    sent = ann.post(f"/v1/playback/{play.stream}/heartbeat", body)
+    assert (sent.status_code, "ask" in sent.json) == (200, False)
+
+
 def test_zero_never_asks(app, play, monkeypatch):
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(still_watching_after_s=0))
     last = play(FOUR_HOURS + 30, "paused")

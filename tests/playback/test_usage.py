@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from streamsvc.operations.playback import account_plays, usage
+from streamsvc.operations.playback import account_plays, heartbeats, usage
 from streamsvc.storage.database import db
 from tests.worlds.plans import query_plan
 from tests.worlds.playback_steps import FILM, SHOW, Caller, World, error_of
@@ -168,3 +168,20 @@ def test_the_reports_read_only_the_days_and_the_account_they_are_about(app):
         if db.engine.dialect.name == "sqlite":
             assert "USING INDEX ix_streams_started_at (started_at>? AND started_at<?)" in grouped
             assert "USING INDEX ix_streams_account_id (account_id=?)" in plays
+
+
+def test_heartbeats_that_arrive_together_count_the_time_between_once(world, ann, clock, monkeypatch):
+    stream = ann.play("film").json["stream_id"]
+    ann.send_heartbeat(stream, 10)
+    clock.advance(seconds=60)
+    second, decide = ann.on_another_device(), heartbeats.decide_access
+
+    def decide_after_another_heartbeat(*facts):
+        monkeypatch.setattr(heartbeats, "decide_access", decide)
+        assert second.send_heartbeat(stream, 5900).status_code == 200
+        return decide(*facts)
+
+    monkeypatch.setattr(heartbeats, "decide_access", decide_after_another_heartbeat)
+    assert ann.send_heartbeat(stream, 70).status_code == 200
+    [play] = world.operator.get(f"/v1/admin/accounts/{ann.account_id}/plays").json["items"]
+    assert (play["watched_s"], play["completed_at"]) == (60, clock().isoformat().replace("+00:00", "Z"))

@@ -3,6 +3,8 @@
 Examples after RFC 8216, section 8.
 """
 
+import time
+
 import pytest
 
 from streamsvc.rules.playback.master_playlists import InvalidPlaylist, filter_master_playlist
@@ -118,5 +120,23 @@ def test_a_playlist_without_an_allowed_variant_is_none():
     ],
 )
 def test_what_is_no_playlist_is_refused(text):
+    with pytest.raises(InvalidPlaylist):
+        filter_master_playlist(text, URL, up_to(720))
+
+
+def test_a_height_with_thousands_of_digits_is_too_high():
+    text = f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=1x{'9' * 5000}\nhi.m3u8\n"
+    assert filter_master_playlist(text, URL, up_to(1080)) is None
+
+
+def test_a_long_line_takes_no_quadratic_time():
+    text = f"#EXTM3U\n#EXT-X-MEDIA:{'A' * 100_000}\n"
+    started = time.process_time()
+    assert filtered(text) == text.splitlines()
+    assert time.process_time() - started < 1
+
+
+def test_variables_do_not_multiply_the_playlist():
+    text = f'#EXTM3U\n#EXT-X-DEFINE:NAME="a",VALUE="{"x" * 10_000}"\n{"{$a}" * 10_000}\n'
     with pytest.raises(InvalidPlaylist):
         filter_master_playlist(text, URL, up_to(720))

@@ -98,6 +98,12 @@ def test_without_an_earlier_heartbeat_the_player_is_believed_only_once_the_strea
     assert progress.date_heartbeat(NOON - 5 * MINUTE, player(None, is_live), NOON) == at
 
 
+@pytest.mark.parametrize(("first", "second", "at"), [(9000, 1900, NOON - timedelta(hours=1)), (1900, 9000, NOON)])
+def test_a_clock_that_jumps_by_millennia_dates_a_heartbeat_within_its_stream(first, second, at):
+    stream = player(datetime(first, 12, 31, tzinfo=UTC), is_live=False)
+    assert progress.date_heartbeat(datetime(second, 1, 1, tzinfo=UTC), stream, NOON) == at
+
+
 @pytest.mark.parametrize(
     "position_s, duration_s, begun",
     [(29, 6000, False), (30, 6000, True), (9, 200, False), (10, 200, True), (30, None, True)],

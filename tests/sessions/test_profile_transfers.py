@@ -64,6 +64,21 @@ def test_a_profile_moves_with_its_history(app, world, home):
         assert action in [entry["action"] for entry in entries]
 
 
+def test_a_beacon_of_the_former_account_changes_nothing_of_a_profile_that_has_moved(app, world, home):
+    phone = home.phone
+    assert phone.patch("/v1/sessions/current", {"profile_id": home.teens, "pin": "2468"}).status_code == 200
+    started = phone.play("film").json
+    assert phone.send_heartbeat(started["stream_id"], 700).status_code == 200
+    assert offer(home).status_code == 202
+    teen = world.household()
+    assert take(teen, mailed_token(app, TO, "profile_transfer")).status_code == 201
+    beacon = {"grant": started["grant"]["token"], "position_s": 5000, "state": "ended"}
+    sent = app.test_client().post(f"/v1/playback/{started['stream_id']}/beacon", json=beacon)
+    assert sent.status_code == 204
+    [state] = teen.get(f"/v1/profiles/{home.teens}/state?ids={world.ids['film']}").json["items"]
+    assert (state["progress"]["position_s"], state["progress"]["watched"]) == (700, False)
+
+
 def test_a_profile_moves_only_as_its_owner_wants(app, world, home, clock):
     teen = world.household()
     assert offer(home).status_code == 202

@@ -15,7 +15,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.request_facts import current_request_facts
-from streamsvc.models import Account
+from streamsvc.models import Account, Profile
 from streamsvc.operations.accounts import accounts, personal_data
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.credentials.mailbox_proofs import SIGN_UP
@@ -143,13 +143,17 @@ def export_account() -> Response:
 
 @bp.route("/account", methods=["PATCH"])
 @bp.arguments(AccountPatch)
+@bp.errors(ReauthenticationRequired)
 @bp.response(200, AccountOut)
 def update_account(body: dict) -> dict:
     """Update your account.
 
-    Email address and password have their own endpoints.
+    Email address and password have their own endpoints. Another `time_zone` requires a recent reauthentication while a
+    profile has viewing hours, since it moves them.
     """
     row = lock_existing_row(Account, current_viewer().account_id)
+    if body.get("time_zone", row.time_zone) != row.time_zone and _has_viewing_hours(row.id):
+        require_recent_authentication()
     for name, value in body.items():
         setattr(row, name, value)
     audit.record_event("account_changed", row.id, fields=sorted(body))
@@ -164,3 +168,9 @@ def update_account(body: dict) -> dict:
         "locale": row.locale,
         "created_at": row.created_at,
     }
+
+
+def _has_viewing_hours(account_id: str) -> bool:
+    return any(
+        profile.restrictions and profile.restrictions["viewing_hours"] for profile in Profile.list_owned(account_id)
+    )

@@ -27,7 +27,7 @@ from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import UtcTime, db, fetch_one
+from streamsvc.storage.database import UtcTime, db
 from streamsvc.storage.durability import Relaxed
 
 STREAM_WITH_ITEM = CompiledStatement(
@@ -138,8 +138,8 @@ def record_beacon(stream_id: str, report: BeaconInput, now: datetime) -> None:
         return
     is_live = streams.stream_end_reason(stream, now) is None
     heartbeat, playable = Heartbeat.of(stream, report, now, is_live), _find_playable(stream)
-    is_visible = sa.select(Profile.id).where(Profile.id == stream.profile_id, *Profile.visible_conditions())
-    completed_at = _save_progress(stream, playable, heartbeat, now) if playable and fetch_one(is_visible) else None
+    profile = Profile.find_row(stream.account_id, stream.profile_id)
+    completed_at = _save_progress(stream, playable, heartbeat, now) if playable and profile else None
     if is_live:
         _extend_stream(stream, heartbeat, completed_at, now)
 
@@ -215,6 +215,7 @@ def _extend_stream(stream: Any, heartbeat: Heartbeat, completed_at: datetime | N
         new_completed_at=completed_at,
         new_active_at=heartbeat.activity.active_at,
         new_asked_at=heartbeat.activity.asked_at,
+        read_seen_at=stream.seen_at,
         added_s=watched_s,
     )
     news = {
@@ -245,7 +246,12 @@ def _extend_and_publish(statement: CompiledStatement, values: dict[str, Any], ki
 
 
 def _heartbeat_statement(relaxed: Relaxed | None, **final_values: Any) -> CompiledStatement:
-    """Build the guarded update of a heartbeat, which leaves an ended or expired stream unchanged."""
+    """Build the guarded update of a heartbeat, which leaves an ended or expired stream unchanged.
+
+    Of heartbeats that arrive at the same time, one counts the time since the last one before, and none takes back that
+    the item was begun or complete.
+    """
+    is_next = Stream.seen_at == sa.bindparam("read_seen_at", type_=UtcTime)
     is_live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
     statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *is_live)
     return CompiledStatement(
@@ -255,11 +261,11 @@ def _heartbeat_statement(relaxed: Relaxed | None, **final_values: Any) -> Compil
             seen_at=streams.NOW,
             expires_at=sa.bindparam("new_expires_at", type_=UtcTime),
             claimed_at=sa.bindparam("new_claimed_at", type_=UtcTime),
-            played_at=sa.bindparam("new_played_at", type_=UtcTime),
-            completed_at=sa.bindparam("new_completed_at", type_=UtcTime),
+            played_at=sa.func.coalesce(Stream.played_at, sa.bindparam("new_played_at", type_=UtcTime)),
+            completed_at=sa.func.coalesce(Stream.completed_at, sa.bindparam("new_completed_at", type_=UtcTime)),
             active_at=sa.bindparam("new_active_at", type_=UtcTime),
             asked_at=sa.bindparam("new_asked_at", type_=UtcTime),
-            watched_s=Stream.watched_s + sa.bindparam("added_s", type_=sa.Integer),
+            watched_s=Stream.watched_s + sa.case((is_next, sa.bindparam("added_s", type_=sa.Integer)), else_=0),
             **final_values,
         ),
         relaxed,

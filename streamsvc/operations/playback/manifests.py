@@ -62,13 +62,14 @@ def load_filtered_manifest(stream_id: str, token: str | None, hands_token_on: bo
 def _fetch(url: str, stream: Any, now: datetime) -> str:
     """Fetch a manifest with a token of the stream that is not bound to the viewer's network.
 
-    Addresses in the catalogue must be public, so that whoever edits it cannot make the service call internal ones.
+    Addresses in the catalogue must be public, so that whoever edits it cannot make the service call internal ones, nor
+    other ports of its own hosts.
     """
     settings = current_settings()
-    own_hosts = {urlsplit(own).hostname for own in (settings.public_url, settings.media_url)}
+    own_hosts = {urlsplit(own).netloc for own in (settings.public_url, settings.media_url)}
     own_token = issue_token(stream.id, stream, None, now + STREAM_TTL)
     try:
-        return fetch_manifest(url, own_token, public_only=urlsplit(url).hostname not in own_hosts)
+        return fetch_manifest(url, own_token, public_only=urlsplit(url).netloc not in own_hosts)
     except OriginFailed as error:
         log.warning("the manifest of %s could not be fetched: %s", stream.item_id, error)
         raise ManifestInvalid from None

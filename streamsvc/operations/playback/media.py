@@ -1,5 +1,6 @@
 """The media of an item: the URLs of its manifests, and what a playback token opens for them."""
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -51,12 +52,17 @@ def load_media_scope(playable: Playable, max_height: int | None) -> MediaScope:
         locations = [locate_media(settings.media_url.replace("{item_id}", playable.row.item_id))]
         has_own_folder = "{item_id}" in settings.media_url.rpartition("/")[0]
         paths = opened_paths(locations[0], (), has_own_folder)
-    folder = locations[0].folder if locations else "/"
-    variants = {v.path if v.path.startswith("/") else folder + v.path: v.height for v in playable.variants}
-    denied = [path for path, height in variants.items() if max_height and height and height > max_height]
+    folders = dict.fromkeys(location.folder for location in locations)
+    variants = {path: v.height for v in playable.variants for path in _variant_paths(v.path, folders)}
+    denied = [path for path, height in variants.items() if max_height is not None and (height or 0) > max_height]
     paths += [path for path in variants if path not in denied]
     hosts = [location.host or urlsplit(settings.public_url).hostname or "" for location in locations]
     return MediaScope(tuple(dict.fromkeys(hosts)), tuple(dict.fromkeys(paths)), tuple(denied))
+
+
+def _variant_paths(path: str, folders: Iterable[str]) -> list[str]:
+    """Return the paths of a declared variant, which may be below the folder of each of the item's manifests."""
+    return [path] if path.startswith("/") else [folder + path for folder in folders]
 
 
 def encode_scope(scope: MediaScope) -> str:

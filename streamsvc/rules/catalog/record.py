@@ -93,7 +93,7 @@ class Track(_RecordPart, frozen=True):
 
 class Variant(_RecordPart, frozen=True):
     """Files of one picture height, in lines; None for audio and subtitles. A path that ends in `/` is a folder; one
-    without a leading slash is below the manifest's folder."""
+    without a leading slash is below the folder of each manifest."""
 
     path: Annotated[str, Meta(min_length=1, max_length=1_000)]
     height: Pixels | None = None

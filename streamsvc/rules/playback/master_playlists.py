@@ -8,13 +8,18 @@ import re
 from collections.abc import Callable
 from urllib.parse import parse_qs, urljoin, urlsplit
 
+from streamsvc.rules.playback.media_paths import UNLIMITED_HEIGHT
+
 VARIANT, I_FRAMES, RENDITION, DEFINE = (
     f"#EXT-X-{name}:" for name in ("STREAM-INF", "I-FRAME-STREAM-INF", "MEDIA", "DEFINE")
 )
 URI_ATTRIBUTES = ("URI", "SERVER-URI")
-_ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^",]*)')
+MAX_HEIGHT_DIGITS = 6
+MAX_EXPANSION = 1024 * 1024
+"""How many characters the values of variables may add to a playlist."""
+_ATTRIBUTE = re.compile(r'(?<![A-Z0-9-])([A-Z0-9-]+)=("[^"]*"|[^",]*)')  # one attempt per name, so in linear time
 _VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]+)\}")
-_RESOLUTION = re.compile(r"[0-9]+x([0-9]+)")
+_RESOLUTION = re.compile(r"[0-9]+x0*([0-9]+)")
 
 
 class InvalidPlaylist(ValueError):
@@ -67,6 +72,7 @@ class _Resolver:
     def __init__(self, url: str, lines: list[str]) -> None:
         self.url = url
         self.variables: dict[str, str] = {}
+        self.remaining_expansion = MAX_EXPANSION
         query = parse_qs(urlsplit(url).query)
         for defined in (_attributes(line) for line in lines if line.startswith(DEFINE)):
             if "NAME" in defined:
@@ -75,12 +81,20 @@ class _Resolver:
                 self.variables[name] = query[name][0]
 
     def __call__(self, uri: str) -> str:
+        expanded = self._expand(uri)
         try:
-            return urljoin(self.url, _VARIABLE.sub(lambda match: self.variables[match[1]], uri))
-        except KeyError as error:
-            raise InvalidPlaylist(f"the variable {error} is not defined") from None
+            return urljoin(self.url, expanded)
         except ValueError as error:
             raise InvalidPlaylist(f"a URI is not valid: {error}") from None
+
+    def _expand(self, uri: str) -> str:
+        try:
+            self.remaining_expansion -= sum(len(self.variables[name]) for name in _VARIABLE.findall(uri))
+        except KeyError as error:
+            raise InvalidPlaylist(f"the variable {error} is not defined") from None
+        if self.remaining_expansion < 0:
+            raise InvalidPlaylist("its variables make it too long")
+        return _VARIABLE.sub(lambda match: self.variables[match[1]], uri)
 
 
 def _attributes(line: str) -> dict[str, str]:
@@ -89,7 +103,9 @@ def _attributes(line: str) -> dict[str, str]:
 
 def _height(line: str) -> int | None:
     resolution = _RESOLUTION.fullmatch(_attributes(line).get("RESOLUTION", ""))
-    return int(resolution[1]) if resolution else None
+    if resolution is None:
+        return None
+    return int(resolution[1]) if len(resolution[1]) <= MAX_HEIGHT_DIGITS else UNLIMITED_HEIGHT
 
 
 def _replace_uris(line: str, resolve: _Resolver, rewrite_url: Callable[[str], str]) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 LONGEST_AGE = timedelta(days=36_500)
-"""Reports cannot be older; subtracting more would leave the calendar."""
+"""Reports and interactions cannot be older; subtracting more would leave the calendar."""
 
 
 class ProgressPolicy(NamedTuple):
@@ -107,7 +107,8 @@ def date_heartbeat(claimed_at: datetime | None, stream: StreamClock, now: dateti
     elif stream.claimed_at is None:
         at = claimed_at
     else:
-        at = stream.seen_at + (claimed_at - stream.claimed_at)
+        distance = claimed_at - stream.claimed_at
+        at = stream.seen_at + min(max(distance, -LONGEST_AGE), LONGEST_AGE)
     return min(max(at, stream.started_at), now)
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from streamsvc.rules.playback.progress import LONGEST_AGE
 from streamsvc.rules.playback.stream_rules import FINAL_STATES, HEARTBEAT_INTERVAL
 
 QUESTION = "still_watching"
@@ -35,7 +36,7 @@ def latest_activity(
     is_act = was != state and ("paused" in states or state == "seeking")
     active_at = now if is_act else previous.active_at
     if idle is not None:
-        active_at = max(active_at, now - max(idle, timedelta()))
+        active_at = max(active_at, now - min(max(idle, timedelta()), LONGEST_AGE))
     is_idle = ask_after and state not in FINAL_STATES and (state == "paused" or idle is not None)
     if not is_idle or now - active_at < ask_after:
         return Activity(active_at, None)

@@ -79,7 +79,7 @@ def allows_height(claims: dict[str, Any], height: int | None, path: str, height_
     if matches_any(path, claims["denied"]):
         return False
     most: int | None = claims["max_height"]
-    return not most or max(height or 0, picture_height(path, height_pattern) or 0) <= most
+    return most is None or max(height or 0, picture_height(path, height_pattern) or 0) <= most
 
 
 def allows_host(claims: dict[str, Any], host: str) -> bool:

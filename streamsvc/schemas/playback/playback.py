@@ -37,7 +37,8 @@ class Seconds(fields.Field):
         super().__init__(validate=validate.Range(minimum, MAX_POSITION_S), **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        is_finite = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+        if isinstance(value, bool) or not is_finite:
             raise ValidationError("Must be a number of seconds.")
         return math.floor(value)
 
@@ -209,7 +210,7 @@ class StreamDeviceOut(StrictSchema):
 
 class StreamOut(StrictSchema):
     stream_id = PrefixedId("str", required=True)
-    item_id = PrefixedId("ttl", required=True)
+    item_id = PrefixedId("epi", "ttl", required=True)
     title_id = PrefixedId("ttl", required=True)
     profile_id = PrefixedId("pro", required=True, allow_none=True)
     device = fields.Nested(StreamDeviceOut, required=True)
