@@ -80,7 +80,9 @@ def test_a_name_that_begins_another_items_opens_none_of_its_files(neighbour):
     assert matches_any("/films/a.m3u8", paths)
 
 
-@pytest.mark.parametrize("path", ["/a//b", "//a", "a", "", "/a/./b", "/a/../b", "/a\\b", "/%2561", "/a%0db", "/a*"])
+@pytest.mark.parametrize(
+    "path", ["/a//b", "//a", "a", "", "/a/./b", "/a/../b", "/a\\b", "/%2561", "/a%0db", "/a*", "/a/..%20/b"]
+)
 def test_an_ambiguous_path_is_not_canonical(path):
     assert canonical_path(path) is None
 
@@ -90,6 +92,7 @@ def test_an_ambiguous_path_is_not_canonical(path):
     [
         ("/f/1080p/1.ts", 1080),
         ("/f/v_720p_1.ts", 720),
+        ("/f/2160P/1.ts", 2160),
         ("/f/720p/2160p.ts", 2160),
         ("/f/x2160px/1.ts", None),
         ("/f/12160p/1.ts", None),

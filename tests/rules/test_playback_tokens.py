@@ -71,6 +71,7 @@ def test_a_token_allows_every_segment_of_its_item(path):
         "//[",
         "/media/ttl_1/uhd/1.ts",
         "/media/ttl_1/%75hd/1.ts",
+        "/media/ttl_1/UHD/1.ts",
         "/media/ttl_1/2160p/1.ts",
         "/media/ttl_1/720p/from_1440p.ts",
         "",

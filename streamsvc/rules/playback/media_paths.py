@@ -60,14 +60,14 @@ def parse_media_url(url: str) -> MediaLocation:
 
 def canonical_path(path: str) -> str | None:
     """Return a path, percent-decoded; None if it does not start with exactly one slash, or if servers may read it in
-    different ways: with empty or dot segments, backslashes, control characters, double percent-encoding, or a `#`, at
-    which nginx ends the path."""
+    different ways: with empty segments, segments of dots and spaces, backslashes, control characters, double
+    percent-encoding, or a `#`, at which nginx ends the path."""
     plain = unquote(path)
     if not plain.startswith("/") or "//" in plain or any(c in plain for c in "%\\*") or not plain.isprintable():
         return None
     if "#" in path:
         return None
-    return None if any(part in (".", "..") for part in plain.split("/")) else plain
+    return None if any(part.startswith(".") and not part.strip(". ") for part in plain.split("/")) else plain
 
 
 def split_media_pattern(pattern: str) -> tuple[MediaLocation, str]:
@@ -101,7 +101,7 @@ def matches_any(path: str, patterns: Sequence[str]) -> bool:
 def picture_height(path: str, pattern: str) -> int | None:
     """Return the greatest picture height, in lines, that a path names according to the pattern; None if it names none.
 
-    A group that is no number counts as unlimited height.
+    A group that is no number counts as unlimited height. Letters match in either case, as file systems may compare them.
     """
-    heights = re.findall(pattern, path, re.ASCII)
+    heights = re.findall(pattern, path, re.ASCII | re.IGNORECASE)
     return max((int(height) if height.isdecimal() else UNLIMITED_HEIGHT for height in heights), default=None)

@@ -76,7 +76,7 @@ def allows_path(claims: dict[str, Any], path: str, height_pattern: str) -> bool:
 
 def allows_height(claims: dict[str, Any], height: int | None, path: str, height_pattern: str) -> bool:
     """Whether a token allows a variant's picture height, as declared and as named in its path; None is not declared."""
-    if matches_any(path, claims["denied"]):
+    if matches_any(path.lower(), [denied.lower() for denied in claims["denied"]]):  # some file systems ignore case
         return False
     most: int | None = claims["max_height"]
     return most is None or max(height or 0, picture_height(path, height_pattern) or 0) <= most
