@@ -101,7 +101,7 @@ def matches_any(path: str, patterns: Sequence[str]) -> bool:
 def picture_height(path: str, pattern: str) -> int | None:
     """Return the greatest picture height, in lines, that a path names according to the pattern; None if it names none.
 
-    A group that is no number counts as unlimited height. Letters match in either case, as file systems may compare them.
+    A group that is no number counts as unlimited height. Letters match in either case, as on some file systems.
     """
     heights = re.findall(pattern, path, re.ASCII | re.IGNORECASE)
     return max((int(height) if height.isdecimal() else UNLIMITED_HEIGHT for height in heights), default=None)
