@@ -744,9 +744,8 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings from `env`. Raises SettingsError for an unknown name or an invalid value."""
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
-        unknown = [n for n in env if n.startswith(PREFIX) and n not in known and not n.startswith(PREFIX + "TEST_")]
-        if unknown:
-            raise SettingsError(f"{', '.join(sorted(unknown))}: unknown setting; `streamsvc config` lists all settings")
+        if unknown := list_unknown(env):
+            raise SettingsError(f"{', '.join(unknown)}: unknown setting; `streamsvc config` lists all settings")
         texts = {name: env[name] for name in known if env.get(name)}
         for alias, name in (("PORT", "PORT"), ("WEB_CONCURRENCY", "WORKERS"), ("DATABASE_URL", "DATABASE_URL")):
             if env.get(alias):
@@ -880,20 +879,35 @@ def _development_secret(path: Path) -> tuple[str, ...]:
     """Return the development secret key: created on first start, readable only by its owner.
 
     It is written to a temporary file and linked into place, so that another process sees all of it or nothing. Raises
-    SettingsError if the file is empty or its key is too short.
+    SettingsError if the file is empty or its key is too short, or if the folder cannot be written.
     """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # readable only by its owner
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                os.link(file.name, path)
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # readable only by its owner
+                file.write(secrets.token_hex(32))
+                file.flush()
+                os.fsync(file.fileno())
+                with suppress(FileExistsError):
+                    os.link(file.name, path)
+    except OSError as error:
+        raise SettingsError(f"{PREFIX}DATA_DIR: {path} cannot be created: {error.strerror}") from None
     try:
         return parse_secret_keys(path.read_text())
     except ValueError:
         raise SettingsError(f"{path} has no usable key: restore the file, or delete it to get a new key") from None
+
+
+def select_known(env: Mapping[str, str]) -> dict[str, str]:
+    """Leave out variables that look like settings and are none."""
+    unknown = list_unknown(env)
+    return {name: text for name, text in env.items() if name not in unknown}
+
+
+def list_unknown(env: Mapping[str, str]) -> list[str]:
+    """List the variables that look like settings and are none."""
+    known = {PREFIX + f.name.upper() for f in fields(Settings)}
+    return sorted(n for n in env if n.startswith(PREFIX) and n not in known and not n.startswith(PREFIX + "TEST_"))
 
 
 def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:

@@ -2,12 +2,15 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
-from flask.cli import with_appcontext
+from flask import current_app
+from flask.cli import ScriptInfo
 
 from streamsvc.operations.maintenance.doctor import backlog, books, environment, findings
+from streamsvc.settings import SettingsError
 
 CHECKS = backlog, books, environment
 """The modules that register checks."""
@@ -17,15 +20,15 @@ COLORS = {findings.OK: "green", findings.WARNING: "yellow", findings.ERROR: "red
 @click.command()
 @click.option("--full/--quick", default=False, help="Also audit all books and the whole audit log. Default: --quick.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@with_appcontext
-def doctor(full: bool, as_json: bool) -> None:
+@click.pass_context
+def doctor(context: click.Context, full: bool, as_json: bool) -> None:
     """Check the service: invariants, backlog, settings, versions, clocks, disk, connections.
 
     Changes nothing. Prints a line per check. Exits with 0 if all is well, 1 if there are warnings, 2 if there are
     errors: for cron and monitoring.
     """
     results = []
-    for result in findings.run_checks(full):
+    for result in _run_checks(context, full):
         results.append(result)
         if not as_json:
             click.echo(f"{click.style(result.status.ljust(8), COLORS[result.status])} {result.check}: {result.message}")
@@ -35,3 +38,14 @@ def doctor(full: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"exit_code": exit_code, "checks": [asdict(result) for result in results]}, indent=1))
     sys.exit(exit_code)
+
+
+def _run_checks(context: click.Context, full: bool) -> Iterator[findings.CheckResult]:
+    """Run the checks in the application; one that cannot be created because of its settings is an error itself."""
+    try:
+        if not current_app:
+            context.with_resource(context.ensure_object(ScriptInfo).load_app().app_context())
+    except SettingsError as error:
+        yield findings.CheckResult(findings.ERROR, str(error), "Correct it; nothing else was checked.", "settings")
+        return
+    yield from findings.run_checks(full)

@@ -18,6 +18,11 @@ from streamsvc.storage.database import db, format_utc
 from streamsvc.worker.jobs import THREADS_BY_LANE
 
 PAGE_SIZE = 500
+NOT_FOUND = "There is no failed job with this id."
+MOMENT = click.DateTime(
+    ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ"]
+)
+"""A date, or a time such as `streamsvc jobs list` prints."""
 
 
 @click.group()
@@ -30,8 +35,8 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.option("--kind", help="Only jobs of this kind, such as mail.send."),
         click.option("--lane", type=click.Choice(list(THREADS_BY_LANE)), help="Only jobs of this lane."),
-        click.option("--failed-since", type=click.DateTime(), help="Only jobs that failed since then, in UTC."),
-        click.option("--failed-before", type=click.DateTime(), help="Only jobs that failed before, in UTC."),
+        click.option("--failed-since", type=MOMENT, metavar="TIME", help="Only jobs that failed since then, in UTC."),
+        click.option("--failed-before", type=MOMENT, metavar="TIME", help="Only jobs that failed before, in UTC."),
     )
     for option in reversed(options):
         command = option(command)
@@ -97,7 +102,7 @@ def discard_jobs(job_id: str | None, reason: str, dry_run: bool, **options: Any)
 def _find_job(job_id: str) -> Job:
     job = failed_jobs.find_failed_job(job_id)
     if job is None:
-        raise click.ClickException("There is no failed job with this id.")
+        raise click.ClickException(NOT_FOUND)
     return job
 
 
@@ -112,7 +117,9 @@ def _change_job(
         return
     named = {"type": "job", "id": job.id}
     audit.record_event(f"jobs_{done}", jobs=1, reason=reason, object=named, kind=job.kind)
-    change()
+    if not change():  # somebody else has retried or discarded it meanwhile
+        db.session.rollback()
+        raise click.ClickException(NOT_FOUND)
     db.session.commit()
     click.echo(f"{job_id} {done}")
 
@@ -120,11 +127,15 @@ def _change_job(
 def _change_jobs(filters: FailedJobsFilter, dry_run: bool, done: str, change: Callable[[], int]) -> None:
     count = failed_jobs.count_failed_jobs(filters)
     if dry_run:
-        click.echo(f"{count:,} jobs would be {done}")
+        click.echo(f"{_format_count(count)} would be {done}")
         return
     total = 0
     while total < count and (changed := change()):
         db.session.commit()
         total += changed
     db.session.rollback()
-    click.echo(f"{total:,} jobs {done}")
+    click.echo(f"{_format_count(total)} {done}")
+
+
+def _format_count(count: int) -> str:
+    return f"{count:,} {'job' if count == 1 else 'jobs'}"

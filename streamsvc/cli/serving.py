@@ -15,7 +15,7 @@ from streamsvc.cli.supervisor import READY_FD_VARIABLE, Program, Supervisor
 from streamsvc.http import metrics
 from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
-from streamsvc.settings import PREFIX, Settings, current_settings, describe_settings
+from streamsvc.settings import PREFIX, Settings, current_settings, describe_settings, select_known
 
 BACKLOG = 2048
 NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` first"
@@ -101,9 +101,10 @@ def _configure_logging() -> None:
 def config() -> None:
     """Print all settings with their current values.
 
-    Secrets are masked.
+    Secrets are masked. An unknown setting is an error once all others have been printed.
     """
-    rows = describe_settings(Settings.from_env())
+    rows = describe_settings(Settings.from_env(select_known(os.environ)))
     width = max(len(name) for name, *_ in rows)
     for name, value, description in rows:
         click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}\n{' ' * width}  {description}")
+    Settings.from_env()

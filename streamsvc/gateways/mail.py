@@ -60,7 +60,8 @@ async def _send_by_smtp(target: SplitResult, message: EmailMessage) -> None:
     try:
         await client.connect()
         await client.send_message(message)
-        with suppress(aiosmtplib.SMTPException, TimeoutError):  # the message is accepted already
+        # The message is accepted: neither an error nor the deadline, which cancels, may have it sent again.
+        with suppress(aiosmtplib.SMTPException, TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(client.quit(), QUIT_TIMEOUT_S)
     except aiosmtplib.SMTPException as error:
         if isinstance(error, OSError):  # no connection, or a broken one

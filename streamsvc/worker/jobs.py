@@ -65,11 +65,14 @@ job_failed = Signal()
 
 
 class Retry(Exception):
-    """Raised by a handler to run again at `at`; what it has written in the transaction so far is committed."""
+    """Raised by a handler to run again at `at`; what it has written in the transaction so far is committed.
 
-    def __init__(self, at: datetime):
+    It then has all its attempts, unless nothing was attempted: then it has as many as before.
+    """
+
+    def __init__(self, at: datetime, was_attempted: bool = True):
         super().__init__(str(at))
-        self.at = at
+        self.at, self.was_attempted = at, was_attempted
 
 
 def job_handler(kind: str, lane: str = DEFAULT_LANE) -> Callable[[Handler], Handler]:
@@ -256,13 +259,14 @@ def run_job(job: sa.Row, now: datetime) -> bool:
     now = clock.account_now(job.clock_owner, now) if job.clock_owner else now
     try:
         with clock.frozen_at(now, job.clock_owner), _renewed([job]):
-            _handlers[job.kind](job.payload, now)
+            _find_handler(job.kind)(job.payload, now)
             if job.kind in _recurring:
                 _schedule_next(job.kind, now)
             _complete_job(job, done_at=now, payload={})
         return True
     except Retry as retry:
-        _complete_job(job, run_at=retry.at, lease=None, leased_until=None, attempts=0)
+        attempts = 0 if retry.was_attempted else job.attempts - 1
+        _complete_job(job, run_at=retry.at, lease=None, leased_until=None, attempts=attempts)
         return True
     except Exception as error:
         db.session.rollback()
@@ -293,6 +297,13 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
     finally:
         db.session.remove()
     return len(batch) - len(singles) + sum(run_job(job, now) for job in singles)
+
+
+def _find_handler(kind: str) -> Handler:
+    """Find the function that runs jobs of this kind. Raises LookupError: another release has enqueued it."""
+    if kind not in _handlers:
+        raise LookupError(f"this release has no handler for jobs of the kind {kind}")
+    return _handlers[kind]
 
 
 def _renewed(batch: list[sa.Row]) -> AbstractContextManager[None]:

@@ -241,8 +241,30 @@ def test_the_command_line_lists_retries_and_discards(app):
     assert invoke("retry", first, *reason, exit_code=1) == "Error: There is no failed job with this id.\n"
     assert "either an id or options" in invoke("discard", second, "--lane", "bulk", *reason, exit_code=2)
     assert invoke("discard", second, *reason) == f"{second} discarded\n"
-    assert invoke("discard", *reason) == "1 jobs discarded\n"
+    assert invoke("discard", *reason) == "1 job discarded\n"
     broken.clear()
     run(app)
     assert (completed(app), all_jobs(app)) == (["a"], [first])
     assert [row.details["reason"] for row in audit_details(app, "jobs_discarded")] == ["fixed", "fixed"]
+
+
+def test_the_command_line_accepts_the_times_that_it_prints(app):
+    fail_jobs(app, "test fragile", "a", "b")
+    runner = app.test_cli_runner()
+    latest = runner.invoke(commands, ["list"]).output.splitlines()[1].split()[4]
+    listed = runner.invoke(commands, ["list", "--failed-since", latest])
+    assert len(listed.output.splitlines()) == 1, listed.output
+
+
+def test_a_job_that_somebody_else_retries_meanwhile_is_not_reported_as_retried(app, monkeypatch):
+    [job] = fail_jobs(app, "test fragile", "a")
+    monkeypatch.setattr(failed_jobs, "retry_job", lambda *_: False)
+    result = app.test_cli_runner().invoke(commands, ["retry", job, "--reason", "fixed"])
+    assert (result.exit_code, result.output) == (1, "Error: There is no failed job with this id.\n")
+    assert audit_details(app, "jobs_retried") == []
+
+
+def test_a_job_without_a_handler_says_so(app):
+    run(app, "test of another release", {})
+    listed = app.test_cli_runner().invoke(commands, ["list"]).output
+    assert "no handler for jobs of the kind test of another release" in listed

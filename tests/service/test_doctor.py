@@ -5,11 +5,14 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from streamsvc import clock as clocks
+from streamsvc.cli import group
 from streamsvc.cli.doctor import doctor
-from streamsvc.models import Account, Job, WebhookDelivery, WebhookEndpoint, WebhookEvent, Worker
+from streamsvc.models import Account, ClockReading, Job, WebhookDelivery, WebhookEndpoint, WebhookEvent, Worker
 from streamsvc.models.subscriptions import Invoice, Payment, Subscription
+from streamsvc.operations.maintenance import clock_check
 from streamsvc.operations.maintenance.doctor import environment
 from streamsvc.operations.maintenance.doctor.findings import run_checks
 from streamsvc.settings import list_doubtful_settings
@@ -156,6 +159,39 @@ def test_an_old_schema_a_wrong_clock_and_a_full_disk_are_found(world, monkeypatc
     machine.set_clock(days=-40)
     monkeypatch.setattr(environment, "LOW_DISK_BYTES", 2**62)
     assert examine(world) == {"disk": "warning"}
+
+
+def test_a_clock_that_only_the_stored_readings_refute_is_found(world, monkeypatch):
+    machine = Machine()
+    monkeypatch.setattr(clocks, "machine_clock", machine.start_process())
+    with world.app.app_context():
+        assert clock_check.check_clock() is None
+        (stored,) = fetch_all(sa.select(ClockReading.__table__))
+    machine.set_clock(minutes=-70)
+    monkeypatch.setattr(clock_check, "read_database_clock", lambda: None)
+    monkeypatch.setattr(environment, "read_database_clock", lambda: None)
+    monkeypatch.setattr(clocks, "machine_clock", machine.start_process())  # the doctor's, started after the jump
+    assert examine(world)["clock"] == "error"
+    with world.app.app_context():
+        assert fetch_all(sa.select(ClockReading.__table__)) == [stored]
+
+
+def test_invalid_settings_are_an_error_and_not_a_warning(monkeypatch):
+    monkeypatch.setenv("STREAMSVC_WORKERS", "many")
+    result = CliRunner().invoke(group, ["doctor", "--json"])
+    document = json.loads(result.output)
+    assert (result.exit_code, document["exit_code"]) == (2, 2)
+    [check] = document["checks"]
+    assert (check["check"], check["status"]) == ("settings", "error")
+    assert "STREAMSVC_WORKERS" in check["message"]
+
+
+def test_a_check_that_fails_itself_is_an_error_and_does_not_stop_the_others(world, monkeypatch):
+    def fail(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(environment.shutil, "disk_usage", fail)
+    assert examine(world) == {"disk": "error"}
 
 
 def test_a_library_of_another_version_is_found():

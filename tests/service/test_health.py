@@ -37,7 +37,7 @@ def test_readiness_writes_and_commits_at_most_once_per_second(app, client):
     assert again.checked_at > first[0].checked_at
 
 
-@pytest.mark.parametrize(("revision", "is_current"), [("9999", True), ("0001", False)])
+@pytest.mark.parametrize(("revision", "is_current"), [("9999", True), ("0001", False), ("f00dba11cafe", False)])
 def test_readiness_requires_at_least_the_schema_of_the_code(app, client, revision, is_current):
     (current,) = fetch_all(sa.text("SELECT version_num FROM alembic_version"))
     set_revision = sa.text("UPDATE alembic_version SET version_num = :revision")

@@ -8,10 +8,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from streamsvc import settings as settings_module
+from streamsvc.cli.serving import config
 from streamsvc.settings import PREFIX, Settings, SettingsError, describe_settings
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text()
@@ -128,6 +130,12 @@ def test_an_unusable_secret_key_file_is_rejected_and_left_unchanged(tmp_path, co
     assert (tmp_path / "secret.key").read_text() == content
 
 
+def test_a_data_folder_that_cannot_be_created_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match=r"STREAMSVC_DATA_DIR: .*secret\.key cannot be created: Not a directory"):
+        load(tmp_path / "file" / "folder")
+
+
 def test_common_platform_variables_work_and_ours_take_precedence(tmp_path):
     settings = load(
         tmp_path, PORT="5000", WEB_CONCURRENCY="3", DATABASE_URL="postgres://u:p@h/d", STREAMSVC_PORT="6000"
@@ -141,6 +149,14 @@ def test_config_masks_secrets(tmp_path):
     assert KEY not in text
     assert "hunter2" not in text
     assert "postgresql://u:***@h/d" in text
+
+
+def test_config_lists_all_settings_beside_an_unknown_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAMSVC_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("STREAMSVC_WORKRS", "3")
+    result = CliRunner().invoke(config)
+    assert "STREAMSVC_WORKERS" in result.output
+    assert str(result.exception) == "STREAMSVC_WORKRS: unknown setting; `streamsvc config` lists all settings"
 
 
 def test_config_masks_the_secrets_of_signers_and_licence_servers(tmp_path):

@@ -49,10 +49,10 @@ def read_database_clock() -> datetime | None:
     return now
 
 
-def check_clock() -> str | None:
+def check_clock(is_recorded: bool = True) -> str | None:
     """Compare the clock with the database and the stored readings; return why it is not trusted, or None.
 
-    A trusted clock is stored, every `STORE_INTERVAL`.
+    If `is_recorded`, a trusted clock is stored, every `STORE_INTERVAL`, and any other is logged.
     """
     machine = clock.machine_clock
     database_now, readings = read_database_clock(), fetch_all(sa.select(ClockReading.__table__))
@@ -66,7 +66,10 @@ def check_clock() -> str | None:
         if abs(shown - _expected_time()) <= ABSORBED_STEP:
             machine.trust(shown)
     machine.doubt = doubt or judge_database(shown, database_now)
-    if doubt := machine.find_doubt():
+    doubt = machine.find_doubt()
+    if not is_recorded:
+        return doubt
+    if doubt:
         log.error("%s: nobody is charged and nothing deleted until it returns or `streamsvc clock confirm`", doubt)
     else:
         _store_reading(readings, shown, generation)

@@ -23,13 +23,14 @@ FORGET_AFTER_S = 3600.0
 def is_schema_current() -> bool:
     """Whether the database has at least the schema that this code needs.
 
-    A revision that this code does not know is a newer one: during a rolling upgrade, the old processes keep serving.
+    A numbered revision that this code does not know is a newer one: during a rolling upgrade, the old processes keep
+    serving.
     """
     if not sa.inspect(db.engines[AUTOCOMMIT_BIND]).has_table("alembic_version"):
         return False
     row = fetch_one(sa.text("SELECT version_num FROM alembic_version"))
     known = list_revisions(current_app.extensions["migrate"].directory)
-    return row is not None and (row[0] == known[0] or (row[0] not in known and row[0] > known[0]))
+    return row is not None and (row[0] == known[0] or (row[0].isdecimal() and int(row[0]) > int(known[0])))
 
 
 @cache

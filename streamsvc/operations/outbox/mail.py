@@ -120,7 +120,7 @@ def deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
     try:
         mail.send_message(settings.mail_url, message)
     except CallNotMade as error:
-        raise jobs.Retry(now + timedelta(seconds=error.retry_after_s)) from None
+        raise jobs.Retry(now + timedelta(seconds=error.retry_after_s), was_attempted=False) from None
 
 
 def render_mail(kind: str, context: dict) -> tuple[str, str, str]:

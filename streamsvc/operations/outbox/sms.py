@@ -47,4 +47,4 @@ def send_verification_sms(payload: dict, now: datetime) -> None:
         sms.send_sms(settings.sms_url, settings.sms_secret, new_id("sms"), to, text, timestamp)
     except CallNotMade as error:
         verification.sends -= 1
-        raise jobs.Retry(now + timedelta(seconds=error.retry_after_s)) from None
+        raise jobs.Retry(now + timedelta(seconds=error.retry_after_s), was_attempted=False) from None

@@ -35,8 +35,8 @@ def check_late_jobs() -> Finding:
     if not count:
         return Finding(OK, "no job is late")
     status = ERROR if oldest < now - VERY_LATE_AFTER else WARNING
-    advice = "See that a worker runs, and read its log; `streamsvc worker --once` runs what is due."
-    return Finding(status, f"{count:,} jobs are late, the oldest by {format_span(now - oldest)}", advice)
+    advice = "Make sure that a worker is running, and read its log; `streamsvc worker --once` runs what is due."
+    return Finding(status, f"{count:,} late, the oldest by {format_span(now - oldest)}", advice)
 
 
 @doctor_check("failed jobs")
@@ -44,8 +44,8 @@ def check_failed_jobs() -> Finding:
     """Check that no job has failed on its last attempt."""
     failed = sa.select(Job.id, Job.kind).where(Job.failed_at.is_not(None)).order_by(Job.failed_at.desc()).limit(1_000)
     names = [f"{job.kind} {job.id}" for job in fetch_all(failed)]
-    advice = "Read `last_error` of each, correct the cause, and enqueue it again."
-    return count_finding(names, "no job has failed for good", "jobs have failed for good", advice, WARNING)
+    advice = "See `streamsvc jobs list`, correct the cause, then `streamsvc jobs retry` or `discard` them."
+    return count_finding(names, "no job has failed for good", "failed for good", advice, WARNING)
 
 
 @doctor_check("webhooks")
@@ -56,8 +56,8 @@ def check_webhooks() -> Finding:
     failing = failing.where(WebhookDelivery.status == "failed", WebhookDelivery.created_at > since)
     failing = failing.where(WebhookEndpoint.removed_at.is_(None), WebhookEndpoint.disabled_at.is_(None)).distinct()
     names = [row.url for row in fetch_all(failing)]
-    advice = "Repair the receiver, or delete the endpoint; `GET /v1/admin/events` has what it missed."
-    return count_finding(names, "no delivery failed within a day", "receivers refuse deliveries", advice, WARNING)
+    advice = "Fix the receiver, or delete the endpoint; `POST /v1/admin/webhook-redeliveries` sends what it missed."
+    return count_finding(names, "no delivery failed within a day", "with failed deliveries", advice, WARNING)
 
 
 @doctor_check("payments")
@@ -66,8 +66,8 @@ def check_payments() -> Finding:
     is_old = Payment.created_at < clock.now() - UNKNOWN_AFTER
     unknown = sa.select(Payment.id).where(Payment.status.in_(("pending", "unknown")), is_old).limit(1_000)
     names = [row.id for row in fetch_all(unknown)]
-    advice = "See that the payment provider can be reached; `streamsvc billing audit --provider` compares each."
-    return count_finding(names, "the outcome of every payment is known", "payments have no known outcome", advice)
+    advice = "Make sure that the payment provider can be reached; `streamsvc billing audit --provider` compares each."
+    return count_finding(names, "the outcome of every payment is known", "without a known outcome", advice)
 
 
 @doctor_check("billing holds")
@@ -76,4 +76,4 @@ def check_billing_holds() -> Finding:
     held = sa.select(Subscription.id).where(Subscription.billing_held_at.is_not(None)).limit(1_000)
     names = [row.id for row in fetch_all(held)]
     advice = "Correct the books of each and release it."
-    return count_finding(names, "no subscription is on billing hold", "subscriptions are not billed", advice, WARNING)
+    return count_finding(names, "no subscription is on billing hold", "on hold", advice, WARNING)

@@ -19,14 +19,14 @@ SUPPORT_ADVICE = "Run `streamsvc billing audit`, which places billing holds, and
 def check_ledger() -> Finding:
     """Check that every journal sums to zero."""
     names = [difference.subject for difference in checks.check_journals()]
-    return count_finding(names, "every journal sums to zero", "journals do not sum to zero", SUPPORT_ADVICE)
+    return count_finding(names, "every journal sums to zero", "that do not sum to zero", SUPPORT_ADVICE)
 
 
 @doctor_check("invoices")
 def check_invoices() -> Finding:
     """Check that each open invoice has a next step."""
     names = [difference.subject for difference in rule_checks.check_next_steps(clock.now())]
-    healthy, what = "every open invoice has a next step", "open invoices have no next step"
+    healthy, what = "every open invoice has a next step", "open without a next step"
     return count_finding(names, healthy, what, "Retry or write off each: `streamsvc billing run`, then the audit.")
 
 
@@ -38,7 +38,7 @@ def check_double_charges() -> Finding:
     twice = sa.select(Invoice.id).join(Payment, Payment.invoice_id == Invoice.id).where(paid_in_full)
     twice = twice.where(Invoice.total_minor > 0).group_by(Invoice.id).having(sa.func.count() > 1)
     names = [row.id for row in fetch_all(twice)]
-    return count_finding(names, "no invoice was paid twice", "invoices were paid twice", "Refund the second payment.")
+    return count_finding(names, "no invoice was paid twice", "paid twice", "Refund the second payment.")
 
 
 @doctor_check("audit log")
@@ -66,7 +66,7 @@ def check_sessions() -> Finding:
     live = live.where(Account.status.in_(("disabled", "deleted")), *Session.live_conditions(clock.now()))
     live = live.where(Session.service_epoch >= CURRENT_SERVICE_EPOCH)
     names = [row.id for row in fetch_all(live.limit(1_000))]
-    healthy, what = "no disabled account has a live session", "live sessions belong to disabled accounts"
+    healthy, what = "no disabled account has a live session", "live in disabled accounts"
     return count_finding(names, healthy, what, "End them: `streamsvc sessions end-all`, or disable the accounts again.")
 
 
@@ -77,4 +77,4 @@ def check_all_books() -> Finding:
     differences = [*checks.check_books(), *checks.check_numbers(), *rule_checks.check_rules(now)]
     differences += [difference for _, found in checks.check_subscriptions(now) for difference in found]
     names = [f"{difference.check} ({difference.subject})" for difference in differences]
-    return count_finding(names, "the billing audit finds no difference", "differences", SUPPORT_ADVICE)
+    return count_finding(names, "the billing audit finds no difference", "found", SUPPORT_ADVICE)

@@ -1,4 +1,4 @@
-"""Checks of what the service stands on: settings, versions, clocks, disk, connections."""
+"""Checks of the service's environment: settings, versions, clocks, disk, connections."""
 
 import shutil
 import sqlite3
@@ -11,11 +11,10 @@ from packaging.requirements import Requirement
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import QueuePool
 
-from streamsvc import clock
-from streamsvc.operations.maintenance.clock_check import read_database_clock, read_machine_clock
+from streamsvc.operations.maintenance.clock_check import check_clock, read_database_clock, read_machine_clock
 from streamsvc.operations.maintenance.doctor.findings import ERROR, OK, WARNING, Finding, doctor_check
 from streamsvc.operations.maintenance.health import is_schema_current
-from streamsvc.rules.clock_trust import format_span, judge_database
+from streamsvc.rules.clock_trust import format_span
 from streamsvc.settings import current_settings, list_doubtful_settings
 from streamsvc.storage.database import db, fetch_existing
 
@@ -64,7 +63,7 @@ def check_libraries() -> Finding:
     except metadata.PackageNotFoundError:
         return Finding(OK, f"Python {python}; the service is not installed as a package, so no versions are required")
     if wrong:
-        return Finding(ERROR, f"not as required: {', '.join(wrong)}", "Install the service anew with pip.")
+        return Finding(ERROR, f"not as required: {', '.join(wrong)}", "Reinstall the service with pip.")
     return Finding(OK, f"Python {python}; all libraries are as required")
 
 
@@ -85,10 +84,10 @@ def find_unmet_requirements(requirements: list[str]) -> list[str]:
 
 @doctor_check("clock")
 def check_clocks() -> Finding:
-    """Compare this machine's clock with the database's, and report what the service found."""
+    """Compare this machine's clock with the database's and the stored readings, as the service does."""
     advice = "Set the clock right, then run `streamsvc clock confirm` if it is not trusted by itself."
     shown, database = read_machine_clock(), read_database_clock()
-    if doubt := clock.find_doubt() or judge_database(shown, database):
+    if doubt := check_clock(is_recorded=False):
         return Finding(ERROR, doubt, advice)
     if database is None:
         return Finding(OK, "trusted")
@@ -120,7 +119,7 @@ def check_connections() -> Finding:
     own = connections_per_node()
     message = f"{in_use} of {allowed} in use; this node opens up to {own}"
     if in_use > 0.9 * allowed:
-        return Finding(ERROR, message, "Raise max_connections, or put PgBouncer in between.")
+        return Finding(ERROR, message, "Raise max_connections, or put PgBouncer in front of PostgreSQL.")
     if own > allowed:
         return Finding(WARNING, message, "Lower STREAMSVC_WORKERS or STREAMSVC_THREADS, or raise max_connections.")
     return Finding(OK, message)

@@ -64,12 +64,14 @@ def _run_check(check: Check) -> Finding:
     except sa.exc.SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         return Finding(ERROR, f"cannot be checked: {reason}", "Make sure that the database runs and is migrated.")
+    except Exception as error:
+        return Finding(ERROR, f"cannot be checked: {error!r}", "Report this as a bug unless the message explains it.")
     finally:
         db.session.rollback()
 
 
 def count_finding(names: list[str], healthy: str, what: str, advice: str, status: str = ERROR) -> Finding:
-    """Return ok if there are no names; else their number, the first few, and the advice."""
+    """Return ok if there are no names; else their number, what is wrong with them, the first few, and the advice."""
     if not names:
         return Finding(OK, healthy)
     more = ", …" if len(names) > MAX_EXAMPLES else ""
