@@ -2,6 +2,7 @@
 
 import ast
 import json
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
@@ -18,6 +19,7 @@ from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
 from tests.worlds.authenticator import Authenticator
+from tests.worlds.described_client import RECORD_FOLDER
 from tests.worlds.sessions_steps import (
     SECRET,
     Person,
@@ -317,7 +319,8 @@ def test_what_is_rolled_back_publishes_nothing(app, client, ann, events, monkeyp
     assert events.new() == [("factor.added", "passkey")]
     assert ann.post("/v1/passkeys", {"credential": credential, "name": "b"}).status_code == 422
     monkeypatch.setattr("streamsvc.blueprints.sessions.sessions.sign_in_response", None)
-    with pytest.raises(AssertionError, match="createSession 500"):  # a fault after the session was written
+    undescribed = pytest.raises(AssertionError, match="createSession 500")
+    with nullcontext() if RECORD_FOLDER else undescribed:  # a fault after the session was written
         ann.again().sign_in()
     assert events.new() == []
 
