@@ -108,7 +108,7 @@ PARAMETERS: dict[str, dict] = {
         "description": "A DPoP proof (RFC 9449), where the service accepts them: binds the new session to its key. Not "
         "with `cookie: true`.",
         "schema": {"type": "string"},
-        "example": "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7…",
+        "example": "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7...",
     },
 }
 PARAMETERS["RequiredIdempotencyKey"] = PARAMETERS["IdempotencyKey"] | PARAMETERS["RequiredIdempotencyKey"]
