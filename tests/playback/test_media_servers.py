@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from streamsvc import clock
-from streamsvc.operations.playback import playing, streams
+from streamsvc.operations.playback import grants, streams
+from streamsvc.rules.playback.stream_rules import STREAM_TTL
 from tests.worlds import media_servers
 from tests.worlds.browser import serve_app
 from tests.worlds.playback_steps import FILM, World
@@ -71,7 +72,7 @@ def issue_token(site, stream, age_s):
     with site.app.app_context():
         now = clock.now()
         row = streams.find_stream(site.viewer.account_id, stream.id, now)
-        return playing.issue_playback_token(stream.id, row, None, now - timedelta(seconds=age_s))["token"]
+        return grants.issue_token(stream.id, row, None, now - timedelta(seconds=age_s) + STREAM_TTL)
 
 
 def test_a_token_opens_its_title_with_the_right_types_and_ranges(site, stream):
