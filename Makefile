@@ -8,7 +8,7 @@ PARTS ?= 1
 COUNT ?= 30
 SEED ?= 1
 
-.PHONY: help install run test test-both browser clients lint openapi bench torture simulate mutate stripe-check clean
+.PHONY: help install run test test-both browser clients lint openapi bench torture torture-long simulate mutate stripe-check clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
@@ -23,6 +23,9 @@ help:
 	@echo "              (SIZES=10000,100000,1000000 includes a million titles; importing them takes a while)"
 	@echo "make torture  break what the service depends on, on both databases, and check its promises (an hour; the"
 	@echo "              report is bench/torture.md, the options are those of python -m bench.torture --help)"
+	@echo "make torture-long"
+	@echo "              run 500 greedy lives, 500 others and 300 takeovers, kill processes at every statement, upgrade from"
+	@echo "              every revision, race 100,000 starts and simulate an evening, on both databases (many hours)"
 	@echo "make simulate run 100,000 subscribers through 24 months and check every cent (slow; SUBSCRIBERS=100"
 	@echo "              for fewer, PARTS=2 for two services with half of them each, in parallel)"
 	@echo "make mutate   change the code of an area in small ways and see the tests notice (AREA=rules, billing, playback,"
@@ -70,6 +73,15 @@ bench: .venv/installed-test
 
 torture: .venv/installed-test
 	$(BIN)/python -m bench.torture
+
+torture-long: .venv/installed-test
+	STREAMSVC_TEST_EVERYTHING=1 STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 \
+		STREAMSVC_TEST_KILL_EVERY_S=2 STREAMSVC_TEST_LIVES=500 STREAMSVC_TEST_GREEDY_LIVES=500 STREAMSVC_TEST_RACE_S=60 \
+		STREAMSVC_TEST_TAKEOVERS=300 STREAMSVC_TEST_ROUNDS=4200 STREAMSVC_TEST_MIGRATIONS=every \
+		$(BIN)/python -m pytest tests/faults tests/subscriptions/test_billing_lives.py \
+		tests/subscriptions/test_greedy_lives.py tests/sessions/test_owner_and_intruder.py \
+		tests/playback/test_playback_slots.py tests/service/test_upgrades.py
+	$(BIN)/python -m bench.evening
 
 simulate: .venv/installed-test
 	$(BIN)/python -m bench.simulate $(SUBSCRIBERS) --parts $(PARTS)

@@ -73,7 +73,7 @@ def measure(path: Path, clean_up: Callable[[], None]) -> tuple[float, list[float
 
 
 def keep_writing(path, pipe):
-    """Write until told to stop; sends how long each write has waited for the lock."""
+    """Write until stopped; sends how long each write has waited for the lock."""
     connection, waits_s = sqlite3.connect(path, timeout=0, isolation_level=None), []
     pipe.send("ready")
     while not pipe.poll():

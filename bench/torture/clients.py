@@ -1,4 +1,4 @@
-"""Clients under faults: what they did, what they were told, and how long it took."""
+"""Clients under faults: what they did, which responses they got, and how long it took."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ UNDECIDED = (0, 409, 429)
 
 @dataclass
 class Journal:
-    """What all clients were told, shared by their threads."""
+    """The responses that all clients got, shared by their threads."""
 
     acknowledged: dict[str, set[tuple]] = field(default_factory=dict)
     """Table -> the keys of the rows that the service said it has saved."""

@@ -35,7 +35,7 @@ def lose_payment(connection: sa.Connection, known: Known) -> None:
 
 
 def delete_acknowledged(connection: sa.Connection, known: Known) -> None:
-    """A client was told of an account that does not exist."""
+    """A client got the id of an account that does not exist."""
     known.journal.acknowledged.setdefault("accounts", set()).add((new_id("acc"),))
 
 

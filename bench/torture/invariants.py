@@ -30,7 +30,7 @@ IN_FLIGHT = ("pending", "unknown")
 
 @dataclass
 class Known:
-    """What is known outside the database: what clients were told, and the payment provider's own journal."""
+    """What is known outside the database: the responses that clients got, and the payment provider's own journal."""
 
     journal: Journal
     stripe: StripeState

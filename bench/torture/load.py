@@ -22,7 +22,7 @@ RENEWALS_PER_WAVE, WAVE_EVERY_S = 8, 2.0
 
 
 class Load:
-    """Clients and renewals that run until stopped. `journal` is what the clients were told."""
+    """Clients and renewals that run until stopped. `journal` has the responses that the clients got."""
 
     def __init__(self, world: World, context: Context, clients: int = 6, renewals: bool = True) -> None:
         self.world, self.seed, self.journal, self.stopping = world, context.seed, Journal(), threading.Event()

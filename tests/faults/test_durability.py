@@ -1,4 +1,4 @@
-"""What a client was told is saved survives a crash of the database, but for the writes that the documentation names."""
+"""What a response confirmed as saved survives a crash of the database, but for the writes that the docs name."""
 
 import ast
 import re

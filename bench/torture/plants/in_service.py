@@ -32,7 +32,7 @@ def new_provider_key():
 
 @plantable
 def lost_commit():
-    """One commit in ten is rolled back, and nobody is told."""
+    """One commit in ten is rolled back without an error."""
     commit = DatabaseSession.commit
 
     def commit_or_lose(self):
