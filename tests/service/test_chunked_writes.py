@@ -4,6 +4,7 @@ import sqlite3
 from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -135,7 +136,7 @@ def test_others_write_between_two_chunks(context, monkeypatch):
     def write(pause_s):
         written.append(stranger.execute("UPDATE dpop_proofs SET expires_at = expires_at").rowcount)
 
-    monkeypatch.setattr(chunked_writes.time, "sleep", write)
+    monkeypatch.setattr(chunked_writes, "time", SimpleNamespace(sleep=write))
     housekeeping.purge_used_proofs({}, clock.now())
     stranger.close()
     assert written == [26, 16, 6]
