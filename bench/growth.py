@@ -34,7 +34,7 @@ from sqlalchemy.engine import make_url
 from bench import report, servers
 from bench.hot_paths import Request
 from streamsvc.app import create_app
-from streamsvc.blueprints.catalog.responses import ResponseCache
+from streamsvc.http.kept_responses import ResponseCache
 from streamsvc.cli.progress import progress_bar
 from streamsvc.http import pagination
 from streamsvc.models import Title
@@ -147,7 +147,7 @@ class Catalogue:
         self.size, self.clock = size, CLOCKS[database]
         self.rng = random.Random(size)
         self.app = create_app(Settings.from_env(env))
-        self.app.extensions["catalog_response_cache"] = ResponseCache(max_bytes=0)
+        self.app.extensions["kept_responses"] = ResponseCache(max_bytes=0)
         with self.app.app_context():
             last = db.session.scalar(sa.select(sa.func.max(Title.pk)))
             pks = sorted({self.rng.randint(1, last) for _ in range(20 * REQUESTS)})

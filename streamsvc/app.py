@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, Request, request
 from flask_migrate import Migrate
+from werkzeug.routing import MapAdapter
 
 from streamsvc import blueprints, clock
 from streamsvc.http import edge, metrics, request_facts
+from streamsvc.http.hot_reads import HotRequest
 from streamsvc.models import AccountClock
 from streamsvc.operations.maintenance import clock_check, job_handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
@@ -27,6 +29,10 @@ class Service(Flask):
     def ensure_sync(self, func: Any) -> Any:
         """Return the view itself: no view is a coroutine, so Flask need not check at every step of a request."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return what matches the request's URL; None for a hot read, which has its rule already."""
+        return None if isinstance(request, HotRequest) else super().create_url_adapter(request)
 
     def log_exception(self, exc_info: Any) -> None:
         """Log an unhandled exception with the request id and the route.

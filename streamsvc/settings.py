@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import tempfile
-import zoneinfo
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -22,7 +21,7 @@ from flask import current_app
 from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.gifts import GiftAmounts
 from streamsvc.rules.billing.number_series import is_number_prefix
-from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.catalog.codes import COUNTRIES, TIME_ZONES
 from streamsvc.rules.connections import node_connections
 from streamsvc.rules.playback.drm import DrmProvider, parse_drm_provider
 from streamsvc.rules.playback.grant_cookies import is_in_domain
@@ -197,7 +196,7 @@ def parse_countries(text: str) -> tuple[str, ...]:
 
 
 def parse_time_zone(text: str) -> str:
-    if text not in zoneinfo.available_timezones():
+    if text not in TIME_ZONES:
         raise ValueError("must be an IANA time zone such as Europe/Berlin")
     return text
 

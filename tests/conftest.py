@@ -19,6 +19,7 @@ from streamsvc.worker import gc_tuning
 from tests.worlds import databases, postgres
 from tests.worlds.databases import SERVER_VARIABLE
 from tests.worlds.described_client import DescribedClient
+from tests.worlds.hot_reads import compare_hot_reads
 
 DATABASES = os.environ.get("STREAMSVC_TEST_DATABASES", "sqlite,postgresql").split(",")
 EVERYTHING = os.environ.get("STREAMSVC_TEST_EVERYTHING") == "1"
@@ -67,6 +68,7 @@ _running_servers = []
 
 durability.SYNCHRONOUS = durability.SYNCHRONOUS_RELAXED = "OFF"
 """On SQLite: test data need not survive a power failure."""
+compare_hot_reads()
 
 
 def pytest_configure(config):

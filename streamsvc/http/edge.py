@@ -25,6 +25,7 @@ from werkzeug.sansio.response import Response as SansioResponse
 
 from streamsvc.http.cors import CorsMiddleware
 from streamsvc.http.description import PROBLEM_MEDIA_TYPE, describe_operation, problem_document, register_components
+from streamsvc.http.hot_reads import HotReads
 from streamsvc.http.request_body import MAX_BODY_BYTES, require_declared_length
 from streamsvc.http.trusted_proxies import TrustedProxyMiddleware
 from streamsvc.http.unknown_fields import explain_unknown_fields
@@ -378,6 +379,7 @@ def init_app(app: Flask, trusted_proxies: int | Networks) -> None:
     app.url_map.merge_slashes = app.url_map.redirect_defaults = False  # such redirects lead to whatever Host says
     settings = app.extensions["settings"]
     wrapped: Any = app  # mypy takes wsgi_app for a method, which cannot be replaced
+    wrapped.wsgi_app = HotReads(app, app.wsgi_app)
     if settings.cors_origins:
         wrapped.wsgi_app = CorsMiddleware(app.wsgi_app, settings.cors_origins)
     wrapped.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(settings))

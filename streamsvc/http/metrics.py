@@ -22,7 +22,7 @@ from streamsvc.settings import Settings
 from streamsvc.storage.database import fetch_all, fetch_existing, is_unavailable
 
 if TYPE_CHECKING:
-    from prometheus_client import Metric
+    from prometheus_client import Histogram, Metric
 
 MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -60,16 +60,23 @@ def init_app(app: Flask) -> None:
 
     call_finished.connect(count_call, weak=False)
 
-    @app.before_request
-    def start_timer() -> None:
-        g.started_at = time.perf_counter()
+    app.extensions["request_duration"] = duration
+    app.before_request(start_timer)
+    app.after_request(observe_duration)
 
-    @app.after_request
-    def observe_duration(response: Response) -> Response:
-        route = request.url_rule.rule if request.url_rule else "none"
-        method = request.method if request.url_rule else "any"
-        duration.labels(method, route, response.status_code).observe(time.perf_counter() - g.started_at)
-        return response
+
+def start_timer() -> None:
+    """Note when the current request began."""
+    g.started_at = time.perf_counter()
+
+
+def observe_duration(response: Response) -> Response:
+    """Count the current request, and how long it took."""
+    route = request.url_rule.rule if request.url_rule else "none"
+    method = request.method if request.url_rule else "any"
+    duration: Histogram = current_app.extensions["request_duration"]
+    duration.labels(method, route, response.status_code).observe(time.perf_counter() - g.started_at)
+    return response
 
 
 def render_metrics() -> bytes:

@@ -4,14 +4,13 @@ Every value that a field accepts can be stored in both databases.
 """
 
 import re
-import zoneinfo
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.catalog.codes import COUNTRIES, TIME_ZONES
 from streamsvc.rules.names import find_forbidden_character
 from streamsvc.rules.refusals.requests import Invalid
 
@@ -234,7 +233,7 @@ class TimeZone(Text):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         name = super()._deserialize(value, attr, data, **kwargs)
-        if name not in zoneinfo.available_timezones():
+        if name not in TIME_ZONES:
             raise ValidationError("Must be an IANA time zone such as Europe/Berlin.")
         return name
 

@@ -1,6 +1,6 @@
 """The cache of catalogue responses."""
 
-from streamsvc.blueprints.catalog.responses import ResponseCache
+from streamsvc.http.kept_responses import ResponseCache
 from streamsvc.operations.catalog.reading import lists
 from tests.worlds.catalog_world import Catalog
 

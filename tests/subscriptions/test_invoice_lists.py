@@ -38,3 +38,17 @@ def test_a_subscription_is_past_due_since_its_first_unpaid_invoice(world):
     assert [invoice["status"] for invoice in ann.invoices()] == ["paid", "open", "open"]
     assert ann.subscription()["past_due_since"] == "2026-01-22"
     assert bob.subscription()["past_due_since"] is None
+
+
+def test_a_page_of_invoices_takes_as_many_statements_as_one_invoice(world, statements):
+    weekly = world.plan("weekly", 1000, interval="week")
+    ann = world.person()
+    assert ann.subscribe(weekly).status_code == 201
+    statements.clear()
+    assert len(ann.invoices()) == 1
+    for_one = len(statements)
+    world.go_to("2026-03-30")
+    assert len(ann.invoices()) > 9
+    statements.clear()
+    ann.invoices()
+    assert len(statements) == for_one <= 6

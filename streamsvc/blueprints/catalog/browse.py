@@ -4,6 +4,7 @@ from flask import Response
 
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import browsing, collections
 from streamsvc.operations.playback import home
 from streamsvc.rules.catalog.inputs import LocaleInput, LocalizedPageInput
@@ -30,6 +31,7 @@ bp = Blueprint(
 
 
 @bp.route("/genres")
+@hot_read
 @viewer_or_operator("catalog")
 @allow_guests
 @bp.arguments(ShortListQuery, location="query")
@@ -42,6 +44,7 @@ def list_genres(query: ShortListInput) -> Response:
 
 
 @bp.route("/filters")
+@hot_read
 @viewer_or_operator("catalog")
 @allow_guests
 @bp.etag
@@ -56,6 +59,7 @@ def get_filters() -> Response:
 
 
 @bp.route("/people/<person_id>")
+@hot_read
 @viewer_or_operator("catalog")
 @allow_guests
 @bp.arguments(LocaleQuery, location="query")
@@ -100,6 +104,7 @@ def get_collection(query: LocalizedPageInput, collection_id: str) -> Response:
 
 
 @bp.route("/home")
+@hot_read
 @viewer_or_operator("catalog")
 @allow_guests
 @bp.etag

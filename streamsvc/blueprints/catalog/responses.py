@@ -1,17 +1,11 @@
-"""Catalogue responses: JSON text under a strong ETag that is computed before the catalogue is read.
+"""Catalogue responses: JSON text under a strong ETag that is computed before the catalogue is read."""
 
-The ETag covers everything the response depends on, so a body once built under an ETag can be served again: each
-process builds a popular page once per version of the catalogue.
-"""
-
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 
-from flask import Response, current_app, request
+from flask import Response, request
 
-from streamsvc.http.edge import json_response
-from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
+from streamsvc.http.etags import compute_etag
+from streamsvc.http.kept_responses import kept_response
 from streamsvc.http.trusted_proxies import client_origin
 from streamsvc.operations.catalog.reading import version
 from streamsvc.operations.catalog.reading.audience import Audience, operator_audience, viewer_audience
@@ -19,34 +13,6 @@ from streamsvc.security.authentication import current_viewer, is_operator_reques
 
 CACHE_CONTROL = "private, no-cache"
 """Browsers store the response and revalidate it on every use, since the profile may have changed in between."""
-MAX_CACHE_BYTES = 16 * 1024 * 1024
-"""Total size of the response bodies that one process caches."""
-
-
-class ResponseCache:
-    """A least-recently-used cache of response bodies by ETag."""
-
-    def __init__(self, max_bytes: int = MAX_CACHE_BYTES):
-        self.bodies: OrderedDict[str, bytes] = OrderedDict()
-        self.max_bytes = max_bytes
-        self.size_bytes = 0
-        self.lock = threading.Lock()
-
-    def get(self, etag: str) -> bytes | None:
-        """Return the body cached under an ETag, or None."""
-        with self.lock:
-            body = self.bodies.get(etag)
-            if body is not None:
-                self.bodies.move_to_end(etag)
-            return body
-
-    def store(self, etag: str, body: bytes) -> None:
-        """Cache a body, evicting the least recently used ones beyond `max_bytes`."""
-        with self.lock:
-            self.size_bytes += len(body) - len(self.bodies.pop(etag, b""))
-            self.bodies[etag] = body
-            while self.size_bytes > self.max_bytes:
-                self.size_bytes -= len(self.bodies.popitem(last=False)[1])
 
 
 def current_audience(country: str | None = None) -> Audience:
@@ -67,11 +33,4 @@ def catalog_response(
     """
     current_version = version.current_catalog_version()
     etag = compute_etag(current_version, audience, request.full_path, *etag_parts)
-    if not_modified := not_modified_response(etag, CACHE_CONTROL):
-        return not_modified
-    cache = current_app.extensions.setdefault("catalog_response_cache", ResponseCache())
-    body = cache.get(etag)
-    if body is None:
-        body = build_json(version.load_snapshot(current_version[0])).encode()
-        cache.store(etag, body)
-    return add_cache_headers(json_response(body), etag, CACHE_CONTROL)
+    return kept_response(etag, CACHE_CONTROL, lambda: build_json(version.load_snapshot(current_version[0])).encode())

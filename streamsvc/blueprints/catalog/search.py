@@ -4,6 +4,7 @@ from flask import Response
 
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.search import searching
 from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
 from streamsvc.schemas.catalog.titles import PageOfHits, SearchQuery, Suggestions, SuggestionsQuery
@@ -13,6 +14,7 @@ bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search
 
 
 @bp.route("/search")
+@hot_read
 @viewer_or_operator("catalog")
 @allow_guests
 @bp.arguments(SearchQuery, location="query")
@@ -28,6 +30,7 @@ def search_titles(query: SearchInput) -> Response:
 
 
 @bp.route("/suggestions")
+@hot_read
 @viewer_or_operator("catalog")
 @allow_guests
 @bp.arguments(SuggestionsQuery, location="query")

@@ -5,6 +5,7 @@ from flask import Response
 from streamsvc import clock
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import pages
 from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.titles.json_fragments import json_page
@@ -27,6 +28,7 @@ bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles
 
 
 @bp.route("/titles")
+@hot_read
 @viewer_or_operator("catalog")
 @allow_guests
 @bp.arguments(TitlesQuery, location="query")
@@ -39,6 +41,7 @@ def list_titles(query: TitlesInput) -> Response:
 
 
 @bp.route("/titles/<title_id>")
+@hot_read
 @viewer_or_operator("catalog")
 @allow_guests
 @bp.arguments(TitleQuery, location="query")
@@ -79,6 +82,7 @@ def list_episodes(query: EpisodesInput, title_id: str) -> Response:
 
 
 @bp.route("/episodes/<episode_id>")
+@hot_read
 @viewer_or_operator("catalog")
 @allow_guests
 @bp.etag

@@ -7,6 +7,7 @@ from flask import request
 from streamsvc import clock
 from streamsvc.blueprints.playback.grant_cookies import GRANT_COOKIE
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.playback.stopped_streams import is_stopped
 from streamsvc.rules.playback.tokens import allows_address, allows_host, allows_path, is_expired
 from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid, OriginalUriMissing
@@ -28,6 +29,7 @@ ORIGINAL_HOST_HEADERS = ("X-Original-Host", "X-Forwarded-Host")
 
 
 @bp.route("/verify")
+@hot_read
 @public
 @bp.arguments(VerifyQuery, location="query")
 @bp.errors(GrantForbids, GrantInvalid, OriginalUriMissing)

@@ -15,6 +15,7 @@ from streamsvc.blueprints.sessions.cookies import (
 from streamsvc.blueprints.sessions.documents import current_session_view, sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
+from streamsvc.http.hot_reads import hot_read
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.http.request_facts import current_request_facts
@@ -96,6 +97,7 @@ def create_session(body: PasswordSignInInput) -> Response:
 
 
 @bp.route("/current")
+@hot_read
 @allow_guests
 @allow_kids
 @bp.etag

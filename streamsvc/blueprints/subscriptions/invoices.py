@@ -2,6 +2,7 @@
 
 from flask import Response
 from sqlalchemy import select
+from sqlalchemy.orm import selectinload
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -43,7 +44,8 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 @bp.response(200, InvoicePageOut)
 def list_invoices(query: PageInput) -> dict:
     """List your invoices, newest first."""
-    invoices = select(Invoice).where(Invoice.account_id == current_viewer().account_id)
+    parts = selectinload(Invoice.payments), selectinload(Invoice.credit_notes)
+    invoices = select(Invoice).where(Invoice.account_id == current_viewer().account_id).options(*parts)
     page = paginate_query(invoices, Invoice.id, query, "invoices")
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 

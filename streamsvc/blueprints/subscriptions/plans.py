@@ -1,12 +1,17 @@
 """Plans on sale."""
 
+from collections.abc import Callable
+
 import msgspec
-from flask import Response
+from flask import Response, request
 
 from streamsvc.http import pagination
-from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.etags import compute_etag
+from streamsvc.http.hot_reads import hot_read
+from streamsvc.http.kept_responses import kept_response
 from streamsvc.models.subscriptions import Plan
+from streamsvc.models.subscriptions.plans import PLANS_AS_STORED, PRICES_AS_STORED
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.subscriptions.subscriptions import PlanOut, PlanQuery
@@ -19,6 +24,7 @@ PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 
 
 @bp.route("")
+@hot_read
 @bp.arguments(PlanQuery, location="query")
 @public
 @bp.etag
@@ -30,31 +36,42 @@ def list_plans(query: dict) -> Response:
     `addons=true`.
     """
     after = pagination.decode_cursor(SCOPE, query["cursor"])
+    return _cacheable_response(lambda: PAGE.dump(_page_of_plans(query, after)), request.query_string)
+
+
+def _page_of_plans(query: dict, after: list | None) -> dict:
     listed = Plan.list_on_sale(addon=query["addons"])
     plans = [plan_view(plan, query["country"], query["currency"]) for plan in listed]
     plans = [plan for plan in plans if plan["prices"]]
     rest = [plan for plan in plans if after is None or plan["id"] > after[0]]
     page = pagination.build_page(rest[: query["limit"] + 1], query["limit"], SCOPE, lambda plan: [plan["id"]])
-    return _cached_response(PAGE.dump(page | ({"total": len(plans)} if query["include_total"] else {})))
+    return page | ({"total": len(plans)} if query["include_total"] else {})
 
 
 @bp.route("/<code>")
+@hot_read
 @public
 @bp.etag
 @bp.response(200, PlanOut)
 def get_plan(code: str) -> Response:
     """Retrieve a plan."""
-    plan = Plan.find_by_code(code)
-    if plan is None:
-        raise NotFound
-    return _cached_response(PLAN.dump(plan))
+
+    def build() -> dict:
+        plan = Plan.find_by_code(code)
+        if plan is None:
+            raise NotFound
+        return PLAN.dump(plan)
+
+    return _cacheable_response(build, code)
 
 
-def _cached_response(document: dict) -> Response:
-    """Return a publicly cacheable response: one minute, then revalidated by ETag."""
-    body = msgspec.json.encode(document)
-    etag = compute_etag(body)
-    return not_modified_response(etag, CACHE) or add_cache_headers(json_response(body), etag, CACHE)
+def _cacheable_response(build: Callable[[], dict], *etag_parts: object) -> Response:
+    """Return a publicly cacheable response: one minute, then revalidated by ETag.
+
+    Its version is all plans and prices on sale, as they are stored.
+    """
+    etag = compute_etag(PLANS_AS_STORED.all(), PRICES_AS_STORED.all(), *etag_parts)
+    return kept_response(etag, CACHE, lambda: msgspec.json.encode(build()))
 
 
 def plan_view(plan: Plan, country: str | None, currency: str | None) -> dict:

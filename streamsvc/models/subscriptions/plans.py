@@ -10,6 +10,7 @@ from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.facts import Intro
 from streamsvc.rules.billing.facts import PriceTerms as PriceFacts
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
+from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import Base, Json, UtcTime, db, fetch_all, new_id
 
 
@@ -114,3 +115,14 @@ class Price(Base):
             intro = Intro(self.intro_amount_minor, self.intro_periods)
         interval = Interval(self.interval, self.interval_count)
         return PriceFacts(self.id, self.amount_minor, interval, self.trial_days, intro)
+
+
+def _select_as_stored(model: type[Base], *conditions: sa.ColumnElement[bool]) -> CompiledStatement:
+    """Read rows only to compare them: JSON and times stay text."""
+    table = model.__table__
+    columns = [sa.cast(column, sa.Text).label(column.key) for column in table.columns]
+    return CompiledStatement(sa.select(*columns).where(*conditions).order_by(table.c.id))
+
+
+PLANS_AS_STORED = _select_as_stored(Plan)
+PRICES_AS_STORED = _select_as_stored(Price, Price.retired_at.is_(None))

@@ -1,6 +1,7 @@
-"""Standard codes: countries of ISO 3166-1, and the syntax of BCP 47 language tags."""
+"""Standard codes: countries of ISO 3166-1, IANA time zones, and the syntax of BCP 47 language tags."""
 
 import re
+import zoneinfo
 
 COUNTRIES = frozenset(
     """
@@ -14,6 +15,8 @@ COUNTRIES = frozenset(
     """.split()
 )
 """ISO 3166-1 alpha-2, and XK, the code in use for Kosovo, which has none."""
+TIME_ZONES = frozenset(zoneinfo.available_timezones())
+"""The names of the IANA time zones; read once, since it opens hundreds of files."""
 
 _LANGUAGE_TAG = re.compile(
     r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-(?:[A-Za-z]{2}|[0-9]{3}))?(-(?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*"
