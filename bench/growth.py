@@ -34,9 +34,9 @@ from sqlalchemy.engine import make_url
 from bench import report, servers
 from bench.hot_paths import Request
 from streamsvc.app import create_app
-from streamsvc.http.kept_responses import ResponseCache
 from streamsvc.cli.progress import progress_bar
 from streamsvc.http import pagination
+from streamsvc.http.kept_responses import ResponseCache
 from streamsvc.models import Title
 from streamsvc.operations.catalog.formats import ndjson
 from streamsvc.operations.catalog.imports import importing
