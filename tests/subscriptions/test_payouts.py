@@ -180,6 +180,26 @@ def test_a_gift_does_not_become_money_by_transferring_what_it_paid_for(world, pr
     assert world.differences() == []
 
 
+def test_a_gift_does_not_become_money_by_paying_for_a_chargeback(world, price):
+    ann = with_credit(world, price)
+    give(world, ann, 10_000)
+    paid_out = pay_out(world, ann, method="bank_transfer", reference="RF18").json["amount_minor"]
+
+    def charged():
+        [invoice] = [invoice for invoice in ann.invoices() if invoice["payments"]]
+        return invoice
+
+    [payment] = charged()["payments"]
+    assert world.operator.post(f"/v1/sandbox/payments/{payment['id']}/dispute").status_code in (200, 204)
+    assert (charged()["status"], charged()["balance_minor"]) == ("open", paid_out), "owed in money"
+    give(world, ann, 1)
+    assert charged()["balance_minor"] == paid_out
+    assert world.differences() == []
+    paid = ann.post(f"/v1/invoices/{charged()['id']}/payments")
+    assert (paid.status_code, charged()["status"]) == (201, "paid"), paid.json
+    assert world.differences() == []
+
+
 def test_a_refusal_of_the_provider_gives_the_credit_back(world, price, monkeypatch):
     ann = with_credit(world, price)
     own = credit(ann)

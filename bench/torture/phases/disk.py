@@ -41,10 +41,12 @@ def run(context: Context) -> list[Check]:
             time.sleep(RECOVERY_S + 2)
         reads, live, ready = (probes.between(path, began + 2, ended) for path in (READ, LIVE, READY))
         back_s = probes.recovery_s(READY, ended)
+        # PostgreSQL may have room left within its files
+        was_writable = not journal.statuses[503] + journal.statuses[507]
         checks = [
             Check("reads while the disk is full", all(r.status == 200 for r in reads), describe(reads)),
             Check("/livez while it is full", all(r.status == 200 for r in live), describe(live)),
-            Check("/readyz while it is full", any(r.status == 503 for r in ready), describe(ready)),
+            Check("/readyz while it is full", was_writable or any(r.status == 503 for r in ready), describe(ready)),
             Check("writes again once there is space", back_s < RECOVERY_S, f"ready after {back_s:.1f} s"),
             Check("no process needs a restart", is_running, "none ended" if is_running else "PostgreSQL ended"),
         ]

@@ -68,10 +68,17 @@ def kill_processes(world: World, context: Context, journal: Journal) -> tuple[in
             victims = [p for role, weight in ROLES.items() for p in processes[role] * weight]
             if victims:
                 kill(context.rng.choice(victims))
-            wait_for(lambda: is_alive(world))  # else a busy machine would see kills of what is still starting only
+            wait_for(lambda: is_running(world))  # else a busy machine would see kills of what is still starting only
         journal.over_limit += find_slots_over_limit(world, journal)
         context.show(f"{kills} kills, {journal.count_acknowledged()} rows acknowledged")
     return kills, recoveries
+
+
+def is_running(world: World) -> bool:
+    """Whether the service responds; starts it again if `serve` has given up, since its programs ended too often."""
+    if world.service.process.poll() is not None:
+        kill_everything(world)
+    return is_alive(world)
 
 
 def measure_recovery(world: World) -> float:
@@ -95,11 +102,12 @@ def kill(process: psutil.Process) -> None:
 
 
 def kill_everything(world: World) -> None:
-    """Kill `serve` and all its processes, and start it again, as an operator's init system does."""
-    serve = psutil.Process(world.service.process.pid)
-    for process in [serve, *serve.children(recursive=True)]:
-        kill(process)
-    world.service.process.wait()
+    """Kill `serve` and all its processes if it runs, and start it again, as an operator's init system does."""
+    if world.service.process.poll() is None:
+        serve = psutil.Process(world.service.process.pid)
+        for process in [serve, *serve.children(recursive=True)]:
+            kill(process)
+        world.service.process.wait()
     log = world.service.log.read_text(errors="replace")
     world.service.start()
     world.service.log.write_text(log)  # `start` begins a new one

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from bench.torture.plants.registry import plantable
+from bench.torture.plants.registry import plantable, replace
 from streamsvc.gateways.payments.stripe import StripeProvider
 from streamsvc.http import idempotency
 from streamsvc.storage import database
@@ -16,15 +16,15 @@ def new_sandbox_key():
     from streamsvc.gateways.payments.sandbox import SandboxProvider
 
     find_outcomes, insert_requests = SandboxProvider._find_outcomes, SandboxProvider._insert_requests
-    SandboxProvider.find_outcome = lambda self, key: None
+    replace(SandboxProvider, "find_outcome", lambda self, key: None)
 
     def insert_again(self, *rows):
         insert_requests(self, *rows)
         again = [row | {"id": new_id("ch"), "key": f"{row['key']} {new_id('key')}"} for row in rows]
         insert_requests(self, *again[:1])
 
-    SandboxProvider._insert_requests = insert_again
-    SandboxProvider._find_outcomes = find_outcomes
+    replace(SandboxProvider, "_insert_requests", insert_again)
+    replace(SandboxProvider, "_find_outcomes", find_outcomes)
 
 
 @plantable
@@ -46,7 +46,11 @@ def foreign_rows():
     """Whoever knows an id gets the row, whichever account it belongs to."""
     from streamsvc.storage.owned import OwnedByAccount
 
-    OwnedByAccount.select_owned = classmethod(lambda cls, account_id: sa.select(cls).where(*cls.visible_conditions()))
+    replace(
+        OwnedByAccount,
+        "select_owned",
+        classmethod(lambda cls, account_id: sa.select(cls).where(*cls.visible_conditions())),
+    )
 
 
 @plantable
@@ -58,7 +62,7 @@ def ignored_unknown():
     from streamsvc.schemas.base import StrictSchema
 
     StrictParser.DEFAULT_UNKNOWN_BY_LOCATION |= {"json": EXCLUDE}
-    StrictSchema.unknown = property(lambda self: EXCLUDE, lambda self, value: None)
+    StrictSchema.unknown = property(lambda self: EXCLUDE, lambda self, value: None)  # in place of each instance's own
 
 
 @plantable
@@ -67,7 +71,9 @@ def no_dummy_hash():
     from streamsvc.security.password_hashing import HashingPermit
 
     verify = HashingPermit.verify_password
-    HashingPermit.verify_password = lambda self, stored, password: bool(stored) and verify(self, stored, password)
+    replace(
+        HashingPermit, "verify_password", lambda self, stored, password: bool(stored) and verify(self, stored, password)
+    )
 
 
 @plantable
@@ -76,7 +82,7 @@ def short_months():
     from streamsvc.rules.billing import calendar
 
     day_in_month = calendar.day_in_month
-    calendar.day_in_month = lambda year, month, day: day_in_month(year, month, min(day, 28))
+    replace(calendar, "day_in_month", lambda year, month, day: day_in_month(year, month, min(day, 28)))
 
 
 @plantable
@@ -84,7 +90,7 @@ def unsigned_events():
     """Events of the payment provider need no signature."""
     import json
 
-    StripeProvider.parse_event = lambda self, body, signature: json.loads(body)
+    replace(StripeProvider, "parse_event", lambda self, body, signature: json.loads(body))
 
 
 @plantable
@@ -98,13 +104,13 @@ def new_event_id():
         body, headers = build(*args)
         return body, headers | {"webhook-id": new_id("evt")}
 
-    webhooks.build_delivery = build_with_new_id
+    replace(webhooks, "build_delivery", build_with_new_id)
 
 
 @plantable
 def stored_secret():
     """A stored response contains its secret."""
-    idempotency.extract_secrets = lambda body, secrets: (body, [])
+    replace(idempotency, "extract_secrets", lambda body, secrets: (body, []))
 
 
 @plantable
@@ -112,7 +118,7 @@ def kept_sessions():
     """Taking an account back leaves the devices and sessions of the intruder."""
     from streamsvc.operations.credentials import access_revocation
 
-    access_revocation._revoke_devices_and_sessions = lambda *args, **kwargs: None
+    replace(access_revocation, "_revoke_devices_and_sessions", lambda *args, **kwargs: None)
 
 
 @plantable
@@ -120,4 +126,4 @@ def open_grant():
     """A playback token opens every path."""
     from streamsvc.blueprints.playback import verify
 
-    verify.allows_path = lambda claims, path: True
+    replace(verify, "allows_path", lambda *_: True)

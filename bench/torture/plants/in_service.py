@@ -4,16 +4,13 @@ import functools
 import random
 from contextlib import suppress
 
-import sqlalchemy as sa
-from sqlalchemy import event
-
-from bench.torture.plants.registry import plantable
+from bench.torture.plants.registry import plantable, replace
 from streamsvc.cli.supervisor import Supervisor
 from streamsvc.gateways.payments.stripe import StripeProvider
 from streamsvc.http import idempotency
 from streamsvc.operations.maintenance import health
 from streamsvc.operations.playback import playing
-from streamsvc.storage import database, leases
+from streamsvc.storage import database, leases, postgresql
 from streamsvc.storage.database import DatabaseSession, new_id
 
 
@@ -27,7 +24,7 @@ def new_provider_key():
         charge(self, request._replace(key=new_id("pay"))) if random.random() < 0.3 else None
         return charge(self, request)
 
-    StripeProvider.charge = charge_with_new_key
+    replace(StripeProvider, "charge", charge_with_new_key)
 
 
 @plantable
@@ -42,14 +39,14 @@ def lost_commit():
         else:
             commit(self)
 
-    DatabaseSession.commit = commit_or_lose
+    replace(DatabaseSession, "commit", commit_or_lose)
 
 
 @plantable
 def one_slot_more():
     """An account may have one stream more than its plan allows."""
     limits = playing.streams.StreamLimits
-    playing.streams.StreamLimits = lambda streams, *rest: limits(streams + 1, *rest)
+    replace(playing.streams, "StreamLimits", lambda streams, *rest: limits(streams + 1, *rest))
 
 
 @plantable
@@ -57,24 +54,25 @@ def no_hang_watchdog():
     """Nobody notices a database that hangs."""
     from streamsvc.storage import hang_watchdog
 
-    hang_watchdog.HangWatchdog.watch = lambda self, engine: None
+    replace(hang_watchdog.HangWatchdog, "watch", lambda self, engine: None)
 
 
 @plantable
 def async_commit():
     """Commits on PostgreSQL do not wait for the disk."""
 
-    @event.listens_for(sa.Engine, "connect")
-    def commit_later(raw, _):
-        with raw.cursor() as cursor:
-            cursor.execute("SELECT set_config('synchronous_commit', 'off', false)")
-        raw.commit()
+    for name in ("BEGIN", "_CONFIGURE_IF_DIRECT"):
+        statement = getattr(postgresql, name)
+        planted = statement.replace("synchronous_commit = on", "synchronous_commit = off")
+        planted = planted.replace("'synchronous_commit', 'on'", "'synchronous_commit', 'off'")
+        assert planted != statement
+        replace(postgresql, name, planted)
 
 
 @plantable
 def patient_lock():
     """A transaction on SQLite waits for its lock for a minute."""
-    database.WRITE_LOCK_TIMEOUT_S = 60.0
+    replace(database, "WRITE_LOCK_TIMEOUT_S", 60.0)
 
 
 @plantable
@@ -90,13 +88,13 @@ def hard_reload():
         child.process.kill()
         retire(self, child)
 
-    Supervisor._retire = kill_and_retire
+    replace(Supervisor, "_retire", kill_and_retire)
 
 
 @plantable
 def lying_readiness():
     """The readiness check writes nothing."""
-    health.WriteCheck._write = lambda self: True
+    replace(health.WriteCheck, "_write", lambda self: True)
 
 
 @plantable
@@ -110,19 +108,19 @@ def ignored_key():
             key.id = new_id("key")
         return key
 
-    idempotency._read_request_key = read_new_key
+    replace(idempotency, "_read_request_key", read_new_key)
 
 
 @plantable
 def deferred_begin():
     """A transaction on SQLite begins without the write lock."""
-    database._begin_immediate = lambda connection: connection.exec_driver_sql("BEGIN DEFERRED")
+    replace(database, "_begin_immediate", lambda connection, *_: connection.exec_driver_sql("BEGIN DEFERRED"))
 
 
 @plantable
 def long_lease():
     """A lease outlives its process by a minute."""
-    leases.LEASE_S = 60.0
+    replace(leases, "LEASE_S", 60.0)
 
 
 @plantable
@@ -139,4 +137,4 @@ def patient_calls():
     with suppress(ImportError):
         from streamsvc.gateways import peers
 
-        peers._deadline_s = lambda peer: 60.0
+        replace(peers, "_deadline_s", lambda peer: 60.0)

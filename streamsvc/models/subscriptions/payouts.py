@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.storage.database import Base, UtcTime, new_id
+from streamsvc.storage.database import Base, UtcTime, db, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.payments import Refund
@@ -42,3 +42,14 @@ class Payout(Base):
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     refunds: Mapped[list["Refund"]] = relationship(order_by="Refund.id", lazy="selectin", viewonly=True)
+
+    @classmethod
+    def exists_for(cls, account_id: str) -> bool:
+        """Whether credit of the account was ever paid out."""
+        return db.session.scalar(sa.select(cls.id).where(cls.account_id == account_id).limit(1)) is not None
+
+    @classmethod
+    def sum_forced(cls, account_id: str, currency: str) -> int:
+        """Sum up what operators forced, in minor units; not of payouts that failed."""
+        is_counted = cls.account_id == account_id, cls.currency == currency, cls.status != "failed"
+        return int(db.session.scalar(sa.select(sa.func.coalesce(sa.func.sum(cls.forced_minor), 0)).where(*is_counted)))

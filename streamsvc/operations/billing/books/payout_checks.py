@@ -6,9 +6,8 @@ import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import LedgerEntry, Payout, Refund
 from streamsvc.operations.billing.books.checks import Difference, of_account
+from streamsvc.operations.billing.core.ledger import KEPT_BOOKS
 from streamsvc.storage.database import db, fetch_all
-
-KEPT_BOOKS = ("cash", "receivable", "written_off")
 
 
 def check_payout_totals(account_id: str | None = None) -> Iterator[Difference]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from streamsvc.models.subscriptions import Invoice, Refund
+from streamsvc.models.subscriptions import Invoice, Payout, Refund
 from streamsvc.operations.billing.core import debts, issuing, ledger
 from streamsvc.rules.billing.debts import status_for_balance
 
@@ -50,7 +50,7 @@ def collect_reowed_amount(invoice: Invoice, now: datetime) -> None:
         debts.start_dunning(invoice, now)
         pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
     elif invoice.balance_minor > 0:
-        credit_minor = ledger.account_credit(invoice.account_id, invoice.currency)
+        credit_minor = find_usable_credit(invoice.account_id, invoice.currency)
         apply_account_credit(invoice, min(credit_minor, invoice.balance_minor), now)
         write_off_balance(invoice, now)
 
@@ -96,9 +96,22 @@ def write_off_balance(invoice: Invoice, now: datetime) -> None:
     invoice.balance_minor = 0
 
 
+def find_usable_credit(account_id: str, currency: str) -> int:
+    """Return how much account credit may pay what is owed, in minor units.
+
+    Money that was paid out and then charged back is owed in money: otherwise a gift would turn into money, since its
+    credit would pay for the chargeback.
+    """
+    credit_minor = ledger.account_credit(account_id, currency)
+    if credit_minor <= 0 or not Payout.exists_for(account_id):
+        return credit_minor
+    kept_minor = ledger.sum_money_kept(account_id, currency) + Payout.sum_forced(account_id, currency)
+    return max(0, min(credit_minor, kept_minor))
+
+
 def pay_open_invoices_from_credit(account_id: str, currency: str, now: datetime) -> None:
     """Apply account credit to open invoices, oldest first, skipping those with a payment in flight."""
-    credit = ledger.account_credit(account_id, currency)
+    credit = find_usable_credit(account_id, currency)
     for invoice in Invoice.list_open(account_id) if credit > 0 else ():
         if credit <= 0:
             return

@@ -7,6 +7,9 @@ import sqlalchemy as sa
 from streamsvc.models.subscriptions import Invoice, LedgerEntry
 from streamsvc.storage.database import batching_session, db, new_id
 
+KEPT_BOOKS = ("cash", "receivable", "written_off")
+"""What came in and did not go back, what is owed, and what was owed once."""
+
 
 def post_journal(kind: str, invoice: Invoice, now: datetime, payment_id: str | None = None, **books: int) -> None:
     """Post one journal for an invoice: debits positive, credits negative, summing to zero.
@@ -41,6 +44,11 @@ def sum_invoice_entries(invoice_id: str, book: str) -> int:
     conditions = sa.and_(LedgerEntry.invoice_id == invoice_id, LedgerEntry.book == book)
     entries = sa.select(sa.func.coalesce(sa.func.sum(LedgerEntry.amount_minor), 0)).where(conditions)
     return int(db.session.scalars(entries).one())
+
+
+def sum_money_kept(account_id: str, currency: str) -> int:
+    """Return what the account has paid and not got back, with what it owes or owed once, in minor units."""
+    return sum(LedgerEntry.balance(account_id, book, currency) for book in KEPT_BOOKS)
 
 
 def account_credit(account_id: str, currency: str) -> int:
