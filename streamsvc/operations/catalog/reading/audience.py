@@ -27,10 +27,10 @@ class Audience:
         return "all" if self.sees_all else "restricted" if self.facts.title_rules else "listed"
 
     def sql_parameters(self) -> dict:
-        """Return the parameters of the conditions in models/catalog/visibility.py; empty for an operator."""
-        if self.sees_all:
-            return {}
+        """Return the parameters of the conditions in models/catalog/visibility.py; an operator's is the country."""
         facts = self.facts
+        if self.sees_all:
+            return {"country": facts.country or ""}
         parameters = {
             "max_age": NO_AGE_LIMIT if facts.max_age is None else facts.max_age,
             "country": facts.country or "",
