@@ -129,7 +129,7 @@ def _age_ratings(ratings: list) -> dict:
     for rating in ratings:
         if country := RATING_SYSTEMS.get(rating.get("source")):
             by_country.setdefault(country, f"{country}:{rating['value']}")
-    main, *others = [*by_country.values()] or [None]
+    main, *others = by_country.values() or [None]
     return {"age_rating": main, "age_ratings": others}
 
 
