@@ -81,6 +81,13 @@ def viewer_facts(viewer: Viewer, origin: Origin) -> ViewerFacts:
     return profile_facts(facts, viewer.profile) if viewer.profile else facts
 
 
+def stream_viewer_facts(viewer: Viewer, origin: Origin, profile_id: str | None) -> ViewerFacts:
+    """Return a viewer's facts as those of the profile that started a stream, which may no longer exist."""
+    facts = viewer_facts(viewer, origin)
+    profile = next((profile for profile in viewer.profiles if profile.profile_id == profile_id), None)
+    return profile_facts(facts, profile) if profile else replace(facts, has_profile=False)
+
+
 def profile_facts(facts: ViewerFacts, profile: Any) -> ViewerFacts:
     """Return an account's facts as those of one of its profiles, a row of `Viewer.profiles`."""
     restrictions = profile.restrictions
