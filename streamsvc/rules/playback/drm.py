@@ -7,7 +7,7 @@ accept too. Source: docs.axinom.com, "Entitlement Message" and "License Service 
 import base64
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -64,6 +64,11 @@ def parse_drm_provider(value: object) -> DrmProvider:
         return msgspec.convert(value, type=DrmProvider)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
+
+
+def find_system(name: str) -> System | None:
+    """Return the DRM system of this name; None if there is none."""
+    return next((system for system in get_args(System) if system == name), None)
 
 
 def allowed_keys(keys: Sequence[DrmKey], max_height: int | None) -> list[DrmKey]:
