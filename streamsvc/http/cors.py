@@ -20,6 +20,7 @@ REQUEST_HEADERS = (
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
+    "SOAPAction",
     "X-CSRF-Token",
     "X-Guest-Token",
     "X-Request-Id",

@@ -3,9 +3,11 @@
 A rating is written `SYSTEM:LABEL`, where the system is its country: `US:PG-13`, `DE:16`, `GB:12A`. Ages follow each
 board's own wording; for merely advisory ratings (PG), it is the age the board names for "young children". None means
 that the board gave no rating: the title counts as unrated, like one without any rating.
+
+A title has a main rating and may have others of single countries: `min_age_in` says which of them decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 UNRATED_AGE_GATE = 99  # an unrated title's age when compared with a profile's max_age: above every limit
@@ -89,6 +91,18 @@ def parse_age_rating(text: str) -> AgeRating:
         labels = ", ".join(label for other, label in AGE_RATINGS if other == system)
         raise ValueError(f"{system} has no rating {label!r}; it has {labels}.")
     return rating
+
+
+def min_age_in(country: str | None, main: int | None, by_country: Mapping[str, int | None]) -> int | None:
+    """Return the minimum age of a title in a country: that of the country's rating, if it has one, else the main one.
+
+    The strictest of all if the country is unknown. None: unrated.
+    """
+    if country is not None:
+        return by_country.get(country, main)
+    ages = (main, *by_country.values())
+    known = [age for age in ages if age is not None]
+    return max(known) if len(known) == len(ages) else None
 
 
 def age_gate(min_age: int | None) -> int:

@@ -98,6 +98,8 @@ GIFT_MAILS_BY_ACCOUNT = RateLimit("mail.gifts_account", 20, DAY_S)
 """Mails with gifts that one account can cause to be sent to others."""
 GIFT_MAILS_TO_ADDRESS = RateLimit("mail.gifts_to", 5, DAY_S)
 """Mails with gifts to one address, whoever sends them."""
+LICENSES_BY_ACCOUNT = RateLimit("licenses.account", 120, 10 * MINUTE_S)
+"""DRM licences that one account's players request: a few for each stream, one per key and renewal."""
 PROFILE_TRANSFERS_BY_ACCOUNT = RateLimit("mail.profile_transfers", 10, DAY_S)
 """Mails with which one account offers its profiles to others."""
 PROFILE_TRANSFERS_TO_ADDRESS = RateLimit("mail.profile_transfers_to", 5, DAY_S)

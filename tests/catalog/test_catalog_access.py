@@ -12,6 +12,7 @@ from tests.worlds.catalog_world import Catalog
 COUNTRIES = ("DE", "US", "JP")
 PLANS = (None, None, None, ["basic"], ["premium"], ["basic", "premium"], ["sports"], ["basic  sports"], [])
 RATINGS = (None, "US:G", "DE:6", "US:PG-13", "DE:16", "US:NC-17")
+OTHER_RATINGS = ([], [], ["FR:U"], ["JP:G", "GB:15"], ["JP:PG12", "FR:16"])
 HOUR = timedelta(hours=1)
 
 
@@ -34,6 +35,7 @@ def any_record(rng, number, noon):
         "kind": "movie",
         "title": f"Title {number}",
         "age_rating": rng.choice(RATINGS),
+        "age_ratings": rng.choice(OTHER_RATINGS),
         "windows": rng.choice([None, None, [], [any_window()], [any_window() for _ in range(3)]]),
         "plans": rng.choice(PLANS),
         "credits": [{"name": "Somebody", "role": "actor"}],

@@ -38,6 +38,10 @@ def test_coverage_lists_the_issues_of_each_title(app, catalog):
 
     catalog.put("Whole", **good)
     catalog.put("Unrated", **{**good, "age_rating": None})
+    catalog.put("Unrated in Britain", age_ratings=["GB:E"], **good)
+    only_german = {**good, "age_rating": None, "age_ratings": ["DE:6"]}
+    catalog.put("Rated where it is", windows=[{"countries": ["DE"]}], **only_german)
+    catalog.put("Unrated in Austria", windows=[{"countries": ["DE", "AT"]}], **only_german)
     catalog.put("No picture", **{**good, "artwork": []})
     catalog.put("No language", **{**good, "languages": []})
     catalog.put("Nowhere", windows=[], **good)
@@ -49,17 +53,17 @@ def test_coverage_lists_the_issues_of_each_title(app, catalog):
     catalog.put("TWIN!", external_id="b", year=2001, **good)
     catalog.put("Twin", external_id="c", year=2010, **good)
     assert issues_by_title(catalog) == {
-        "no_rating": ["Unrated"],
+        "no_rating": ["Unrated", "Unrated in Britain", "Unrated in Austria"],
         "no_artwork": ["No picture"],
         "no_language": ["No language"],
         "no_window": ["Nowhere", "Over"],
         "ending_soon": ["Ends soon"],
         "near_duplicate": ["Twin", "TWIN!"],
     }
-    assert catalog.get("/v1/admin/coverage").json["total"] == 12
+    assert catalog.get("/v1/admin/coverage").json["total"] == 15
     assert catalog.client.delete("/v1/admin/titles/test:Unrated").status_code == 204
-    assert catalog.get("/v1/admin/coverage").json["total"] == 11
-    assert "no_rating" not in issues_by_title(catalog)
+    assert catalog.get("/v1/admin/coverage").json["total"] == 14
+    assert issues_by_title(catalog)["no_rating"] == ["Unrated in Britain", "Unrated in Austria"]
 
 
 def test_the_titles_with_an_issue_are_paged(catalog):
@@ -72,7 +76,8 @@ def test_the_titles_with_an_issue_are_paged(catalog):
 
 
 FILM = {
-    "year": 1994, "runtime_s": 6600, "genres": ["crime"], "age_rating": "US:R", "synopsis": "A cleaner.",
+    "year": 1994, "runtime_s": 6600, "genres": ["crime"], "age_rating": "US:R", "age_ratings": ["BR:14", "DE:16"],
+    "synopsis": "A cleaner.",
     "windows": [{"countries": ["DE"], "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2026-02-01T00:00:00Z"}],
     "localizations": {"de": {"title": "Leon der Profi"}}, "external_ids": {"imdb": "tt0110413"},
     "credits": [{"name": "Luc Besson", "role": "director"}, {"name": "Jean Reno", "role": "actor"}],
@@ -114,12 +119,13 @@ def test_a_roku_feed_includes_the_windows_and_can_be_imported(catalog):
             "availabilityInfo": {"country": ["DE"]},
         }
     ]
-    assert film["advisoryRatings"] == [{"source": "MPAA", "value": "R"}]
+    assert film["advisoryRatings"] == [{"source": "MPAA", "value": "R"}, {"source": "FSK", "value": "16"}]
     assert film["titles"] == [{"value": "Léon", "languages": ["en"]}, {"value": "Leon der Profi", "languages": ["de"]}]
     assert episode["episodeInfo"] == {"seriesId": show["id"], "seasonNumber": 1, "episodeNumber": 2}
     catalog.client.delete("/v1/admin/titles/test:Léon")
     send(catalog, feed.data, format="roku")
     again = catalog.get("/v1/admin/titles/test:Léon").json
+    assert (again["age_rating"], again["age_ratings"]) == ("US:R", ["DE:16"])
     assert {name: again[name] for name in ("windows", "year", "runtime_s", "credits")} == {
         name: FILM[name] for name in ("windows", "year", "runtime_s", "credits")
     }
@@ -135,6 +141,7 @@ def test_a_media_actions_feed_includes_regions_and_times(catalog):
     assert access["availabilityEnds"] == "2026-02-01T00:00:00Z"
     assert access["eligibleRegion"] == [{"@type": "Country", "name": "DE"}]
     assert everywhere["potentialAction"]["actionAccessibilityRequirement"][0]["eligibleRegion"] == "EARTH"
+    assert film["contentRating"] == ["US R", "BR 14", "DE 16"]
     assert (film["@type"], film["duration"], film["@id"].endswith(title)) == ("Movie", "PT6600S", True)
     assert catalog.get("/v1/admin/catalog-exports/xml").status_code == 404
     assert catalog.viewer().get("/v1/admin/catalog-exports/ndjson").status_code == 401

@@ -234,17 +234,17 @@ def test_a_csv_file_leaves_unnamed_fields_unchanged(catalog):
     catalog.put("Film", external_id="x:1", windows=[{"countries": ["DE"]}], genres=["drama"])
     table = io.StringIO()
     rows = csv.writer(table)
-    rows.writerow(["external_id", "kind", "title", "year", "genres", "actor", "age_rating"])
-    rows.writerow(["x:1", "", "Film, the", "1999", "", "Ann|Ben", "US:R"])
-    rows.writerow(["x:2", "movie", '=cmd|"/c calc"!A1', "", "comedy|war", "", ""])
-    rows.writerow(["x:3", "movie", "Bad year", "soon", "", "", ""])
+    rows.writerow(["external_id", "kind", "title", "year", "genres", "actor", "age_rating", "age_ratings"])
+    rows.writerow(["x:1", "", "Film, the", "1999", "", "Ann|Ben", "US:R", "GB:15|DE:16"])
+    rows.writerow(["x:2", "movie", '=cmd|"/c calc"!A1', "", "comedy|war", "", "", ""])
+    rows.writerow(["x:3", "movie", "Bad year", "soon", "", "", "", ""])
     rows.writerow(["x:4", "movie"])
-    result = send(catalog, b"\xef\xbb\xbf" + table.getvalue().encode() + b"x:5,movie,\xff,,,,\n", format="csv")
+    result = send(catalog, b"\xef\xbb\xbf" + table.getvalue().encode() + b"x:5,movie,\xff,,,,,\n", format="csv")
     assert counts(result) == [1, 1, 0, 3]
     assert rejections(catalog, result) == [(4, "year", "wrong_type"), (5, "", "malformed"), (6, "", "malformed")]
     record = catalog.get("/v1/admin/titles/x:1").json
     assert (record["title"], record["year"], record["genres"]) == ("Film, the", 1999, ["drama"])
-    assert record["windows"] == [{"countries": ["DE"]}]
+    assert (record["windows"], record["age_ratings"]) == ([{"countries": ["DE"]}], ["DE:16", "GB:15"])
     assert record["credits"] == [{"name": "Ann", "role": "actor"}, {"name": "Ben", "role": "actor"}]
 
 

@@ -9,8 +9,20 @@ from contextlib import ExitStack
 import pytest
 
 from bench.hanging_peers import hanging_service, measure
-from streamsvc.gateways import breach_ranges, challenges, mail, oidc, peers, sign_in_hook, sms, vies, webhooks
+from streamsvc.gateways import (
+    breach_ranges,
+    challenges,
+    license_server,
+    mail,
+    oidc,
+    peers,
+    sign_in_hook,
+    sms,
+    vies,
+    webhooks,
+)
 from streamsvc.gateways.calls import send_request
+from streamsvc.gateways.license_server import LicenseServerUnavailable
 from streamsvc.gateways.payments import stripe_http
 from streamsvc.gateways.payments.interface import UNKNOWN, ChargeRequest, ProviderUnavailable
 from streamsvc.gateways.payments.stripe import StripeProvider
@@ -45,6 +57,9 @@ CALLS = {
     "webhook": lambda port: webhooks.post_webhook(f"whe_{port}", f"http://127.0.0.1:{port}/", b"{}", {}).status,
     "Stripe charge": lambda port: StripeProvider().charge(CHARGE).status,
     "Stripe customer": lambda port: StripeProvider().create_customer("acc_1", "ann@example.com"),
+    "licence server": lambda port: license_server.request_license(
+        f"http://127.0.0.1:{port}/", "widevine", b"challenge", license_server.LicenseMessage("X-AxDRM-Message", "token")
+    ),
     "mail": lambda port: mail.send_message(f"smtp://127.0.0.1:{port}", MESSAGE),
 }
 FAILED_RESULTS = {"VIES": None, "webhook": None, "Stripe charge": UNKNOWN}
@@ -53,7 +68,7 @@ TAKES_ANY_BODY = ("SMS", "webhook")
 
 @pytest.fixture
 def short_deadlines(monkeypatch):
-    for module in (breach_ranges, challenges, oidc, sms, vies, webhooks, mail, stripe_http):
+    for module in (breach_ranges, challenges, license_server, oidc, sms, vies, webhooks, mail, stripe_http):
         monkeypatch.setattr(module, "PEER", dataclasses.replace(module.PEER, deadline_s=DEADLINE_S))
 
 
@@ -66,7 +81,7 @@ def test_a_call_ends_at_its_deadline_whatever_the_peer_does(app, short_deadlines
         with app.app_context():
             try:
                 result = CALLS[name](port)
-            except (CallFailed, ProviderUnavailable, ValueError):
+            except (CallFailed, LicenseServerUnavailable, ProviderUnavailable, ValueError):
                 result = FAILED_RESULTS.get(name, "failed")
         return fault.__name__, result, time.monotonic() - started
 

@@ -12,6 +12,7 @@ TITLES, TIMES = 18, 3
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 COUNTRIES = ("DE", "US", "FR")
 RATINGS = ("US:G", "US:PG-13", "US:R", "US:NC-17", None)
+OTHER_RATINGS = ([], [], ["DE:6", "FR:16"], ["DE:18"], ["FR:TP"])
 PLANS = ("standard", "premium", "mobile")
 
 
@@ -36,6 +37,7 @@ def some_title(chance, number):
         "title": f"Title {number}",
         "runtime_s": 6000,
         "age_rating": chance.choice(RATINGS),
+        "age_ratings": chance.choice(OTHER_RATINGS),
         "windows": some_windows(chance),
         "genres": chance.sample(("Horror", "Family", "Drama"), 2),
         "plans": chance.choice([None, None, chance.sample(PLANS, chance.randrange(1, 3))]),

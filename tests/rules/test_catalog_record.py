@@ -73,6 +73,28 @@ def test_equal_records_have_one_canonical_form():
     assert json.loads(encode_record(convert_record(exact))) == exact
 
 
+def test_ratings_of_countries_are_in_order_and_differ_from_the_main_one():
+    loose = FILM | {"age_rating": "US:R", "age_ratings": ["gb:15", "DE:16", "us:r", "DE:16"]}
+    record = convert_record(loose)
+    assert json.loads(encode_record(record)) == FILM | {"age_rating": "US:R", "age_ratings": ["DE:16", "GB:15"]}
+    ages = {country: record.facts.min_age_in(country) for country in ("DE", "GB", "US", "FR", None)}
+    assert ages == {"DE": 16, "GB": 15, "US": 17, "FR": 17, None: 17}
+    assert convert_record(FILM | {"age_ratings": ["DE:16"]}).facts.min_age_in(None) is None
+    assert "age_ratings" not in encode_record(convert_record(FILM | {"age_ratings": None}))
+
+
+@pytest.mark.parametrize(
+    "ratings, error",
+    [
+        ({"age_ratings": ["DE:16", "GB:?"]}, ("age_ratings[1]", "unknown_rating")),
+        ({"age_ratings": ["DE:16", "DE:12"]}, ("age_ratings", "duplicate")),
+        ({"age_rating": "DE:16", "age_ratings": ["DE:FSK 16"]}, ("age_ratings", "duplicate")),
+    ],
+)
+def test_a_country_has_one_known_rating(ratings, error):
+    assert errors_of(**ratings) == [error]
+
+
 def test_no_windows_and_an_empty_list_differ():
     assert json.loads(encode_record(convert_record(FILM | {"windows": [], "plans": []})))["windows"] == []
     assert "windows" not in json.loads(encode_record(convert_record(FILM | {"windows": None})))

@@ -170,7 +170,13 @@ def test_config_masks_the_secrets_of_signers_and_licence_servers(tmp_path):
     assert loaded.media_signers[0].private_key == key.decode() and loaded.drm.com_key == drm["com_key"]
     rows = {name: value for name, value, _ in describe_settings(loaded)}
     assert rows["STREAMSVC_MEDIA_SIGNERS"] == rows["STREAMSVC_DRM"] == "(set)"
-    for name, broken in (("MEDIA_SIGNERS", signer | {"key": "hunter2hunter2"}), ("DRM", drm | {"com_key": "hunter2"})):
+    plain = {"widevine": "http://hunter2.example/license"}
+    for name, broken in (
+        ("MEDIA_SIGNERS", signer | {"key": "hunter2hunter2"}),
+        ("DRM", drm | {"com_key": "hunter2"}),
+        ("DRM", drm | {"license_urls": plain}),
+        ("DRM", drm | {"message_header": "X-A: hunter2"}),
+    ):
         value = json.dumps([broken] if name == "MEDIA_SIGNERS" else broken)
         with pytest.raises(SettingsError, match=f"STREAMSVC_{name}: ") as caught:
             load(tmp_path, **{f"STREAMSVC_{name}": value})

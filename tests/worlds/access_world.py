@@ -74,6 +74,7 @@ PATH_VALUES = {
     "titles/<title_id>": "{title}",
     "device-codes/<user_code>": "{user_code}",
     "devices/<device_id>": "{device}",
+    "license/<drm_system>": "widevine",
     "exports/<name>": "accounts",
     "failed-jobs/<job_id>": "{failed_job}",
     "passkeys/<passkey_id>": "{passkey}",
@@ -410,8 +411,9 @@ def _request_arguments(part: str, values: dict) -> dict:
         return {"json": json.loads(text)}
     if kind == "form":
         return {"data": json.loads(text)}
-    assert kind == "ndjson", f"{MATRIX_FILE.name}: unknown kind of request {kind}"
-    return {"data": text, "headers": {"Content-Type": "application/x-ndjson"}}
+    media_types = {"ndjson": "application/x-ndjson", "octets": "application/octet-stream"}
+    assert kind in media_types, f"{MATRIX_FILE.name}: unknown kind of request {kind}"
+    return {"data": text, "headers": {"Content-Type": media_types[kind]}}
 
 
 def fill_placeholders(text: str, values: dict) -> str:

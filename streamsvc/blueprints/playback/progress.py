@@ -3,6 +3,8 @@
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.trusted_proxies import client_country
+from streamsvc.operations.catalog.reading.audience import viewer_country
 from streamsvc.operations.playback import reports
 from streamsvc.operations.playback.profiles import get_own_profile
 from streamsvc.rules.playback.inputs import DatedProgressInput, ProgressBatchInput
@@ -25,7 +27,9 @@ def update_progress(body: DatedProgressInput, profile_id: str, item_id: str) -> 
     The newest report by `at` counts, so a late report never moves the position back. With `sent_at`, a wrong clock does
     not matter: the report is as old as the difference of the two.
     """
-    return reports.record_progress(get_own_profile(current_viewer(), profile_id), item_id, body, clock.now())
+    viewer = current_viewer()
+    profile, country = get_own_profile(viewer, profile_id), viewer_country(viewer, client_country())
+    return reports.record_progress(profile, country, item_id, body, clock.now())
 
 
 @bp.route("", methods=["POST"])
@@ -41,5 +45,6 @@ def update_progress_batch(body: ProgressBatchInput, profile_id: str) -> dict:
     Reports may come in any order, and again; each item of the response says whether its report was applied. Set
     `sent_at` anew at each attempt, or retry with the same Idempotency-Key: the age of the reports is measured from it.
     """
-    profile = get_own_profile(current_viewer(), profile_id)
-    return {"items": reports.record_progress_batch(profile, body, clock.now())}
+    viewer = current_viewer()
+    profile, country = get_own_profile(viewer, profile_id), viewer_country(viewer, client_country())
+    return {"items": reports.record_progress_batch(profile, country, body, clock.now())}

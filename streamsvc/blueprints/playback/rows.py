@@ -6,7 +6,8 @@ from flask import Response
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.trusted_proxies import client_origin
+from streamsvc.http.trusted_proxies import client_country, client_origin
+from streamsvc.operations.catalog.reading.audience import viewer_country
 from streamsvc.operations.playback import next_up, profile_items, row_statements, rows
 from streamsvc.operations.playback.profiles import get_own_profile, profile_audience
 from streamsvc.rules.inputs import PageInput
@@ -164,7 +165,9 @@ def mark_as_watched(profile_id: str, item_id: str) -> None:
 
     Of a series, all episodes released so far. Marking is no play: the history does not change.
     """
-    profile_items.mark_as_watched_uncommitted(get_own_profile(current_viewer(), profile_id), item_id, clock.now())
+    viewer = current_viewer()
+    profile, country = get_own_profile(viewer, profile_id), viewer_country(viewer, client_country())
+    profile_items.mark_as_watched_uncommitted(profile, country, item_id, clock.now())
     db.session.commit()
 
 

@@ -2,6 +2,8 @@
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.trusted_proxies import client_country
+from streamsvc.operations.catalog.reading.audience import viewer_country
 from streamsvc.operations.playback import profile_items
 from streamsvc.operations.playback.profiles import get_own_profile
 from streamsvc.rules.refusals.accounts import PinRequired
@@ -16,6 +18,12 @@ bp = Blueprint(
 )
 
 
+def _get_visible_title_id(profile_id: str, title_id: str) -> str:
+    viewer = current_viewer()
+    profile, country = get_own_profile(viewer, profile_id), viewer_country(viewer, client_country())
+    return profile_items.get_visible_title_id(profile, country, title_id)
+
+
 @bp.route("/watchlist/<title_id>", methods=["PUT"])
 @allow_guests
 @allow_kids
@@ -26,8 +34,7 @@ def add_to_watchlist(profile_id: str, title_id: str) -> None:
 
     A title already on it keeps its position.
     """
-    profile = get_own_profile(current_viewer(), profile_id)
-    profile_items.add_to_watchlist(profile_id, profile_items.get_visible_title_id(profile, title_id), clock.now())
+    profile_items.add_to_watchlist(profile_id, _get_visible_title_id(profile_id, title_id), clock.now())
 
 
 @bp.route("/watchlist/<title_id>", methods=["DELETE"])
@@ -48,10 +55,7 @@ def remove_from_watchlist(profile_id: str, title_id: str) -> None:
 @bp.response(204)
 def set_rating(body: dict, profile_id: str, title_id: str) -> None:
     """Rate a title thumbs up or down."""
-    profile = get_own_profile(current_viewer(), profile_id)
-    profile_items.set_rating(
-        profile_id, profile_items.get_visible_title_id(profile, title_id), body["rating"], clock.now()
-    )
+    profile_items.set_rating(profile_id, _get_visible_title_id(profile_id, title_id), body["rating"], clock.now())
 
 
 @bp.route("/ratings/<title_id>", methods=["DELETE"])

@@ -30,7 +30,10 @@ class Title(Base):
     runtime_s: Mapped[int | None]
     min_age: Mapped[int | None]
     age_gate: Mapped[int]
-    """The lowest `max_age` of a profile that may see the title: `min_age`, or above every limit if unrated."""
+    """The lowest `max_age` of a profile that may see the title in every country: its highest minimum age, or above
+    every limit if it is unrated somewhere."""
+    rated_per_country: Mapped[bool] = mapped_column(server_default=sa.false())
+    """Whether it has `title_age_ratings`; in all other countries, `min_age` decides."""
     rank: Mapped[int] = mapped_column(sa.BigInteger, unique=True)
     """Popularity in the high bits, `pk` in the low ones (rules/catalog/ranks.py): unique, and sorts by popularity."""
     played: Mapped[int] = mapped_column(default=0)
@@ -116,6 +119,18 @@ class TitlePlan(Base):
 
     title_pk: Mapped[int] = mapped_column(sa.ForeignKey("titles.pk"), primary_key=True, autoincrement=False)
     plan_code: Mapped[str] = mapped_column(primary_key=True)
+
+
+class TitleAgeRating(Base):
+    """The rating of one country, which decides there instead of the title's main rating."""
+
+    __tablename__ = "title_age_ratings"
+
+    title_pk: Mapped[int] = mapped_column(sa.ForeignKey("titles.pk"), primary_key=True, autoincrement=False)
+    country: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str]
+    min_age: Mapped[int | None]
+    age_gate: Mapped[int]
 
 
 class CatalogState(Base):

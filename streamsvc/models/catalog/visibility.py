@@ -16,7 +16,8 @@ from typing import Any, Literal, TypeVar
 import sqlalchemy as sa
 
 from streamsvc.models.catalog.facets import Facet, TitleFacet
-from streamsvc.models.catalog.titles import Title, TitlePlan, TitleWindow
+from streamsvc.models.catalog.titles import Title, TitleAgeRating, TitlePlan, TitleWindow
+from streamsvc.rules.maturity import UNRATED_AGE_GATE
 from streamsvc.storage.database import UtcTime
 
 Statement = TypeVar("Statement")
@@ -25,10 +26,32 @@ EVERYWHERE = "*"
 
 _now = sa.bindparam("now", type_=UtcTime())
 _plans = sa.bindparam("plans", type_=sa.Text())
+_country = sa.bindparam("country", type_=sa.String())
+
+
+def age_gate_in(country: Any) -> sa.ColumnElement[int]:
+    """Return the age gate of a title in a country: `min_age_in` of rules/maturity.py for a known country."""
+    gate = (
+        sa.select(TitleAgeRating.age_gate)
+        .where(TitleAgeRating.title_pk == Title.pk, TitleAgeRating.country == country)
+        .correlate_except(TitleAgeRating)
+        .scalar_subquery()
+    )
+    return sa.func.coalesce(gate, Title.min_age, UNRATED_AGE_GATE)
+
+
+def within_age(limit: Any) -> sa.ColumnElement[bool]:
+    """Whether the title's age in the viewer's country is at most `limit`.
+
+    The country is only looked up for a title that some other country rates above the limit.
+    """
+    in_country = sa.and_(Title.rated_per_country, _country != "", age_gate_in(_country) <= limit)
+    return sa.or_(Title.age_gate <= limit, in_country)
+
 
 IN_WINDOW = sa.exists().where(
     TitleWindow.title_pk == Title.pk,
-    TitleWindow.country.in_([EVERYWHERE, sa.bindparam("country", type_=sa.String())]),
+    TitleWindow.country.in_([EVERYWHERE, _country]),
     sa.or_(TitleWindow.starts_at.is_(None), TitleWindow.starts_at <= _now),
     sa.or_(TitleWindow.ends_at.is_(None), TitleWindow.ends_at > _now),
 )
@@ -37,9 +60,10 @@ IN_WINDOW = sa.exists().where(
 _entry = sa.literal(" ") + sa.func.replace(TitlePlan.plan_code, " ", "?") + sa.literal(" ")
 _is_held = sa.func.replace(_plans, _entry, "") != _plans
 IN_PLAN = sa.exists().where(TitlePlan.title_pk == Title.pk, sa.or_(_plans.is_(None), _is_held))
+WITHIN_MAX_AGE = within_age(sa.bindparam("max_age", type_=sa.Integer()))
 VISIBLE = sa.and_(
     Title.removed_at.is_(None),
-    Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer()),
+    WITHIN_MAX_AGE,
     sa.or_(Title.windowed.is_(False), IN_WINDOW),
     sa.or_(Title.plan_limited.is_(False), IN_PLAN),
 )

@@ -94,7 +94,7 @@ def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
         "releaseDate": record.year and f"{record.year}-01-01",
         "durationInSeconds": record.runtime_s,
         "genres": record.genres,
-        "advisoryRatings": _roku_rating(record),
+        "advisoryRatings": _roku_ratings(record),
         "images": [
             {
                 "type": ROKU_IMAGE_TYPES.get(item.role, item.role),
@@ -135,11 +135,12 @@ def _roku_texts(record: CatalogRecord, name: str) -> list[dict]:
     ]
 
 
-def _roku_rating(record: CatalogRecord) -> list[dict]:
-    rating = record.rating
-    if rating is None or rating.system not in ROKU_RATING_SOURCES:
-        return []
-    return [{"source": ROKU_RATING_SOURCES[rating.system], "value": rating.label}]
+def _roku_ratings(record: CatalogRecord) -> list[dict]:
+    return [
+        {"source": ROKU_RATING_SOURCES[rating.system], "value": rating.label}
+        for rating in record.all_ratings
+        if rating.system in ROKU_RATING_SOURCES
+    ]
 
 
 def _roku_play_options(title_id: str, record: CatalogRecord) -> list[dict]:
@@ -172,7 +173,7 @@ def _schema_org_title(title_id: str, record: CatalogRecord, public_url: str) -> 
         "datePublished": record.year and str(record.year),
         "duration": record.runtime_s and f"PT{record.runtime_s}S",
         "genre": record.genres,
-        "contentRating": record.age_rating and record.age_rating.replace(":", " "),
+        "contentRating": _schema_org_ratings(record),
         "inLanguage": record.languages,
         **people,
         "image": [
@@ -190,6 +191,11 @@ def _schema_org_title(title_id: str, record: CatalogRecord, public_url: str) -> 
             ],
         },
     }
+
+
+def _schema_org_ratings(record: CatalogRecord) -> str | list[str]:
+    texts = [f"{rating.system} {rating.label}" for rating in record.all_ratings]
+    return texts[0] if len(texts) == 1 else texts
 
 
 def _schema_org_name(record: CatalogRecord) -> str | list[dict]:

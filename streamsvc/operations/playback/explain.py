@@ -78,11 +78,11 @@ def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -
         has_profile=profile is not None,
     )
     playable = items.find_playable(body["item_id"])
-    is_playable = playable is not None and not playable.is_series
+    facts = playable.facts_for(viewer) if playable and not playable.is_series else None
     results = [
         AccessCheck("account", account.account_status == "active", NotSignedIn.code),
-        AccessCheck("in_catalogue", is_playable, NotFound.code),
-        *(access_checks(playable.facts_for(viewer), viewer, at) if playable and is_playable else ()),
+        AccessCheck("in_catalogue", facts is not None, NotFound.code),
+        *(access_checks(facts, viewer, at) if facts else ()),
         *_limit_checks(account_id, body["device_id"], entitlements, at),
     ]
     failed = next((check for check in results if not check.passed), None)
@@ -94,6 +94,7 @@ def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -
             "country": viewer.country,
             "profile_id": profile.id if profile else None,
             "max_age": viewer.max_age,
+            "min_age": facts.min_age_in(viewer.country) if facts else None,
             "subscription_status": account.status,
             "plan": entitlements["plan"],
             "plans": entitlements["plans"],

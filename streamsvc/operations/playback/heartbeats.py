@@ -1,6 +1,6 @@
 """Heartbeats: what a player reports while it plays, and the beacon with which a browser's page reports its end."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Profile, Stream
 from streamsvc.models.progress import save_heartbeat, save_play
-from streamsvc.operations.catalog.reading.audience import profile_facts, viewer_facts
+from streamsvc.operations.catalog.reading.audience import stream_viewer_facts
 from streamsvc.operations.playback import playback_events, streams
 from streamsvc.operations.playback.grants import issue_grant
 from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
@@ -99,7 +99,7 @@ def record_heartbeat(
     completed_at = _save_progress(stream, playable, heartbeat, now) if playable and profile else None
     if end_reason:
         raise StreamEnded(reason=end_reason)
-    reason = _denial_reason(viewer, origin, playable, profile, now)
+    reason = _denial_reason(viewer, origin, playable, stream.profile_id, now)
     if reason := reason or (stream_rules.INACTIVE if heartbeat.activity.is_over else None):
         streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
         raise StreamEnded(reason=reason)
@@ -165,13 +165,12 @@ def _find_stream_profile(viewer: Viewer, stream: sa.Row) -> Any | None:
 
 
 def _denial_reason(
-    viewer: Viewer, origin: Origin, playable: Playable | None, profile: Any | None, now: datetime
+    viewer: Viewer, origin: Origin, playable: Playable | None, profile_id: str | None, now: datetime
 ) -> str | None:
     """Return why a stream must end, by the facts of the profile that started it; None if it may continue."""
     if playable is None:
         return stream_rules.TITLE_REMOVED
-    facts = viewer_facts(viewer, origin)
-    facts = profile_facts(facts, profile) if profile else replace(facts, has_profile=False)
+    facts = stream_viewer_facts(viewer, origin, profile_id)
     return decide_access(playable.facts_for(facts), facts, now).reason
 
 

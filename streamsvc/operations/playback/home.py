@@ -12,6 +12,7 @@ from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.browse import collections, similar
 from streamsvc.operations.catalog.reading import lists, version
 from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.catalog.titles.json_fragments import (
@@ -104,8 +105,8 @@ def load_personal_rows(profile: sa.Row | None, audience: Audience) -> dict[str, 
     seed = fetch_one(LAST_WATCHED[audience.visibility], {**audience.sql_parameters(), "profile_id": profile.profile_id})
     if seed:
         cards = [tuple(seed), *similar.list_similar_cards(seed.pk, audience)]
-        watched, *similar_cards = lists.localized_cards(
-            cards, audience.language, version.load_snapshot(version.current_catalog_version()[0])
+        watched, *similar_cards = shown_cards(
+            cards, audience, version.load_snapshot(version.current_catalog_version()[0])
         )
         rows["because"] = (DEFAULT_ROW_TITLES["because"].format(msgspec.json.decode(watched)["title"]), similar_cards)
     return rows
@@ -146,9 +147,7 @@ def _catalog_row(row: Any, audience: Audience, snapshot: CatalogSnapshot) -> tup
     if row.kind == "collection":
         collection = collections.get_collection(row.code)
         items = collections.list_collection_items(collection.pk, audience, ITEMS_PER_ROW)
-        return collections.localized_title(collection, audience.language), lists.localized_cards(
-            items, audience.language, snapshot
-        )
+        return collections.localized_title(collection, audience.language), shown_cards(items, audience, snapshot)
     query: TitlesInput = {
         "limit": ITEMS_PER_ROW,
         "cursor": None,

@@ -9,7 +9,13 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Episode, Progress, Title, TitleDetail
-from streamsvc.operations.catalog.reading.facts import list_title_genres, load_title_facts
+from streamsvc.operations.catalog.reading.facts import (
+    ACCESS_COLUMNS,
+    list_title_genres,
+    load_min_ages,
+    load_title_facts,
+)
+from streamsvc.rules import maturity
 from streamsvc.rules.catalog.record import Variant
 from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, is_age_allowed
 from streamsvc.rules.playback.drm import DrmKey
@@ -73,10 +79,14 @@ class Playable:
         """Return the facts for decisions on a viewer's access. Windows, plans and genres are queried only if needed."""
         return load_title_facts(self.row, self.row.title_id, self.row.released_on, viewer.title_rules is not None)
 
-    def is_visible_to(self, profile: Any) -> bool:
-        """Whether a profile, a row of `Viewer.profiles`, may see the item by its age limit and title rules."""
+    def is_visible_to(self, profile: Any, country: str | None) -> bool:
+        """Whether a profile, a row of `Viewer.profiles`, may see the item by its age limit and title rules.
+
+        `country`: the viewer's.
+        """
         rules = parse_title_rules(profile.restrictions)
-        if not is_age_allowed(self.row.min_age, profile.max_age):
+        min_age = maturity.min_age_in(country, self.row.min_age, load_min_ages(self.row))
+        if not is_age_allowed(min_age, profile.max_age):
             return False
         return rules is None or rules.allow(self.row.title_id, list_title_genres(self.row.pk))
 
@@ -106,14 +116,7 @@ RELEASED_EPISODES = (
         sa.or_(Episode.released_on.is_(None), Episode.released_on <= sa.bindparam("today", type_=sa.Date)),
     )
 )
-_TITLE_COLUMNS = (
-    Title.pk,
-    Title.id.label("title_id"),
-    Title.kind,
-    Title.min_age,
-    Title.windowed,
-    Title.plan_limited,
-)
+_TITLE_COLUMNS = (*ACCESS_COLUMNS, Title.id.label("title_id"), Title.kind)
 ITEM_COLUMNS = (
     *(column for column in _TITLE_COLUMNS if column.name != "title_id"),
     sa.func.coalesce(Episode.runtime_s, Title.runtime_s).label("runtime_s"),

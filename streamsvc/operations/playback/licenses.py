@@ -20,16 +20,27 @@ def require_downloadable(playable: Playable, max_height: int | None, entitlement
 
 
 def issue_license(
-    playable: Playable, max_height: int | None, offline: bool, playable_until: datetime | None, now: datetime
+    stream_id: str,
+    playable: Playable,
+    max_height: int | None,
+    offline: bool,
+    playable_until: datetime | None,
+    now: datetime,
 ) -> dict | None:
-    """Return {token, license_urls, expires_at} for the item's keys; None without keys or without STREAMSVC_DRM."""
-    provider, keys = current_settings().drm, drm.allowed_keys(playable.drm_keys, max_height)
+    """Return what a player needs to get a licence, as in DrmOut; None without keys or without STREAMSVC_DRM.
+
+    With the proxy, the URLs are those of this service, and the player gets no token.
+    """
+    settings = current_settings()
+    provider, keys = settings.drm, drm.allowed_keys(playable.drm_keys, max_height)
     if provider is None or not keys:
         return None
-    expires_at = now + stream_rules.STREAM_TTL
+    expires_at, urls = now + stream_rules.STREAM_TTL, drm.license_urls(keys, provider)
+    response: dict[str, Any] = {"license_urls": urls, "expires_at": expires_at}
+    if "fairplay" in urls and provider.fairplay_certificate_url:
+        response["fairplay_certificate_url"] = provider.fairplay_certificate_url
+    if provider.proxy:
+        own, query = f"{settings.public_url}/v1/playback/{stream_id}/license", "?offline=true" if offline else ""
+        return response | {"license_urls": {system: f"{own}/{system}{query}" for system in urls}}
     message = drm.license_message(keys, provider, offline, playable_until, now, expires_at)
-    return {
-        "token": encode_license_message(message, provider.com_key),
-        "license_urls": drm.license_urls(keys, provider),
-        "expires_at": expires_at,
-    }
+    return response | {"token": encode_license_message(message, provider.com_key)}

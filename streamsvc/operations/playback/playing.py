@@ -46,7 +46,7 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
     limits = streams.stream_limits(entitlements)
     stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
     response = _playback_view(stream_id, current, request, limits, playable, address, now)
-    if drm := licenses.issue_license(playable, max_height, body["offline"], access.ends_at, now):
+    if drm := licenses.issue_license(stream_id, playable, max_height, body["offline"], access.ends_at, now):
         response["drm"] = drm
     return response
 

@@ -12,10 +12,13 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db, execute_write, fetch_all, insert
 
 
-def get_visible_title_id(profile: Any, title_id: str) -> str:
-    """Return the id of a title that the profile's limits allow. Raises NotFound, also for an episode."""
+def get_visible_title_id(profile: Any, country: str | None, title_id: str) -> str:
+    """Return the id of a title that the profile's limits allow in the viewer's country.
+
+    Raises NotFound, also for an episode.
+    """
     playable = items.find_playable(title_id)
-    if playable is None or playable.row.season is not None or not playable.is_visible_to(profile):
+    if playable is None or playable.row.season is not None or not playable.is_visible_to(profile, country):
         raise NotFound
     return playable.row.title_id
 
@@ -40,13 +43,13 @@ def delete_history_uncommitted(profile_id: str, item_id: str | None) -> None:
         db.session.execute(sa.delete(model).where(*_of_item(model, profile_id, item_id)))
 
 
-def mark_as_watched_uncommitted(profile: Any, item_id: str, now: datetime) -> None:
+def mark_as_watched_uncommitted(profile: Any, country: str | None, item_id: str, now: datetime) -> None:
     """Mark a film, an episode or all released episodes of a series as watched, in the caller's transaction.
 
-    Raises NotFound if the profile's limits hide it.
+    Raises NotFound if the profile's limits hide it in the viewer's country.
     """
     playable = items.find_playable(item_id)
-    if playable is None or not playable.is_visible_to(profile):
+    if playable is None or not playable.is_visible_to(profile, country):
         raise NotFound
     watched = items.list_released_episodes(playable.row.pk, now) if playable.is_series else [playable.item]
     if watched:

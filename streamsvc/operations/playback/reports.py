@@ -14,16 +14,16 @@ from streamsvc.rules.playback.inputs import DatedProgressInput, ProgressBatchInp
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
-def record_progress(profile: Any, item_id: str, report: DatedProgressInput, now: datetime) -> dict:
+def record_progress(profile: Any, country: str | None, item_id: str, report: DatedProgressInput, now: datetime) -> dict:
     """Merge a report (a loaded DatedProgressIn) into the profile's progress; return the resulting progress.
 
-    Raises NotFound if the profile's age limit hides the item, Invalid for a whole series.
+    Raises NotFound if the profile's limits hide the item in the viewer's country, Invalid for a whole series.
     """
-    playable = _require_trackable(profile, items.find_playable(item_id))
+    playable = _require_trackable(profile, country, items.find_playable(item_id))
     return _merge_report(profile, playable, report, report["sent_at"], now)[0]
 
 
-def record_progress_batch(profile: Any, batch: ProgressBatchInput, now: datetime) -> list[dict]:
+def record_progress_batch(profile: Any, country: str | None, batch: ProgressBatchInput, now: datetime) -> list[dict]:
     """Merge the reports of a loaded ProgressBatchIn, in any order; return the outcome of each, in the order given."""
     playables, outcomes = {}, []
     for report in batch["items"]:
@@ -31,7 +31,7 @@ def record_progress_batch(profile: Any, batch: ProgressBatchInput, now: datetime
         try:
             if item_id not in playables:
                 playables[item_id] = items.find_playable(item_id)
-            playable = _require_trackable(profile, playables[item_id])
+            playable = _require_trackable(profile, country, playables[item_id])
             view, applied = _merge_report(profile, playable, report, batch["sent_at"], now)
             outcomes.append({"item_id": item_id, "applied": applied, "reason": None, "progress": view})
         except (NotFound, Invalid):
@@ -39,9 +39,9 @@ def record_progress_batch(profile: Any, batch: ProgressBatchInput, now: datetime
     return outcomes
 
 
-def _require_trackable(profile: Any, playable: Playable | None) -> Playable:
+def _require_trackable(profile: Any, country: str | None, playable: Playable | None) -> Playable:
     """Return the item if the profile may report its progress. Raises NotFound, Invalid."""
-    if playable is None or not playable.is_visible_to(profile):
+    if playable is None or not playable.is_visible_to(profile, country):
         raise NotFound
     if playable.is_series:
         raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})

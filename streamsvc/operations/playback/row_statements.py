@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Episode, Play, Progress, Title, TitleCard, WatchlistItem
-from streamsvc.models.catalog.visibility import BY_TITLE_RULES, VISIBLE, Visibility
+from streamsvc.models.catalog.visibility import BY_TITLE_RULES, VISIBLE, WITHIN_MAX_AGE, Visibility
 from streamsvc.storage.database import UtcTime
 
 PROFILE_ID: sa.BindParameter[str] = sa.bindparam("profile_id")
@@ -119,7 +119,7 @@ HISTORY = profile_statements(
         plays_of_item.where(Play.completed_at.is_not(None)).scalar_subquery().label("completions"),
     ).where(
         Title.removed_at.is_(None),
-        Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer),
+        WITHIN_MAX_AGE,
         Progress.position_s > 0,
     ),
     Progress.at,
@@ -136,7 +136,7 @@ PLAYS = profile_statements(
     .where(
         Play.profile_id == PROFILE_ID,
         Title.removed_at.is_(None),
-        Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer),
+        WITHIN_MAX_AGE,
         sa.or_(ITEM_ID.is_(None), Play.item_id == ITEM_ID, Play.title_id == ITEM_ID),
     ),
     Play.started_at,

@@ -8,8 +8,9 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.http import pagination
-from streamsvc.operations.catalog.reading import lists, version
+from streamsvc.operations.catalog.reading import version
 from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.operations.playback.reports import progress_view
 from streamsvc.operations.playback.row_statements import COUNT_KEY, PLAYS
@@ -46,9 +47,7 @@ def profile_row_json(
     )
     rows = fetch_all(statements[audience.visibility][after is not None], parameters)
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.sorted_at.isoformat(), row.sorted_id])
-    cards = lists.localized_cards(
-        page["items"], audience.language, version.load_snapshot(version.current_catalog_version()[0])
-    )
+    cards = shown_cards(page["items"], audience, version.load_snapshot(version.current_catalog_version()[0]))
     page["items"] = [item_view(row, msgspec.Raw(card.encode())) for row, card in zip(page["items"], cards, strict=True)]
     if query["include_total"]:
         page["total"] = fetch_existing(statements[audience.visibility][COUNT_KEY], parameters)[0]

@@ -6,6 +6,7 @@ the same text for both, however they were written, so importing a file twice cha
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
@@ -137,6 +138,7 @@ class CatalogRecord(_RecordPart, frozen=True):
     genres: OrNull[Annotated[list[Code], Meta(max_length=50)]] = []
     synopsis: LongText | None = None
     age_rating: Code | None = None
+    age_ratings: OrNull[Annotated[list[Code], Meta(max_length=100)]] = []
     languages: OrNull[Annotated[list[Code], Meta(max_length=50)]] = []
     countries: OrNull[Annotated[list[Country], Meta(max_length=100)]] = []
     localizations: OrNull[Annotated[dict[Code, Localization], Meta(max_length=200)]] = {}
@@ -159,6 +161,16 @@ class CatalogRecord(_RecordPart, frozen=True):
         return maturity.parse_age_rating(self.age_rating) if self.age_rating else None
 
     @property
+    def all_ratings(self) -> list[maturity.AgeRating]:
+        """The main rating, if there is one, then those of countries."""
+        return [*filter(None, [self.rating]), *self.ratings_by_country.values()]
+
+    @property
+    def ratings_by_country(self) -> dict[str, maturity.AgeRating]:
+        """The ratings of `age_ratings`, by the country in which each decides instead of `rating`."""
+        return {rating.system: rating for rating in map(maturity.parse_age_rating, self.age_ratings)}
+
+    @property
     def facts(self) -> TitleFacts:
         """The facts for access decisions."""
         windows = None if self.windows is None else tuple(window.facts for window in self.windows)
@@ -166,6 +178,7 @@ class CatalogRecord(_RecordPart, frozen=True):
             min_age=self.rating.min_age if self.rating else None,
             windows=windows,
             plans=None if self.plans is None else frozenset(self.plans),
+            min_ages={country: rating.min_age for country, rating in self.ratings_by_country.items()},
         )
 
 
@@ -274,6 +287,7 @@ def normalize_record(record: CatalogRecord) -> CatalogRecord:
         and [_normalize_window(errors, f"windows[{index}]", window) for index, window in enumerate(record.windows)],
         plans=record.plans and _unique(record.plans),
     )
+    record = _normalize_age_ratings(errors, record)
     _check_seasons(errors, record)
     _check_media(errors, record)
     try:
@@ -353,6 +367,22 @@ def _check_media(errors: list[FieldError], record: CatalogRecord) -> None:
 
 def _normalize_age_rating(name: str) -> str:
     return maturity.parse_age_rating(name).text
+
+
+def _normalize_age_ratings(errors: list[FieldError], record: CatalogRecord) -> CatalogRecord:
+    """Return the record with its ratings of countries in order, and without one that repeats the main rating."""
+    ratings = {record.age_rating}
+    for index, name in enumerate(record.age_ratings):
+        try:
+            ratings.add(_normalize_age_rating(name))
+        except ValueError as error:
+            errors.append(FieldError(f"age_ratings[{index}]", "unknown_rating", str(error)))
+    countries = [rating.partition(":")[0] for rating in ratings if rating]
+    for country in sorted(country for country, count in Counter(countries).items() if count > 1):
+        reason = f"A country has one rating; {country} has several in `age_rating` and `age_ratings`."
+        errors.append(FieldError("age_ratings", "duplicate", reason))
+    others = sorted(rating for rating in ratings if rating and rating != record.age_rating)
+    return msgspec.structs.replace(record, age_ratings=others)
 
 
 def _normalize_or_report(

@@ -12,15 +12,16 @@ Two questions, one set of facts:
 A title's own page is shown even if its window, country or plan forbids playback, with the reason in `availability`, so
 that a shared link explains itself; only the profile's age limit and title rules hide it, as if it did not exist.
 
-Unknown values are refused: an unrated title is above every limit, an unknown country is in no window.
+Unknown values are refused: an unrated title is above every limit, an unknown country is in no window and gets the
+strictest of a title's ratings.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import NamedTuple
 
-from streamsvc.rules.maturity import age_gate
+from streamsvc.rules.maturity import age_gate, min_age_in
 from streamsvc.rules.playback.restrictions import TitleRules
 
 
@@ -50,7 +51,8 @@ class TitleFacts:
     """What access to a title depends on. `title_id` and `genres` matter only to a profile with `title_rules`.
 
     `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
-    in UTC, on which an episode is released; None if it is not known.
+    in UTC, on which an episode is released; None if it is not known. `min_ages`: those of countries with a rating of
+    their own.
     """
 
     min_age: int | None = None
@@ -59,6 +61,10 @@ class TitleFacts:
     released_on: date | None = None
     title_id: str = ""
     genres: frozenset[str] = frozenset()
+    min_ages: Mapping[str, int | None] = field(default_factory=dict)
+
+    def min_age_in(self, country: str | None) -> int | None:
+        return min_age_in(country, self.min_age, self.min_ages)
 
     @property
     def released_at(self) -> datetime | None:
@@ -112,7 +118,7 @@ class AccessDecision(NamedTuple):
 
 def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iterator[AccessCheck]:
     """Yield every condition of playback, in the order in which errors are reported."""
-    yield AccessCheck("maturity", is_age_allowed(title.min_age, viewer.max_age), "not_found")
+    yield AccessCheck("maturity", is_age_allowed(title.min_age_in(viewer.country), viewer.max_age), "not_found")
     yield AccessCheck("title_rules", _is_allowed_by_rules(title, viewer), "not_found")
     yield AccessCheck("profile", viewer.has_profile, "profile_required")
     yield AccessCheck("viewing_hours", viewer.closed_until is None, "outside_viewing_hours")

@@ -7,14 +7,15 @@ accept too. Source: docs.axinom.com, "Entitlement Message" and "License Service 
 import base64
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct
 
 System = Literal["widevine", "playready", "fairplay"]
-Https = Annotated[str, Meta(pattern=r"^https://[^\s]+$", max_length=1_000)]
+Https = Annotated[str, Meta(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s]+$", max_length=1_000)]
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
 PolicyName = Annotated[str, Meta(min_length=1, max_length=64)]
 ONLINE_LICENSE_LIFETIME = timedelta(days=1)
 
@@ -34,13 +35,19 @@ class DrmKey(Struct, omit_defaults=True, forbid_unknown_fields=True, frozen=True
 
 
 class DrmProvider(Struct, forbid_unknown_fields=True, frozen=True):
-    """STREAMSVC_DRM: the licence servers, and the communication key that they share with the service."""
+    """STREAMSVC_DRM: the licence servers, and the communication key that they share with the service.
+
+    `proxy`: whether this service forwards the players' requests to them, with the message in `message_header`.
+    """
 
     com_key_id: UUID
     com_key: str
     license_urls: Annotated[dict[System, Https], Meta(min_length=1)]
     usage_policies: list[dict[str, Any]] = []
     offline_days: Annotated[int, Meta(ge=1, le=365)] = 7
+    proxy: bool = False
+    message_header: HeaderName = "X-AxDRM-Message"
+    fairplay_certificate_url: Https | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -59,18 +66,24 @@ def parse_drm_provider(value: object) -> DrmProvider:
         raise ValueError(str(error)) from None
 
 
+def find_system(name: str) -> System | None:
+    """Return the DRM system of this name; None if there is none."""
+    return next((system for system in get_args(System) if system == name), None)
+
+
 def allowed_keys(keys: Sequence[DrmKey], max_height: int | None) -> list[DrmKey]:
     """Return the keys that a viewer with this limit of the picture height may get."""
     return [key for key in keys if max_height is None or key.height is None or key.height <= max_height]
 
 
+def keys_of_system(keys: Sequence[DrmKey], system: System) -> list[DrmKey]:
+    """Return the keys that are for a DRM system."""
+    return [key for key in keys if key.systems is None or system in key.systems]
+
+
 def license_urls(keys: Sequence[DrmKey], provider: DrmProvider) -> dict[System, str]:
     """Return the URL of the licence server of each system for which there is a key."""
-    return {
-        system: url
-        for system, url in provider.license_urls.items()
-        if any(key.systems is None or system in key.systems for key in keys)
-    }
+    return {system: url for system, url in provider.license_urls.items() if keys_of_system(keys, system)}
 
 
 def license_message(
@@ -102,6 +115,15 @@ def license_message(
         "expiration_date": expires_at.isoformat(timespec="seconds"),
         "message": entitlement,
     }
+
+
+def single_use(message: dict[str, Any], message_id: str) -> dict[str, Any]:
+    """Return a message by which a licence server issues each key once, so that who sees it has no use for it.
+
+    Source: docs.axinom.com, "License Service Configuration", `prevent_drm_message_reuse`.
+    """
+    access_control = {"access_control": {"prevent_drm_message_reuse": True}}
+    return message | {"id": message_id, "message": message["message"] | {"license_server": access_control}}
 
 
 def _key_entry(key: DrmKey) -> dict[str, str]:

@@ -126,6 +126,17 @@ class GrantForbids(Refusal):
     detail = "This playback token does not allow access to this path."
 
 
+class LicenseDenied(Refusal):
+    code = "license_denied"
+    status = 403
+    detail = "The licence server issues no licence to this player; its device may be too insecure for this title."
+
+
+class LicenseUnavailable(Unavailable):
+    code = "license_unavailable"
+    detail = "The licence server does not respond; try again shortly."
+
+
 class ManifestInvalid(Refusal):
     code = "manifest_invalid"
     status = 502

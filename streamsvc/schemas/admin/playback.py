@@ -57,7 +57,10 @@ class ExplainedFactsOut(StrictSchema):
     at = Moment(required=True)
     country = fields.String(required=True, allow_none=True)
     profile_id = PrefixedId("pro", required=True, allow_none=True)
-    max_age = fields.Integer(required=True, allow_none=True)
+    max_age = fields.Integer(required=True, allow_none=True, metadata={"description": "The profile's age limit."})
+    min_age = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "The title's age in `country`. Null: unrated."}
+    )
     subscription_status = fields.String(required=True, allow_none=True)
     plan = fields.String(required=True, allow_none=True)
     plans = fields.List(fields.String(), required=True)

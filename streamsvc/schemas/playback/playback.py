@@ -15,6 +15,7 @@ from streamsvc.schemas.base import (
     Moment,
     OneOf,
     PrefixedId,
+    QueryBool,
     StrictSchema,
     Text,
     page_of,
@@ -138,8 +139,15 @@ class GrantOut(StrictSchema):
 
 
 class DrmOut(StrictSchema):
+    sometimes_absent = ("token", "fairplay_certificate_url")
     token = fields.String(
-        required=True, metadata={"description": "The message for the licence server, such as for `X-AxDRM-Message`."}
+        metadata={
+            "description": "The message for the licence server, such as for `X-AxDRM-Message`; absent if the "
+            "licence URLs are this service's own."
+        }
+    )
+    fairplay_certificate_url = fields.String(
+        metadata={"description": "The application certificate; absent without keys for FairPlay."}
     )
     license_urls = fields.Dict(
         keys=fields.String(),
@@ -148,6 +156,12 @@ class DrmOut(StrictSchema):
         metadata={"description": "The licence servers: widevine, playready, fairplay."},
     )
     expires_at = Moment(required=True, metadata={"description": "The player must have requested the licence by then."})
+
+
+class LicenseQuery(StrictSchema):
+    offline = QueryBool(
+        load_default=False, metadata={"description": "Whether the licence is to be stored with a download."}
+    )
 
 
 class HeartbeatIntervalOut(StrictSchema):

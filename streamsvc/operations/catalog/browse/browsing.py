@@ -8,7 +8,8 @@ from streamsvc.http.pagination import paginate_list
 from streamsvc.models import Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.lists import SORTS, localized_cards
+from streamsvc.operations.catalog.reading.lists import SORTS
+from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
 from streamsvc.rules.catalog.inputs import LocaleInput
@@ -104,7 +105,7 @@ def person_json(person_id: str, query: LocaleInput, audience: Audience, snapshot
     rows = fetch_all(CREDITS_OF_PERSON[audience.visibility], {**audience.sql_parameters(), "person": row.pk})
     if not rows:
         raise NotFound
-    cards = localized_cards(rows, query["locale"] or audience.language, snapshot)
+    cards = shown_cards(rows, audience, snapshot, query["locale"])
     credits = [
         merge_json_objects(
             encode_json({"role": credit.role, "character": credit.character}), json_member("title", card)

@@ -9,7 +9,7 @@ from streamsvc.http import pagination
 from streamsvc.models import Collection, CollectionItem, Facet, HomeRow, Title, TitleCard, TitleFacet
 from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.lists import localized_cards
+from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles import bulk, writing
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
@@ -87,7 +87,7 @@ def collection_page_json(
         )[0]
     return merge_json_objects(
         encode_json({"id": row.id, "code": row.code, "title": localized_title(row, language)}),
-        json_page(localized_cards(page["items"], language, snapshot), page["next_cursor"], total),
+        json_page(shown_cards(page["items"], audience, snapshot, query["locale"]), page["next_cursor"], total),
     )
 
 

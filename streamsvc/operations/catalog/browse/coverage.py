@@ -7,8 +7,10 @@ import sqlalchemy as sa
 
 from streamsvc.http import pagination
 from streamsvc.models import Facet, MediaFile, Title, TitleFacet, TitleWindow
+from streamsvc.models.catalog.visibility import EVERYWHERE, age_gate_in
 from streamsvc.operations.catalog.titles.media_files import shares_folder
 from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.maturity import UNRATED_AGE_GATE
 from streamsvc.storage.database import UtcTime, fetch_all, fetch_existing
 
 ENDING_SOON_WITHIN = timedelta(days=14)
@@ -23,6 +25,11 @@ def _has_window(*conditions: Any) -> sa.Exists:
 
 _not_ended = sa.or_(TitleWindow.ends_at.is_(None), TitleWindow.ends_at > _now)
 _not_ending_soon = sa.or_(TitleWindow.ends_at.is_(None), TitleWindow.ends_at > _soon)
+_is_unrated_where_available = sa.or_(
+    sa.not_(Title.rated_per_country),
+    sa.not_(Title.windowed),
+    _has_window(sa.or_(TitleWindow.country == EVERYWHERE, age_gate_in(TitleWindow.country) == UNRATED_AGE_GATE)),
+)
 _has_language = sa.exists().where(
     TitleFacet.title_pk == Title.pk, Facet.pk == TitleFacet.facet_pk, Facet.kind == "language"
 )
@@ -35,7 +42,7 @@ _has_near_duplicate = sa.exists().where(
     _other_title.c.year_key.between(Title.year_key - MAX_YEAR_DIFFERENCE, Title.year_key + MAX_YEAR_DIFFERENCE),
 )
 ISSUES = {
-    "no_rating": Title.min_age.is_(None),
+    "no_rating": sa.and_(Title.age_gate == UNRATED_AGE_GATE, _is_unrated_where_available),
     "no_window": sa.and_(Title.windowed, sa.not_(_has_window(_not_ended))),
     "no_artwork": sa.not_(Title.has_artwork),
     "no_language": sa.not_(_has_language),
@@ -43,8 +50,9 @@ ISSUES = {
     "near_duplicate": _has_near_duplicate,
     "shared_media_folder": sa.exists().where(MediaFile.title_pk == Title.pk, shares_folder()),
 }
-"""The condition of each issue. Near duplicates have the same name and kind, and years at most one apart. A manifest
-in a folder with another item's opens only the files that are named after it."""
+"""The condition of each issue. A title counts as unrated also if it has ratings of other countries only than those of
+its windows. Near duplicates have the same name and kind, and years at most one apart. A manifest in a folder with
+another item's opens only the files that are named after it."""
 
 
 def _issue_count_statement(condition: Any) -> sa.Select:

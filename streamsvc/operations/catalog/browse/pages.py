@@ -10,8 +10,9 @@ from streamsvc import clock
 from streamsvc.http.pagination import paginate_list
 from streamsvc.models import Episode, Season, Title, TitleCard, TitleDetail
 from streamsvc.operations.catalog.browse import similar
-from streamsvc.operations.catalog.reading import facts, lists
+from streamsvc.operations.catalog.reading import facts
 from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
 from streamsvc.rules.catalog.inputs import EpisodesInput, TitleInput
@@ -22,15 +23,15 @@ from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all, fetch_one, format_utc
 
 EXPANSIONS = {"seasons", "credits", "similar"}
-ACCESS_COLUMNS = (Title.pk, Title.id, Title.kind, Title.min_age, Title.windowed, Title.plan_limited)
+TITLE_COLUMNS = (*facts.ACCESS_COLUMNS, Title.id, Title.kind)
 NOT_REMOVED = Title.removed_at.is_(None)
 TITLE_BY_ID = CompiledStatement(
-    sa.select(*ACCESS_COLUMNS, TitleCard.body.label("card"), TitleDetail.body.label("detail"))
+    sa.select(*TITLE_COLUMNS, TitleCard.body.label("card"), TitleDetail.body.label("detail"))
     .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
     .join(TitleDetail, TitleDetail.title_pk == Title.pk)
     .where(Title.id == sa.bindparam("id"), NOT_REMOVED)
 )
-TITLE_ACCESS_BY_ID = sa.select(*ACCESS_COLUMNS).where(Title.id == sa.bindparam("id"), NOT_REMOVED)
+TITLE_ACCESS_BY_ID = sa.select(*TITLE_COLUMNS).where(Title.id == sa.bindparam("id"), NOT_REMOVED)
 EPISODE_COLUMNS = [column for column in Episode.__table__.c if column.name not in ("media", "variants", "drm_keys")]
 SEASONS_OF_TITLE = (
     sa.select(Season.id, Season.number, Season.title)
@@ -46,7 +47,7 @@ EPISODES_OF_TITLE = (
 EPISODES_OF_SEASON = EPISODES_OF_TITLE.where(Episode.season == sa.bindparam("season"))
 EPISODE_BY_ID = (
     sa.select(
-        *ACCESS_COLUMNS,
+        *TITLE_COLUMNS,
         *(column.label(f"episode_{column.name}") for column in EPISODE_COLUMNS),
     )
     .join(Title, Title.pk == Episode.title_pk)
@@ -61,16 +62,12 @@ def title_json(title_id: str, query: TitleInput, audience: Audience, snapshot: C
         raise Invalid(errors={"expand": [f"Must be a comma-separated list of {', '.join(sorted(EXPANSIONS))}."]})
     row = _require_row(TITLE_BY_ID.one(id=title_id))
     fragments = [_availability_json(row, audience)]
-    [card] = lists.localized_cards([(row.pk, row.card)], query["locale"] or audience.language, snapshot)
+    [card] = shown_cards([(row.pk, row.card)], audience, snapshot, query["locale"])
     if "seasons" in expand:
         fragments.append(encode_json({"seasons": _season_views(row, with_episodes=True)}))
     if "similar" in expand:
         cards = similar.list_similar_cards(row.pk, audience)
-        fragments.append(
-            json_member(
-                "similar", json_list(lists.localized_cards(cards, query["locale"] or audience.language, snapshot))
-            )
-        )
+        fragments.append(json_member("similar", json_list(shown_cards(cards, audience, snapshot, query["locale"]))))
     return merge_json_objects(card, row.detail, *fragments)
 
 

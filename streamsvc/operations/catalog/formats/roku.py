@@ -96,7 +96,7 @@ def _partial_record(asset: dict, feed: dict, episodes: list) -> dict:
         "year": int(asset["releaseDate"][:4]) if asset.get("releaseDate") else None,
         "runtime_s": asset.get("durationInSeconds"),
         "genres": asset.get("genres", []),
-        "age_rating": _age_rating(asset.get("advisoryRatings", [])),
+        **_age_ratings(asset.get("advisoryRatings", [])),
         "credits": [
             {"name": item["name"], "role": CREDIT_ROLES.get(item["role"].lower(), item["role"])}
             for item in asset.get("credits", [])
@@ -123,13 +123,14 @@ def _texts_by_language(texts: list, default: str) -> dict[str, str]:
     return {tag: text["value"] for text in texts for tag in text.get("languages") or [default]}
 
 
-def _age_rating(ratings: list) -> str | None:
-    supported = [
-        f"{RATING_SYSTEMS[rating['source']]}:{rating['value']}"
-        for rating in ratings
-        if rating.get("source") in RATING_SYSTEMS
-    ]
-    return supported[0] if supported else None
+def _age_ratings(ratings: list) -> dict:
+    """Return the first rating as the main one, and the first of each other country."""
+    by_country: dict[str, str] = {}
+    for rating in ratings:
+        if country := RATING_SYSTEMS.get(rating.get("source")):
+            by_country.setdefault(country, f"{country}:{rating['value']}")
+    main, *others = by_country.values() or [None]
+    return {"age_rating": main, "age_ratings": others}
 
 
 def _window(option: dict, feed: dict) -> dict:

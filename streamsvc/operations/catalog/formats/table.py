@@ -22,7 +22,7 @@ TEXT_COLUMNS = (
     "age_rating",
     "popularity",
 )
-LIST_COLUMNS = ("genres", "languages", "countries", "plans")
+LIST_COLUMNS = ("age_ratings", "genres", "languages", "countries", "plans")
 CREDIT_COLUMNS = ("director", "writer", "actor")
 OTHER_COLUMNS = ("poster", "hls")
 CSV_COLUMNS = (*TEXT_COLUMNS, *LIST_COLUMNS, *CREDIT_COLUMNS, *OTHER_COLUMNS)

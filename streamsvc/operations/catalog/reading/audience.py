@@ -27,10 +27,10 @@ class Audience:
         return "all" if self.sees_all else "restricted" if self.facts.title_rules else "listed"
 
     def sql_parameters(self) -> dict:
-        """Return the parameters of the conditions in models/catalog/visibility.py; empty for an operator."""
-        if self.sees_all:
-            return {}
+        """Return the parameters of the conditions in models/catalog/visibility.py; an operator's is the country."""
         facts = self.facts
+        if self.sees_all:
+            return {"country": facts.country or ""}
         parameters = {
             "max_age": NO_AGE_LIMIT if facts.max_age is None else facts.max_age,
             "country": facts.country or "",
@@ -79,6 +79,13 @@ def viewer_facts(viewer: Viewer, origin: Origin) -> ViewerFacts:
         title_rules=strictest_title_rules(parse_title_rules(profile.restrictions) for profile in profiles),
     )
     return profile_facts(facts, viewer.profile) if viewer.profile else facts
+
+
+def stream_viewer_facts(viewer: Viewer, origin: Origin, profile_id: str | None) -> ViewerFacts:
+    """Return a viewer's facts as those of the profile that started a stream, which may no longer exist."""
+    facts = viewer_facts(viewer, origin)
+    profile = next((profile for profile in viewer.profiles if profile.profile_id == profile_id), None)
+    return profile_facts(facts, profile) if profile else replace(facts, has_profile=False)
 
 
 def profile_facts(facts: ViewerFacts, profile: Any) -> ViewerFacts:

@@ -1,15 +1,18 @@
 """Loads the facts about a title that access decisions need, for details, playback and explanations."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Facet, TitleFacet, TitlePlan, TitleWindow
+from streamsvc.models import Facet, Title, TitleAgeRating, TitleFacet, TitlePlan, TitleWindow
 from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.rules.playback.access import TitleFacts, Window
 from streamsvc.storage.database import fetch_all
 
+ACCESS_COLUMNS = (Title.pk, Title.min_age, Title.rated_per_country, Title.windowed, Title.plan_limited)
+"""What `load_title_facts` needs of a title's row."""
 WINDOWS_OF_TITLE = sa.select(
     TitleWindow.position, TitleWindow.country, TitleWindow.starts_at, TitleWindow.ends_at
 ).where(TitleWindow.title_pk == sa.bindparam("pk"))
@@ -18,14 +21,17 @@ GENRES_OF_TITLE = (
     .join(TitleFacet, TitleFacet.facet_pk == Facet.pk)
     .where(TitleFacet.title_pk == sa.bindparam("pk"), Facet.kind == "genre")
 )
+AGE_RATINGS_OF_TITLE = sa.select(TitleAgeRating.country, TitleAgeRating.min_age).where(
+    TitleAgeRating.title_pk == sa.bindparam("pk")
+)
 PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
 
 
 def load_title_facts(row: Any, title_id: str, released_on: date | None = None, with_genres: bool = False) -> TitleFacts:
-    """Return the facts of a row with `pk`, `min_age`, `windowed` and `plan_limited`. `released_on`: of an episode.
+    """Return the facts of a row with ACCESS_COLUMNS. `released_on`: of an episode.
 
-    Queries windows and plans only if the title has any; most titles need no further query. `with_genres`: for a viewer
-    with title rules.
+    Queries windows, plans and ratings of countries only if the title has any; most titles need no further query.
+    `with_genres`: for a viewer with title rules.
     """
     windows, plans = None, None
     if row.windowed:
@@ -33,7 +39,12 @@ def load_title_facts(row: Any, title_id: str, released_on: date | None = None, w
     if row.plan_limited:
         plans = frozenset(plan for (plan,) in fetch_all(PLANS_OF_TITLE, {"pk": row.pk}))
     genres = list_title_genres(row.pk) if with_genres else frozenset()
-    return TitleFacts(row.min_age, windows, plans, released_on, title_id, genres)
+    return TitleFacts(row.min_age, windows, plans, released_on, title_id, genres, load_min_ages(row))
+
+
+def load_min_ages(row: Any) -> Mapping[str, int | None]:
+    """Return the minimum age by country of the countries that rate the title of a row with ACCESS_COLUMNS."""
+    return dict(fetch_all(AGE_RATINGS_OF_TITLE, {"pk": row.pk})) if row.rated_per_country else {}
 
 
 def list_title_genres(title_pk: int) -> frozenset[str]:

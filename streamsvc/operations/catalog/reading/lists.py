@@ -5,7 +5,6 @@ a language, …), which carry the sort keys; else all titles. Other conditions a
 built once per shape of query and run with the query's values.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -13,10 +12,12 @@ import sqlalchemy as sa
 
 from streamsvc.http import pagination
 from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, TitleFacet
-from streamsvc.models.catalog.visibility import CONDITIONS, Visibility
+from streamsvc.models.catalog.visibility import CONDITIONS, Visibility, within_age
 from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.rules.catalog.inputs import TitlesInput
+from streamsvc.rules.maturity import UNRATED_AGE_GATE
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
@@ -32,7 +33,7 @@ RANGE_CONDITIONS: dict[RangeName, sa.ColumnElement[bool]] = {
     "year_gte": Title.year >= sa.bindparam("year_gte"),
     "year_lte": Title.year <= sa.bindparam("year_lte"),
     "runtime_lte": Title.runtime_s <= sa.bindparam("runtime_lte"),
-    "age_lte": Title.min_age <= sa.bindparam("age_lte"),
+    "age_lte": within_age(sa.bindparam("age_lte", type_=sa.Integer())),
 }
 FILTER_NAMES: tuple[FilterName, ...] = (
     *FACET_KINDS,
@@ -67,7 +68,7 @@ def list_title_cards(
     rows = list_rows(shape._replace(after=after is not None), {**parameters, **position, "limit": query["limit"] + 1})
     page = pagination.build_page(rows, query["limit"], scope, lambda row: list(row[2:]))
     total = fetch_existing(count_statement(shape), parameters)[0] if query["include_total"] else None
-    return localized_cards(page["items"], query["locale"] or audience.language, snapshot), page["next_cursor"], total
+    return shown_cards(page["items"], audience, snapshot, query["locale"]), page["next_cursor"], total
 
 
 def list_rows(shape: ListShape, parameters: dict) -> list:
@@ -96,6 +97,8 @@ def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSn
         parameters[f"facet_{index}"] = pk
     ranges = tuple(name for name in RANGE_CONDITIONS if query[name] is not None)
     parameters |= {name: query[name] for name in ranges}
+    if query["age_lte"] is not None:
+        parameters["age_lte"] = min(query["age_lte"], UNRATED_AGE_GATE - 1)
     if query["person"]:
         parameters["person"] = _person_pk(query["person"])
     if query["ids"] is not None:
@@ -194,23 +197,3 @@ def _sort_keys(shape: ListShape, base: Any) -> list[Any]:
     title_pk = TitleFacet.title_pk if base is TitleFacet else Title.pk
     keys = [getattr(base, name) for name in names]
     return keys if names == ("rank",) else [*keys, title_pk]
-
-
-def localized_cards(rows: Sequence[Any], language: str | None, snapshot: CatalogSnapshot) -> list[str]:
-    """Return the cards of rows (title's key, card) in the closest language available, else in the title's own."""
-    locales = snapshot.card_locales(language)
-    if not locales or not rows:
-        return [row[1] for row in rows]
-    localized = list_cards_in_locales([row[0] for row in rows], locales)
-    return [next((localized[row[0], tag] for tag in locales if (row[0], tag) in localized), row[1]) for row in rows]
-
-
-CARDS_IN_LOCALES = sa.select(TitleCard.title_pk, TitleCard.locale, TitleCard.body).where(
-    TitleCard.title_pk.in_(sa.bindparam("pks", expanding=True)),
-    TitleCard.locale.in_(sa.bindparam("locales", expanding=True)),
-)
-
-
-def list_cards_in_locales(pks: list[int], locales: list[str]) -> dict[tuple[int, str], str]:
-    """Return the existing cards by (title's key, locale)."""
-    return {(pk, tag): body for pk, tag, body in fetch_all(CARDS_IN_LOCALES, {"pks": pks, "locales": locales})}

@@ -40,6 +40,10 @@ class CatalogSnapshot:
         """Return the locales in which a title's card may exist, best first; empty if no title has any of them."""
         return [tag for tag in language_fallbacks(language) if ("locale", tag) in self.facets]
 
+    def has_ratings_of(self, country: str | None) -> bool:
+        """Whether a title may have a rating of the country besides its main one."""
+        return ("rating", country) in self.facets
+
 
 def current_catalog_version() -> tuple:
     """Return what a list depends on besides its query and audience: the version and the last window start and end.

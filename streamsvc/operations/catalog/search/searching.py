@@ -11,7 +11,7 @@ from streamsvc.http import pagination
 from streamsvc.models import SearchDoc, Title, TitleCard
 from streamsvc.models.catalog.visibility import Visibility, per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.lists import localized_cards
+from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.search import lexemes
 from streamsvc.operations.catalog.search.spelling import suggest_corrections
@@ -56,7 +56,7 @@ def search_page(
     position = SearchPosition(*(pagination.decode_cursor(scope, query["cursor"]) or FIRST_POSITION))
     hits, positions = list_hits(words, audience, query["limit"] + 1, position)
     page = hits[: query["limit"]]
-    bodies = localized_cards(page, query["locale"] or audience.language, snapshot)
+    bodies = shown_cards(page, audience, snapshot, query["locale"])
     cursor = pagination.encode_cursor(scope, list(positions[len(page) - 1])) if len(hits) > len(page) else None
     return [(hit.match, body) for hit, body in zip(page, bodies, strict=True)], cursor
 

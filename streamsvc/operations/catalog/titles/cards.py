@@ -1,6 +1,7 @@
 """A title's JSON: the card that lists contain, and the details that the title's own page adds.
 
-A card contains only what is the same for every viewer. It is built when the title changes, never when it is read.
+A card contains only what is the same for every viewer, so the main rating; where a country has another one, the reader
+replaces it. It is built when the title changes, never when it is read.
 """
 
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
@@ -14,7 +15,6 @@ def card_json_by_locale(record: CatalogRecord, title_id: str) -> dict[str, str]:
 
 
 def _card_json(record: CatalogRecord, title_id: str, locale: str) -> str:
-    rating = record.rating
     return encode_json(
         {
             "id": title_id,
@@ -23,7 +23,7 @@ def _card_json(record: CatalogRecord, title_id: str, locale: str) -> str:
             "original_title": record.original_title,
             "year": record.year,
             "runtime_s": record.runtime_s,
-            "age_rating": rating and {"system": rating.system, "label": rating.label, "min_age": rating.min_age},
+            "age_rating": record.rating and record.rating._asdict(),
             "genres": record.genres,
             "languages": record.languages,
             "countries": record.countries,

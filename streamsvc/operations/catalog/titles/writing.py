@@ -19,6 +19,7 @@ from streamsvc.models import (
     SearchDoc,
     SearchWord,
     Title,
+    TitleAgeRating,
     TitleCard,
     TitleCredit,
     TitleDetail,
@@ -42,7 +43,9 @@ MAX_CACHED = 200_000
 STORED_TITLES = sa.select(
     Title.pk, Title.id, Title.external_id, Title.rank, Title.played, Title.removed_at, TitleRecord.body
 ).join(TitleRecord, TitleRecord.title_pk == Title.pk)
-TITLE_CHILD_MODELS = (MediaFile, TitleCard, TitleDetail, TitleRecord, TitleWindow, TitlePlan, TitleCredit)
+TITLE_CHILD_MODELS = (
+    MediaFile, TitleCard, TitleDetail, TitleRecord, TitleAgeRating, TitleWindow, TitlePlan, TitleCredit
+)  # fmt: skip
 BY_RANK = itemgetter(0)
 SORT_KEYS = ("sort_title", "year_key", "rank")
 
@@ -159,6 +162,7 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
         ],
     )
     media_files.insert_media_files([(row.pk, row.record) for row in rows])
+    _insert_age_ratings(rows)
     _insert_windows_and_plans(rows)
     _insert_facets(rows, cache)
     _insert_credits(rows, people)
@@ -188,17 +192,18 @@ def _update_titles(rows: list[Any], now: datetime) -> None:
 
 
 TITLE_COLUMNS = (
-    "external_id", "kind", "title", *SORT_KEYS, "year", "runtime_s", "min_age", "age_gate", "has_artwork", "windowed",
-    "plan_limited",
+    "external_id", "kind", "title", *SORT_KEYS, "year", "runtime_s", "min_age", "age_gate", "rated_per_country",
+    "has_artwork", "windowed", "plan_limited",
 )  # fmt: skip
 
 
 def _title_values(row: Any) -> tuple:
     record = row.record
-    min_age = record.rating.min_age if record.rating else None
+    facts = record.facts
+    strictest = maturity.age_gate(facts.min_age_in(None))
     return (
-        record.external_id, record.kind, record.title, *row.sort_keys, record.year, record.runtime_s, min_age,
-        maturity.age_gate(min_age), bool(record.artwork), record.windows is not None, record.plans is not None,
+        record.external_id, record.kind, record.title, *row.sort_keys, record.year, record.runtime_s, facts.min_age,
+        strictest, bool(record.age_ratings), bool(record.artwork), record.windows is not None, record.plans is not None,
     )  # fmt: skip
 
 
@@ -207,6 +212,18 @@ def _insert_titles(rows: list[Any], now: datetime) -> None:
         Title,
         ("pk", "id", "added_at", "updated_at", "played", *TITLE_COLUMNS),
         [(row.pk, row.id, now, now, 0, *_title_values(row)) for row in rows],
+    )
+
+
+def _insert_age_ratings(rows: list[Any]) -> None:
+    bulk.insert_rows(
+        TitleAgeRating,
+        ("title_pk", "country", "label", "min_age", "age_gate"),
+        [
+            (row.pk, country, rating.label, rating.min_age, maturity.age_gate(rating.min_age))
+            for row in rows
+            for country, rating in row.record.ratings_by_country.items()
+        ],
     )
 
 
@@ -231,7 +248,8 @@ def _insert_windows_and_plans(rows: list[Any]) -> None:
 def _insert_facets(rows: list[Any], cache: WriteCache) -> None:
     facets_by_row = [(row, list(_record_facets(row.record))) for row in rows]
     locales = {("locale", locale) for row in rows for locale in row.record.localizations}
-    pks = get_or_create_facets({facet for _, facets in facets_by_row for facet in facets} | locales, cache)
+    ratings = {("rating", country) for row in rows for country in row.record.ratings_by_country}
+    pks = get_or_create_facets({facet for _, facets in facets_by_row for facet in facets} | locales | ratings, cache)
     bulk.insert_rows(
         TitleFacet,
         ("facet_pk", "title_pk", *SORT_KEYS),
