@@ -19,6 +19,7 @@ from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.rules.refusals.playback import (
     CountryUnknown,
     DeviceLimit,
+    DeviceMismatch,
     DownloadsNotInPlan,
     EntitlementUnavailable,
     GrantInvalid,
@@ -66,6 +67,7 @@ def handle_database_error(error: Exception) -> Response:
 @bp.errors(
     CountryUnknown,
     DeviceLimit,
+    DeviceMismatch,
     DownloadsNotInPlan,
     EntitlementUnavailable,
     NoLongerAvailable,
@@ -84,11 +86,11 @@ def handle_database_error(error: Exception) -> Response:
 def start_playback(body: PlaybackInput) -> Response:
     """Start the playback of a film or an episode.
 
-    A refused playback gets the first error that applies, in this order: 401 · 404 · 403 `profile_required`,
-    `subscription_required`, `not_in_plan`, `country_unknown`, `not_available_in_country`, `not_yet_available`,
-    `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit` {limit, devices}, `stream_limit` {limit,
-    streams} · 503 `entitlement_unavailable`. If the same device starts the same item again, the new stream replaces the
-    old one.
+    A refused playback gets the first error that applies, in this order: 401 · 403 `device_mismatch` · 404 · 403
+    `profile_required`, `subscription_required`, `not_in_plan`, `country_unknown`, `not_available_in_country`,
+    `not_yet_available`, `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit` {limit, devices},
+    `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. The session's device plays, whatever the player
+    sends. If it starts the same item again, or plays in another session now, the new stream replaces the old one.
     """
     started = playing.start_playback(current_viewer(), client_origin(), request.remote_addr, body, clock.now())
     return json_response(msgspec.json.encode(started), 201)
@@ -100,14 +102,15 @@ def start_playback(body: PlaybackInput) -> Response:
 @bp.text_body
 @bp.arguments(HeartbeatIn)
 @sets_grant_cookies
-@bp.errors(StreamEnded)
+@bp.errors(DeviceMismatch, StreamEnded)
 @bp.response(200, HeartbeatOut)
 def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
     """Send a heartbeat with the player's position and state.
 
     Players send one when playing begins and every `interval_s` seconds, and use the new `grant` from then on. 410
-    `stream_ended` {reason} when the player must stop. No position is saved before the first `playing`, so that a failed
-    start does not lose the resume point. The body may be sent as text/plain, too.
+    `stream_ended` {reason} when the player must stop, 403 `device_mismatch` for a stream of another device. No position
+    is saved before the first `playing`, so that a failed start does not lose the resume point. The body may be sent as
+    text/plain, too.
     """
     extended = heartbeats.record_heartbeat(
         current_viewer(), client_origin(), request.remote_addr, stream_id, body, clock.now()

@@ -48,7 +48,7 @@ class PlaybackIn(StrictSchema):
     device_id = Id(
         load_default=None,
         allow_none=True,
-        metadata={"description": "The device of the account that plays. Default: the session's device."},
+        metadata={"description": "The session's device, which is the default; 403 `device_mismatch` for others."},
     )
     max_height = Int(
         minimum=1,
