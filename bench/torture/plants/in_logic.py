@@ -120,4 +120,4 @@ def open_grant():
     """A playback token opens every path."""
     from streamsvc.blueprints.playback import verify
 
-    verify.allows_path = lambda claims, path: True
+    verify.allows_path = lambda *arguments: True

@@ -1,6 +1,5 @@
 """The media of an item: the URLs of its manifests, and what a playback token opens for them."""
 
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -10,7 +9,7 @@ import sqlalchemy as sa
 from streamsvc.models import MediaFile
 from streamsvc.operations.catalog.titles.media_files import LAST_CODE_POINT, locate_media
 from streamsvc.operations.playback.items import Playable
-from streamsvc.rules.playback.media_paths import MediaLocation, opened_paths, split_media_pattern
+from streamsvc.rules.playback.media_paths import MediaLocation, opened_paths, qualify_paths, split_media_pattern
 from streamsvc.rules.playback.tokens import MediaScope
 from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
@@ -45,24 +44,30 @@ def load_media_scope(playable: Playable, max_height: int | None) -> MediaScope:
     opens nothing.
     """
     settings = current_settings()
+    opened = _opened_by_manifest(playable, settings)
+    too_high = [v for v in playable.variants if max_height is not None and (v.height or 0) > max_height]
+    denied = dict.fromkeys(_variant_path(variant.path, location) for variant in too_high for location in opened)
+    paths_by_host: dict[str, list[str]] = {}
+    for location, paths in opened.items():
+        variants = [_variant_path(variant.path, location) for variant in playable.variants]
+        host = location.host or urlsplit(settings.public_url).hostname or ""
+        paths_by_host.setdefault(host, []).extend([*paths, *(path for path in variants if path not in denied)])
+    return MediaScope(tuple(paths_by_host), tuple(qualify_paths(paths_by_host)), tuple(denied))
+
+
+def _opened_by_manifest(playable: Playable, settings: Settings) -> dict[MediaLocation, list[str]]:
+    """Return the paths that each manifest of the item opens on its host."""
     if playable.media:
         locations = [location for url in playable.media.values() if (location := _locate_or_none(url))]
-        paths = [path for location in locations for path in _opened_paths(location, playable, settings)]
-    else:
-        locations = [locate_media(settings.media_url.replace("{item_id}", playable.row.item_id))]
-        has_own_folder = "{item_id}" in settings.media_url.rpartition("/")[0]
-        paths = opened_paths(locations[0], (), has_own_folder)
-    folders = dict.fromkeys(location.folder for location in locations)
-    variants = {path: v.height for v in playable.variants for path in _variant_paths(v.path, folders)}
-    denied = [path for path, height in variants.items() if max_height is not None and (height or 0) > max_height]
-    paths += [path for path in variants if path not in denied]
-    hosts = [location.host or urlsplit(settings.public_url).hostname or "" for location in locations]
-    return MediaScope(tuple(dict.fromkeys(hosts)), tuple(dict.fromkeys(paths)), tuple(denied))
+        return {location: _opened_paths(location, playable, settings) for location in locations}
+    location = locate_media(settings.media_url.replace("{item_id}", playable.row.item_id))
+    has_own_folder = "{item_id}" in settings.media_url.rpartition("/")[0]
+    return {location: opened_paths(location, (), has_own_folder)}
 
 
-def _variant_paths(path: str, folders: Iterable[str]) -> list[str]:
-    """Return the paths of a declared variant, which may be below the folder of each of the item's manifests."""
-    return [path] if path.startswith("/") else [folder + path for folder in folders]
+def _variant_path(path: str, location: MediaLocation) -> str:
+    """Return the path of a declared variant, which may be below the folder of each of the item's manifests."""
+    return path if path.startswith("/") else location.folder + path
 
 
 def encode_scope(scope: MediaScope) -> str:
