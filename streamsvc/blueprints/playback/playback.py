@@ -12,6 +12,7 @@ from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.trusted_proxies import client_origin
+from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import heartbeats, playing, streams
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput, PlaybackInput
@@ -138,13 +139,18 @@ def send_beacon(body: BeaconInput, stream_id: str) -> None:
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, StreamPage)
 def list_streams(query: PageInput) -> dict:
-    """List the account's live streams, oldest first."""
-    live = streams.list_live_streams(current_viewer().account_id, clock.now())
+    """List the account's live streams, oldest first.
+
+    `item_id` and `title_id` are null for a title that does not exist for the selected profile.
+    """
+    viewer = current_viewer()
+    live = streams.list_live_streams(viewer.account_id, clock.now())
     after = pagination.decode_cursor("streams", query["cursor"])
     rows = [stream for stream in live if after is None or stream.id > after[0]]
     page = pagination.build_page(rows, query["limit"], "streams", lambda stream: [stream.id])
     total = {"total": len(live)} if query["include_total"] else {}
-    return page | total | {"items": [streams.stream_view(stream) for stream in page["items"]]}
+    views = [streams.stream_view(stream) for stream in page["items"]]
+    return page | total | {"items": playing.hide_titles(views, viewer_facts(viewer, client_origin()))}
 
 
 @bp.route("/<stream_id>", methods=["DELETE"])

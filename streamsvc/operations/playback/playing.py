@@ -12,7 +12,7 @@ from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import AccessDecision, ViewerFacts, decide_access
 from streamsvc.rules.playback.inputs import PlaybackInput
-from streamsvc.rules.refusals.playback import DeviceMismatch
+from streamsvc.rules.refusals.playback import DeviceMismatch, StreamLimit
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.security.authentication import Viewer
 from streamsvc.storage.database import fetch_one
@@ -46,11 +46,33 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
         plan=entitlements["plan"],
     )
     limits = streams.stream_limits(entitlements)
-    stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
+    stream_id, current = _claim_stream(request, limits, body["replace"], facts, now)
     response = _playback_view(stream_id, current, request, limits, playable, address, now)
     if drm := licenses.issue_license(playable, max_height, body["offline"], access.ends_at, now):
         response["drm"] = drm
     return response
+
+
+def _claim_stream(
+    request: streams.StreamRequest, limits: streams.StreamLimits, replace: str | None, facts: ViewerFacts, now: datetime
+) -> tuple[str, int]:
+    """Start the stream. Raises DeviceLimit, or StreamLimit without the titles that the viewer may not see."""
+    try:
+        return streams.claim_stream(request, limits, replace, now)
+    except StreamLimit as refusal:
+        refusal.members["streams"] = hide_titles(refusal.members["streams"], facts)
+        raise
+
+
+def hide_titles(stream_views: list[dict], facts: ViewerFacts) -> list[dict]:
+    """Return live streams of the account, without the titles that a viewer may not see or the catalogue has no more.
+
+    The streams themselves stay, since they take a slot and can be stopped.
+    """
+    item_ids = {view["item_id"] for view in stream_views}
+    visible = items.list_visible_ids(item_ids, facts.max_age, facts.title_rules)
+    hidden = {"item_id": None, "title_id": None}
+    return [view if view["item_id"] in visible else view | hidden for view in stream_views]
 
 
 def _require_session_device(viewer: Viewer, device_id: str | None) -> None:
