@@ -324,6 +324,31 @@ def test_a_retry_with_its_key_starts_one_stream(ann, world):
     assert ann.send_heartbeat(first.json["stream_id"]).status_code == 200
 
 
+def test_a_key_gives_no_profile_and_no_device_the_stream_of_another(ann, world):
+    body, key = {"item_id": world.ids["film"]}, {"Idempotency_Key": "play-1"}
+    first = ann.post("/v1/playback", body, **key).json
+    on_phone = ann.on_another_device().post("/v1/playback", body, **key)
+    assert (on_phone.status_code, on_phone.json["limits"]["current"]) == (201, 2)
+    child = ann.post("/v1/profiles", {"name": "Child", "max_age": 6}).json["id"]
+    ann.patch("/v1/sessions/current", {"profile_id": child})
+    assert error_of(ann.post("/v1/playback", body, **key)) == (404, "not_found")
+    second = ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
+    again = ann.post("/v1/playback", body, **key)
+    assert (second.status_code, again.json["stream_id"]) == (200, first["stream_id"])
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_a_key_opens_no_profile_that_has_a_pin(ann, world):
+    path = f"/v1/profiles/{ann.profile_id}"
+    report = {"item_id": world.ids["film"], "position_s": 600, "duration_s": 6000, "at": world.clock().isoformat()}
+    body, key = {"items": [report]}, {"Idempotency_Key": "batch-1"}
+    assert ann.post(f"{path}/progress", body, **key).status_code == 200
+    assert ann.put(f"{path}/pin", {"pin": "2468"}).status_code == 204
+    other = ann.post("/v1/profiles", {"name": "Other"}).json["id"]
+    ann.patch("/v1/sessions/current", {"profile_id": other})
+    assert error_of(ann.post(f"{path}/progress", body, **key)) == (403, "pin_required")
+
+
 def test_a_stream_of_a_deleted_profile_ends_at_its_next_heartbeat(ann):
     guest = ann.post("/v1/profiles", {"name": "Guest"}).json["id"]
     ann.patch("/v1/sessions/current", {"profile_id": guest})

@@ -85,8 +85,8 @@ def test_a_profile_that_may_see_only_some_titles_sees_no_other(world, ann):
     assert listed(ann) == {"A Show", "A Cartoon", "A Film"}
     ann.patch("/v1/sessions/current", {"profile_id": None})
     assert listed(ann) == {"A Show"}  # without a profile, the strictest limits apply
-    ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
     assert restrict(ann, allowed_only={}).status_code == 200
+    ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
     assert listed(ann) == set()
 
 
@@ -104,6 +104,16 @@ def test_only_the_owner_changes_restrictions_and_misspelt_ones_are_refused(world
     assert (error_of(stranger.get(path)), error_of(stranger.put(path, {}))) == ((404, "not_found"),) * 2
     clock.advance(minutes=11)
     assert error_of(restrict(ann)) == (403, "reauthentication_required")
+
+
+def test_a_call_without_a_body_lifts_no_restriction(world, ann):
+    body = {"blocked": {"titles": [], "genres": ["horror"]}, "viewing_hours": [EVENINGS[0]]}
+    assert restrict(ann, **body).status_code == 200
+    path = f"/v1/profiles/{ann.profile_id}/restrictions"
+    for refused in (ann.put(path), ann.call("PUT", path, Content_Type="application/json")):
+        assert (error_of(refused), list(refused.json["errors"])) == ((422, "invalid"), ["_"])
+    assert ann.get(path).json == NOTHING | body
+    assert ann.put(path, {}).json == NOTHING  # the whole is replaced, and this one restricts nothing
 
 
 def test_outside_its_viewing_hours_a_profile_browses_but_does_not_play(world, ann, clock):

@@ -64,7 +64,7 @@ def handle_database_error(error: Exception) -> Response:
 @allow_kids
 @bp.arguments(PlaybackIn)
 @sets_grant_cookies
-@idempotent()
+@idempotent(per_profile=True)
 @bp.errors(
     CountryUnknown,
     DeviceLimit,
