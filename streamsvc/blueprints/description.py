@@ -100,6 +100,8 @@ TEXT_EXAMPLES = {
     "application/x-ndjson": '{"external_id": "tt0111161", "kind": "movie", "title": "The Shawshank Redemption"}\n',
     "application/vnd.apple.mpegurl": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=800000,RESOLUTION=640x360\n"
     "https://media.example/tt0111161/360p/index.m3u8\n",
+    "application/dash+xml": '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>https://media.example/tt0111161/'
+    "</BaseURL>…</MPD>",
     "application/pdf": "%PDF-1.7 …",
     "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",

@@ -25,6 +25,7 @@ bp = Blueprint(
 ORIGINAL_URI_HEADERS = ("X-Original-URI", "X-Forwarded-Uri")
 """The headers in which nginx, and Caddy and Traefik, pass the URI that the viewer requested."""
 ORIGINAL_HOST_HEADERS = ("X-Original-Host", "X-Forwarded-Host")
+NO_HOST: list[str | None] = [None]
 HOST_MISSING = (
     "This playback token does not allow access to this path on each of its hosts; send the host in X-Original-Host."
 )
@@ -58,7 +59,7 @@ def verify_playback_token(query: dict) -> None:
     if not all(allows_host(claims, host) for host in hosts):
         raise GrantForbids
     paths, pattern = [uri.partition("?")[0] for uri in uris], settings.media_height_pattern
-    if not all(allows_path(claims, path, pattern, host) for path in paths for host in hosts or [None]):
+    if not all(allows_path(claims, path, pattern, host) for path in paths for host in hosts or NO_HOST):
         raise GrantForbids(detail=None if hosts or len(claims["hosts"]) == 1 else HOST_MISSING)
     if not allows_address(claims, request.remote_addr):
         raise GrantForbids

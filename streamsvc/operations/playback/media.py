@@ -14,19 +14,30 @@ from streamsvc.rules.playback.tokens import MediaScope
 from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
 
-HLS = "hls"
+HLS, DASH = "hls", "dash"
+FILTERED_NAMES = {HLS: "master.m3u8", DASH: "manifest.mpd"}
+"""The manifests that this service can serve itself, by type."""
 MAX_NEIGHBOURS = 200
 """With more manifests that begin with the stem of one, that one opens only its own file."""
 
 
 def manifest_views(playable: Playable, stream_id: str, token: str) -> list[dict]:
-    """Return [{type, url}] of the item's manifests, of which this service may serve the HLS playlist itself."""
+    """Return [{type, url}] of the item's manifests, of which this service may serve some itself."""
+    base, query = f"{current_settings().public_url}/v1/playback/{stream_id}", urlencode({"grant": token})
+    views = []
+    for kind in playable.media or (HLS,):
+        url = find_media_url(playable, kind)
+        if url and is_filtered(kind, url):
+            url = f"{base}/{FILTERED_NAMES[kind]}?{query}"
+        views.append({"type": kind, "url": url})
+    return views
+
+
+def is_filtered(kind: str, url: str) -> bool:
+    """Whether this service serves a manifest itself; not if a CDN requires signatures, which it has not."""
     settings = current_settings()
-    urls = {kind: find_media_url(playable, kind) for kind in playable.media or (HLS,)}
-    if settings.filter_manifests and HLS in urls:
-        query = urlencode({"grant": token})
-        urls[HLS] = f"{settings.public_url}/v1/playback/{stream_id}/master.m3u8?{query}"
-    return [{"type": kind, "url": url} for kind, url in urls.items()]
+    is_signed = any(signer.host == urlsplit(url).hostname for signer in settings.media_signers)
+    return settings.filter_manifests and kind in FILTERED_NAMES and not is_signed
 
 
 def find_media_url(playable: Playable, kind: str) -> str | None:
