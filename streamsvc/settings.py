@@ -428,7 +428,7 @@ class Settings:
     filter_manifests: bool = setting(
         False,
         parse_flag,
-        "Serves HLS master playlists itself, without variants above the viewer's picture height.",
+        "Serves HLS master playlists and DASH manifests itself, without variants above the viewer's picture height.",
     )
     grant_network: str = setting(
         "",

@@ -102,6 +102,8 @@ TEXT_EXAMPLES = {
     "https://media.example/tt0111161/360p/index.m3u8\n",
     "application/octet-stream": "(the bytes)",
     "text/xml": "<soap:Envelope>…",
+    "application/dash+xml": '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>https://media.example/tt0111161/'
+    "</BaseURL>…</MPD>",
     "application/pdf": "%PDF-1.7 …",
     "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",

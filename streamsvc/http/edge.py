@@ -131,6 +131,8 @@ class StrictParser(FlaskParser):
 
     def _raw_load_json(self, req: Request) -> Any:
         if not req.content_length and "Transfer-Encoding" not in req.headers:
+            if req.method == "PUT":  # it would replace the whole resource by its defaults
+                raise Invalid(errors={"_": ["Must have a body: the resource is replaced by it."]})
             return missing
         view = current_app.view_functions.get(req.endpoint or "")
         is_text = req.mimetype == "text/plain" and getattr(view, "accepts_text", False)

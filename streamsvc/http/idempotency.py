@@ -43,7 +43,7 @@ from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused, Invalid
 from streamsvc.rules.sign_in.device_codes import format_user_code
 from streamsvc.rules.sign_in.totp import encode_totp_secret
-from streamsvc.security.authentication import View, current_principal
+from streamsvc.security.authentication import View, current_principal, current_viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage import leases
 from streamsvc.storage.chunked_writes import delete_in_chunks
@@ -119,18 +119,20 @@ def idempotent(
     required: bool = False,
     before_replay: Callable[[], None] | None = None,
     browser_binding: Callable[[], str] | None = None,
+    per_profile: bool = False,
 ) -> Callable[[View], View]:
     """Make a view that changes something safe to retry, whatever its method.
 
     Goes above `@bp.response`; the view leaves its last commit to this decorator. `before_replay` raises the view's own
     error where its stored response may no longer be shown. `browser_binding`, for single-use exchanges, returns the
-    secret of the browser that may send the same request twice without a key, or an empty text.
+    secret of the browser that may send the same request twice without a key, or an empty text. `per_profile`: the
+    response is for the device and the selected profile of the session, and no other of the account gets it.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def idempotent_view(*args: Any, **kwargs: Any) -> Any:
-            key = _read_request_key(required) or _exchange_key(browser_binding)
+            key = _read_request_key(required, per_profile) or _exchange_key(browser_binding)
             if key is None:
                 response = make_response(view(*args, **kwargs))
                 if db.session.registry.has():
@@ -209,8 +211,8 @@ def _signing_keys() -> tuple[str, ...]:
     return current_settings().secret_key
 
 
-def _read_request_key(required: bool) -> RequestKey | None:
-    """Read the Idempotency-Key header. Raises IdempotencyKeyRequired, Invalid."""
+def _read_request_key(required: bool, per_profile: bool = False) -> RequestKey | None:
+    """Read the Idempotency-Key header, which is the account's own. Raises IdempotencyKeyRequired, Invalid."""
     raw = request.headers.get("Idempotency-Key")
     if raw is None:
         if required:
@@ -220,6 +222,8 @@ def _read_request_key(required: bool) -> RequestKey | None:
         raise Invalid(errors={"Idempotency-Key": [f"Must be 1 to {MAX_KEY_LENGTH} printable ASCII characters."]})
     principal = current_principal()
     owner = getattr(principal, "account_id", principal.get_id()) if principal else request.remote_addr
+    if per_profile:
+        owner = f"{owner}\n{current_viewer().row.device_id}\n{current_viewer().row.selected_profile_id}"
     g.idempotency_key = RequestKey(hashlib.sha256(f"{owner}\n{raw}".encode()).hexdigest(), raw, request.get_data())
     return g.idempotency_key
 

@@ -59,6 +59,11 @@ def profile_change_actions(profile: Any, change: Mapping[str, Any]) -> set[Profi
     return actions
 
 
+def is_limited(profile: Any) -> bool:
+    """Whether the owner limits what a profile, which has kids, max_age and restrictions, may see or do."""
+    return profile.kids or profile.max_age is not None or profile.restrictions is not None
+
+
 def loosens_restrictions(max_age: int | None, kids: bool, change: Mapping[str, Any]) -> bool:
     """Whether the change lets a profile with these restrictions see or do more than before."""
     return highest_visible_age(change.get("max_age", max_age)) > highest_visible_age(max_age) or (

@@ -1,5 +1,6 @@
-"""The service's own master playlist: its token, what it passes on, and the media server's failures."""
+"""The service's own manifests: their token, what they pass on, and the media server's failures."""
 
+import subprocess
 import threading
 from types import SimpleNamespace
 
@@ -7,8 +8,10 @@ import pytest
 
 from streamsvc.app import create_app
 from streamsvc.gateways import media_origin
+from streamsvc.rules.playback.signers import parse_signers
 from tests.conftest import close_app
 from tests.worlds.local_server import LocalHandler, local_server
+from tests.worlds.media_servers import make_dash_ladder, require_program
 from tests.worlds.playback_steps import FILM, World, error_of
 
 MASTER = """#EXTM3U
@@ -60,7 +63,9 @@ def site(app):
                 token=started["grant"]["token"],
             )
 
-        yield SimpleNamespace(world=world, viewer=viewer, origin=origin, client=client, start=start)
+        yield SimpleNamespace(
+            world=world, viewer=viewer, origin=origin, client=client, start=start, public_url=settings.public_url
+        )
         close_app(filtering)
 
 
@@ -142,12 +147,78 @@ def test_an_address_in_the_catalogue_cannot_make_the_service_call_its_own_networ
 
 
 def test_other_manifests_are_the_media_servers(site):
-    dash = f"{site.origin.url}/x/a.mpd"
-    site.world.put_titles({**FILM, "external_id": "dash", "media": {"dash": dash}})
-    started = site.viewer.play("dash").json
-    assert started["manifests"] == [{"type": "dash", "url": dash}]
-    path = f"/v1/playback/{started['stream_id']}/master.m3u8?grant={started['grant']['token']}"
-    assert error_of(site.client.get(path)) == (404, "not_found")
+    smooth = f"{site.origin.url}/x/a.ism"
+    site.world.put_titles({**FILM, "external_id": "other", "media": {"smooth": smooth}})
+    started = site.viewer.play("other").json
+    assert started["manifests"] == [{"type": "smooth", "url": smooth}]
+    for name in ("master.m3u8", "manifest.mpd"):
+        path = f"/v1/playback/{started['stream_id']}/{name}?grant={started['grant']['token']}"
+        assert error_of(site.client.get(path)) == (404, "not_found")
+
+
+def play_dash(site, url, **more):
+    """Start a title with a DASH manifest; return the response, and the path of the filtered manifest with its token."""
+    site.world.put_titles({**FILM, "external_id": "dash", "media": {"dash": url}})
+    started = site.viewer.play("dash", **more).json
+    return started, started["manifests"][0]["url"].removeprefix(site.public_url)
+
+
+def test_a_player_reads_what_is_left_of_a_real_dash_manifest(site, tmp_path):
+    """The ladder is made by ffmpeg, whose demuxer then plays the filtered manifest with the viewer's token."""
+    ffprobe = require_program("ffprobe")
+    make_dash_ladder(tmp_path / "ladder")
+    site.origin.responds = lambda handler: handler.respond(200, (tmp_path / handler.path.lstrip("/")).read_bytes())
+    started, path = play_dash(site, f"{site.origin.url}/ladder/manifest.mpd", max_height=240)
+    assert path.startswith(f"/v1/playback/{started['stream_id']}/manifest.mpd?grant=")
+    response = site.client.get(path)
+    assert (response.status_code, response.content_type) == (200, "application/dash+xml")
+    (tmp_path / "served.mpd").write_bytes(response.data)
+
+    def probe(name):
+        site.origin.requests.clear()
+        command = [ffprobe, "-v", "error", "-show_entries", "stream=height,codec_type", "-of", "csv=p=0", "-headers"]
+        command += [f"Authorization: Bearer {started['grant']['token']}\r\n", f"{site.origin.url}/{name}"]
+        played = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        heights = sorted(set(played.stdout.split()))
+        return heights, sorted({path for path, _ in site.origin.requests if "init" in path})
+
+    every = [f"/ladder/init-{number}.mp4" for number in range(3)]
+    assert probe("ladder/manifest.mpd") == (["audio", "video,180", "video,360"], every)
+    assert probe("served.mpd") == (["audio", "video,180"], [every[0], every[2]])
+
+
+def test_a_dash_manifest_that_cannot_be_filtered_is_refused(site):
+    path = play_dash(site, f"{site.origin.url}/x/a.mpd")[1]
+    for manifest, refusal in (
+        (b"#EXTM3U", (502, "manifest_invalid")),
+        (b"<MPD>" + b" " * 600_000 + b"</MPD>", (502, "manifest_invalid")),
+        (b"<!DOCTYPE MPD [<!ENTITY a 'a'>]><MPD/>", (502, "manifest_invalid")),
+        (b"<MPD><BaseURL>https://evil.example/</BaseURL></MPD>", (502, "manifest_invalid")),
+        (b"<MPD><Period><a><Representation height='2160'/></a></Period></MPD>", (403, "grant_forbids")),
+    ):
+        site.origin.responds = lambda handler, manifest=manifest: handler.respond(200, manifest)
+        assert error_of(site.client.get(path)) == refusal
+    assert error_of(site.client.get(path.replace("manifest.mpd", "master.m3u8"))) == (404, "not_found")
+
+
+def test_a_live_dash_manifest_is_fetched_again_with_the_token_of_the_heartbeat(site):
+    site.origin.responds = lambda handler: handler.respond(200, b"<MPD/>")
+    started, path = play_dash(site, f"{site.origin.url}/x/a.mpd")
+    site.world.clock.advance(seconds=60)
+    renewed = site.viewer.send_heartbeat(started["stream_id"]).json["grant"]["token"]
+    site.world.clock.advance(seconds=31)
+    assert error_of(site.client.get(path)) == (401, "grant_invalid")
+    assert site.client.get(path, headers={"Authorization": f"Bearer {renewed}"}).status_code == 200
+
+
+def test_a_manifest_on_the_host_of_a_signer_is_signed_instead(site):
+    signer = {"signer": "hmac", "host": "cdn.example", "secret": "s" * 16}
+    settings = site.world.app.extensions["settings"].replace(media_signers=parse_signers([signer]))
+    site.world.app.extensions["settings"] = settings
+    media = {kind: f"https://cdn.example/films/a/{kind}.x" for kind in ("hls", "dash")}
+    site.world.put_titles({**FILM, "external_id": "signed", "media": media})
+    urls = [manifest["url"] for manifest in site.viewer.play("signed").json["manifests"]]
+    assert all(url.startswith("https://cdn.example/films/a/~") for url in urls)
 
 
 def test_without_the_setting_there_is_no_playlist(app):

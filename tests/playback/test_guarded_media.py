@@ -130,6 +130,24 @@ def test_a_variant_is_below_the_folder_of_each_manifest(world, opens):
     assert not verify("/films/a/hls/v4/1.ts") and not verify("/films/a/dash/v4/1.m4s")
 
 
+def test_a_path_is_opened_on_the_host_of_its_manifest_only(world, opens, client):
+    media = {"hls": f"{CDN}/films/a/master.m3u8", "dash": "https://dash.example/mpd/manifest.mpd"}
+    variants = [{"path": "v5/", "height": 1080}, {"path": "/shared/a/"}]
+    world.put_titles({**title("a"), "media": media, "variants": variants})
+    verify = opens("a")
+    own = {"cdn.example": "/films/a/v5/1.ts", "dash.example": "/mpd/v5/1.m4s"}
+    for host, path in own.items():
+        assert [verify(path, each) for each in own] == [each == host for each in own], path
+        assert verify("/shared/a/1.ts", host)
+    token = world.household(plan=world.put_plan()).play("a").json["grant"]["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    blind = [client.get("/v1/playback/verify", headers=headers | {"X-Original-URI": path}) for path in own.values()]
+    assert [error_of(response) for response in blind] == [(403, "grant_forbids")] * 2
+    assert "X-Original-Host" in blind[0].json["detail"]
+    common = client.get("/v1/playback/verify", headers=headers | {"X-Original-URI": "/shared/a/1.ts"})
+    assert common.status_code == 204
+
+
 @pytest.mark.parametrize("url", ["https://[cdn.example/a.m3u8", "//cdn.example/a.m3u8", f"{CDN}//a.m3u8", f"{CDN}/a/"])
 def test_a_malformed_media_address_is_refused(world, url):
     response = world.operator.put("/v1/admin/titles/a", title("a", url))

@@ -275,16 +275,38 @@ def test_a_removed_device_no_longer_counts(world):
     assert ann.play("film").status_code == 201
 
 
-def test_only_a_device_of_the_account_can_play(world, ann):
-    own = ann.on_another_device().get("/v1/sessions/current").json["session"]["device"]["id"]
-    foreign = world.household(plan=world.put_plan()).get("/v1/sessions/current").json["session"]["device"]["id"]
-    assert ann.play("film", device_id=own).status_code == 201
-    assert ann.get("/v1/playback").json["items"][0]["device"]["id"] == own
+def test_a_session_plays_on_its_own_device_whatever_id_it_sends(world):
+    tv = world.household(plan=world.put_plan("single", max_devices=1, max_streams=5))
+    phone, admitted = tv.on_another_device(), tv.device_id()
+    stream = tv.play("film", device_id=admitted).json["stream_id"]
+    assert error_of(phone.play("film", device_id=admitted)) == (403, "device_mismatch")
+    assert error_of(phone.play("film")) == (409, "device_limit")
+    assert error_of(phone.send_heartbeat(stream)) == (403, "device_mismatch")  # which would renew the token
+    assert [s["device"]["id"] for s in tv.get("/v1/playback").json["items"]] == [admitted]
+    assert tv.send_heartbeat(stream).status_code == 200
+
+
+def test_a_device_of_nobody_or_of_others_is_not_found(world, ann):
+    foreign = world.household(plan=world.put_plan()).device_id()
     refused, missing = (ann.play("film", device_id=device) for device in (foreign, "dev_nobody"))
     assert error_of(refused) == (404, "not_found")
     assert refused.json | {"request_id": 0} == missing.json | {"request_id": 0}
-    assert ann.delete(f"/v1/devices/{own}").status_code == 204
-    assert error_of(ann.play("film", device_id=own)) == (404, "not_found")
+    removed = ann.on_another_device().device_id()
+    assert ann.delete(f"/v1/devices/{removed}").status_code == 204
+    assert error_of(ann.play("film", device_id=removed)) == (404, "not_found")
+
+
+@pytest.mark.every_database
+def test_a_device_that_signed_in_again_plays_in_one_session(world, ann):
+    """Two televisions that sign in under one id count as one device, so they never play at the same time."""
+    first, other = ann.play("film").json["stream_id"], ann.on_another_device().play("film").json["stream_id"]
+    again = ann.again()
+    assert again.send_heartbeat(first).status_code == 200  # the same device: its app restarted
+    started = again.play("cartoon").json
+    assert started["limits"]["current"] == 2
+    assert ann.send_heartbeat(first).json["reason"] == "taken_over"
+    live = [stream["stream_id"] for stream in ann.get("/v1/playback").json["items"]]
+    assert live == [other, started["stream_id"]]
 
 
 def test_restarting_an_item_on_a_device_replaces_its_stream(ann):
@@ -300,6 +322,31 @@ def test_a_retry_with_its_key_starts_one_stream(ann, world):
     first, again = (ann.post("/v1/playback", body, Idempotency_Key="play-1") for _ in range(2))
     assert (again.status_code, again.json, again.headers["Idempotency-Replayed"]) == (201, first.json, "true")
     assert ann.send_heartbeat(first.json["stream_id"]).status_code == 200
+
+
+def test_a_key_gives_no_profile_and_no_device_the_stream_of_another(ann, world):
+    body, key = {"item_id": world.ids["film"]}, {"Idempotency_Key": "play-1"}
+    first = ann.post("/v1/playback", body, **key).json
+    on_phone = ann.on_another_device().post("/v1/playback", body, **key)
+    assert (on_phone.status_code, on_phone.json["limits"]["current"]) == (201, 2)
+    child = ann.post("/v1/profiles", {"name": "Child", "max_age": 6}).json["id"]
+    ann.patch("/v1/sessions/current", {"profile_id": child})
+    assert error_of(ann.post("/v1/playback", body, **key)) == (404, "not_found")
+    second = ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
+    again = ann.post("/v1/playback", body, **key)
+    assert (second.status_code, again.json["stream_id"]) == (200, first["stream_id"])
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_a_key_opens_no_profile_that_has_a_pin(ann, world):
+    path = f"/v1/profiles/{ann.profile_id}"
+    report = {"item_id": world.ids["film"], "position_s": 600, "duration_s": 6000, "at": world.clock().isoformat()}
+    body, key = {"items": [report]}, {"Idempotency_Key": "batch-1"}
+    assert ann.post(f"{path}/progress", body, **key).status_code == 200
+    assert ann.put(f"{path}/pin", {"pin": "2468"}).status_code == 204
+    other = ann.post("/v1/profiles", {"name": "Other"}).json["id"]
+    ann.patch("/v1/sessions/current", {"profile_id": other})
+    assert error_of(ann.post(f"{path}/progress", body, **key)) == (403, "pin_required")
 
 
 def test_a_stream_of_a_deleted_profile_ends_at_its_next_heartbeat(ann):

@@ -85,8 +85,8 @@ def test_a_profile_that_may_see_only_some_titles_sees_no_other(world, ann):
     assert listed(ann) == {"A Show", "A Cartoon", "A Film"}
     ann.patch("/v1/sessions/current", {"profile_id": None})
     assert listed(ann) == {"A Show"}  # without a profile, the strictest limits apply
-    ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
     assert restrict(ann, allowed_only={}).status_code == 200
+    ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
     assert listed(ann) == set()
 
 
@@ -104,6 +104,16 @@ def test_only_the_owner_changes_restrictions_and_misspelt_ones_are_refused(world
     assert (error_of(stranger.get(path)), error_of(stranger.put(path, {}))) == ((404, "not_found"),) * 2
     clock.advance(minutes=11)
     assert error_of(restrict(ann)) == (403, "reauthentication_required")
+
+
+def test_a_call_without_a_body_lifts_no_restriction(world, ann):
+    body = {"blocked": {"titles": [], "genres": ["horror"]}, "viewing_hours": [EVENINGS[0]]}
+    assert restrict(ann, **body).status_code == 200
+    path = f"/v1/profiles/{ann.profile_id}/restrictions"
+    for refused in (ann.put(path), ann.call("PUT", path, Content_Type="application/json")):
+        assert (error_of(refused), list(refused.json["errors"])) == ((422, "invalid"), ["_"])
+    assert ann.get(path).json == NOTHING | body
+    assert ann.put(path, {}).json == NOTHING  # the whole is replaced, and this one restricts nothing
 
 
 def test_outside_its_viewing_hours_a_profile_browses_but_does_not_play(world, ann, clock):
@@ -157,3 +167,38 @@ def test_viewing_hours_follow_the_clock_that_is_changed(start, end, at, begins):
     moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
     expected = begins and datetime.fromisoformat(begins).replace(tzinfo=UTC)
     assert closed_until(hours, "Europe/Berlin", moment) == expected
+
+
+HIDING = {
+    "title": lambda ann, ids: restrict(ann, blocked={"titles": [ids["film"], ids["show"]]}),
+    "genre": lambda ann, ids: restrict(ann, blocked={"genres": ["horror", "drama"]}),
+    "others": lambda ann, ids: restrict(ann, allowed_only={"genres": ["family"]}),
+    "age": lambda ann, ids: ann.patch(f"/v1/profiles/{ann.profile_id}", {"max_age": 6}),
+    "removal": lambda ann, ids: [ann.world.operator.delete(f"/v1/admin/titles/{name}") for name in ("film", "show")],
+}
+
+
+@pytest.mark.parametrize("how", HIDING)
+def test_no_call_names_a_title_that_was_hidden_after_it_was_played(world, how):
+    ann = world.household(plan=world.put_plan(max_streams=3))
+    ids, names = world.ids, ("film", "show", "show/1/1", "cartoon")
+    for name in ("film", "show/1/1", "cartoon"):
+        stream = ann.play(name).json["stream_id"]
+        ann.send_heartbeat(stream, 600)
+    for name in ("film", "show", "cartoon"):
+        ann.put(f"/v1/profiles/{ann.profile_id}/watchlist/{ids[name]}")
+        ann.put(f"/v1/profiles/{ann.profile_id}/ratings/{ids[name]}", {"rating": "up"})
+    state = f"/v1/profiles/{ann.profile_id}/state?ids={','.join([*(ids[name] for name in names), 'ttl_unknown'])}"
+    before = ann.get(state).json["items"]
+    HIDING[how](ann, ids)
+    *hidden, cartoon, unknown = ann.get(state).json["items"]
+    assert [entry | {"id": "ttl_unknown"} for entry in hidden] == [unknown] * 3
+    assert cartoon == before[3] and cartoon["progress"]["position_s"] == 600 and cartoon["rating"] == "up"
+    refused = ann.on_another_device().play("cartoon")
+    assert error_of(refused) == (409, "stream_limit")
+    live = ann.get("/v1/playback").json["items"]
+    for streams in (live, refused.json["streams"]):
+        shown = [(stream["item_id"], stream["title_id"]) for stream in streams]
+        assert shown == [(None, None), (None, None), (ids["cartoon"], ids["cartoon"])]
+    shown = {stream["item_id"] for stream in world.operator.get("/v1/admin/streams").json["items"]}
+    assert {ids["film"], ids["show/1/1"], ids["cartoon"]} <= shown

@@ -21,6 +21,7 @@ SIGNERS = parse_signers(
         {"signer": "cloudfront", "host": "cdn.service.example", "key_id": "K1", "private_key": PEM},
         {"signer": "cloudfront", "host": "cdn.example", "key_id": "K1", "private_key": PEM},
         {"signer": "fastly", "host": "fastly.example", "key": KEY, "ttl_s": 7200},
+        {"signer": "akamai", "host": "akamai.example", "key": "52a152a152a152a152a152a152a1"},
     ]
 )
 COM_KEY = b64encode(b"k" * 32).decode()
@@ -97,6 +98,14 @@ def test_the_start_and_each_heartbeat_return_signed_urls(world, ann):
     assert first != second and "cookies" not in started["grant"]
     for url, start in ((first, 1768478400), (second, 1768478430)):
         assert [fastly_status(url, KEY, start + s) for s in (7200, 7201)] == [200, 410]
+
+
+def test_what_is_signed_for_a_host_opens_the_paths_of_that_host_only(world, ann):
+    media = {"hls": "https://akamai.example/films/two/master.m3u8", "dash": "https://cdn.example/dash/two/manifest.mpd"}
+    world.put_titles({**FILM, "external_id": "two", "title": "Two", "media": media})
+    started = ann.play("two").json
+    assert "~acl=/films/two/*~" in started["manifests"][0]["url"]
+    assert {cookie["path"] for cookie in started["grant"]["cookies"]} == {"/dash/two/"}
 
 
 def test_media_without_a_signer_are_as_before(ann):

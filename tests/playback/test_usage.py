@@ -174,7 +174,7 @@ def test_heartbeats_that_arrive_together_count_the_time_between_once(world, ann,
     stream = ann.play("film").json["stream_id"]
     ann.send_heartbeat(stream, 10)
     clock.advance(seconds=60)
-    second, decide = ann.on_another_device(), heartbeats.decide_access
+    second, decide = ann.again(), heartbeats.decide_access
 
     def decide_after_another_heartbeat(*facts):
         monkeypatch.setattr(heartbeats, "decide_access", decide)

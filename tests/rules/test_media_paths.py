@@ -8,7 +8,9 @@ from streamsvc.rules.playback.media_paths import (
     matches_any,
     opened_paths,
     parse_media_url,
+    paths_on_host,
     picture_height,
+    qualify_paths,
 )
 from streamsvc.settings import Settings
 
@@ -101,3 +103,12 @@ def test_an_ambiguous_path_is_not_canonical(path):
 )
 def test_the_height_is_found_in_a_path(path, height):
     assert picture_height(path, Settings.media_height_pattern) == height
+
+
+def test_a_token_names_the_host_of_a_path_only_where_hosts_differ():
+    assert qualify_paths({"a.example": ["/f/", "/f/"]}) == ["/f/"]
+    paths = qualify_paths({"a.example": ["/f/", "/x.ts"], "b.example": ["/g/", "/x.ts"]})
+    assert paths == ["//a.example/f/", "/x.ts", "//b.example/g/"]
+    assert paths_on_host(paths, "a.example") == ("/f/", "/x.ts")
+    assert paths_on_host(paths, "b.example") == ("/x.ts", "/g/")
+    assert paths_on_host(paths, "a.example.evil") == paths_on_host(paths, "") == ("/x.ts",)

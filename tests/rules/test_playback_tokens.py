@@ -47,6 +47,15 @@ def test_a_token_that_names_a_file_or_a_prefix_allows_nothing_else():
     assert not any(allows_path(claims, path, HEIGHTS) for path in ("/a.m3u8x", "/b.m3u8", "/a", "/ab_1.ts"))
 
 
+def test_a_token_of_before_paths_had_hosts_is_valid_until_it_expires():
+    claims = GRANT.claims() | {"hosts": ["a.example", "b.example"], "paths": ["/a/", "/b/"]}
+    assert all(allows_path(claims, "/a/1.ts", HEIGHTS, host) for host in ("a.example", "b.example:443", None))
+
+
+def test_a_token_without_hosts_allows_nothing():
+    assert not allows_path(GRANT.claims() | {"hosts": [], "paths": []}, "/a/1.ts", HEIGHTS)
+
+
 @pytest.mark.parametrize("path", ["master.m3u8", "1080/seg-1.m4s", "v_1080p.ts", "2160/x.ts", "a%20b.vtt"])
 def test_a_token_allows_every_segment_of_its_item(path):
     assert allows_path(GRANT.claims(), f"/media/ttl_1/{path}", HEIGHTS)

@@ -34,6 +34,7 @@ OWN_OPERATOR_ROUTES = ("/v1/admin/sessions", "/v1/admin/credentials")
 PUBLIC_WITH_401 = {
     ("POST", "/v1/admin/sessions"),
     ("GET", "/v1/playback/verify"),
+    ("GET", "/v1/playback/<stream_id>/manifest.mpd"),
     ("GET", "/v1/playback/<stream_id>/master.m3u8"),
     ("POST", "/v1/playback/<stream_id>/beacon"),
 }

@@ -38,9 +38,32 @@ def reauthenticate(person):
     assert person.post("/v1/sessions/current/reauthentication", {"password": person.password}).status_code == 204
 
 
-def test_a_child_changes_nothing_of_the_household(ann, clock):
+LIMITS = {
+    "age": lambda ann, path: ann.patch(path, {"max_age": 16}),
+    "titles": lambda ann, path: ann.put(path + "/restrictions", {"allowed_only": {}}),
+    "hours": lambda ann, path: ann.put(path + "/restrictions", {"viewing_hours": [SUNDAYS]}),
+}
+SUNDAYS = {"days": ["sun"], "start": "09:00", "end": "20:00"}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_selecting_a_limited_profile_ends_the_owners_window_at_once(ann, limit):
+    teens = f"/v1/profiles/{ann.post('/v1/profiles', {'name': 'Second'}).json['id']}"
+    select(ann, teens)
+    assert LIMITS[limit](ann, teens).status_code == 200  # it had no limits, so the window is still open
+    select(ann, teens)
+    for response in (
+        ann.patch(teens, {"max_age": None, "name": "Mine"}),
+        ann.put(teens + "/restrictions", {}),
+        ann.put(ann.parents + "/pin", {"pin": "1111"}),
+    ):
+        assert code_of(response) == REFUSED
+    reauthenticate(ann)
+    assert ann.put(teens + "/restrictions", {}).status_code == 200
+
+
+def test_a_child_changes_nothing_of_the_household(ann):
     select(ann, ann.childs)
-    clock.advance(minutes=10, seconds=1)
     before = ann.get("/v1/profiles").json
     for response in (
         ann.delete(ann.parents),

@@ -279,6 +279,7 @@ class AccessWorld:
             "kids_profile": kids,
             "session": sessions[0]["session"]["id"],
             "device": sessions[0]["session"]["device"]["id"],
+            "home": signed_up["session"]["device"]["id"],
             "method": method,
             "subscription": subscription["id"],
             "invoice": subscription["latest_invoice_id"],

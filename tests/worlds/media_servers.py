@@ -29,6 +29,15 @@ LADDER = f"""
 """
 
 
+DASH_LADDER = r"""
+    -f lavfi -i testsrc2=size=640x360:rate=5:duration=4 -f lavfi -i sine=frequency=440:duration=4
+    -filter_complex [0:v]split[high][v];[v]scale=320:180[low] -map [low] -map [high] -map 1:a
+    -c:v libx264 -preset ultrafast -g 10 -keyint_min 10 -sc_threshold 0 -c:a aac -b:a 48k -f dash -seg_duration 2
+    -init_seg_name init-$RepresentationID$.mp4 -media_seg_name $RepresentationID$-$Number%05d$.m4s
+    -adaptation_sets id=0,streams=v\ id=1,streams=a manifest.mpd
+"""
+
+
 def require_program(name: str, *places: str) -> str:
     """Return the path of a program, or skip the test."""
     path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", *places]))
@@ -40,9 +49,21 @@ def make_ladder(folder: Path) -> Path:
     ffmpeg = require_program("ffmpeg")
     folder.mkdir(parents=True)
     (folder / "subtitles.vtt").write_text(SUBTITLES)
-    arguments = [word.replace("\0", " ") for word in LADDER.replace("\\ ", "\0").split()]
-    subprocess.run([ffmpeg, "-loglevel", "error", *arguments], cwd=folder, check=True, timeout=120)
+    _run_ffmpeg(ffmpeg, LADDER, folder)
     return folder
+
+
+def make_dash_ladder(folder: Path) -> Path:
+    """Make four seconds of `manifest.mpd`: pictures of 180 and 360 lines, and audio."""
+    ffmpeg = require_program("ffmpeg")
+    folder.mkdir(parents=True)
+    _run_ffmpeg(ffmpeg, DASH_LADDER, folder)
+    return folder
+
+
+def _run_ffmpeg(ffmpeg: str, command: str, folder: Path) -> None:
+    arguments = [word.replace("\0", " ") for word in command.replace("\\ ", "\0").split()]
+    subprocess.run([ffmpeg, "-loglevel", "error", *arguments], cwd=folder, check=True, timeout=120)
 
 
 def free_port() -> int:

@@ -12,6 +12,7 @@ from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.trusted_proxies import client_origin
+from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import heartbeats, playing, streams
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput, PlaybackInput
@@ -19,6 +20,7 @@ from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.rules.refusals.playback import (
     CountryUnknown,
     DeviceLimit,
+    DeviceMismatch,
     DownloadsNotInPlan,
     EntitlementUnavailable,
     GrantInvalid,
@@ -62,10 +64,11 @@ def handle_database_error(error: Exception) -> Response:
 @allow_kids
 @bp.arguments(PlaybackIn)
 @sets_grant_cookies
-@idempotent()
+@idempotent(per_profile=True)
 @bp.errors(
     CountryUnknown,
     DeviceLimit,
+    DeviceMismatch,
     DownloadsNotInPlan,
     EntitlementUnavailable,
     NoLongerAvailable,
@@ -84,11 +87,11 @@ def handle_database_error(error: Exception) -> Response:
 def start_playback(body: PlaybackInput) -> Response:
     """Start the playback of a film or an episode.
 
-    A refused playback gets the first error that applies, in this order: 401 · 404 · 403 `profile_required`,
-    `subscription_required`, `not_in_plan`, `country_unknown`, `not_available_in_country`, `not_yet_available`,
-    `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit` {limit, devices}, `stream_limit` {limit,
-    streams} · 503 `entitlement_unavailable`. If the same device starts the same item again, the new stream replaces the
-    old one.
+    A refused playback gets the first error that applies, in this order: 401 · 403 `device_mismatch` · 404 · 403
+    `profile_required`, `subscription_required`, `not_in_plan`, `country_unknown`, `not_available_in_country`,
+    `not_yet_available`, `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit` {limit, devices},
+    `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. The session's device plays, whatever the player
+    sends. If it starts the same item again, or plays in another session now, the new stream replaces the old one.
     """
     started = playing.start_playback(current_viewer(), client_origin(), request.remote_addr, body, clock.now())
     return json_response(msgspec.json.encode(started), 201)
@@ -100,14 +103,15 @@ def start_playback(body: PlaybackInput) -> Response:
 @bp.text_body
 @bp.arguments(HeartbeatIn)
 @sets_grant_cookies
-@bp.errors(StreamEnded)
+@bp.errors(DeviceMismatch, StreamEnded)
 @bp.response(200, HeartbeatOut)
 def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
     """Send a heartbeat with the player's position and state.
 
     Players send one when playing begins and every `interval_s` seconds, and use the new `grant` from then on. 410
-    `stream_ended` {reason} when the player must stop. No position is saved before the first `playing`, so that a failed
-    start does not lose the resume point. The body may be sent as text/plain, too.
+    `stream_ended` {reason} when the player must stop, 403 `device_mismatch` for a stream of another device. No position
+    is saved before the first `playing`, so that a failed start does not lose the resume point. The body may be sent as
+    text/plain, too.
     """
     extended = heartbeats.record_heartbeat(
         current_viewer(), client_origin(), request.remote_addr, stream_id, body, clock.now()
@@ -135,13 +139,18 @@ def send_beacon(body: BeaconInput, stream_id: str) -> None:
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, StreamPage)
 def list_streams(query: PageInput) -> dict:
-    """List the account's live streams, oldest first."""
-    live = streams.list_live_streams(current_viewer().account_id, clock.now())
+    """List the account's live streams, oldest first.
+
+    `item_id` and `title_id` are null for a title that does not exist for the selected profile.
+    """
+    viewer = current_viewer()
+    live = streams.list_live_streams(viewer.account_id, clock.now())
     after = pagination.decode_cursor("streams", query["cursor"])
     rows = [stream for stream in live if after is None or stream.id > after[0]]
     page = pagination.build_page(rows, query["limit"], "streams", lambda stream: [stream.id])
     total = {"total": len(live)} if query["include_total"] else {}
-    return page | total | {"items": [streams.stream_view(stream) for stream in page["items"]]}
+    views = [streams.stream_view(stream) for stream in page["items"]]
+    return page | total | {"items": playing.hide_titles(views, viewer_facts(viewer, client_origin()))}
 
 
 @bp.route("/<stream_id>", methods=["DELETE"])

@@ -36,7 +36,7 @@ def update_progress(body: DatedProgressInput, profile_id: str, item_id: str) -> 
 @allow_guests
 @allow_kids
 @bp.arguments(ProgressBatchIn)
-@idempotent()
+@idempotent(per_profile=True)
 @bp.errors(PinRequired)
 @bp.response(200, ProgressBatchOut)
 def update_progress_batch(body: ProgressBatchInput, profile_id: str) -> dict:

@@ -26,6 +26,10 @@ bp = Blueprint(
 ORIGINAL_URI_HEADERS = ("X-Original-URI", "X-Forwarded-Uri")
 """The headers in which nginx, and Caddy and Traefik, pass the URI that the viewer requested."""
 ORIGINAL_HOST_HEADERS = ("X-Original-Host", "X-Forwarded-Host")
+NO_HOST: list[str | None] = [None]
+HOST_MISSING = (
+    "This playback token does not allow access to this path on each of its hosts; send the host in X-Original-Host."
+)
 
 
 @bp.route("/verify")
@@ -40,7 +44,8 @@ def verify_playback_token(query: dict) -> None:
     204 if the token is valid, its stream has not been stopped, and it allows the path, the host and the client's
     address. 401 `grant_invalid`, 400 `original_uri_missing` or 403 `grant_forbids` otherwise. The requested URI is read
     from `X-Original-URI` or `X-Forwarded-Uri`, the host from `X-Original-Host` or `X-Forwarded-Host` if it is sent; if
-    both are, since one may be the viewer's own, both must be allowed. The token is read from `grant` in this request's
+    both are, since one may be the viewer's own, both must be allowed. Without a host, a token of media on several hosts
+    allows only what it allows on all of them. The token is read from `grant` in this request's
     query, the bearer token, the cookie `playback_grant`, or `grant` in the query of the requested URI. The database is
     read once a second at most, for the streams that were stopped.
     """
@@ -52,10 +57,12 @@ def verify_playback_token(query: dict) -> None:
         raise GrantInvalid
     if not uris:
         raise OriginalUriMissing
-    if not all(allows_host(claims, host) for host in _list_headers(ORIGINAL_HOST_HEADERS)):
+    hosts = _list_headers(ORIGINAL_HOST_HEADERS)
+    if not all(allows_host(claims, host) for host in hosts):
         raise GrantForbids
-    if not all(allows_path(claims, uri.partition("?")[0], settings.media_height_pattern) for uri in uris):
-        raise GrantForbids
+    paths, pattern = [uri.partition("?")[0] for uri in uris], settings.media_height_pattern
+    if not all(allows_path(claims, path, pattern, host) for path in paths for host in hosts or NO_HOST):
+        raise GrantForbids(detail=None if hosts or len(claims["hosts"]) == 1 else HOST_MISSING)
     if not allows_address(claims, request.remote_addr):
         raise GrantForbids
 

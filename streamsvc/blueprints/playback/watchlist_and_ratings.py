@@ -78,8 +78,8 @@ def list_item_states(query: dict, profile_id: str) -> dict:
     """Retrieve a profile's state of titles and episodes.
 
     Returns progress, watchlist and rating of up to 100 ids. It complements catalogue lists, which are the same for
-    all viewers and contain no state of a profile.
+    all viewers and contain no state of a profile. An id that does not exist for the profile has an empty state.
     """
-    return {
-        "items": profile_items.list_item_states(get_own_profile(current_viewer(), profile_id).profile_id, query["ids"])
-    }
+    viewer = current_viewer()
+    profile, country = get_own_profile(viewer, profile_id), viewer_country(viewer, client_country())
+    return {"items": profile_items.list_item_states(profile, country, query["ids"])}

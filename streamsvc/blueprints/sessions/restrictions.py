@@ -34,7 +34,8 @@ def replace_restrictions(body: RestrictionsInput, profile_id: str) -> dict:
 
     A title that the profile may not see does not exist for it: 404 in all calls, and absent from lists. Outside its
     viewing hours it may browse but not play: 403 `outside_viewing_hours`. What plays ends at its next heartbeat.
-    Requires a recent reauthentication.
+    The body replaces all of them, and what it leaves out is not restricted: `{}` lifts every restriction. Requires a
+    recent reauthentication.
     """
     require_proof(None, ProfileAction.RESTRICT)
     profile = get_own_profile(profile_id)

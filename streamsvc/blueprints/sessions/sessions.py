@@ -25,6 +25,7 @@ from streamsvc.operations.credentials import revocation, second_factor, sessions
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import hook, passkeys, password, reauthentication
 from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.profiles import is_limited
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import (
     InvalidCredentials,
@@ -143,10 +144,11 @@ def select_profile(body: dict) -> Response:
     """Select the profile that is watching.
 
     A profile with a PIN needs it: 403 `pin_required`. For ten minutes, the PIN is also a proof for changing that
-    profile. Selecting a kids' profile ends the window of a recent authentication. Null deselects the profile; leaving a
-    kids' profile that way requires a recent reauthentication, because without a profile the whole account is open.
+    profile. Selecting a kids' profile, or one with an age limit or restrictions, ends the window of a recent
+    authentication. Null deselects the profile; leaving a kids' profile that way requires a recent reauthentication,
+    because without a profile the whole account is open.
     """
-    viewer, profile_id, has_pin, is_kids = current_viewer(), body["profile_id"], False, False
+    viewer, profile_id, has_pin, ends_window = current_viewer(), body["profile_id"], False, False
     if profile_id is None:
         if viewer.profile and viewer.profile.kids and not viewer.is_recently_authenticated:
             raise KidsProfile
@@ -155,10 +157,10 @@ def select_profile(body: dict) -> Response:
         if profile is None:
             raise NotFound
         pins.check_pin(profile, body.get("pin"), viewer.row.device_id, viewer.is_recently_authenticated)
-        has_pin, is_kids = profile.pin_hash is not None, profile.kids
+        has_pin, ends_window = profile.pin_hash is not None, is_limited(profile)
     session = db.session.get_one(Session, viewer.row.session_id)
     session.profile_id, session.pin_verified_at = profile_id, clock.now() if has_pin else None
-    if is_kids:
+    if ends_window:
         reauthentication.end_reauthentication_window(session)
     audit.record_event("profile_selected", viewer.account_id, session=viewer.row.session_id, profile=profile_id)
     db.session.flush()

@@ -9,6 +9,7 @@ from streamsvc.operations.playback.items import Playable
 from streamsvc.operations.playback.media import decode_scope, manifest_views
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.grant_cookies import is_in_domain
+from streamsvc.rules.playback.media_paths import paths_on_host
 from streamsvc.rules.playback.signers import MediaSigner
 from streamsvc.rules.playback.signers.base import MediaAccess, MediaCookie
 from streamsvc.rules.playback.tokens import PlaybackToken, bind_network
@@ -33,11 +34,13 @@ def issue_grant(
     if not current_settings().media_signers:
         return grant, manifests
     network = bind_network(address, current_settings().grant_network)
-    access = MediaAccess(decode_scope(stream.media_scope).paths, network, now, expires_at)
+    scope = decode_scope(stream.media_scope)
     signed: list[dict] = []
     cookies: dict[tuple, dict] = {}
     for manifest in manifests:
-        url, found = _sign_manifest(manifest["url"], access)
+        host = urlsplit(manifest["url"]).hostname or ""
+        access = MediaAccess(paths_on_host(scope.paths, host), network, now, expires_at)
+        url, found = _sign_manifest(manifest["url"], host, access)
         signed.append(manifest | {"url": url})
         cookies |= {(cookie["name"], cookie["domain"], cookie["path"]): cookie for cookie in found}
     return (grant | {"cookies": list(cookies.values())} if cookies else grant), signed
@@ -60,9 +63,8 @@ def issue_token(stream_id: str, stream: Any, address: str | None, expires_at: da
     return playback_tokens.encode_token(token, playback_tokens.media_keys(settings.secret_key))
 
 
-def _sign_manifest(url: str, access: MediaAccess) -> tuple[str, list[dict]]:
+def _sign_manifest(url: str, host: str, access: MediaAccess) -> tuple[str, list[dict]]:
     """Return the signed URL and its cookies. A URL that cannot be signed stays as it is, so its CDN refuses it."""
-    host = urlsplit(url).hostname or ""
     signer = next((signer for signer in current_settings().media_signers if signer.host == host), None)
     if signer is None:
         return url, []

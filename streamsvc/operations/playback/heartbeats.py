@@ -21,7 +21,7 @@ from streamsvc.rules.playback.inputs import BeaconInput, HeartbeatInput
 from streamsvc.rules.playback.progress import ReportTime, StreamClock
 from streamsvc.rules.playback.still_watching import Activity
 from streamsvc.rules.playback.tokens import is_expired
-from streamsvc.rules.refusals.playback import GrantInvalid, StreamEnded
+from streamsvc.rules.refusals.playback import DeviceMismatch, GrantInvalid, StreamEnded
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
@@ -88,13 +88,15 @@ def record_heartbeat(
 ) -> dict:
     """Extend a stream and save its position from a loaded HeartbeatIn, after deciding access again.
 
-    `address` is the client's. Raises NotFound, or StreamEnded with the reason.
+    `address` is the client's. Raises NotFound, StreamEnded with the reason, or DeviceMismatch for another device's.
     """
     stream = STREAM_WITH_ITEM.one(account_id=viewer.account_id, stream_id=stream_id, now=now)
     if stream is None:
         raise NotFound
     playable, profile = _find_playable(stream), _find_stream_profile(viewer, stream)
     end_reason = streams.stream_end_reason(stream, now)
+    if end_reason is None and stream.device_id != viewer.row.device_id:
+        raise DeviceMismatch(detail="This stream plays on another device; start playback on this one.")
     heartbeat = Heartbeat.of(stream, report, now, is_live=end_reason is None)
     completed_at = _save_progress(stream, playable, heartbeat, now) if playable and profile else None
     if end_reason:

@@ -1,5 +1,6 @@
 """Playable items: a film or an episode with everything that access decisions and playback need, in one query."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from streamsvc.models import Episode, Progress, Title, TitleDetail
 from streamsvc.operations.catalog.reading.facts import (
     ACCESS_COLUMNS,
+    list_genres_of_titles,
     list_title_genres,
     load_min_ages,
     load_title_facts,
@@ -20,7 +22,7 @@ from streamsvc.rules.catalog.record import Variant
 from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, is_age_allowed
 from streamsvc.rules.playback.drm import DrmKey
 from streamsvc.rules.playback.progress import PlayableItem
-from streamsvc.rules.playback.restrictions import parse_title_rules
+from streamsvc.rules.playback.restrictions import TitleRules, parse_title_rules
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all
 
@@ -97,6 +99,28 @@ def find_playable(item_id: str, profile_id: str | None = None) -> Playable | Non
         item_id=item_id, profile_id=profile_id
     )
     return Playable(row) if row else None
+
+
+def list_visible_ids(
+    item_ids: Collection[str], country: str | None, max_age: int | None, rules: TitleRules | None
+) -> set[str]:
+    """Return which titles and episodes the catalogue has, and an age limit and title rules do not hide in a country."""
+    in_catalogue = (Title.removed_at.is_(None),)
+    titles = sa.select(Title.id.label("item_id"), *_TITLE_COLUMNS).where(Title.id.in_(item_ids), *in_catalogue)
+    episodes = (
+        sa.select(Episode.id, *_TITLE_COLUMNS)
+        .join(Title, Title.pk == Episode.title_pk)
+        .where(Episode.id.in_(item_ids), Episode.removed_at.is_(None), *in_catalogue)
+    )
+
+    def is_allowed(row: Any) -> bool:
+        return is_age_allowed(maturity.min_age_in(country, row.min_age, load_min_ages(row)), max_age)
+
+    rows = [row for row in fetch_all(sa.union_all(titles, episodes)) if is_allowed(row)]
+    if rules is None:
+        return {row.item_id for row in rows}
+    genres = list_genres_of_titles({row.pk for row in rows})
+    return {row.item_id for row in rows if rules.allow(row.title_id, genres.get(row.pk, frozenset()))}
 
 
 def list_released_episodes(title_pk: int, now: datetime) -> list[PlayableItem]:

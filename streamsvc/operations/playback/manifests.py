@@ -1,9 +1,10 @@
-"""Master playlists that are served by this service, without the variants that the viewer may not watch."""
+"""Manifests that are served by this service, without the variants that the viewer may not watch."""
 
 import logging
 import math
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from streamsvc.gateways.media_origin import OriginFailed, OriginUnavailable, fetch_manifest
@@ -21,42 +22,81 @@ from streamsvc.settings import current_settings
 log = logging.getLogger("streamsvc.playback")
 
 
-def load_filtered_manifest(stream_id: str, token: str | None, hands_token_on: bool, now: datetime) -> str:
+class _Fetched(NamedTuple):
+    """The manifest of a live stream, its URL, and the token that was presented with its claims."""
+
+    text: str
+    url: str
+    item_id: str
+    token: str
+    claims: dict[str, Any]
+
+    def is_allowed(self, height: int | None, target: str) -> bool:
+        path = urlsplit(target).path
+        pattern = current_settings().media_height_pattern
+        return allows_height(self.claims, height, canonical_path(path) or path, pattern)
+
+
+def load_master_playlist(stream_id: str, tokens: Iterable[str], hands_token_on: bool, now: datetime) -> str:
     """Return the HLS master playlist of a live stream, without the variants above its picture height.
 
-    `hands_token_on`: whether the URLs of the media servers get the token too. Raises GrantInvalid, GrantForbids,
-    NotFound, ManifestInvalid, ManifestUnavailable.
+    One of the `tokens` must be valid. `hands_token_on`: whether the URLs of the media servers get it too. Raises
+    GrantInvalid, GrantForbids, NotFound, ManifestInvalid, ManifestUnavailable.
     """
-    settings = current_settings()
-    claims = token and playback_tokens.decode_claims(token, playback_tokens.media_keys(settings.secret_key))
-    if not claims or claims["sub"] != stream_id or is_expired(claims, now):
-        raise GrantInvalid
-    stream = streams.find_stream(claims["account"], stream_id, now)
-    if stream is None or streams.stream_end_reason(stream, now):
-        raise GrantInvalid
-    playable = items.find_playable(stream.item_id) if settings.filter_manifests else None
-    url = media.find_media_url(playable, media.HLS) if playable else None
-    if url is None:
-        raise NotFound
-    text = _fetch(url, stream, now)
-    query = "?" + urlencode({"grant": token})
-
-    def is_allowed(height: int | None, target: str) -> bool:
-        path = urlsplit(target).path
-        return allows_height(claims, height, canonical_path(path) or path, settings.media_height_pattern)
+    fetched = _fetch_manifest(stream_id, tokens, media.HLS, now)
+    query = "?" + urlencode({"grant": fetched.token})
 
     def add_token(target: str) -> str:
         parts = urlsplit(target)
-        return target + query if parts.hostname in claims["hosts"] and not parts.query else target
+        return target + query if parts.hostname in fetched.claims["hosts"] and not parts.query else target
 
+    rewrite_url = add_token if hands_token_on else str
     try:
-        filtered = filter_master_playlist(text, url, is_allowed, add_token if hands_token_on else str)
+        filtered = filter_master_playlist(fetched.text, fetched.url, fetched.is_allowed, rewrite_url)
     except InvalidPlaylist as error:
-        log.warning("the manifest of %s is not a playlist: %s", stream.item_id, error)
+        log.warning("the manifest of %s is not a playlist: %s", fetched.item_id, error)
         raise ManifestInvalid from None
+    return _require_variants(filtered)
+
+
+def load_dash_manifest(stream_id: str, tokens: Iterable[str], now: datetime) -> str:
+    """Return the DASH manifest of a live stream, without the representations above its picture height.
+
+    Raises what `load_master_playlist` does.
+    """
+    from streamsvc.rules.playback.dash_manifests import InvalidManifest, filter_dash_manifest  # see there
+
+    fetched = _fetch_manifest(stream_id, tokens, media.DASH, now)
+    hosts = {*fetched.claims["hosts"], urlsplit(fetched.url).hostname}
+    try:
+        filtered = filter_dash_manifest(fetched.text, fetched.url, fetched.is_allowed, hosts.__contains__)
+    except InvalidManifest as error:
+        log.warning("the DASH manifest of %s is not valid: %s", fetched.item_id, error)
+        raise ManifestInvalid from None
+    return _require_variants(filtered)
+
+
+def _require_variants(filtered: str | None) -> str:
     if filtered is None:
         raise GrantForbids(detail="This title has no variant within the picture height of your plan.")
     return filtered
+
+
+def _fetch_manifest(stream_id: str, tokens: Iterable[str], kind: str, now: datetime) -> _Fetched:
+    """Fetch the media server's manifest of a live stream for whoever presents a valid token of it."""
+    settings = current_settings()
+    keys = playback_tokens.media_keys(settings.secret_key)
+    decoded = ((token, playback_tokens.decode_claims(token, keys)) for token in tokens)
+    valid = ((token, c) for token, c in decoded if c and c["sub"] == stream_id and not is_expired(c, now))
+    token, claims = next(valid, ("", None))
+    stream = streams.find_stream(claims["account"], stream_id, now) if claims else None
+    if claims is None or stream is None or streams.stream_end_reason(stream, now):
+        raise GrantInvalid
+    playable = items.find_playable(stream.item_id)
+    url = media.find_media_url(playable, kind) if playable else None
+    if url is None or not media.is_filtered(kind, url):
+        raise NotFound
+    return _Fetched(_fetch(url, stream, now), url, stream.item_id, token, claims)
 
 
 def _fetch(url: str, stream: Any, now: datetime) -> str:

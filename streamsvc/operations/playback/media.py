@@ -1,6 +1,5 @@
 """The media of an item: the URLs of its manifests, and what a playback token opens for them."""
 
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -10,24 +9,35 @@ import sqlalchemy as sa
 from streamsvc.models import MediaFile
 from streamsvc.operations.catalog.titles.media_files import LAST_CODE_POINT, locate_media
 from streamsvc.operations.playback.items import Playable
-from streamsvc.rules.playback.media_paths import MediaLocation, opened_paths, split_media_pattern
+from streamsvc.rules.playback.media_paths import MediaLocation, opened_paths, qualify_paths, split_media_pattern
 from streamsvc.rules.playback.tokens import MediaScope
 from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
 
-HLS = "hls"
+HLS, DASH = "hls", "dash"
+FILTERED_NAMES = {HLS: "master.m3u8", DASH: "manifest.mpd"}
+"""The manifests that this service can serve itself, by type."""
 MAX_NEIGHBOURS = 200
 """With more manifests that begin with the stem of one, that one opens only its own file."""
 
 
 def manifest_views(playable: Playable, stream_id: str, token: str) -> list[dict]:
-    """Return [{type, url}] of the item's manifests, of which this service may serve the HLS playlist itself."""
+    """Return [{type, url}] of the item's manifests, of which this service may serve some itself."""
+    base, query = f"{current_settings().public_url}/v1/playback/{stream_id}", urlencode({"grant": token})
+    views = []
+    for kind in playable.media or (HLS,):
+        url = find_media_url(playable, kind)
+        if url and is_filtered(kind, url):
+            url = f"{base}/{FILTERED_NAMES[kind]}?{query}"
+        views.append({"type": kind, "url": url})
+    return views
+
+
+def is_filtered(kind: str, url: str) -> bool:
+    """Whether this service serves a manifest itself; not if a CDN requires signatures, which it has not."""
     settings = current_settings()
-    urls = {kind: find_media_url(playable, kind) for kind in playable.media or (HLS,)}
-    if settings.filter_manifests and HLS in urls:
-        query = urlencode({"grant": token})
-        urls[HLS] = f"{settings.public_url}/v1/playback/{stream_id}/master.m3u8?{query}"
-    return [{"type": kind, "url": url} for kind, url in urls.items()]
+    is_signed = any(signer.host == urlsplit(url).hostname for signer in settings.media_signers)
+    return settings.filter_manifests and kind in FILTERED_NAMES and not is_signed
 
 
 def find_media_url(playable: Playable, kind: str) -> str | None:
@@ -45,24 +55,30 @@ def load_media_scope(playable: Playable, max_height: int | None) -> MediaScope:
     opens nothing.
     """
     settings = current_settings()
+    opened = _opened_by_manifest(playable, settings)
+    too_high = [v for v in playable.variants if max_height is not None and (v.height or 0) > max_height]
+    denied = dict.fromkeys(_variant_path(variant.path, location) for variant in too_high for location in opened)
+    paths_by_host: dict[str, list[str]] = {}
+    for location, paths in opened.items():
+        variants = [_variant_path(variant.path, location) for variant in playable.variants]
+        host = location.host or urlsplit(settings.public_url).hostname or ""
+        paths_by_host.setdefault(host, []).extend([*paths, *(path for path in variants if path not in denied)])
+    return MediaScope(tuple(paths_by_host), tuple(qualify_paths(paths_by_host)), tuple(denied))
+
+
+def _opened_by_manifest(playable: Playable, settings: Settings) -> dict[MediaLocation, list[str]]:
+    """Return the paths that each manifest of the item opens on its host."""
     if playable.media:
         locations = [location for url in playable.media.values() if (location := _locate_or_none(url))]
-        paths = [path for location in locations for path in _opened_paths(location, playable, settings)]
-    else:
-        locations = [locate_media(settings.media_url.replace("{item_id}", playable.row.item_id))]
-        has_own_folder = "{item_id}" in settings.media_url.rpartition("/")[0]
-        paths = opened_paths(locations[0], (), has_own_folder)
-    folders = dict.fromkeys(location.folder for location in locations)
-    variants = {path: v.height for v in playable.variants for path in _variant_paths(v.path, folders)}
-    denied = [path for path, height in variants.items() if max_height is not None and (height or 0) > max_height]
-    paths += [path for path in variants if path not in denied]
-    hosts = [location.host or urlsplit(settings.public_url).hostname or "" for location in locations]
-    return MediaScope(tuple(dict.fromkeys(hosts)), tuple(dict.fromkeys(paths)), tuple(denied))
+        return {location: _opened_paths(location, playable, settings) for location in locations}
+    location = locate_media(settings.media_url.replace("{item_id}", playable.row.item_id))
+    has_own_folder = "{item_id}" in settings.media_url.rpartition("/")[0]
+    return {location: opened_paths(location, (), has_own_folder)}
 
 
-def _variant_paths(path: str, folders: Iterable[str]) -> list[str]:
-    """Return the paths of a declared variant, which may be below the folder of each of the item's manifests."""
-    return [path] if path.startswith("/") else [folder + path for folder in folders]
+def _variant_path(path: str, location: MediaLocation) -> str:
+    """Return the path of a declared variant, which may be below the folder of each of the item's manifests."""
+    return path if path.startswith("/") else location.folder + path
 
 
 def encode_scope(scope: MediaScope) -> str:

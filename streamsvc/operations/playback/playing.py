@@ -12,6 +12,7 @@ from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import AccessDecision, ViewerFacts, decide_access
 from streamsvc.rules.playback.inputs import PlaybackInput
+from streamsvc.rules.refusals.playback import DeviceMismatch, StreamLimit
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.security.authentication import Viewer
 from streamsvc.storage.database import fetch_one
@@ -22,7 +23,8 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
 
     Raises the first refusal, in the order that the API documents.
     """
-    facts, device_id = viewer_facts(viewer, origin), _get_device_id(viewer, body["device_id"])
+    _require_session_device(viewer, body["device_id"])
+    facts = viewer_facts(viewer, origin)
     found = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None)
     playable, access = _require_playable(found, facts, now)
     if playable.is_series:
@@ -35,7 +37,7 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
         account_id=viewer.account_id,
         profile_id=viewer.row.selected_profile_id,
         session_id=viewer.row.session_id,
-        device_id=device_id,
+        device_id=viewer.row.device_id,
         title_id=playable.row.title_id,
         item_id=playable.row.item_id,
         country=facts.country,
@@ -44,20 +46,45 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
         plan=entitlements["plan"],
     )
     limits = streams.stream_limits(entitlements)
-    stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
+    stream_id, current = _claim_stream(request, limits, body["replace"], facts, now)
     response = _playback_view(stream_id, current, request, limits, playable, address, now)
     if drm := licenses.issue_license(stream_id, playable, max_height, body["offline"], access.ends_at, now):
         response["drm"] = drm
     return response
 
 
-def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
-    """Return the id of the playing device: the session's, or another of the account's. Raises NotFound."""
+def _claim_stream(
+    request: streams.StreamRequest, limits: streams.StreamLimits, replace: str | None, facts: ViewerFacts, now: datetime
+) -> tuple[str, int]:
+    """Start the stream. Raises DeviceLimit, or StreamLimit without the titles that the viewer may not see."""
+    try:
+        return streams.claim_stream(request, limits, replace, now)
+    except StreamLimit as refusal:
+        refusal.members["streams"] = hide_titles(refusal.members["streams"], facts)
+        raise
+
+
+def hide_titles(stream_views: list[dict], facts: ViewerFacts) -> list[dict]:
+    """Return live streams of the account, without the titles that a viewer may not see or the catalogue has no more.
+
+    The streams themselves stay, since they take a slot and can be stopped.
+    """
+    item_ids = {view["item_id"] for view in stream_views}
+    visible = items.list_visible_ids(item_ids, facts.country, facts.max_age, facts.title_rules)
+    hidden = {"item_id": None, "title_id": None}
+    return [view if view["item_id"] in visible else view | hidden for view in stream_views]
+
+
+def _require_session_device(viewer: Viewer, device_id: str | None) -> None:
+    """Check that a player names the device of its session, if it names one: limits count the devices that signed in.
+
+    Raises DeviceMismatch, or NotFound for a device that is not the account's.
+    """
     if device_id in (None, viewer.row.device_id):
-        return viewer.row.device_id
+        return
     if not fetch_one(Device.select_owned(viewer.account_id).where(Device.id == device_id)):
         raise NotFound(detail="There is no such device on your account.")
-    return device_id
+    raise DeviceMismatch
 
 
 def _require_playable(playable: Playable | None, facts: ViewerFacts, now: datetime) -> tuple[Playable, AccessDecision]:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from streamsvc.models import Episode, Play, Progress, Title, TitleRating, WatchlistItem, progress
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import progress_view
+from streamsvc.rules.playback.restrictions import parse_title_rules
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db, execute_write, fetch_all, insert
 
@@ -95,11 +96,15 @@ def clear_rating(profile_id: str, title_id: str) -> None:
     execute_write(sa.delete(TitleRating).where(TitleRating.profile_id == profile_id, TitleRating.title_id == title_id))
 
 
-def list_item_states(profile_id: str, ids: list[str]) -> list[dict]:
-    """Return progress, watchlist membership and rating of each item, in order; empty values for unknown ids."""
+def list_item_states(profile: Any, country: str | None, ids: list[str]) -> list[dict]:
+    """Return progress, watchlist membership and rating of each item, in order; empty values for unknown ids.
+
+    An item that the profile may not see in the viewer's `country`, or no longer may, is unknown.
+    """
+    visible = items.list_visible_ids(ids, country, profile.max_age, parse_title_rules(profile.restrictions))
 
     def rows_by_id(model: Any, key: Any, *columns: Any) -> dict[str, sa.Row]:
-        select = sa.select(key, *columns).where(model.profile_id == profile_id, key.in_(ids))
+        select = sa.select(key, *columns).where(model.profile_id == profile.profile_id, key.in_(visible))
         return {row[0]: row for row in fetch_all(select)}
 
     reported = rows_by_id(Progress, Progress.item_id, *Progress.__table__.c)

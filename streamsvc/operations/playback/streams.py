@@ -146,8 +146,8 @@ def _new_stream_row(request: StreamRequest, now: datetime) -> dict:
 def _claim_statement(dialect: str) -> CompiledStatement:
     """Build the insert of a stream if a slot is free and the device known; returns its id and the live count.
 
-    Inserts nothing if starts must be published, or if the device already has an open stream of the item, live or not,
-    which must be taken over.
+    Inserts nothing if starts must be published, or if the device has an open stream, live or not, which must be taken
+    over: of the item, or of another session.
     """
     columns = Stream.__table__.c
     is_known = sa.exists().where(
@@ -157,7 +157,14 @@ def _claim_statement(dialect: str) -> CompiledStatement:
     )
     row = sa.select(*(sa.bindparam(column.name, type_=column.type) for column in columns))
     is_published = playback_events.has_subscriber(playback_events.STARTED)
-    row = row.where(sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT, is_known, ~is_published)
+    in_other_session = sa.exists().where(
+        Stream.account_id == ACCOUNT_ID,
+        Stream.device_id == sa.bindparam("device_id"),
+        Stream.session_id != sa.bindparam("session_id"),
+        Stream.ended_at.is_(None),
+    )
+    has_slot = sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT
+    row = row.where(has_slot, is_known, ~is_published, ~in_other_session)
     return CompiledStatement(
         insert(Stream)
         .from_select([column.name for column in columns], row)
@@ -177,12 +184,11 @@ def _claim_exclusively(
         device_places.admit_device(
             request.account_id, request.session_id, request.device_id, limits.devices, limits.evicts_devices, busy, now
         )
-        same_playback = Stream.device_id == request.device_id, Stream.item_id == request.item_id
-        end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, *same_playback)
+        is_taken_over = sa.or_(Stream.item_id == request.item_id, Stream.session_id != request.session_id)
+        on_device = Stream.device_id == request.device_id
+        end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, on_device, is_taken_over)
         end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id == replace)
-        others = [
-            s for s in live if s.id != replace and (s.device_id, s.item_id) != (request.device_id, request.item_id)
-        ]
+        others = [stream for stream in live if stream.id != replace and not _is_taken_over(stream, request)]
         if excess := max(0, len(others) + 1 - limits.streams) if limits.ends_oldest and limits.streams else 0:
             oldest, others = [stream.id for stream in others[:excess]], others[excess:]
             end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id.in_(oldest))
@@ -197,6 +203,15 @@ def _claim_exclusively(
         db.session.rollback()
         raise
     return len(others) + 1
+
+
+def _is_taken_over(stream: sa.Row, request: StreamRequest) -> bool:
+    """Whether a stream ends because its device starts the same item again, or plays in another session now.
+
+    Otherwise several devices that sign in under the id of one could play at once and count as one.
+    """
+    is_same_device = stream.device_id == request.device_id
+    return is_same_device and (stream.item_id == request.item_id or stream.session_id != request.session_id)
 
 
 def _shorten_overlong_streams(account_id: str, now: datetime) -> None:

@@ -4,11 +4,12 @@ A manifest opens its folder, as long as no other item's manifest lies in it. In 
 and the files named after it: for `/films/a.m3u8` those that begin with `/films/a.`, `/films/a_`, `/films/a-` or
 `/films/a/`, unless another item's manifest begins in the same way.
 
-In a token, a path that ends in `/` is a folder, one that ends in `*` is a prefix, and any other is a single file.
+In a token, a path that ends in `/` is a folder, one that ends in `*` is a prefix, and any other is a single file. A
+path that begins with `//host` is opened on that host only, any other on all hosts of the token.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -88,6 +89,23 @@ def opened_paths(location: MediaLocation, neighbours: Iterable[str], has_own_fol
     prefixes = [location.stem + separator for separator in STEM_SEPARATORS]
     free = [prefix for prefix in prefixes if not any(other.startswith(prefix) for other in others)]
     return [location.path, *(prefix if prefix.endswith("/") else f"{prefix}*" for prefix in free)]
+
+
+def qualify_paths(paths_by_host: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the paths of a token: with their host unless all hosts open them, so that one host adds nothing."""
+    qualified: dict[str, None] = {}
+    for host, paths in paths_by_host.items():
+        for path in paths:
+            is_common = all(path in others for others in paths_by_host.values())
+            qualified[path if is_common else f"//{host}{path}"] = None
+    return list(qualified)
+
+
+def paths_on_host(paths: Iterable[str], host: str) -> tuple[str, ...]:
+    """Return which paths of a token are opened on one of its hosts, without the host."""
+    prefix = f"//{host}"
+    plain = (path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path for path in paths)
+    return tuple(path for path in plain if not path.startswith("//"))
 
 
 def matches_any(path: str, patterns: Sequence[str]) -> bool:

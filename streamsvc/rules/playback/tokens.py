@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from streamsvc.rules.playback.media_paths import canonical_path, matches_any, picture_height
+from streamsvc.rules.playback.media_paths import canonical_path, matches_any, paths_on_host, picture_height
 
 _PORT = re.compile(r":\d*$")
 
 
 class MediaScope(msgspec.Struct, frozen=True):
-    """What a stream may fetch: these hosts ("" for the service's own), these paths but not those denied."""
+    """What a stream may fetch: these paths of these hosts, see `paths_on_host`, but on no host those denied."""
 
     hosts: tuple[str, ...]
     paths: tuple[str, ...]
@@ -63,13 +63,15 @@ def is_expired(claims: dict[str, Any], now: datetime) -> bool:
     return datetime.fromtimestamp(claims["exp"], UTC) <= now
 
 
-def allows_path(claims: dict[str, Any], path: str, height_pattern: str) -> bool:
+def allows_path(claims: dict[str, Any], path: str, height_pattern: str, host: str | None = None) -> bool:
     """Whether a token with these claims allows the path of a request (without its query).
 
+    `host`: the requested one, if the media server sends it; else the path must be opened on every host of the token.
     `height_pattern` finds the picture height in a path. No token allows an ambiguous path, see `canonical_path`.
     """
     plain = canonical_path(path)
-    if plain is None or not matches_any(plain, claims["paths"]):
+    hosts = claims["hosts"] or [""] if host is None else [_host_name(host)]
+    if plain is None or not all(matches_any(plain, paths_on_host(claims["paths"], each)) for each in hosts):
         return False
     return allows_height(claims, None, plain, height_pattern)
 
@@ -84,7 +86,12 @@ def allows_height(claims: dict[str, Any], height: int | None, path: str, height_
 
 def allows_host(claims: dict[str, Any], host: str) -> bool:
     """Whether a token with these claims allows the host of a request, which may have a port."""
-    return _PORT.sub("", host.lower()).strip("[]") in claims["hosts"]
+    return _host_name(host) in claims["hosts"]
+
+
+def _host_name(host: str) -> str:
+    """Return a host, which may have a port, as in a token's claims."""
+    return _PORT.sub("", host.lower()).strip("[]")
 
 
 def bind_network(address: str | None, prefixes: str) -> str | None:

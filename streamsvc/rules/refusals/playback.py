@@ -69,6 +69,12 @@ class NoLongerAvailable(Refusal):
     detail = "This title is no longer available."
 
 
+class DeviceMismatch(Refusal):
+    code = "device_mismatch"
+    status = 403
+    detail = "This session belongs to another device. A device plays in a session of its own: sign in on it."
+
+
 class DeviceLimit(Refusal):
     """`limit`, `kind`, `devices`: [{id, name, kind, first_played_at}], `next_removal_at`.
 

@@ -49,7 +49,7 @@ class PlaybackIn(StrictSchema):
     device_id = Id(
         load_default=None,
         allow_none=True,
-        metadata={"description": "The device of the account that plays. Default: the session's device."},
+        metadata={"description": "The session's device, which is the default; 403 `device_mismatch` for others."},
     )
     max_height = Int(
         minimum=1,
@@ -224,8 +224,14 @@ class StreamDeviceOut(StrictSchema):
 
 class StreamOut(StrictSchema):
     stream_id = PrefixedId("str", required=True)
-    item_id = PrefixedId("epi", "ttl", required=True)
-    title_id = PrefixedId("ttl", required=True)
+    item_id = PrefixedId(
+        "epi",
+        "ttl",
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null for a title that does not exist for the selected profile, as its `title_id`."},
+    )
+    title_id = PrefixedId("ttl", required=True, allow_none=True)
     profile_id = PrefixedId("pro", required=True, allow_none=True)
     device = fields.Nested(StreamDeviceOut, required=True)
     state = OneOf(*STATES, required=True)

@@ -1,6 +1,6 @@
 """Loads the facts about a title that access decisions need, for details, playback and explanations."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any
 
@@ -50,6 +50,15 @@ def load_min_ages(row: Any) -> Mapping[str, int | None]:
 def list_title_genres(title_pk: int) -> frozenset[str]:
     """Return the codes of a title's genres."""
     return frozenset(code for (code,) in fetch_all(GENRES_OF_TITLE, {"pk": title_pk}))
+
+
+def list_genres_of_titles(title_pks: Collection[int]) -> dict[int, frozenset[str]]:
+    """Return {pk: codes of its genres} of the titles that have any."""
+    of_titles = sa.select(TitleFacet.title_pk, Facet.code).join(Facet, Facet.pk == TitleFacet.facet_pk)
+    genres: dict[int, set[str]] = {}
+    for pk, code in fetch_all(of_titles.where(TitleFacet.title_pk.in_(title_pks), Facet.kind == "genre")):
+        genres.setdefault(pk, set()).add(code)
+    return {pk: frozenset(codes) for pk, codes in genres.items()}
 
 
 def list_title_windows(title_pk: int) -> tuple[Window, ...]:

@@ -15,7 +15,7 @@ from streamsvc.rules.playback.media_paths import canonical_path, matches_any
 
 
 class MediaAccess(NamedTuple):
-    """What a stream may fetch: `paths` as in `MediaScope`, from `network` only if it is not None."""
+    """What a stream may fetch from one host: `paths` as in `paths_on_host`, from `network` only if it is not None."""
 
     paths: tuple[str, ...]
     network: str | None
