@@ -52,4 +52,5 @@ class Payout(Base):
     def sum_forced(cls, account_id: str, currency: str) -> int:
         """Sum up what operators forced, in minor units; not of payouts that failed."""
         is_counted = cls.account_id == account_id, cls.currency == currency, cls.status != "failed"
-        return int(db.session.scalar(sa.select(sa.func.coalesce(sa.func.sum(cls.forced_minor), 0)).where(*is_counted)))
+        forced = sa.select(sa.func.coalesce(sa.func.sum(cls.forced_minor), 0)).where(*is_counted)
+        return int(db.session.scalars(forced).one())
