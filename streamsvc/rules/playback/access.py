@@ -13,6 +13,9 @@ A title's own page is shown even if its window, country or plan forbids playback
 that a shared link explains itself; only the profile's age limit and title rules hide it, as if it did not exist.
 
 Unknown values are refused: an unrated title is above every limit, an unknown country is in no window.
+
+A live channel and a programme on catch-up are decided like titles. A channel has one more condition: the programme that
+is on now must be allowed, too. It does not hide the channel.
 """
 
 from collections.abc import Iterator
@@ -46,11 +49,21 @@ class Window:
 
 
 @dataclass(frozen=True)
+class ProgrammeFacts:
+    """What access to a channel depends on while a programme is on. `min_age` None: that of the channel counts."""
+
+    min_age: int | None = None
+    title_id: str | None = None
+    genres: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class TitleFacts:
     """What access to a title depends on. `title_id` and `genres` matter only to a profile with `title_rules`.
 
     `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
-    in UTC, on which an episode is released; None if it is not known.
+    in UTC, on which an episode is released; None if it is not known. `programme`: what is on now on a live channel,
+    or what is played from its catch-up.
     """
 
     min_age: int | None = None
@@ -59,6 +72,7 @@ class TitleFacts:
     released_on: date | None = None
     title_id: str = ""
     genres: frozenset[str] = frozenset()
+    programme: ProgrammeFacts | None = None
 
     @property
     def released_at(self) -> datetime | None:
@@ -114,6 +128,8 @@ def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iter
     """Yield every condition of playback, in the order in which errors are reported."""
     yield AccessCheck("maturity", is_age_allowed(title.min_age, viewer.max_age), "not_found")
     yield AccessCheck("title_rules", _is_allowed_by_rules(title, viewer), "not_found")
+    if title.programme:
+        yield AccessCheck("programme", is_programme_allowed(title.programme, viewer), "programme_restricted")
     yield AccessCheck("profile", viewer.has_profile, "profile_required")
     yield AccessCheck("viewing_hours", viewer.closed_until is None, "outside_viewing_hours")
     yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
@@ -146,13 +162,23 @@ def is_listed(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> bool:
     """Whether lists show the title. models/catalog/visibility.py is the same rule in SQL; a test keeps them equal."""
     if title.plans is not None and not title.plans and not viewer.any_plan:
         return False
-    waived = {"profile", "viewing_hours", "subscription", "network"} | (set() if viewer.subscribed else {"plan"})
+    waived = {"programme", "profile", "viewing_hours", "subscription", "network"} | (
+        set() if viewer.subscribed else {"plan"}
+    )
     return all(check.passed for check in access_checks(title, viewer, now) if check.name not in waived)
 
 
 def is_age_allowed(min_age: int | None, max_age: int | None) -> bool:
     """Whether a profile's age limit allows a title of this age; an unrated title requires a profile without limit."""
     return max_age is None or age_gate(min_age) <= max_age
+
+
+def is_programme_allowed(programme: ProgrammeFacts, viewer: ViewerFacts) -> bool:
+    """Whether the profile's age limit and title rules allow a programme on a channel that they allow."""
+    if programme.min_age is not None and not is_age_allowed(programme.min_age, viewer.max_age):
+        return False
+    rules = viewer.title_rules
+    return rules is None or (programme.title_id or "", programme.genres) not in rules.blocked
 
 
 def _is_allowed_by_rules(title: TitleFacts, viewer: ViewerFacts) -> bool:

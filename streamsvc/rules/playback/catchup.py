@@ -1,0 +1,86 @@
+"""Catch-up: for how long a programme that was broadcast can be played, and where its recording is.
+
+The placeholders are those of M3U playlists, as in Kodi's pvr.iptvsimple ("Catchup format specifiers"): `{utc}`,
+`${start}`, `{utcend}`, `${end}` and `{duration}` in seconds; `{utc:YmdHMS}` formats a time, `{duration:60}` divides;
+`{Y}`, `{m}`, `{d}`, `{H}`, `{M}`, `{S}` are the parts of the start. `{start}` and `{end}` are the same as with `$`.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from streamsvc.rules.playback.access import Window
+from streamsvc.rules.playback.media_paths import parse_media_url
+
+_PLACEHOLDER = re.compile(r"\$?\{([A-Za-z-]+)(?::([^{}]*))?\}")
+_PARTS = {"Y": "%Y", "m": "%m", "d": "%d", "H": "%H", "M": "%M", "S": "%S"}
+_STARTS, _ENDS = ("utc", "start"), ("utcend", "end")
+_EXAMPLE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 1, tzinfo=UTC)
+
+
+def expand_template(template: str, starts_at: datetime, ends_at: datetime, time_zone: str | None = None) -> str:
+    """Return the URL of a programme's recording. Raises ValueError for an unknown placeholder."""
+    zone = ZoneInfo(time_zone) if time_zone else UTC
+
+    def value(match: re.Match[str]) -> str:
+        name, argument = match[1], match[2]
+        if name in _PARTS and argument is None:
+            return starts_at.astimezone(zone).strftime(_PARTS[name])
+        if name in _STARTS or name in _ENDS:
+            return _format_time((starts_at if name in _STARTS else ends_at), zone, argument)
+        if name == "duration":
+            return str(int((ends_at - starts_at).total_seconds()) // _parse_divisor(argument))
+        raise ValueError(f"Unknown placeholder {match[0]}; use {{start}}, {{end}} and {{duration}}.")
+
+    return _PLACEHOLDER.sub(value, template)
+
+
+def _format_time(moment: datetime, zone: ZoneInfo | object, form: str | None) -> str:
+    if form is None:
+        return str(int(moment.timestamp()))
+    local = moment.astimezone(zone)  # type: ignore[arg-type]  # either kind of zone
+    return "".join(local.strftime(_PARTS[sign]) if sign in _PARTS else sign for sign in form)
+
+
+def _parse_divisor(argument: str | None) -> int:
+    if argument is None:
+        return 1
+    if not argument.isascii() or not argument.isdecimal() or not 1 <= int(argument[:9]) <= 86_400:
+        raise ValueError("{duration:N} needs a whole number of seconds from 1 to 86400.")
+    return int(argument)
+
+
+def check_template(template: str) -> None:
+    """Raise ValueError unless the template names the start of a programme and expands to a media URL."""
+    if not any(match[1] in (*_STARTS, *_PARTS) for match in _PLACEHOLDER.finditer(template)):
+        raise ValueError("Must contain the start of the programme, such as {start}.")
+    parse_media_url(expand_template(template, *_EXAMPLE))
+
+
+def static_prefix(template: str) -> str:
+    """Return the template up to its first placeholder."""
+    match = _PLACEHOLDER.search(template)
+    return template[: match.start()] if match else template
+
+
+def available_until(ends_at: datetime, catchup_hours: int | None) -> datetime | None:
+    """Return until when a programme can be played; None without catch-up."""
+    return None if catchup_hours is None else ends_at + timedelta(hours=catchup_hours)
+
+
+def catchup_windows(
+    windows: tuple[Window, ...] | None, starts_at: datetime, until: datetime | None
+) -> tuple[Window, ...]:
+    """Return the windows of a programme on catch-up: those of its channel, cut to its start and its `available_until`.
+
+    Without catch-up they are over as soon as they start.
+    """
+    last = until or starts_at
+    return tuple(
+        Window(
+            window.countries,
+            starts_at if window.starts_at is None else max(window.starts_at, starts_at),
+            last if window.ends_at is None else min(window.ends_at, last),
+        )
+        for window in (windows if windows is not None else (Window(),))
+    )
