@@ -77,7 +77,7 @@ def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -
         plans=tuple(sorted(entitlements["plans"])),
         has_profile=profile is not None,
     )
-    playable = items.find_playable(body["item_id"])
+    playable = items.find_playable(body["item_id"], at=at)
     is_playable = playable is not None and not playable.is_series
     results = [
         AccessCheck("account", account.account_status == "active", NotSignedIn.code),

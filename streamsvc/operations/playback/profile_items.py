@@ -15,7 +15,9 @@ from streamsvc.storage.database import db, execute_write, fetch_all, insert
 def get_visible_title_id(profile: Any, title_id: str) -> str:
     """Return the id of a title that the profile's limits allow. Raises NotFound, also for an episode."""
     playable = items.find_playable(title_id)
-    if playable is None or playable.row.season is not None or not playable.is_visible_to(profile):
+    if playable is None or not playable.is_title or playable.row.season is not None:
+        raise NotFound
+    if not playable.is_visible_to(profile):
         raise NotFound
     return playable.row.title_id
 
@@ -46,7 +48,7 @@ def mark_as_watched_uncommitted(profile: Any, item_id: str, now: datetime) -> No
     Raises NotFound if the profile's limits hide it.
     """
     playable = items.find_playable(item_id)
-    if playable is None or not playable.is_visible_to(profile):
+    if playable is None or playable.is_live or not playable.is_visible_to(profile):
         raise NotFound
     watched = items.list_released_episodes(playable.row.pk, now) if playable.is_series else [playable.item]
     if watched:

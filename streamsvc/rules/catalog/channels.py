@@ -116,14 +116,18 @@ def is_channel_line(line: bytes) -> bool:
     if not _IS_CHANNEL.search(line):
         return False
     try:
-        return _kind_decoder.decode(line).kind == "channel"
+        return bool(_kind_decoder.decode(line).kind == "channel")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
 
 
 def decode_channel(line: bytes) -> ChannelRecord:
     """Return the normalized record in a line of JSON. Raises InvalidRecord."""
-    return convert_channel(msgspec.json.decode(line))
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRecord(FieldError("", "malformed", f"The line is not JSON in UTF-8: {str(error)[:200]}")) from None
+    return convert_channel(value)
 
 
 def convert_channel(value: Any) -> ChannelRecord:

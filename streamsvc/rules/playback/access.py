@@ -162,9 +162,8 @@ def is_listed(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> bool:
     """Whether lists show the title. models/catalog/visibility.py is the same rule in SQL; a test keeps them equal."""
     if title.plans is not None and not title.plans and not viewer.any_plan:
         return False
-    waived = {"programme", "profile", "viewing_hours", "subscription", "network"} | (
-        set() if viewer.subscribed else {"plan"}
-    )
+    waived = {"programme", "profile", "viewing_hours", "subscription", "network"}
+    waived |= set() if viewer.subscribed else {"plan"}
     return all(check.passed for check in access_checks(title, viewer, now) if check.name not in waived)
 
 

@@ -7,6 +7,7 @@ The placeholders are those of M3U playlists, as in Kodi's pvr.iptvsimple ("Catch
 
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from streamsvc.rules.playback.access import Window
@@ -57,10 +58,11 @@ def check_template(template: str) -> None:
     parse_media_url(expand_template(template, *_EXAMPLE))
 
 
-def static_prefix(template: str) -> str:
-    """Return the template up to its first placeholder."""
-    match = _PLACEHOLDER.search(template)
-    return template[: match.start()] if match else template
+def archive_prefix(template: str) -> str | None:
+    """Return how the paths of all recordings begin; None if they differ in their query alone."""
+    path = urlsplit(template).path
+    match = _PLACEHOLDER.search(path)
+    return unquote(path[: match.start()]) if match else None
 
 
 def available_until(ends_at: datetime, catchup_hours: int | None) -> datetime | None:

@@ -213,7 +213,7 @@ def list_guide(times: tuple[datetime, datetime], query: GuideInput, audience: Au
         for row in fetch_all(PROGRAMMES_BETWEEN, _range_parameters(list(channels), since, until)):
             rows[row.channel_pk].append(row)
     language = query["locale"] or audience.language
-    items = [
+    items: list[dict[str, Any]] = [
         {
             "channel": views.channel_reference(channel.id, channel.record),
             "programmes": [
