@@ -36,9 +36,12 @@ FILE_BODY: dict[str, Any] = {
             "application/json",
             "application/gzip",
             "application/zip",
+            "application/xml",
+            "audio/mpegurl",
         )
     },
 }
+XML_MEDIA_TYPES = ("application/xml", "text/xml")
 OTHER_MEDIA_TYPES = {
     "application/ndjson",
     "application/jsonl",
@@ -46,6 +49,10 @@ OTHER_MEDIA_TYPES = {
     "application/csv",
     "text/plain",
     "application/x-gzip",
+    "text/xml",
+    "application/x-mpegurl",
+    "application/vnd.apple.mpegurl",
+    "audio/x-mpegurl",
     *ARCHIVE_MEDIA_TYPES[1:],
     "application/octet-stream",
     "application/x-www-form-urlencoded",  # curl's default for any file
@@ -96,6 +103,8 @@ def _detect_format(requested: str | None) -> str:
         if requested not in (None, "imdb"):
             raise Invalid(errors={"format": ["Must be `imdb` for an archive."]})
         return "imdb"
+    if requested is None and request.mimetype in XML_MEDIA_TYPES:
+        return "xmltv"
     return requested or ("csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson")
 
 

@@ -89,15 +89,15 @@ def find_live_item(item_id: str, profile_id: str | None, now: datetime) -> Playa
         return None
     record = decode_stored_channel(row.body)
     kind = LiveChannel if item_id.startswith(CHANNEL_PREFIX) else CatchupProgramme
-    return kind(_item_row(row, item_id, record), record, row)
+    return kind(_item_row(row, item_id, record, now), record, row)
 
 
-def _item_row(row: Any, item_id: str, record: ChannelRecord) -> SimpleNamespace:
+def _item_row(row: Any, item_id: str, record: ChannelRecord, now: datetime) -> SimpleNamespace:
     """Return the columns that playback reads of every item."""
     is_programme = item_id.startswith(PROGRAMME_PREFIX)
     runtime_s = int((row.ends_at - row.starts_at).total_seconds()) if is_programme else None
     progress = {name: getattr(row, name, None) for name in ("position_s", "duration_s", "watched_at", "restarted_at")}
-    media = _programme_media(record, row) if is_programme else record.media
+    media = _programme_media(record, row, now) if is_programme else record.media
     return SimpleNamespace(
         pk=row.pk,
         item_id=item_id,
@@ -115,10 +115,10 @@ def _item_row(row: Any, item_id: str, record: ChannelRecord) -> SimpleNamespace:
     )
 
 
-def _programme_media(record: ChannelRecord, row: Any) -> dict[str, str]:
+def _programme_media(record: ChannelRecord, row: Any, now: datetime) -> dict[str, str]:
     """Return the URLs of a programme's recording, by type."""
     return {
-        kind: expand_template(template, row.starts_at, row.ends_at, record.time_zone)
+        kind: expand_template(template, row.starts_at, row.ends_at, now, record.time_zone)
         for kind, template in (record.catchup_media or {}).items()
     }
 

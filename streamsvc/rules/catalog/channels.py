@@ -121,13 +121,12 @@ def is_channel_line(line: bytes) -> bool:
         return False
 
 
-def decode_channel(line: bytes) -> ChannelRecord:
-    """Return the normalized record in a line of JSON. Raises InvalidRecord."""
+def decode_channel_members(line: bytes) -> dict[str, Any]:
+    """Return the members of the record in a line of JSON, not yet validated. Raises InvalidRecord."""
     try:
-        value = msgspec.json.decode(line)
+        return msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRecord(FieldError("", "malformed", f"The line is not JSON in UTF-8: {str(error)[:200]}")) from None
-    return convert_channel(value)
 
 
 def convert_channel(value: Any) -> ChannelRecord:

@@ -4,7 +4,7 @@ from marshmallow import fields, validate
 
 from streamsvc.schemas.base import Choice, Moment, OneOf, PrefixedId, QueryBool, QueryInt, StrictSchema, page_of
 
-IMPORT_FORMATS = ("ndjson", "csv", "imdb", "roku")
+IMPORT_FORMATS = ("ndjson", "csv", "imdb", "roku", "xmltv", "xmltv_programmes", "m3u_channels")
 
 
 class ImportQuery(StrictSchema):
