@@ -7,6 +7,7 @@ of a time zone; without one they are in UTC.
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from streamsvc.rules.catalog.codes import normalize_language_tag
@@ -51,6 +52,7 @@ class Element(NamedTuple):
         return (child for child in self.children if child.tag == tag)
 
 
+@lru_cache(maxsize=4_096)
 def parse_time(text: str) -> datetime:
     """Return a time such as `20260101200000 +0100` in UTC. Raises ValueError."""
     match = _TIME.fullmatch(text.strip())
@@ -66,12 +68,13 @@ def parse_time(text: str) -> datetime:
     if abs(offset) > timedelta(hours=15):
         raise ValueError("The offset must be at most 15 hours.")
     try:
-        local = datetime.strptime(digits + (seconds or "00"), "%Y%m%d%H%M%S")  # noqa: DTZ007  # the zone follows
+        date_and_time = (int(digits[start : start + 2]) for start in range(4, 12, 2))
+        local = datetime(int(digits[:4]), *date_and_time, int(seconds or 0), tzinfo=timezone(offset))
     except ValueError:
         raise ValueError(f"Must be a time that exists, not {text[:50]!r}.") from None
     if not 2000 <= local.year <= 2200:
         raise ValueError("The year must be from 2000 to 2200.")
-    return local.replace(tzinfo=timezone(offset)).astimezone(UTC)
+    return local.astimezone(UTC)
 
 
 def parse_programme(element: Element) -> tuple[str, Airing]:
