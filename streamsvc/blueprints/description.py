@@ -100,6 +100,10 @@ TEXT_EXAMPLES = {
     "application/x-ndjson": '{"external_id": "tt0111161", "kind": "movie", "title": "The Shawshank Redemption"}\n',
     "application/vnd.apple.mpegurl": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=800000,RESOLUTION=640x360\n"
     "https://media.example/tt0111161/360p/index.m3u8\n",
+    "audio/mpegurl": '#EXTM3U\n#EXTINF:-1 tvg-id="news.example" tvg-chno="1",News One\n'
+    "https://cdn.example/news/index.m3u8\n",
+    "text/xml": '<tv><programme channel="news.example" start="20260115120000 +0000" stop="20260115123000 +0000">'
+    "<title>The News</title></programme></tv>",
     "application/pdf": "%PDF-1.7 …",
     "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",

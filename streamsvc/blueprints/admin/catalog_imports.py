@@ -36,7 +36,7 @@ FILE_BODY: dict[str, Any] = {
             "application/json",
             "application/gzip",
             "application/zip",
-            "application/xml",
+            "text/xml",
             "audio/mpegurl",
         )
     },
@@ -49,7 +49,7 @@ OTHER_MEDIA_TYPES = {
     "application/csv",
     "text/plain",
     "application/x-gzip",
-    "text/xml",
+    "application/xml",
     "application/x-mpegurl",
     "application/vnd.apple.mpegurl",
     "audio/x-mpegurl",

@@ -13,7 +13,7 @@ class ImportQuery(StrictSchema):
         load_default=None,
         metadata={
             "description": "The format of the body, plain or gzip; for `imdb` also a zip archive of IMDb's files. "
-            "Default: `csv` for text/csv, `imdb` for application/zip, else `ndjson`."
+            "Default: `csv` for text/csv, `xmltv` for XML, `imdb` for application/zip, else `ndjson`."
         },
     )
     dry_run = QueryBool(
