@@ -277,6 +277,9 @@ def test_channels_in_a_catalogue_file_are_whole_records(world):
         (6, "time_zone", "invalid"),
         (6, "age_rating", "unknown_rating"),
     ]
+    exported = world.operator.get("/v1/admin/catalog-exports/ndjson").data
+    again, _ = world.import_file(exported, "ndjson")
+    assert (again["added"], again["changed"], again["unchanged"]) == (0, 0, 2)
     refused = world.operator.post("/v1/admin/imports?format=xmltv&remove_missing=true", {"a": 1})
     assert error_of(refused) == (422, "invalid")
 

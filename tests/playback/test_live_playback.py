@@ -63,6 +63,8 @@ def test_a_live_stream_takes_a_slot_and_saves_no_position(world):
     assert viewer.put(f"/v1/profiles/{viewer.profile_id}/watchlist/{channel}").status_code == 404
     [play] = world.operator.get(f"/v1/admin/accounts/{viewer.account_id}/plays").json["items"]
     assert (play["item"]["title"], play["item"]["id"]) == ("News One", channel)
+    [own] = viewer.get(f"/v1/profiles/{viewer.profile_id}/plays").json["items"]
+    assert (own["item_id"], own["completed_at"]) == (channel, None)
 
 
 def test_a_programme_above_the_age_limit_ends_the_stream_when_it_begins(world):

@@ -23,7 +23,12 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import View, operator_only
 from streamsvc.storage.database import db, fetch_all
 
-bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Imports of titles.")
+bp = Blueprint(
+    "admin imports",
+    __name__,
+    url_prefix="/v1/admin/imports",
+    description="Imports of titles, live channels and programmes.",
+)
 ARCHIVE_MEDIA_TYPES = ("application/zip", "application/x-zip-compressed")
 FILE_BODY: dict[str, Any] = {
     "required": True,
@@ -81,7 +86,7 @@ def allow_large_body(view: View) -> View:
 @bp.response(202, ImportOut)
 @audited(IMPORT, created_id)
 def create_import(query: dict) -> Import:
-    """Import a file of titles.
+    """Import a file of titles, live channels or programmes.
 
     The worker imports the file in the background; retrieve the import for its progress. Importing the same file again
     changes nothing.

@@ -24,6 +24,8 @@ class Channel(Base):
     name: Mapped[str]
     position: Mapped[int]
     """The sort key of lists: the number, or above all numbers."""
+    age_gate: Mapped[int]
+    """The lowest `max_age` of a profile that may see the channel, as Title.age_gate."""
     guide_key: Mapped[str]
     """The channel's id in XMLTV guides."""
     body: Mapped[str] = mapped_column(sa.Text)

@@ -89,7 +89,7 @@ class WatchedItemOut(StrictSchema):
     """A title in one of the profile's own rows."""
 
     sometimes_absent = ("plays",)
-    item_id = PrefixedId("chn", "epi", "prg", "ttl", required=True)
+    item_id = PrefixedId("epi", "ttl", required=True)
     title = fields.Nested(TitleCard, required=True)
     episode = fields.Nested(EpisodeOut, allow_none=True, required=True)
     progress = fields.Nested(ProgressOut, allow_none=True, required=True)
@@ -109,7 +109,10 @@ class PlayOut(StrictSchema):
 
 
 class PlaysQuery(PageQuery):
-    item_id = Id(load_default=None, metadata={"description": "Only the plays of this film, episode or series."})
+    item_id = Id(
+        load_default=None,
+        metadata={"description": "Only the plays of this film, episode, series, channel or programme."},
+    )
 
 
 class WatchlistItemOut(StrictSchema):

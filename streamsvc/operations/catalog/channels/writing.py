@@ -14,6 +14,7 @@ from streamsvc.operations.catalog.titles.json_fragments import encode_json, merg
 from streamsvc.operations.catalog.titles.media_files import locate_media
 from streamsvc.rules.catalog.channels import ChannelRecord, convert_channel, encode_channel
 from streamsvc.rules.catalog.record import InvalidRecord
+from streamsvc.rules.maturity import age_gate
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, fetch_one, new_id
 
@@ -96,6 +97,7 @@ def _store_channel(record: ChannelRecord, body: str, row: sa.Row | None, now: da
         "external_id": record.external_id,
         "name": record.name,
         "position": record.position,
+        "age_gate": age_gate(record.rating.min_age if record.rating else None),
         "guide_key": record.guide_key,
         "body": body,
         "updated_at": now,
