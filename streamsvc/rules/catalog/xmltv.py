@@ -72,8 +72,8 @@ def parse_time(text: str) -> datetime:
         local = datetime(int(digits[:4]), *date_and_time, int(seconds or 0), tzinfo=timezone(offset))
     except ValueError:
         raise ValueError(f"Must be a time that exists, not {text[:50]!r}.") from None
-    if not 2000 <= local.year <= 2200:
-        raise ValueError("The year must be from 2000 to 2200.")
+    if not 1980 <= local.year <= 2200:
+        raise ValueError("The year must be from 1980 to 2200.")
     return local.astimezone(UTC)
 
 
