@@ -311,3 +311,18 @@ def test_an_unknown_rating_counts_as_above_every_limit(world):
     )
     assert list(world.programmes(viewer)) == ["Known", "Plain"]
     assert error_of(viewer.play("news")) == (403, "programme_restricted")
+
+
+@pytest.mark.one_database
+def test_an_interrupted_import_goes_on_where_it_stopped(tmp_path):
+    path = tmp_path / "guide.xml"
+    path.write_bytes(RICH.replace(b"\n", b" ") + b" <broken")
+
+    def entries(after):
+        with path.open("rb") as file:
+            return list(xmltv.read_xmltv(file, after))
+
+    everything = entries(0)
+    assert [entry.overall_line for entry in everything] == [1, 6, 7], "a channel, an error, and a guide"
+    for after in range(8):
+        assert entries(after) == [entry for entry in everything if entry.overall_line > after]

@@ -68,8 +68,8 @@ def parse_time(text: str) -> datetime:
     if abs(offset) > timedelta(hours=15):
         raise ValueError("The offset must be at most 15 hours.")
     try:
-        date_and_time = (int(digits[start : start + 2]) for start in range(4, 12, 2))
-        local = datetime(int(digits[:4]), *date_and_time, int(seconds or 0), tzinfo=timezone(offset))
+        month, day, hour, minute = (int(digits[start : start + 2]) for start in range(4, 12, 2))
+        local = datetime(int(digits[:4]), month, day, hour, minute, int(seconds or 0), tzinfo=timezone(offset))
     except ValueError:
         raise ValueError(f"Must be a time that exists, not {text[:50]!r}.") from None
     if not 1980 <= local.year <= 2200:
