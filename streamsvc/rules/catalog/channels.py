@@ -13,7 +13,6 @@ from msgspec import Meta
 
 from streamsvc.rules import maturity
 from streamsvc.rules.catalog.record import (
-    MAX_LINE_BYTES,
     Artwork,
     CatalogRecord,
     Code,
@@ -173,11 +172,6 @@ def _check_catchup(record: ChannelRecord) -> list[FieldError]:
     if record.catchup_media and record.catchup_hours is None:
         errors.append(FieldError("catchup_hours", "missing", "Required with catchup_media."))
     return errors
-
-
-def is_encodable(record: ChannelRecord) -> bool:
-    """Whether the record is no larger than a line of a catalogue file may be."""
-    return len(encode_channel(record).encode()) <= MAX_LINE_BYTES
 
 
 def matches(
