@@ -29,7 +29,7 @@ from streamsvc.schemas.admin.webhooks import (
     SubscriptionEvent,
 )
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
-from streamsvc.schemas.catalog.title_record import title_record_schemas
+from streamsvc.schemas.catalog.title_record import record_schemas
 from streamsvc.schemas.playback.playback import Seconds
 
 TITLE = "streamsvc"
@@ -104,6 +104,10 @@ TEXT_EXAMPLES = {
     "text/xml": "<soap:Envelope>…",
     "application/dash+xml": '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>https://media.example/tt0111161/'
     "</BaseURL>…</MPD>",
+    "audio/mpegurl": '#EXTM3U\n#EXTINF:-1 tvg-id="news.example" tvg-chno="1",News One\n'
+    "https://cdn.example/news/index.m3u8\n",
+    "text/xml": '<tv><programme channel="news.example" start="20260115120000 +0000" stop="20260115123000 +0000">'
+    "<title>The News</title></programme></tv>",
     "application/pdf": "%PDF-1.7 …",
     "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",
@@ -132,7 +136,7 @@ def complete_description(api: Api) -> None:
         if schema.__name__ not in spec.components.schemas:
             spec.components.schema(schema.__name__, schema=schema)
         spec.options.setdefault("webhooks", {})[kind] = {"post": _webhook(kind, schema, summary)}
-    for name, record_schema in title_record_schemas().items():
+    for name, record_schema in record_schemas().items():
         spec.components.schema(name, record_schema)
     spec.components.schemas.pop("PaginationMetadata")  # flask-smorest's own; nothing refers to it
     in_requests = _component_names(spec, [operation.get("requestBody") for operation in list_operations(spec)])

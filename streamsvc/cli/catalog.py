@@ -11,7 +11,13 @@ from flask.cli import with_appcontext
 from streamsvc.cli.progress import progress_bar
 from streamsvc.operations.catalog.exporting import EXPORTERS
 from streamsvc.operations.catalog.formats import FileTooLarge, iter_lines
-from streamsvc.operations.catalog.imports.importing import READERS, CatalogImportReport, import_file, open_file
+from streamsvc.operations.catalog.imports.importing import (
+    LIVE_FORMATS,
+    READERS,
+    CatalogImportReport,
+    import_file,
+    open_file,
+)
 from streamsvc.settings import current_settings
 from streamsvc.worker import gc_tuning
 
@@ -67,6 +73,8 @@ def import_catalog(
     """
     if other_files and file_format != "imdb":
         raise click.UsageError("--with requires --format imdb")
+    if remove_missing and file_format in LIVE_FORMATS:
+        raise click.UsageError(f"--remove-missing is not possible with --format {file_format}, which has no titles")
     if dry_run or not remove_missing:
         max_removals_percent = None
     try:

@@ -2,6 +2,7 @@
 
 from streamsvc.models.accounts import Account, ApiKey, Profile
 from streamsvc.models.audit import AuditEvent
+from streamsvc.models.catalog.channels import Channel, ChannelMediaFile, Programme
 from streamsvc.models.catalog.facets import Facet, TitleFacet
 from streamsvc.models.catalog.imports import Import, ImportChunk, ImportedTitle, ImportRejection
 from streamsvc.models.catalog.people import Person, TitleCredit
@@ -45,6 +46,8 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "CatalogState",
+    "Channel",
+    "ChannelMediaFile",
     "ClockReading",
     "Collection",
     "CollectionItem",
@@ -77,6 +80,7 @@ __all__ = [
     "PhoneVerification",
     "Play",
     "Profile",
+    "Programme",
     "Progress",
     "RateLimitCounter",
     "RateLimitKey",

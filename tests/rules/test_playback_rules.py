@@ -149,7 +149,8 @@ def test_the_height_is_the_lower_of_plan_and_player(plan, requested, height):
 
 
 def test_every_access_check_has_its_error():
-    from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, access_checks
+    from streamsvc.rules.playback.access import ProgrammeFacts, TitleFacts, ViewerFacts, access_checks
 
-    codes = {check.code for check in access_checks(TitleFacts(), ViewerFacts(), NOON)}
+    channel = TitleFacts(programme=ProgrammeFacts())
+    codes = {check.code for check in access_checks(channel, ViewerFacts(), NOON)}
     assert codes == set(stream_rules.REFUSAL_BY_CODE)

@@ -50,6 +50,8 @@ PATH_VALUES = {
     "api-keys/<key_id>": "{key}",
     "operators/<operator_id>": "{operator}",
     "admin/sessions/<session_id>": "{operator_session}",
+    "admin/channels/<external_id>": "news",
+    "channels/<channel_id>": "{channel}",
     "admin/collections/<code>": "favourites",
     "catalog/collections/<collection_id>": "{collection}",
     "catalog-exports/<form>": "ndjson",
@@ -106,6 +108,7 @@ FILM = {
     "age_rating": "US:G",
     "credits": [{"name": "Somebody", "role": "actor"}],
 }
+CHANNEL = {"name": "News", "age_rating": "US:TV-G", "genres": ["news"]}
 EPISODES = [{"number": number, "title": f"Part {number}", "runtime_s": 1500} for number in (1, 2)]
 SERIES = {
     "external_id": "show",
@@ -220,12 +223,14 @@ class AccessWorld:
         self._ok(admin.put("/v1/admin/collections/favourites", {"title": "Favourites", "items": [film]}))
         entity = {"name": "Acme SARL", "country": "FR", "prefix": "FR", "countries": ["FR"]}
         self._ok(admin.put("/v1/admin/legal-entities/acme", entity))
+        channel = self._ok(admin.put("/v1/admin/channels/news", CHANNEL))
         lines = json.dumps(FILM)
         headers = {"Authorization": f"Bearer {admin.token}", "Content-Type": "application/x-ndjson"}
         imported = self._ok(self.client.post("/v1/admin/imports", data=lines, headers=headers))
         run_jobs(self.app)
         return {
             "title": film,
+            "channel": channel["id"],
             "episode": self._ok(admin.get(f"/v1/catalog/titles/{show}/episodes"))["items"][0]["id"],
             "person": self._ok(admin.get(f"/v1/catalog/titles/{film}"))["credits"][0]["person_id"],
             "collection": self._ok(admin.get("/v1/catalog/collections"))["items"][0]["id"],

@@ -42,6 +42,7 @@ from streamsvc.models.subscriptions import (
 from streamsvc.operations.billing.core import credit
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view, invoice_view
 from streamsvc.operations.catalog.browse import collections
+from streamsvc.operations.catalog.channels import writing as channels
 from streamsvc.operations.catalog.titles import editing, writing
 from streamsvc.operations.maintenance import failed_jobs
 from streamsvc.operations.outbox import webhooks
@@ -177,6 +178,7 @@ ACCOUNT = _row_resource("account", Account.id, AdminAccount())
 ACCOUNT_CREDIT = AuditedResource("account", lambda key: {"credit_balances": credit.list_credit_balances(key)})
 ACCOUNT_SESSIONS = AuditedResource("account", _load_account_sessions)
 API_KEY = _row_resource("api_key", ApiKey.id, ApiKeyOut(exclude=("last_used_at",)))
+CHANNEL = AuditedResource("channel", channels.load_channel_members, lock=writing.lock_catalog, id_member="external_id")
 COLLECTION = AuditedResource("collection", _load_collection, lock=writing.lock_catalog)
 COUPON = _row_resource("coupon", Coupon.code, CouponAdminOut(exclude=("redeemed",)))
 GIFT_CODES = AuditedResource("gift_codes", _load_gift_codes)

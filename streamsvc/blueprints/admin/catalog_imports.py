@@ -23,7 +23,12 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import View, operator_only
 from streamsvc.storage.database import db, fetch_all
 
-bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Imports of titles.")
+bp = Blueprint(
+    "admin imports",
+    __name__,
+    url_prefix="/v1/admin/imports",
+    description="Imports of titles, live channels and programmes.",
+)
 ARCHIVE_MEDIA_TYPES = ("application/zip", "application/x-zip-compressed")
 FILE_BODY: dict[str, Any] = {
     "required": True,
@@ -36,9 +41,12 @@ FILE_BODY: dict[str, Any] = {
             "application/json",
             "application/gzip",
             "application/zip",
+            "text/xml",
+            "audio/mpegurl",
         )
     },
 }
+XML_MEDIA_TYPES = ("application/xml", "text/xml")
 OTHER_MEDIA_TYPES = {
     "application/ndjson",
     "application/jsonl",
@@ -46,6 +54,10 @@ OTHER_MEDIA_TYPES = {
     "application/csv",
     "text/plain",
     "application/x-gzip",
+    "application/xml",
+    "application/x-mpegurl",
+    "application/vnd.apple.mpegurl",
+    "audio/x-mpegurl",
     *ARCHIVE_MEDIA_TYPES[1:],
     "application/octet-stream",
     "application/x-www-form-urlencoded",  # curl's default for any file
@@ -74,7 +86,7 @@ def allow_large_body(view: View) -> View:
 @bp.response(202, ImportOut)
 @audited(IMPORT, created_id)
 def create_import(query: dict) -> Import:
-    """Import a file of titles.
+    """Import a file of titles, live channels or programmes.
 
     The worker imports the file in the background; retrieve the import for its progress. Importing the same file again
     changes nothing.
@@ -96,6 +108,8 @@ def _detect_format(requested: str | None) -> str:
         if requested not in (None, "imdb"):
             raise Invalid(errors={"format": ["Must be `imdb` for an archive."]})
         return "imdb"
+    if requested is None and request.mimetype in XML_MEDIA_TYPES:
+        return "xmltv"
     return requested or ("csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson")
 
 

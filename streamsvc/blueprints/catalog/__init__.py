@@ -1,5 +1,5 @@
-"""catalog: titles, search and browsing."""
+"""catalog: titles, channels, search and browsing."""
 
-from streamsvc.blueprints.catalog import browse, search, titles
+from streamsvc.blueprints.catalog import browse, channels, search, titles
 
-BLUEPRINTS = (titles.bp, search.bp, browse.bp)
+BLUEPRINTS = (titles.bp, search.bp, browse.bp, channels.bp)

@@ -30,6 +30,7 @@ from streamsvc.rules.refusals.playback import (
     NotYetAvailable,
     OutsideViewingHours,
     ProfileRequired,
+    ProgrammeRestricted,
     StreamEnded,
     StreamLimit,
     SubscriptionRequired,
@@ -79,17 +80,18 @@ def handle_database_error(error: Exception) -> Response:
     OutsideViewingHours,
     PinRequired,
     ProfileRequired,
+    ProgrammeRestricted,
     StreamLimit,
     SubscriptionRequired,
     VpnNotAllowed,
 )
 @bp.response(201, PlaybackOut)
 def start_playback(body: PlaybackInput) -> Response:
-    """Start the playback of a film or an episode.
+    """Start the playback of a film, an episode, a live channel, or a programme on catch-up.
 
     A refused playback gets the first error that applies, in this order: 401 · 403 `device_mismatch` · 404 · 403
-    `profile_required`, `subscription_required`, `not_in_plan`, `country_unknown`, `not_available_in_country`,
-    `not_yet_available`, `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit` {limit, devices},
+    `programme_restricted`, `profile_required`, `subscription_required`, `not_in_plan`, `country_unknown`,
+    `not_available_in_country`, `not_yet_available`, `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit` {limit, devices},
     `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. The session's device plays, whatever the player
     sends. If it starts the same item again, or plays in another session now, the new stream replaces the old one.
     """

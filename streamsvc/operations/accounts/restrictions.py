@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from streamsvc.models import Facet, Profile, Title
+from streamsvc.models import Channel, Facet, Profile, Title
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.playback.inputs import RestrictionsInput, TitleSetInput
 from streamsvc.rules.playback.restrictions import NO_RESTRICTIONS
@@ -27,7 +27,9 @@ def _check_titles(name: str, titles: TitleSetInput | None, stored: TitleSetInput
     if titles is None:
         return
     stored = stored or {"titles": [], "genres": []}
-    known_titles = set(db.session.scalars(sa.select(Title.id).where(Title.id.in_(titles["titles"]))))
+    ids = titles["titles"]
+    known_titles = set(db.session.scalars(sa.select(Title.id).where(Title.id.in_(ids))))
+    known_titles |= set(db.session.scalars(sa.select(Channel.id).where(Channel.id.in_(ids))))
     is_genre = (Facet.kind == "genre", Facet.code.in_(titles["genres"]))
     known_genres = set(db.session.scalars(sa.select(Facet.code).where(*is_genre)))
     if unknown := set(titles["titles"]) - known_titles - set(stored["titles"]):

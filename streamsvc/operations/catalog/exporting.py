@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog.titles.json_fragments import encode_json
+from streamsvc.models import Channel, Title, TitleRecord
+from streamsvc.operations.catalog.titles.json_fragments import encode_json, merge_json_objects
 from streamsvc.rules.catalog.record import CatalogRecord, Window, decode_stored_record
 from streamsvc.storage.database import fetch_all, format_utc
 
@@ -22,16 +22,24 @@ EXPORT_PAGE = (
     .order_by(Title.pk)
     .limit(EXPORT_BATCH_SIZE)
 )
+CHANNELS_PAGE = (
+    sa.select(Channel.pk, Channel.body)
+    .where(Channel.pk > sa.bindparam("after"), Channel.removed_at.is_(None))
+    .order_by(Channel.pk)
+    .limit(EXPORT_BATCH_SIZE)
+)
 ROKU_IMAGE_TYPES = {"poster": "main", "backdrop": "background", "keyart": "keyart", "logo": "logo"}
 ROKU_CREDIT_ROLES = {"writer": "screenwriter"}
 ROKU_RATING_SOURCES = {"US": "MPAA", "GB": "BBFC", "DE": "FSK", "FR": "CNC", "AU": "ACB", "JP": "EIRIN"}
 SCHEMA_ORG_TYPES = {"movie": "Movie", "series": "TVSeries"}
 
 
-def export_titles(public_url: str = "") -> Iterator[str]:
-    """Yield the catalogue file; importing it again changes nothing."""
-    for row in _iter_titles():
+def export_records(public_url: str = "") -> Iterator[str]:
+    """Yield the catalogue file, titles and then live channels; importing it again changes nothing."""
+    for row in _iter_rows(EXPORT_PAGE):
         yield row.body + "\n"
+    for row in _iter_rows(CHANNELS_PAGE):
+        yield merge_json_objects(encode_json({"kind": "channel"}), row.body) + "\n"
 
 
 def export_roku(public_url: str = "") -> Iterator[str]:
@@ -53,20 +61,20 @@ def export_schema_org(public_url: str = "") -> Iterator[str]:
     yield "]}"
 
 
-EXPORTERS = {"ndjson": export_titles, "roku": export_roku, "schema.org": export_schema_org}
+EXPORTERS = {"ndjson": export_records, "roku": export_roku, "schema.org": export_schema_org}
 EXPORT_MEDIA_TYPES = {"ndjson": "application/x-ndjson", "roku": "application/json", "schema.org": "application/ld+json"}
 
 
-def _iter_titles() -> Iterator[sa.Row]:
+def _iter_rows(page: sa.Select) -> Iterator[sa.Row]:
     after = 0
-    while rows := fetch_all(EXPORT_PAGE, {"after": after}):
+    while rows := fetch_all(page, {"after": after}):
         yield from rows
         after = rows[-1].pk
 
 
 def _iter_available_records() -> Iterator[tuple[str, CatalogRecord]]:
     """Yield ids and records, except of titles in no window or no plan, which a feed would present as watchable."""
-    for row in _iter_titles():
+    for row in _iter_rows(EXPORT_PAGE):
         record = decode_stored_record(row.body)
         if record.windows != [] and record.plans != []:
             yield row.id, record

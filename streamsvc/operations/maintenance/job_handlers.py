@@ -7,6 +7,7 @@ from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.invoices import refunds, review
 from streamsvc.operations.billing.payments import cleanup, methods, provider_events
 from streamsvc.operations.billing.subscriptions import collection, price_migrations, renewal
+from streamsvc.operations.catalog.channels import guide
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.maintenance import failed_jobs, housekeeping
@@ -27,6 +28,7 @@ __all__ = [
     "delivery",
     "failed_jobs",
     "guests",
+    "guide",
     "housekeeping",
     "imports",
     "indexing",

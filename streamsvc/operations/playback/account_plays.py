@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.http import pagination
-from streamsvc.models import Device, Episode, Profile, Session, Stream, Title
+from streamsvc.models import Channel, Device, Episode, Profile, Session, Stream, Title
 from streamsvc.operations.playback import streams
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.playback import stream_rules
@@ -18,7 +18,7 @@ PLAYS_OF_ACCOUNT = (
         sa.and_(Session.id.is_not(None), Session.ended_at.is_(None)).label("session_is_live"),
         Session.ended_at.label("session_ended_at"),
         Profile.name.label("profile_name"),
-        Title.title,
+        sa.func.coalesce(Title.title, Channel.name).label("title"),
         Episode.season,
         Episode.number.label("episode"),
         Device.name.label("device_name"),
@@ -29,6 +29,7 @@ PLAYS_OF_ACCOUNT = (
     .outerjoin(Profile, sa.and_(Profile.id == Stream.profile_id, Profile.account_id == Stream.account_id))
     .outerjoin(Device, sa.and_(Device.id == Stream.device_id, Device.account_id == Stream.account_id))
     .outerjoin(Title, Title.id == Stream.title_id)
+    .outerjoin(Channel, Channel.id == Stream.title_id)
     .outerjoin(Episode, Episode.id == Stream.item_id)
     .where(Stream.account_id == streams.ACCOUNT_ID)
 )

@@ -77,7 +77,7 @@ def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -
         plans=tuple(sorted(entitlements["plans"])),
         has_profile=profile is not None,
     )
-    playable = items.find_playable(body["item_id"])
+    playable = items.find_playable(body["item_id"], at=at)
     facts = playable.facts_for(viewer) if playable and not playable.is_series else None
     results = [
         AccessCheck("account", account.account_status == "active", NotSignedIn.code),

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from streamsvc.operations.playback.items import Playable
 from streamsvc.operations.playback.media import decode_scope, manifest_views
+from streamsvc.operations.playback.playables import Playable
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.grant_cookies import is_in_domain
 from streamsvc.rules.playback.media_paths import paths_on_host

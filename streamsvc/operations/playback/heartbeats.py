@@ -11,8 +11,10 @@ from streamsvc.models.progress import save_heartbeat, save_play
 from streamsvc.operations.catalog.reading.audience import stream_viewer_facts
 from streamsvc.operations.playback import playback_events, streams
 from streamsvc.operations.playback.grants import issue_grant
-from streamsvc.operations.playback.items import ITEM_COLUMNS, Playable, join_item
+from streamsvc.operations.playback.items import ITEM_COLUMNS, join_item
+from streamsvc.operations.playback.live_items import find_live_item, is_live_id
 from streamsvc.operations.playback.media import manifest_views
+from streamsvc.operations.playback.playables import Playable
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, still_watching, stream_rules
@@ -93,7 +95,7 @@ def record_heartbeat(
     stream = STREAM_WITH_ITEM.one(account_id=viewer.account_id, stream_id=stream_id, now=now)
     if stream is None:
         raise NotFound
-    playable, profile = _find_playable(stream), _find_stream_profile(viewer, stream)
+    playable, profile = _find_playable(stream, now), _find_stream_profile(viewer, stream)
     end_reason = streams.stream_end_reason(stream, now)
     if end_reason is None and stream.device_id != viewer.row.device_id:
         raise DeviceMismatch(detail="This stream plays on another device; start playback on this one.")
@@ -139,7 +141,7 @@ def record_beacon(stream_id: str, report: BeaconInput, now: datetime) -> None:
     if stream is None or not stream.session_is_live:
         return
     is_live = streams.stream_end_reason(stream, now) is None
-    heartbeat, playable = Heartbeat.of(stream, report, now, is_live), _find_playable(stream)
+    heartbeat, playable = Heartbeat.of(stream, report, now, is_live), _find_playable(stream, now)
     profile = Profile.find_row(stream.account_id, stream.profile_id)
     completed_at = _save_progress(stream, playable, heartbeat, now) if playable and profile else None
     if is_live:
@@ -156,8 +158,13 @@ def _latest_activity(stream: Any, report: HeartbeatInput | BeaconInput, now: dat
     return still_watching.latest_activity(previous, (stream.state, report["state"]), idle, ask_after, now)
 
 
-def _find_playable(stream: Any) -> Playable | None:
-    """Return the item of a row of STREAM_WITH_ITEM; None if it was removed from the catalogue."""
+def _find_playable(stream: Any, now: datetime) -> Playable | None:
+    """Return the item of a row of STREAM_WITH_ITEM; None if it was removed from the catalogue.
+
+    Of a live channel with the programme that is on now.
+    """
+    if is_live_id(stream.item_id):
+        return find_live_item(stream.item_id, None, now)
     return Playable(stream) if stream.pk is not None else None
 
 
@@ -180,11 +187,15 @@ def _save_progress(stream: Any, playable: Playable, heartbeat: Heartbeat, now: d
     """Save the position, and the play when it begins or is complete; return when the item was complete, or None.
 
     Nothing is saved before playing begins, nor of a heartbeat that only repeats the position: another device may be
-    further by now.
+    further by now. Of a live channel only the play is saved.
     """
     if heartbeat.played_at is None or not heartbeat.is_news:
         return stream.completed_at
     item = playable.item
+    if playable.is_live:
+        if stream.played_at is None:
+            save_play(stream.profile_id, item, stream.id, stream.started_at, None)
+        return None
     report = progress.normalize_report(
         item,
         heartbeat.position_s,

@@ -1,100 +1,33 @@
-"""Playable items: a film or an episode with everything that access decisions and playback need, in one query."""
+"""Finds playable items: a film or an episode with everything that access decisions and playback need, in one query."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.models import Episode, Progress, Title, TitleDetail
-from streamsvc.operations.catalog.reading.facts import (
-    ACCESS_COLUMNS,
-    list_genres_of_titles,
-    list_title_genres,
-    load_min_ages,
-    load_title_facts,
-)
+from streamsvc.operations.catalog.reading.facts import ACCESS_COLUMNS, list_genres_of_titles, load_min_ages
+from streamsvc.operations.playback.live_items import find_live_item, is_live_id
+from streamsvc.operations.playback.playables import Playable
 from streamsvc.rules import maturity
-from streamsvc.rules.catalog.record import Variant
-from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, is_age_allowed
-from streamsvc.rules.playback.drm import DrmKey
+from streamsvc.rules.playback.access import is_age_allowed
 from streamsvc.rules.playback.progress import PlayableItem
-from streamsvc.rules.playback.restrictions import TitleRules, parse_title_rules
+from streamsvc.rules.playback.restrictions import TitleRules
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all
 
 EPISODE_PREFIX = "epi_"
 
 
-class _Detail(msgspec.Struct):
-    markers: dict = {}
+def find_playable(item_id: str, profile_id: str | None = None, at: datetime | None = None) -> Playable | None:
+    """Return the item with a public id and the profile's progress in it; None if the catalogue has none.
 
-
-@dataclass(frozen=True)
-class Playable:
-    """A row of FILM_BY_ID, EPISODE_BY_ID or of a stream with its ITEM_COLUMNS."""
-
-    row: Any
-
-    @property
-    def is_series(self) -> bool:
-        return self.row.kind == "series" and self.row.season is None
-
-    @cached_property
-    def markers(self) -> dict:
-        """The markers in seconds: {"credits_s": 8300, …}."""
-        row = self.row
-        if row.season is None:
-            return msgspec.json.decode(row.detail, type=_Detail).markers if row.detail else {}
-        return msgspec.json.decode(row.markers) if row.markers else {}
-
-    @cached_property
-    def media(self) -> dict:
-        """The media URLs by type: {"hls": url, …}; empty if the catalogue has none."""
-        return msgspec.json.decode(self.row.media) if self.row.media else {}
-
-    @cached_property
-    def variants(self) -> list[Variant]:
-        """The variants that the catalogue declares."""
-        return msgspec.json.decode(self.row.variants, type=list[Variant]) if self.row.variants else []
-
-    @cached_property
-    def drm_keys(self) -> list[DrmKey]:
-        """The content keys that the catalogue declares."""
-        return msgspec.json.decode(self.row.drm_keys, type=list[DrmKey]) if self.row.drm_keys else []
-
-    @property
-    def number(self) -> str:
-        """The item within its title, as in MediaFile.item."""
-        return "" if self.row.season is None else f"{self.row.season}/{self.row.episode}"
-
-    @cached_property
-    def item(self) -> PlayableItem:
-        row = self.row
-        credits_s = self.markers.get("credits_s")
-        return PlayableItem(row.item_id, row.title_id, row.runtime_s, credits_s, row.season, row.episode)
-
-    def facts_for(self, viewer: ViewerFacts) -> TitleFacts:
-        """Return the facts for decisions on a viewer's access. Windows, plans and genres are queried only if needed."""
-        return load_title_facts(self.row, self.row.title_id, self.row.released_on, viewer.title_rules is not None)
-
-    def is_visible_to(self, profile: Any, country: str | None) -> bool:
-        """Whether a profile, a row of `Viewer.profiles`, may see the item by its age limit and title rules.
-
-        `country`: the viewer's.
-        """
-        rules = parse_title_rules(profile.restrictions)
-        min_age = maturity.min_age_in(country, self.row.min_age, load_min_ages(self.row))
-        if not is_age_allowed(min_age, profile.max_age):
-            return False
-        return rules is None or rules.allow(self.row.title_id, list_title_genres(self.row.pk))
-
-
-def find_playable(item_id: str, profile_id: str | None = None) -> Playable | None:
-    """Return the item with a public id and the profile's progress in it; None if the catalogue has none."""
+    `at`: when a live channel is watched; None is now.
+    """
+    if is_live_id(item_id):
+        return find_live_item(item_id, profile_id, at or clock.now())
     row = (EPISODE_BY_ID if item_id.startswith(EPISODE_PREFIX) else FILM_BY_ID).one(
         item_id=item_id, profile_id=profile_id
     )
@@ -104,7 +37,18 @@ def find_playable(item_id: str, profile_id: str | None = None) -> Playable | Non
 def list_visible_ids(
     item_ids: Collection[str], country: str | None, max_age: int | None, rules: TitleRules | None
 ) -> set[str]:
-    """Return which titles and episodes the catalogue has, and an age limit and title rules do not hide in a country."""
+    """Return which items the catalogue has, and an age limit and title rules do not hide in a country."""
+    live_ids = {item_id for item_id in item_ids if is_live_id(item_id)}
+    return _list_visible_titles(set(item_ids) - live_ids, country, max_age, rules) | {
+        item_id
+        for item_id in live_ids
+        if (item := find_live_item(item_id, None, clock.now())) and item.is_visible(country, max_age, rules)
+    }
+
+
+def _list_visible_titles(
+    item_ids: Collection[str], country: str | None, max_age: int | None, rules: TitleRules | None
+) -> set[str]:
     in_catalogue = (Title.removed_at.is_(None),)
     titles = sa.select(Title.id.label("item_id"), *_TITLE_COLUMNS).where(Title.id.in_(item_ids), *in_catalogue)
     episodes = (

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from streamsvc.operations.playback.items import Playable
+from streamsvc.operations.playback.playables import Playable
 from streamsvc.rules.playback import drm, stream_rules
 from streamsvc.rules.refusals.playback import DownloadsNotInPlan
 from streamsvc.rules.refusals.requests import Invalid

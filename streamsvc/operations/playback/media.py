@@ -6,9 +6,9 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import sqlalchemy as sa
 
-from streamsvc.models import MediaFile
+from streamsvc.models import ChannelMediaFile, MediaFile
 from streamsvc.operations.catalog.titles.media_files import LAST_CODE_POINT, locate_media
-from streamsvc.operations.playback.items import Playable
+from streamsvc.operations.playback.playables import Playable
 from streamsvc.rules.playback.media_paths import MediaLocation, opened_paths, qualify_paths, split_media_pattern
 from streamsvc.rules.playback.tokens import MediaScope
 from streamsvc.settings import Settings, current_settings
@@ -58,6 +58,7 @@ def load_media_scope(playable: Playable, max_height: int | None) -> MediaScope:
     opened = _opened_by_manifest(playable, settings)
     too_high = [v for v in playable.variants if max_height is not None and (v.height or 0) > max_height]
     denied = dict.fromkeys(_variant_path(variant.path, location) for variant in too_high for location in opened)
+    denied |= dict.fromkeys(playable.denied_paths(dict.fromkeys(location.folder for location in opened)))
     paths_by_host: dict[str, list[str]] = {}
     for location, paths in opened.items():
         variants = [_variant_path(variant.path, location) for variant in playable.variants]
@@ -108,8 +109,8 @@ def _opened_paths(location: MediaLocation, playable: Playable, settings: Setting
     """
     pattern, static_path = split_media_pattern(settings.media_url)
     unnamed = [static_path] if pattern.host in ("", location.host) else []
-    own = {"host": location.host, "own": location.path, "title_pk": playable.row.pk, "item": playable.number}
-    is_shared = any(path.startswith(location.folder) for path in unnamed)
+    own = {"host": location.host, "own": location.path, **playable.media_owner}
+    is_shared = any(path.startswith(location.folder) for path in unnamed) or not playable.owns_folder(location)
     if not is_shared and not _list_neighbours(location.folder, own, limit=1):
         return opened_paths(location, (), has_own_folder=True)
     neighbours = _list_neighbours(location.stem, own, MAX_NEIGHBOURS)
@@ -124,15 +125,22 @@ def _list_neighbours(prefix: str, own: dict[str, Any], limit: int) -> list[str]:
     return [row.path for row in rows]
 
 
-NEIGHBOURS = CompiledStatement(
-    sa.select(MediaFile.path)
-    .where(
-        MediaFile.host == sa.bindparam("host"),
-        MediaFile.path >= sa.bindparam("first"),
-        MediaFile.path <= sa.bindparam("last"),
-        MediaFile.path != sa.bindparam("own"),
-        sa.or_(MediaFile.title_pk != sa.bindparam("title_pk"), MediaFile.item != sa.bindparam("item")),
+def _select_files(file: Any, *is_other: sa.ColumnElement[bool]) -> sa.Select:
+    return sa.select(file.path).where(
+        file.host == sa.bindparam("host"),
+        file.path >= sa.bindparam("first"),
+        file.path <= sa.bindparam("last"),
+        file.path != sa.bindparam("own"),
+        *is_other,
     )
-    .limit(sa.bindparam("limit"))
+
+
+NEIGHBOURS = CompiledStatement(
+    sa.union_all(
+        _select_files(
+            MediaFile, sa.or_(MediaFile.title_pk != sa.bindparam("title_pk"), MediaFile.item != sa.bindparam("item"))
+        ),
+        _select_files(ChannelMediaFile, ChannelMediaFile.channel_pk != sa.bindparam("channel_pk")),
+    ).limit(sa.bindparam("limit"))
 )
 """The paths of other items' manifests on a host, in a range of paths."""

@@ -6,7 +6,7 @@ from streamsvc.models import Device, Stream
 from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import items, licenses, media, streams
 from streamsvc.operations.playback.grants import issue_grant
-from streamsvc.operations.playback.items import Playable
+from streamsvc.operations.playback.playables import Playable
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.geography import Origin
 from streamsvc.rules.playback import progress, stream_rules
@@ -25,10 +25,10 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
     """
     _require_session_device(viewer, body["device_id"])
     facts = viewer_facts(viewer, origin)
-    found = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None)
+    found = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None, now)
     playable, access = _require_playable(found, facts, now)
     if playable.is_series:
-        raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})
+        raise Invalid(errors={"item_id": ["Must be the id of a film, an episode or a channel, not of a series."]})
     entitlements = viewer.entitlements
     max_height = stream_rules.allowed_height(entitlements["max_height"], body["max_height"])
     if body["offline"]:

@@ -19,7 +19,9 @@ def get_visible_title_id(profile: Any, country: str | None, title_id: str) -> st
     Raises NotFound, also for an episode.
     """
     playable = items.find_playable(title_id)
-    if playable is None or playable.row.season is not None or not playable.is_visible_to(profile, country):
+    if playable is None or not playable.is_title or playable.row.season is not None:
+        raise NotFound
+    if not playable.is_visible_to(profile, country):
         raise NotFound
     return playable.row.title_id
 
@@ -50,7 +52,7 @@ def mark_as_watched_uncommitted(profile: Any, country: str | None, item_id: str,
     Raises NotFound if the profile's limits hide it in the viewer's country.
     """
     playable = items.find_playable(item_id)
-    if playable is None or not playable.is_visible_to(profile, country):
+    if playable is None or playable.is_live or not playable.is_visible_to(profile, country):
         raise NotFound
     watched = items.list_released_episodes(playable.row.pk, now) if playable.is_series else [playable.item]
     if watched:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.models.progress import save_play, save_progress
 from streamsvc.operations.playback import items
-from streamsvc.operations.playback.items import Playable
+from streamsvc.operations.playback.playables import Playable
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.rules.playback import progress
 from streamsvc.rules.playback.inputs import DatedProgressInput, ProgressBatchInput, ProgressInput
@@ -43,8 +43,8 @@ def _require_trackable(profile: Any, country: str | None, playable: Playable | N
     """Return the item if the profile may report its progress. Raises NotFound, Invalid."""
     if playable is None or not playable.is_visible_to(profile, country):
         raise NotFound
-    if playable.is_series:
-        raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})
+    if playable.is_series or playable.is_live:
+        raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series or a channel."]})
     return playable
 
 

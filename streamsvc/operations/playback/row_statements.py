@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Episode, Play, Progress, Title, TitleCard, WatchlistItem
+from streamsvc.models import Channel, Episode, Play, Progress, Title, TitleCard, WatchlistItem
 from streamsvc.models.catalog.visibility import BY_TITLE_RULES, VISIBLE, WITHIN_MAX_AGE, Visibility
 from streamsvc.storage.database import UtcTime
 
@@ -132,11 +132,12 @@ PLAYS = profile_statements(
         Play.started_at.label("sorted_at"),
         Play.id.label("sorted_id"),
     )
-    .join(Title, Title.id == Play.title_id)
+    .outerjoin(Title, Title.id == Play.title_id)
+    .outerjoin(Channel, Channel.id == Play.title_id)
     .where(
         Play.profile_id == PROFILE_ID,
-        Title.removed_at.is_(None),
-        WITHIN_MAX_AGE,
+        sa.func.coalesce(Title.removed_at, Channel.removed_at).is_(None),
+        sa.or_(WITHIN_MAX_AGE, Channel.age_gate <= sa.bindparam("max_age", type_=sa.Integer)),
         sa.or_(ITEM_ID.is_(None), Play.item_id == ITEM_ID, Play.title_id == ITEM_ID),
     ),
     Play.started_at,

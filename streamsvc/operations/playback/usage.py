@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Device, Stream, Title
+from streamsvc.models import Channel, Device, Stream, Title
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, fetch_all
 
@@ -26,11 +26,13 @@ _IN_PERIOD = sa.and_(
     Stream.started_at >= sa.bindparam("since", type_=Stream.started_at.type),
     Stream.started_at < sa.bindparam("until", type_=Stream.started_at.type),
 )
+_NAME = sa.func.coalesce(Title.title, Channel.name)
 USAGE_BY_TITLE = (
-    sa.select(Stream.title_id, Title.title, *_USAGE_COLUMNS)
+    sa.select(Stream.title_id, _NAME.label("title"), *_USAGE_COLUMNS)
     .outerjoin(Title, Title.id == Stream.title_id)
+    .outerjoin(Channel, Channel.id == Stream.title_id)
     .where(_IN_PERIOD)
-    .group_by(Stream.title_id, Title.title)
+    .group_by(Stream.title_id, _NAME)
     .order_by(sa.desc("watched_s"), Stream.title_id)
     .limit(MAX_TITLES)
 )
@@ -80,6 +82,7 @@ def select_groups(group_by: Sequence[str]) -> sa.Select[Any]:
         statement = statement.outerjoin(Device, of_stream)
     if "title" in group_by:
         statement = statement.outerjoin(Title, Title.id == Stream.title_id)
+        statement = statement.outerjoin(Channel, Channel.id == Stream.title_id)
     elements = [column.element for column in keys]
     order = [sa.desc("watched_s"), *(key.nulls_first() for key in elements)]
     return statement.where(_IN_PERIOD).group_by(*elements).order_by(*order)
@@ -92,7 +95,7 @@ def _dimension_columns(dimension: str) -> list[sa.Label]:
         "plan": {"plan": Stream.plan},
         "country": {"country": Stream.country},
         "device": {"device_kind": Device.kind},
-        "title": {"title_id": Stream.title_id, "title": Title.title},
+        "title": {"title_id": Stream.title_id, "title": _NAME},
     }
     return [sa.label(name, column) for name, column in columns[dimension].items()]
 

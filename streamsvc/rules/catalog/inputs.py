@@ -1,5 +1,6 @@
 """Inputs of the catalog, as loaded by their schemas. A test compares each input with the schema that loads it."""
 
+from datetime import datetime
 from typing import Literal, TypedDict
 
 from streamsvc.rules.inputs import PageInput, ShortListInput
@@ -50,6 +51,42 @@ class EpisodesInput(ShortListInput):
     """The season whose episodes to list; None lists all."""
 
     season: int | None
+
+
+class ChannelsInput(PageInput):
+    """The filters of a list of channels."""
+
+    genre: str | None
+    group: str | None
+    language: str | None
+    country: str | None
+    locale: str | None
+
+
+class ChannelInput(TypedDict):
+    """In which language to return a channel, and for which country its availability."""
+
+    locale: str | None
+    country: str | None
+
+
+class ProgrammesInput(PageInput):
+    """Between which times a channel's programmes are on."""
+
+    since: datetime | None
+    until: datetime | None
+    locale: str | None
+
+
+class GuideInput(TypedDict):
+    """Between which times programmes are on, and of which channels; None for all."""
+
+    since: datetime | None
+    until: datetime | None
+    channel: list[str] | None
+    locale: str | None
+    limit: int
+    cursor: str | None
 
 
 class LocaleInput(TypedDict):

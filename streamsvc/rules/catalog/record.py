@@ -220,6 +220,14 @@ def convert_record(value: Any, from_text: bool = False) -> CatalogRecord:
         raise InvalidRecord(_field_error(str(error))) from None
 
 
+def convert_part(value: Any, kind: type[Value]) -> Value:
+    """Return a JSON value as an instance of another kind of record, as it is. Raises InvalidRecord."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRecord(_field_error(str(error), kind)) from None
+
+
 def decode_stored_record(text: str) -> CatalogRecord:
     """Return the record in text that `encode_record` returned."""
     return _decoder.decode(text)
@@ -243,21 +251,21 @@ _ERROR_CODES = (
 _FIELD_NAME = re.compile(r"field `([^`]*)`")
 
 
-def _field_error(message: str) -> FieldError:
+def _field_error(message: str, kind: Any = CatalogRecord) -> FieldError:
     """Convert a message of msgspec, such as "Expected `int`, got `str` - at `$.windows[0].starts_at`"."""
     sentence, _, path = message.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
     code = next((code for words, code in _ERROR_CODES if words in sentence), "invalid")
     if name := _FIELD_NAME.search(sentence):
         if "unknown field" in sentence:
-            sentence = f"Unknown field. Known: {', '.join(_list_known_fields(field))}"
+            sentence = f"Unknown field. Known: {', '.join(_list_known_fields(field, kind))}"
         field = f"{field}.{name[1]}" if field else name[1]
     return FieldError(field.replace("[...]", ""), code, f"{sentence}.")
 
 
-def _list_known_fields(path: str) -> list[str]:
+def _list_known_fields(path: str, kind: Any) -> list[str]:
     """List the fields of the object at a path such as `seasons[0].episodes[2]`; the record's own for the empty path."""
-    found: Any = msgspec.inspect.type_info(CatalogRecord)
+    found: Any = msgspec.inspect.type_info(kind)
     for name in re.findall(r"[a-z_]+", path):
         found = next(field.type for field in found.fields if field.encode_name == name)
         while not isinstance(found, msgspec.inspect.StructType):  # an optional object, or a list of objects

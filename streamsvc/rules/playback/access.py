@@ -14,6 +14,9 @@ that a shared link explains itself; only the profile's age limit and title rules
 
 Unknown values are refused: an unrated title is above every limit, an unknown country is in no window and gets the
 strictest of a title's ratings.
+
+A live channel and a programme on catch-up are decided like titles. A channel has one more condition: the programme that
+is on now must be allowed, too. It does not hide the channel.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,12 +50,21 @@ class Window:
 
 
 @dataclass(frozen=True)
+class ProgrammeFacts:
+    """What access to a channel depends on while a programme is on. `min_age` None: that of the channel counts."""
+
+    min_age: int | None = None
+    title_id: str | None = None
+    genres: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class TitleFacts:
     """What access to a title depends on. `title_id` and `genres` matter only to a profile with `title_rules`.
 
     `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
     in UTC, on which an episode is released; None if it is not known. `min_ages`: those of countries with a rating of
-    their own.
+    their own. `programme`: what is on now on a live channel, or what is played from its catch-up.
     """
 
     min_age: int | None = None
@@ -65,6 +77,8 @@ class TitleFacts:
 
     def min_age_in(self, country: str | None) -> int | None:
         return min_age_in(country, self.min_age, self.min_ages)
+
+    programme: ProgrammeFacts | None = None
 
     @property
     def released_at(self) -> datetime | None:
@@ -120,6 +134,8 @@ def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iter
     """Yield every condition of playback, in the order in which errors are reported."""
     yield AccessCheck("maturity", is_age_allowed(title.min_age_in(viewer.country), viewer.max_age), "not_found")
     yield AccessCheck("title_rules", _is_allowed_by_rules(title, viewer), "not_found")
+    if title.programme:
+        yield AccessCheck("programme", is_programme_allowed(title.programme, viewer), "programme_restricted")
     yield AccessCheck("profile", viewer.has_profile, "profile_required")
     yield AccessCheck("viewing_hours", viewer.closed_until is None, "outside_viewing_hours")
     yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
@@ -152,13 +168,22 @@ def is_listed(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> bool:
     """Whether lists show the title. models/catalog/visibility.py is the same rule in SQL; a test keeps them equal."""
     if title.plans is not None and not title.plans and not viewer.any_plan:
         return False
-    waived = {"profile", "viewing_hours", "subscription", "network"} | (set() if viewer.subscribed else {"plan"})
+    waived = {"programme", "profile", "viewing_hours", "subscription", "network"}
+    waived |= set() if viewer.subscribed else {"plan"}
     return all(check.passed for check in access_checks(title, viewer, now) if check.name not in waived)
 
 
 def is_age_allowed(min_age: int | None, max_age: int | None) -> bool:
     """Whether a profile's age limit allows a title of this age; an unrated title requires a profile without limit."""
     return max_age is None or age_gate(min_age) <= max_age
+
+
+def is_programme_allowed(programme: ProgrammeFacts, viewer: ViewerFacts) -> bool:
+    """Whether the profile's age limit and title rules allow a programme on a channel that they allow."""
+    if programme.min_age is not None and not is_age_allowed(programme.min_age, viewer.max_age):
+        return False
+    rules = viewer.title_rules
+    return rules is None or (programme.title_id or "", programme.genres) not in rules.blocked
 
 
 def _is_allowed_by_rules(title: TitleFacts, viewer: ViewerFacts) -> bool:

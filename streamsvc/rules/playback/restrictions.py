@@ -22,7 +22,7 @@ NO_RESTRICTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TitleSet:
-    """Titles by id, and all titles of some genres; sorted, since ETags contain them."""
+    """Titles and channels by id, and all of some genres; sorted, since ETags contain them."""
 
     titles: tuple[str, ...] = ()
     genres: tuple[str, ...] = ()

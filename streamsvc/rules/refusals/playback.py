@@ -12,6 +12,12 @@ class ProfileRequired(Refusal):
     detail = "Select a profile first: PATCH /v1/sessions/current."
 
 
+class ProgrammeRestricted(Refusal):
+    code = "programme_restricted"
+    status = 403
+    detail = "This profile may not watch the programme that is on now."
+
+
 class OutsideViewingHours(Refusal):
     """`next_at`: when the profile's viewing hours begin."""
 

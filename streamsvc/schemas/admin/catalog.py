@@ -4,7 +4,7 @@ from marshmallow import fields, validate
 
 from streamsvc.schemas.base import Choice, Moment, OneOf, PrefixedId, QueryBool, QueryInt, StrictSchema, page_of
 
-IMPORT_FORMATS = ("ndjson", "csv", "imdb", "roku")
+IMPORT_FORMATS = ("ndjson", "csv", "imdb", "roku", "xmltv", "xmltv_programmes", "m3u_channels")
 
 
 class ImportQuery(StrictSchema):
@@ -13,7 +13,7 @@ class ImportQuery(StrictSchema):
         load_default=None,
         metadata={
             "description": "The format of the body, plain or gzip; for `imdb` also a zip archive of IMDb's files. "
-            "Default: `csv` for text/csv, `imdb` for application/zip, else `ndjson`."
+            "Default: `csv` for text/csv, `xmltv` for XML, `imdb` for application/zip, else `ndjson`."
         },
     )
     dry_run = QueryBool(

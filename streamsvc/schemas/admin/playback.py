@@ -140,15 +140,15 @@ class UsageDayOut(UsageNumbersOut):
 
 
 class UsageTitleOut(UsageNumbersOut):
-    title_id = PrefixedId("ttl", required=True)
+    title_id = PrefixedId("chn", "ttl", required=True)
     title = fields.String(required=True, allow_none=True)
 
 
 class PlayedItemOut(StrictSchema):
     """The film or episode that was played. Titles that were removed from the catalogue keep their names."""
 
-    id = PrefixedId("epi", "ttl", required=True)
-    title_id = PrefixedId("ttl", required=True)
+    id = PrefixedId("chn", "epi", "prg", "ttl", required=True)
+    title_id = PrefixedId("chn", "ttl", required=True)
     title = fields.String(required=True, allow_none=True)
     season = fields.Integer(required=True, allow_none=True)
     episode = fields.Integer(required=True, allow_none=True)
@@ -183,7 +183,7 @@ class UsageGroupOut(UsageNumbersOut):
     plan = fields.String(allow_none=True, metadata={"description": "The code of the plan; null: no subscription."})
     country = fields.String(allow_none=True)
     device_kind = OneOf(*DEVICE_KINDS, allow_none=True)
-    title_id = PrefixedId("ttl")
+    title_id = PrefixedId("chn", "ttl")
     title = fields.String(allow_none=True)
 
 

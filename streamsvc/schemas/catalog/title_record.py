@@ -1,23 +1,28 @@
-"""The title record in the OpenAPI document, derived from the record's own types so that they agree."""
+"""The records of titles and channels in the OpenAPI document, derived from their own types so that they agree."""
 
 from typing import Any
 
 import msgspec
 
+from streamsvc.rules.catalog.channels import ChannelRecord
 from streamsvc.rules.catalog.record import CatalogRecord
 
 
-def title_record_schemas() -> dict[str, dict]:
-    """Return {component: JSON Schema 2020-12} of the record as written and as read, without references."""
-    (reference,), parts = msgspec.json.schema_components([CatalogRecord])
+def record_schemas() -> dict[str, dict]:
+    """Return {component: JSON Schema 2020-12} of each record as written and as read, without references."""
+    return _schemas_of(CatalogRecord, "Title") | _schemas_of(ChannelRecord, "Channel")
+
+
+def _schemas_of(kind: type, name: str) -> dict[str, dict]:
+    (reference,), parts = msgspec.json.schema_components([kind])
     record = _inline_references(reference, parts)
     record["properties"] = {"id": {"type": "string"}} | record["properties"]
     stored = record | {
-        "description": "A title record as stored, with the title's id.",
+        "description": f"A {name.lower()} record as stored, with the {name.lower()}'s id.",
         "required": ["id", *record["required"]],
     }
     record["required"].remove("external_id")  # the URL has it; if sent, it must be the same. `id` is ignored
-    return {"TitleRecord": record, "StoredTitleRecord": stored}
+    return {f"{name}Record": record, f"Stored{name}Record": stored}
 
 
 def _inline_references(schema: Any, definitions: dict) -> Any:

@@ -45,7 +45,10 @@ class Seconds(fields.Field):
 
 
 class PlaybackIn(StrictSchema):
-    item_id = Id(required=True, metadata={"description": "The id of a film or an episode."})
+    item_id = Id(
+        required=True,
+        metadata={"description": "The id of a film, an episode, a live channel, or a programme on catch-up."},
+    )
     device_id = Id(
         load_default=None,
         allow_none=True,
@@ -179,7 +182,7 @@ class StreamLimitsOut(StrictSchema):
 
 class CmcdOut(StrictSchema):
     sid = PrefixedId("str", required=True)
-    cid = PrefixedId("epi", "ttl", required=True)
+    cid = PrefixedId("chn", "epi", "prg", "ttl", required=True)
 
 
 class PlaybackOut(StrictSchema):
@@ -225,13 +228,15 @@ class StreamDeviceOut(StrictSchema):
 class StreamOut(StrictSchema):
     stream_id = PrefixedId("str", required=True)
     item_id = PrefixedId(
+        "chn",
         "epi",
+        "prg",
         "ttl",
         required=True,
         allow_none=True,
         metadata={"description": "Null for a title that does not exist for the selected profile, as its `title_id`."},
     )
-    title_id = PrefixedId("ttl", required=True, allow_none=True)
+    title_id = PrefixedId("chn", "ttl", required=True, allow_none=True)
     profile_id = PrefixedId("pro", required=True, allow_none=True)
     device = fields.Nested(StreamDeviceOut, required=True)
     state = OneOf(*STATES, required=True)

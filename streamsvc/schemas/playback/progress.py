@@ -49,8 +49,8 @@ class ProgressBatchIn(StrictSchema):
 
 
 class ProgressOut(StrictSchema):
-    item_id = PrefixedId("epi", "ttl", required=True)
-    title_id = PrefixedId("ttl", required=True)
+    item_id = PrefixedId("chn", "epi", "prg", "ttl", required=True)
+    title_id = PrefixedId("chn", "ttl", required=True)
     position_s = fields.Integer(required=True)
     duration_s = fields.Integer(required=True, allow_none=True)
     resume_s = fields.Integer(
@@ -100,8 +100,8 @@ class PlayOut(StrictSchema):
     id = fields.String(
         required=True, metadata={"description": "The id of the stream, or the `play_id` that the player reported."}
     )
-    item_id = PrefixedId("epi", "ttl", required=True)
-    title_id = PrefixedId("ttl", required=True)
+    item_id = PrefixedId("chn", "epi", "prg", "ttl", required=True)
+    title_id = PrefixedId("chn", "ttl", required=True)
     started_at = Moment(required=True)
     completed_at = Moment(
         required=True, allow_none=True, metadata={"description": "When it first reached the end, if it did."}
@@ -109,7 +109,10 @@ class PlayOut(StrictSchema):
 
 
 class PlaysQuery(PageQuery):
-    item_id = Id(load_default=None, metadata={"description": "Only the plays of this film, episode or series."})
+    item_id = Id(
+        load_default=None,
+        metadata={"description": "Only the plays of this film, episode, series, channel or programme."},
+    )
 
 
 class WatchlistItemOut(StrictSchema):

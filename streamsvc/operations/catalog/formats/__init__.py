@@ -5,8 +5,9 @@ are skipped without being parsed, as far as the format allows.
 """
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
+from streamsvc.rules.catalog.programmes import Airing
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES, CatalogRecord, FieldError
 
 BOM = b"\xef\xbb\xbf"
@@ -20,8 +21,26 @@ class FileTooLarge(Exception):
     """The file exceeds the limit of lines, or of bytes once unpacked."""
 
 
+class ChannelEntry(NamedTuple):
+    """A live channel of a file: its members, and what happens to those of a stored channel that the file leaves out.
+
+    `replace`: they are removed. `merge`: they stay. `create`: a stored channel stays as it is.
+    """
+
+    value: dict[str, Any]
+    mode: Literal["replace", "merge", "create"] = "replace"
+
+
+class GuideEntry(NamedTuple):
+    """The programmes of one channel of a guide, in order; not empty. `is_declared`: the file has the channel, too."""
+
+    guide_key: str
+    schedule: list[Airing]
+    is_declared: bool = False
+
+
 class FileEntry(NamedTuple):
-    """One title of a file.
+    """One title of a file, or one live channel, or one channel's guide.
 
     `record` is a complete record. Formats that cannot express everything (no windows, no plans) set `part` instead, a
     partial record that leaves unnamed fields unchanged. If there is neither, `errors` says why.
@@ -32,6 +51,8 @@ class FileEntry(NamedTuple):
     part: dict[str, Any] | None = None
     external_id: str | None = None
     errors: tuple[FieldError, ...] = ()
+    channel: ChannelEntry | None = None
+    guide: GuideEntry | None = None
     before: int = 0
     """How many lines of other files precede this file's, if several are read together."""
 
@@ -73,6 +94,18 @@ def is_utf_16_or_32(head: bytes) -> bool:
 def rejected_entry(line: int, code: str, reason: str, field: str = "", external_id: str | None = None) -> FileEntry:
     """Return the entry of a rejected line."""
     return FileEntry(line, external_id=external_id, errors=(FieldError(field, code, reason),))
+
+
+def channel_entry(
+    line: int, value: dict[str, Any], mode: Literal["replace", "merge", "create"] = "replace"
+) -> FileEntry:
+    """Return the entry of a live channel."""
+    external_id = value.get("external_id")
+    return FileEntry(
+        line,
+        external_id=external_id if isinstance(external_id, str) else None,
+        channel=ChannelEntry(value, mode),
+    )
 
 
 def overlong_line_entry(line: int) -> FileEntry:

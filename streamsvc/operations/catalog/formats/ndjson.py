@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from streamsvc.operations.catalog.formats import FileEntry, iter_lines, overlong_line_entry
+from streamsvc.operations.catalog.formats import FileEntry, channel_entry, iter_lines, overlong_line_entry
+from streamsvc.rules.catalog.channels import decode_channel_members, is_channel_line
 from streamsvc.rules.catalog.record import InvalidRecord, decode_record
 
 _EXTERNAL_ID = re.compile(rb'"external_id"\s*:\s*"([^"\\]{1,200})"')
@@ -23,6 +24,8 @@ def read_ndjson(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
 
 def _entry(number: int, line: bytes) -> FileEntry:
     try:
+        if is_channel_line(line):
+            return channel_entry(number, decode_channel_members(line))
         return FileEntry(number, decode_record(line))
     except InvalidRecord as invalid:
         return FileEntry(number, external_id=_external_id_in(line), errors=invalid.errors)

@@ -20,18 +20,30 @@ from streamsvc.operations.catalog.formats import (
     FileEntry,
     imdb,
     is_utf_16_or_32,
+    m3u_channels,
     ndjson,
     rejected_entry,
     roku,
     table,
+    xmltv,
 )
-from streamsvc.operations.catalog.imports import missing
+from streamsvc.operations.catalog.imports import live_entries, missing
 from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, media_files, writing
 from streamsvc.rules.catalog.parts import merge_partial_record
 from streamsvc.rules.catalog.record import FieldError, InvalidRecord, convert_record
 from streamsvc.storage.database import db
 
-READERS = {"ndjson": ndjson.read_ndjson, "csv": table.read_csv, "imdb": imdb.read_imdb, "roku": roku.read_roku}
+READERS = {
+    "ndjson": ndjson.read_ndjson,
+    "csv": table.read_csv,
+    "imdb": imdb.read_imdb,
+    "roku": roku.read_roku,
+    "xmltv": xmltv.read_xmltv,
+    "xmltv_programmes": xmltv.read_xmltv_programmes,
+    "m3u_channels": m3u_channels.read_m3u_channels,
+}
+LIVE_FORMATS = ("xmltv", "xmltv_programmes", "m3u_channels")
+"""Formats that have no titles."""
 INITIAL_BATCH_SIZE, MIN_BATCH_SIZE, MAX_BATCH_SIZE = 250, 50, 1_000
 """Titles in one transaction; larger batches cost less per title."""
 TARGET_TRANSACTION_S = 0.6
@@ -160,7 +172,7 @@ def import_entries(
     if not dry_run:
         if most_removals_percent is not None:
             try:
-                report.removed = missing.remove_missing_titles(
+                report.removed += missing.remove_missing_titles(
                     set(named_pks), report.rejected, most_removals_percent, started_at
                 )
             except missing.RemovalRefused as refusal:
@@ -187,11 +199,11 @@ def import_batch(
     """Import a batch in one transaction, with what `on_batch(rejections, titles' keys)` writes."""
     now = clock.now()  # before the transaction starts: a new sandbox's clock starts with a write of its own
     bulk.prepare_connection()
-    entries = _complete_records(batch)
+    entries, live_outcome = live_entries.write_live_entries(_complete_records(batch), now, dry_run)
     rejections = [rejection for entry in entries if entry.errors for rejection in report.add_rejections(entry)]
     records = [entry.record for entry in entries if entry.record]
     outcome, pks = writing.write_titles(records, now, cache) if records else (Counter(), {})
-    report.add_outcome(outcome)
+    report.add_outcome(outcome + live_outcome)
     report.shared_media_folders += media_files.count_shared_folders([pks[record.external_id] for record in records])
     report.lines = batch[-1].overall_line
     if dry_run:
@@ -226,6 +238,8 @@ def _complete_record(entry: FileEntry, stored: dict[str, str]) -> FileEntry:
 def iter_batches(entries: Iterable[FileEntry]) -> Iterator[list[FileEntry]]:
     """Yield entries in batches with at most one entry per title, so that a later line overrides an earlier one.
 
+    A channel's guide is a batch of its own: a transaction of its own, and no more in memory.
+
     The size of a batch depends on how long the previous one took.
     """
     batch: list[FileEntry] = []
@@ -233,7 +247,8 @@ def iter_batches(entries: Iterable[FileEntry]) -> Iterator[list[FileEntry]]:
     size = INITIAL_BATCH_SIZE
     for entry in entries:
         name = entry.record.external_id if entry.record else entry.external_id
-        if len(batch) >= size or name in names:
+        is_guide = bool(batch) and (entry.guide is not None or batch[-1].guide is not None)
+        if len(batch) >= size or name in names or is_guide:
             started_at = clock.wall_time()
             yield batch
             size = next_batch_size(len(batch), (clock.wall_time() - started_at).total_seconds())

@@ -15,6 +15,7 @@ from streamsvc.operations.catalog.imports import importing, missing, stored_file
 from streamsvc.operations.catalog.imports.stored_files import CHUNK_BYTES
 from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, writing
 from streamsvc.operations.outbox import audit
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, execute_in_session, fetch_one, insert, lock_existing_row
 from streamsvc.worker import jobs
 
@@ -24,7 +25,7 @@ MAX_ARCHIVE_LINES = 1_000_000
 MAX_RUN_TIME = timedelta(seconds=15)
 """How long one job works on an import before other jobs run; well below a job's lease."""
 FINAL_STATUSES = ("done", "failed")
-COUNT_COLUMNS = ("added", "changed", "unchanged", "rejected", "shared_media_folders")
+COUNT_COLUMNS = ("added", "changed", "unchanged", "rejected", "removed", "shared_media_folders")
 
 
 class ImportTakenOver(Exception):
@@ -32,7 +33,9 @@ class ImportTakenOver(Exception):
 
 
 def create_import(body: bytes, options: dict, now: datetime) -> Import:
-    """Store a file and enqueue its import, in the caller's transaction."""
+    """Store a file and enqueue its import, in the caller's transaction. Raises Invalid."""
+    if options["remove_missing"] and options["format"] in importing.LIVE_FORMATS:
+        raise Invalid(errors={"remove_missing": ["Must be false for a format without titles."]})
     new_import = Import(
         status="queued",
         format=options["format"],
@@ -157,6 +160,7 @@ def _close_import(catalog_import: Any, now: datetime, status: str, error: str | 
     locked = _lock_import(catalog_import)
     for model in (ImportChunk, ImportedTitle):
         db.session.execute(sa.delete(model).where(model.import_id == catalog_import.id))
+    removed += locked.removed
     values = {"status": status, "error": error, "removed": removed, "finished_at": now}
     db.session.execute(sa.update(Import).where(Import.id == catalog_import.id).values(values))
     counts = {name: getattr(locked, name) for name in COUNT_COLUMNS} | {"removed": removed}

@@ -1,0 +1,106 @@
+"""What playback needs of an item: its media, its progress, and the facts for decisions on access."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from streamsvc.operations.catalog.reading.facts import list_title_genres, load_min_ages, load_title_facts
+from streamsvc.rules import maturity
+from streamsvc.rules.catalog.record import Variant
+from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, is_age_allowed
+from streamsvc.rules.playback.drm import DrmKey
+from streamsvc.rules.playback.media_paths import MediaLocation
+from streamsvc.rules.playback.progress import PlayableItem
+from streamsvc.rules.playback.restrictions import TitleRules, parse_title_rules
+
+
+class _Detail(msgspec.Struct):
+    markers: dict = {}
+
+
+@dataclass(frozen=True)
+class Playable:
+    """An item that can be played.
+
+    `row` is one of FILM_BY_ID, EPISODE_BY_ID or of a stream with its ITEM_COLUMNS, all of items.py.
+    """
+
+    row: Any
+
+    @property
+    def is_series(self) -> bool:
+        return self.row.kind == "series" and self.row.season is None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is broadcast as it is watched, so that there is no position to resume from."""
+        return False
+
+    @property
+    def is_title(self) -> bool:
+        """Whether it is a title, or an episode of one."""
+        return True
+
+    @cached_property
+    def markers(self) -> dict:
+        """The markers in seconds: {"credits_s": 8300, …}."""
+        row = self.row
+        if row.season is None:
+            return msgspec.json.decode(row.detail, type=_Detail).markers if row.detail else {}
+        return msgspec.json.decode(row.markers) if row.markers else {}
+
+    @cached_property
+    def media(self) -> dict:
+        """The media URLs by type: {"hls": url, …}; empty if the catalogue has none."""
+        return msgspec.json.decode(self.row.media) if self.row.media else {}
+
+    @cached_property
+    def variants(self) -> list[Variant]:
+        """The variants that the catalogue declares."""
+        return msgspec.json.decode(self.row.variants, type=list[Variant]) if self.row.variants else []
+
+    @cached_property
+    def drm_keys(self) -> list[DrmKey]:
+        """The content keys that the catalogue declares."""
+        return msgspec.json.decode(self.row.drm_keys, type=list[DrmKey]) if self.row.drm_keys else []
+
+    @property
+    def media_owner(self) -> dict[str, Any]:
+        """Whose manifests are the item's own, as in MediaFile and ChannelMediaFile."""
+        number = "" if self.row.season is None else f"{self.row.season}/{self.row.episode}"
+        return {"title_pk": self.row.pk, "item": number, "channel_pk": 0}
+
+    def owns_folder(self, location: MediaLocation) -> bool:
+        """Whether the item's own manifest opens its folder, if no other item's is there."""
+        return True
+
+    def denied_paths(self, folders: Iterable[str]) -> list[str]:
+        """Return what the item's own manifests must not open in their folders."""
+        return []
+
+    @cached_property
+    def item(self) -> PlayableItem:
+        row = self.row
+        credits_s = self.markers.get("credits_s")
+        return PlayableItem(row.item_id, row.title_id, row.runtime_s, credits_s, row.season, row.episode)
+
+    def facts_for(self, viewer: ViewerFacts) -> TitleFacts:
+        """Return the facts for decisions on a viewer's access. Windows, plans and genres are queried only if needed."""
+        return load_title_facts(self.row, self.row.title_id, self.row.released_on, viewer.title_rules is not None)
+
+    def is_visible_to(self, profile: Any, country: str | None) -> bool:
+        """Whether a profile, a row of `Viewer.profiles`, may see the item by its age limit and title rules.
+
+        `country`: the viewer's.
+        """
+        return self.is_visible(country, profile.max_age, parse_title_rules(profile.restrictions))
+
+    def is_visible(self, country: str | None, max_age: int | None, rules: TitleRules | None) -> bool:
+        """Whether an age limit and title rules allow the item to be seen in a country."""
+        min_age = maturity.min_age_in(country, self.row.min_age, load_min_ages(self.row))
+        if not is_age_allowed(min_age, max_age):
+            return False
+        return rules is None or rules.allow(self.row.title_id, list_title_genres(self.row.pk))
