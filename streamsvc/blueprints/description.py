@@ -101,7 +101,6 @@ TEXT_EXAMPLES = {
     "application/vnd.apple.mpegurl": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=800000,RESOLUTION=640x360\n"
     "https://media.example/tt0111161/360p/index.m3u8\n",
     "application/octet-stream": "(the bytes)",
-    "text/xml": "<soap:Envelope>…",
     "application/dash+xml": '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>https://media.example/tt0111161/'
     "</BaseURL>…</MPD>",
     "audio/mpegurl": '#EXTM3U\n#EXTINF:-1 tvg-id="news.example" tvg-chno="1",News One\n'
