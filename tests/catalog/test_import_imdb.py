@@ -111,7 +111,9 @@ def test_a_title_is_imported_with_the_data_of_all_files(catalog, import_files):
         ("writer", "Frank Darabont", None),
     ]
     series = catalog.get("/v1/admin/titles/imdb:tt0903747").json
-    assert series["credits"] == [{"name": "Anna Gunn", "role": "actor", "character": "Skyler White, Mrs. White"}]
+    assert series["credits"] == [
+        {"name": "Anna Gunn", "role": "actor", "character": "Skyler White, Mrs. White", "person": "imdb:nm0348152"}
+    ]
     assert series["seasons"] == [
         {"number": 1, "episodes": [{"number": 1, "title": "Pilot", "runtime_s": 3480},
                                    {"number": 2, "title": "Cat's in the Bag...", "runtime_s": 2880}]},

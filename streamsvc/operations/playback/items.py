@@ -9,8 +9,9 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Episode, Progress, Title, TitleDetail
-from streamsvc.operations.catalog.reading.facts import list_title_genres, load_title_facts
+from streamsvc.operations.catalog.reading.facts import list_title_labels, load_title_facts
 from streamsvc.rules.catalog.record import Variant
+from streamsvc.rules.maturity import effective_max_age
 from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, is_age_allowed
 from streamsvc.rules.playback.drm import DrmKey
 from streamsvc.rules.playback.progress import PlayableItem
@@ -70,15 +71,15 @@ class Playable:
         return PlayableItem(row.item_id, row.title_id, row.runtime_s, credits_s, row.season, row.episode)
 
     def facts_for(self, viewer: ViewerFacts) -> TitleFacts:
-        """Return the facts for decisions on a viewer's access. Windows, plans and genres are queried only if needed."""
+        """Return the facts for decisions on a viewer's access. Windows, plans and labels are queried only if needed."""
         return load_title_facts(self.row, self.row.title_id, self.row.released_on, viewer.title_rules is not None)
 
     def is_visible_to(self, profile: Any) -> bool:
         """Whether a profile, a row of `Viewer.profiles`, may see the item by its age limit and title rules."""
         rules = parse_title_rules(profile.restrictions)
-        if not is_age_allowed(self.row.min_age, profile.max_age):
+        if not is_age_allowed(self.row.min_age, effective_max_age(profile.max_age, profile.kids)):
             return False
-        return rules is None or rules.allow(self.row.title_id, list_title_genres(self.row.pk))
+        return rules is None or rules.allow(self.row.title_id, *list_title_labels(self.row.pk))
 
 
 def find_playable(item_id: str, profile_id: str | None = None) -> Playable | None:

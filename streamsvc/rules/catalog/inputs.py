@@ -10,6 +10,8 @@ class TitlesInput(PageInput):
 
     kind: Literal["movie", "series"] | None
     genre: str | None
+    tag: str | None
+    studio: str | None
     language: str | None
     country: str | None
     person: str | None

@@ -47,7 +47,7 @@ class Window:
 
 @dataclass(frozen=True)
 class TitleFacts:
-    """What access to a title depends on. `title_id` and `genres` matter only to a profile with `title_rules`.
+    """What access to a title depends on. `title_id`, `genres` and `tags` matter only to a profile with `title_rules`.
 
     `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
     in UTC, on which an episode is released; None if it is not known.
@@ -59,6 +59,7 @@ class TitleFacts:
     released_on: date | None = None
     title_id: str = ""
     genres: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
 
     @property
     def released_at(self) -> datetime | None:
@@ -156,7 +157,7 @@ def is_age_allowed(min_age: int | None, max_age: int | None) -> bool:
 
 
 def _is_allowed_by_rules(title: TitleFacts, viewer: ViewerFacts) -> bool:
-    return viewer.title_rules is None or viewer.title_rules.allow(title.title_id, title.genres)
+    return viewer.title_rules is None or viewer.title_rules.allow(title.title_id, title.genres, title.tags)
 
 
 def relevant_window(title: TitleFacts, country: str | None, now: datetime) -> Window | None:

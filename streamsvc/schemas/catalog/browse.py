@@ -30,6 +30,12 @@ class Years(StrictSchema):
 class Filters(StrictSchema):
     kinds = fields.List(fields.String(), required=True)
     genres = fields.List(fields.Nested(Genre), required=True)
+    tags = fields.List(
+        fields.Nested(Genre), required=True, metadata={"description": "The 200 with the most titles at most."}
+    )
+    studios = fields.List(
+        fields.Nested(Genre), required=True, metadata={"description": "The 200 with the most titles at most."}
+    )
     languages = fields.List(fields.String(), required=True)
     countries = fields.List(fields.String(), required=True)
     years = fields.Nested(Years, required=True)

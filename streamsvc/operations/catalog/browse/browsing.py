@@ -17,6 +17,8 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 
 MAX_CREDITS = 500
+MAX_LABELS = 200
+"""Tags, and studios, among the filters: there may be tens of thousands."""
 
 
 def _facets_with_titles_statement(visible: Any) -> sa.Select:
@@ -25,6 +27,19 @@ def _facets_with_titles_statement(visible: Any) -> sa.Select:
         sa.exists().where(TitleFacet.facet_pk == Facet.pk, Title.pk == TitleFacet.title_pk, visible).correlate(Facet)
     )
     return sa.select(Facet.code).where(Facet.kind == sa.bindparam("kind"), has_title).order_by(Facet.code)
+
+
+def _top_facets_statement(visible: Any) -> sa.Select:
+    """Select those of a kind's facets with the most titles that have at least one visible title."""
+    top = (
+        sa.select(Facet.pk, Facet.code, Facet.name)
+        .where(Facet.kind == sa.bindparam("kind"))
+        .order_by(Facet.titles.desc(), Facet.pk)
+        .limit(MAX_LABELS)
+        .subquery("top")
+    )
+    has_title = sa.exists().where(TitleFacet.facet_pk == top.c.pk, Title.pk == TitleFacet.title_pk, visible)
+    return sa.select(top.c.code, top.c.name).where(has_title.correlate(top)).order_by(top.c.code)
 
 
 def _year_range_statement(visible: Any) -> sa.Select:
@@ -48,8 +63,9 @@ def _credits_statement(visible: Any) -> sa.Select:
     )
 
 
-FACETS_WITH_TITLES, YEAR_RANGE, CREDITS_OF_PERSON = (
+FACETS_WITH_TITLES, TOP_FACETS, YEAR_RANGE, CREDITS_OF_PERSON = (
     per_visibility(_facets_with_titles_statement),
+    per_visibility(_top_facets_statement),
     per_visibility(_year_range_statement),
     per_visibility(_credits_statement),
 )
@@ -80,12 +96,19 @@ def filters_json(audience: Audience) -> str:
         {
             "kinds": list_facet_codes("kind", audience),
             "genres": [_genre_view(code) for code in list_facet_codes("genre", audience)],
+            "tags": _list_labels("tag", audience),
+            "studios": _list_labels("studio", audience),
             "languages": list_facet_codes("language", audience),
             "countries": list_facet_codes("country", audience),
             "years": {"min": years.first, "max": years.last},
             "sorts": SORTS,
         }
     )
+
+
+def _list_labels(kind: str, audience: Audience) -> list[dict]:
+    rows = fetch_all(TOP_FACETS[audience.visibility], {**audience.sql_parameters(), "kind": kind})
+    return [_genre_view(code) | ({"name": name} if name else {}) for code, name in rows]
 
 
 def _genre_position(genre: dict) -> list[str]:

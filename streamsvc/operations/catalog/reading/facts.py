@@ -6,25 +6,25 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Facet, TitleFacet, TitlePlan, TitleWindow
-from streamsvc.models.catalog.visibility import EVERYWHERE
+from streamsvc.models.catalog.visibility import EVERYWHERE, LABEL_KINDS
 from streamsvc.rules.playback.access import TitleFacts, Window
 from streamsvc.storage.database import fetch_all
 
 WINDOWS_OF_TITLE = sa.select(
     TitleWindow.position, TitleWindow.country, TitleWindow.starts_at, TitleWindow.ends_at
 ).where(TitleWindow.title_pk == sa.bindparam("pk"))
-GENRES_OF_TITLE = (
-    sa.select(Facet.code)
+LABELS_OF_TITLE = (
+    sa.select(Facet.kind, Facet.code)
     .join(TitleFacet, TitleFacet.facet_pk == Facet.pk)
-    .where(TitleFacet.title_pk == sa.bindparam("pk"), Facet.kind == "genre")
+    .where(TitleFacet.title_pk == sa.bindparam("pk"), Facet.kind.in_(LABEL_KINDS))
 )
 PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
 
 
-def load_title_facts(row: Any, title_id: str, released_on: date | None = None, with_genres: bool = False) -> TitleFacts:
+def load_title_facts(row: Any, title_id: str, released_on: date | None = None, with_labels: bool = False) -> TitleFacts:
     """Return the facts of a row with `pk`, `min_age`, `windowed` and `plan_limited`. `released_on`: of an episode.
 
-    Queries windows and plans only if the title has any; most titles need no further query. `with_genres`: for a viewer
+    Queries windows and plans only if the title has any; most titles need no further query. `with_labels`: for a viewer
     with title rules.
     """
     windows, plans = None, None
@@ -32,13 +32,15 @@ def load_title_facts(row: Any, title_id: str, released_on: date | None = None, w
         windows = list_title_windows(row.pk)
     if row.plan_limited:
         plans = frozenset(plan for (plan,) in fetch_all(PLANS_OF_TITLE, {"pk": row.pk}))
-    genres = list_title_genres(row.pk) if with_genres else frozenset()
-    return TitleFacts(row.min_age, windows, plans, released_on, title_id, genres)
+    genres, tags = list_title_labels(row.pk) if with_labels else (frozenset(), frozenset())
+    return TitleFacts(row.min_age, windows, plans, released_on, title_id, genres, tags)
 
 
-def list_title_genres(title_pk: int) -> frozenset[str]:
-    """Return the codes of a title's genres."""
-    return frozenset(code for (code,) in fetch_all(GENRES_OF_TITLE, {"pk": title_pk}))
+def list_title_labels(title_pk: int) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the codes of a title's genres and of its tags."""
+    labels = fetch_all(LABELS_OF_TITLE, {"pk": title_pk})
+    genres, tags = (frozenset(code for kind, code in labels if kind == wanted) for wanted in LABEL_KINDS)
+    return genres, tags
 
 
 def list_title_windows(title_pk: int) -> tuple[Window, ...]:
