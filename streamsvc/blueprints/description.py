@@ -29,7 +29,7 @@ from streamsvc.schemas.admin.webhooks import (
     SubscriptionEvent,
 )
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
-from streamsvc.schemas.catalog.title_record import title_record_schemas
+from streamsvc.schemas.catalog.title_record import record_schemas
 from streamsvc.schemas.playback.playback import Seconds
 
 TITLE = "streamsvc"
@@ -122,13 +122,13 @@ def describe_service(public_url: str) -> dict:
 
 
 def complete_description(api: Api) -> None:
-    """Add webhooks, title records, required response fields and examples to a description that has all operations."""
+    """Add webhooks, records, required response fields and examples to a description that has all operations."""
     spec = api.spec
     for kind, (schema, summary) in WEBHOOKS.items():
         if schema.__name__ not in spec.components.schemas:
             spec.components.schema(schema.__name__, schema=schema)
         spec.options.setdefault("webhooks", {})[kind] = {"post": _webhook(kind, schema, summary)}
-    for name, record_schema in title_record_schemas().items():
+    for name, record_schema in record_schemas().items():
         spec.components.schema(name, record_schema)
     spec.components.schemas.pop("PaginationMetadata")  # flask-smorest's own; nothing refers to it
     in_requests = _component_names(spec, [operation.get("requestBody") for operation in list_operations(spec)])

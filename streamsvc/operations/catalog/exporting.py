@@ -9,8 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog.titles.json_fragments import encode_json
+from streamsvc.models import Person, Title, TitleRecord
+from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_member, merge_json_objects
+from streamsvc.rules.catalog.person import PERSON_KIND
 from streamsvc.rules.catalog.record import CatalogRecord, Window, decode_stored_record
 from streamsvc.storage.database import fetch_all, format_utc
 
@@ -22,6 +23,13 @@ EXPORT_PAGE = (
     .order_by(Title.pk)
     .limit(EXPORT_BATCH_SIZE)
 )
+PEOPLE_PAGE = (
+    sa.select(Person.pk, Person.body)
+    .where(Person.pk > sa.bindparam("after"), Person.body.is_not(None))
+    .order_by(Person.pk)
+    .limit(EXPORT_BATCH_SIZE)
+)
+PERSON_START = json_member("kind", encode_json(PERSON_KIND))
 ROKU_IMAGE_TYPES = {"poster": "main", "backdrop": "background", "keyart": "keyart", "logo": "logo"}
 ROKU_CREDIT_ROLES = {"writer": "screenwriter"}
 ROKU_RATING_SOURCES = {"US": "MPAA", "GB": "BBFC", "DE": "FSK", "FR": "CNC", "AU": "ACB", "JP": "EIRIN"}
@@ -29,7 +37,11 @@ SCHEMA_ORG_TYPES = {"movie": "Movie", "series": "TVSeries"}
 
 
 def export_titles(public_url: str = "") -> Iterator[str]:
-    """Yield the catalogue file; importing it again changes nothing."""
+    """Yield the catalogue file, people first; importing it again changes nothing."""
+    after = 0
+    while rows := fetch_all(PEOPLE_PAGE, {"after": after}):
+        yield from (merge_json_objects(PERSON_START, row.body) + "\n" for row in rows)
+        after = rows[-1].pk
     for row in _iter_titles():
         yield row.body + "\n"
 

@@ -54,16 +54,31 @@ class EpisodesInput(ShortListInput):
     season: int | None
 
 
-class LocaleInput(TypedDict):
-    """The language to respond in."""
-
-    locale: str | None
-
-
 class LocalizedPageInput(PageInput):
     """Which page of a list to return, and in which language."""
 
     locale: str | None
+
+
+class PersonPageInput(TypedDict):
+    """Which page of a person's credits to return, and in which language."""
+
+    locale: str | None
+    limit: int
+    cursor: str | None
+
+
+class PeopleInput(PageInput):
+    """The start of the names to list, or an id; None lists everybody."""
+
+    q: str | None
+
+
+class PersonMergeInput(TypedDict):
+    """The person to merge another into."""
+
+    into: str
+    dry_run: bool
 
 
 class CollectionInput(TypedDict):

@@ -23,6 +23,7 @@ from streamsvc.rules.catalog.record import (
     translate_error,
 )
 
+PERSON_KIND = "person"
 PICTURE_ROLES = ("profile", "portrait", "photo")
 """The roles of artwork that credits prefer as a person's picture; without any, the first of whatever role counts."""
 

@@ -7,6 +7,7 @@ are skipped without being parsed, as far as the format allows.
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
+from streamsvc.rules.catalog.person import PersonRecord
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES, CatalogRecord, FieldError
 
 BOM = b"\xef\xbb\xbf"
@@ -21,7 +22,7 @@ class FileTooLarge(Exception):
 
 
 class FileEntry(NamedTuple):
-    """One title of a file.
+    """One title of a file, or one person.
 
     `record` is a complete record. Formats that cannot express everything (no windows, no plans) set `part` instead, a
     partial record that leaves unnamed fields unchanged. If there is neither, `errors` says why.
@@ -32,6 +33,8 @@ class FileEntry(NamedTuple):
     part: dict[str, Any] | None = None
     external_id: str | None = None
     errors: tuple[FieldError, ...] = ()
+    person: PersonRecord | None = None
+    """The record of a line about a person."""
     before: int = 0
     """How many lines of other files precede this file's, if several are read together."""
 

@@ -137,11 +137,16 @@ def _get_or_create_people_without_ids(names: list[str], cache: PeopleByKey) -> N
 def _insert_people(people: Sequence[tuple[str, str | None]]) -> list[CreditedPerson]:
     """Insert people (name, id) and return them in the same order."""
     rows = [
-        (pk, new_id("per"), name, external_id, fold_text(name))
+        (pk, new_id("per"), name, external_id, compute_name_key(name))
         for pk, (name, external_id) in zip(bulk.allocate_pks(Person, len(people)), people, strict=True)
     ]
     bulk.insert_rows(Person, ("pk", "id", "name", "external_id", "name_key"), rows)
     return [CreditedPerson(pk, person_id, None) for pk, person_id, *_ in rows]
+
+
+def compute_name_key(name: str) -> str:
+    """Return the key by which lists sort a person; never empty, which stands for a key that was not computed yet."""
+    return fold_text(name) or name
 
 
 def list_credited_people(title_pks: Iterable[int]) -> dict[int, list[Any]]:
