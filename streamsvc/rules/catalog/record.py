@@ -375,7 +375,7 @@ def _normalize_studios(names: list[str]) -> list[str]:
 
 
 def _normalize_alternative_titles(errors: list[FieldError], titles: list[AlternativeTitle]) -> list[AlternativeTitle]:
-    normalized = {}
+    normalized: dict[AlternativeTitle, None] = {}
     for index, entry in enumerate(titles):
         field = f"alternative_titles[{index}]"
         languages = _normalize_languages(errors, f"{field}.language", [entry.language] if entry.language else [])

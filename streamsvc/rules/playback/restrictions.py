@@ -55,7 +55,7 @@ def complete_restrictions(stored: Mapping[str, Any] | None) -> dict[str, Any]:
     if stored is None:
         return NO_RESTRICTIONS
     allowed = stored["allowed_only"]
-    no_titles: dict[str, list] = NO_RESTRICTIONS["blocked"]
+    no_titles: dict[str, list[str]] = NO_RESTRICTIONS["blocked"]
     return {
         **stored,
         "blocked": no_titles | stored["blocked"],
