@@ -3,9 +3,13 @@
 import json
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc.models import Person, TitleDetail
 from streamsvc.operations.catalog.imports import importing
+from streamsvc.operations.catalog.titles import writing
 from streamsvc.rules.catalog.record import decode_record
+from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.worlds.catalog_world import Catalog
 
@@ -205,3 +209,23 @@ def test_a_merged_persons_credits_and_names_lead_to_the_other(catalog, clock):
     assert credit(catalog, first_title["title"]["id"]) == untouched
     assert merge(untouched["person_id"], known).status_code == 200
     assert filmography(catalog, untouched["person_id"]) == filmography(catalog, other)
+
+
+def test_people_and_titles_of_an_earlier_release_are_completed(catalog, clock):
+    film = catalog.put("Film", credits=[{"name": "Léa Seydoux", "role": "actor"}])
+    with catalog.app.app_context():
+        db.session.execute(sa.update(Person).values(name_key=""))
+        detail = db.session.scalars(sa.select(TitleDetail.body)).one()
+        former = ("credits", "markers", "tracks", "extras")
+        members = {name: value for name, value in json.loads(detail).items() if name in former}
+        db.session.execute(sa.update(TitleDetail).values(body=json.dumps(members, separators=(",", ":"))))
+        writing.increment_catalog_version()
+        db.session.commit()
+        assert catalog.get("/v1/admin/people", q="lea").json["items"] == []
+        clock.advance(hours=2)
+        jobs.schedule_recurring()
+        clock.advance(hours=1)
+        jobs.run_due_jobs(clock.at)
+    assert [person["name"] for person in catalog.get("/v1/admin/people", q="lea").json["items"]] == ["Léa Seydoux"]
+    page = catalog.get(f"/v1/catalog/titles/{film}").json
+    assert (page["tags"], page["studios"], page["adult"], page["credits"][0]["name"]) == ([], [], False, "Léa Seydoux")

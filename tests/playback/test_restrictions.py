@@ -3,8 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc.models import Profile
 from streamsvc.rules.playback.restrictions import closed_until
+from streamsvc.storage.database import db
 from tests.worlds.playback_steps import CARTOON, FILM, SHOW, World, error_of
 
 NOTHING = {"blocked": {"titles": [], "genres": [], "tags": []}, "allowed_only": None, "viewing_hours": None}
@@ -91,6 +94,12 @@ def test_a_profile_that_may_see_only_some_titles_sees_no_other(world, ann):
     ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
     assert restrict(ann, allowed_only={}).status_code == 200
     assert listed(ann) == set()
+    with world.app.app_context():  # stored before tags could be named
+        no_tags = {"blocked": {"titles": [], "genres": ["family"]}, "allowed_only": None, "viewing_hours": None}
+        db.session.execute(sa.update(Profile).where(Profile.id == ann.profile_id).values(restrictions=no_tags))
+        db.session.commit()
+    assert ann.get(f"/v1/profiles/{ann.profile_id}/restrictions").json["blocked"]["tags"] == []
+    assert listed(ann) == {"A Show", "A Film"}
 
 
 def test_only_the_owner_changes_restrictions_and_misspelt_ones_are_refused(world, ann, clock):
