@@ -9,25 +9,22 @@ down_revision = "0059"
 branch_labels = None
 depends_on = None
 
-WITHOUT_ID = sa.text("external_id IS NULL")
+HAS_ID, HAS_NO_ID = sa.text("external_id IS NOT NULL"), sa.text("external_id IS NULL")
+
+
+def only(condition):
+    return {"sqlite_where": condition, "postgresql_where": condition}
 
 
 def upgrade():
-    create_index_concurrently("ix_people_external_id", "people", ["external_id"], unique=True)
-    create_index_concurrently("ix_people_name", "people", ["name"])
-    create_index_concurrently(
-        "ix_people_name_without_id",
-        "people",
-        ["name"],
-        unique=True,
-        sqlite_where=WITHOUT_ID,
-        postgresql_where=WITHOUT_ID,
-    )
+    create_index_concurrently("ix_people_external_id", "people", ["external_id"], unique=True, **only(HAS_ID))
+    create_index_concurrently("ix_people_name_with_id", "people", ["name"], **only(HAS_ID))
+    create_index_concurrently("ix_people_name_without_id", "people", ["name"], unique=True, **only(HAS_NO_ID))
     create_index_concurrently("ix_people_name_key", "people", ["name_key", "pk"])
 
 
 def downgrade():
     drop_index_concurrently("ix_people_name_key", "people")
     drop_index_concurrently("ix_people_name_without_id", "people")
-    drop_index_concurrently("ix_people_name", "people")
+    drop_index_concurrently("ix_people_name_with_id", "people")
     drop_index_concurrently("ix_people_external_id", "people")

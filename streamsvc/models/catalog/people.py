@@ -1,12 +1,16 @@
 """people, and their credits in titles."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from streamsvc.models.catalog import Sortable
 from streamsvc.storage.database import Base, new_id
 
-_WITHOUT_ID = sa.text("external_id IS NULL")
+
+def _only(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
 class Person(Base):
@@ -14,15 +18,9 @@ class Person(Base):
 
     __tablename__ = "people"
     __table_args__ = (
-        sa.Index("ix_people_external_id", "external_id", unique=True),
-        sa.Index("ix_people_name", "name"),
-        sa.Index(
-            "ix_people_name_without_id",
-            "name",
-            unique=True,
-            sqlite_where=_WITHOUT_ID,
-            postgresql_where=_WITHOUT_ID,
-        ),
+        sa.Index("ix_people_external_id", "external_id", unique=True, **_only("external_id IS NOT NULL")),
+        sa.Index("ix_people_name_with_id", "name", **_only("external_id IS NOT NULL")),
+        sa.Index("ix_people_name_without_id", "name", unique=True, **_only("external_id IS NULL")),
         sa.Index("ix_people_name_key", "name_key", "pk"),
     )
 

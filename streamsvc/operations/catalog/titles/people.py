@@ -27,6 +27,8 @@ _meant = aliased(Person)
 PEOPLE = sa.select(
     Person.pk.label("row_pk"), Person.name, Person.external_id, Person.merged_into, _meant.pk, _meant.id, _meant.picture
 ).join(_meant, _meant.pk == sa.func.coalesce(Person.merged_into, Person.pk))
+PEOPLE_WITH_IDS = PEOPLE.where(Person.external_id.is_not(None))
+PEOPLE_WITHOUT_IDS = PEOPLE.where(Person.external_id.is_(None))
 CREDITED_PEOPLE = (
     sa.select(TitleCredit.title_pk, Person.pk, Person.id, Person.picture)
     .join(Person, Person.pk == TitleCredit.person_pk)
@@ -95,10 +97,10 @@ def _choose_known_people(
     """Return the people without an id who take one of these new ids, by id."""
     known: dict[str, sa.Row] = {}
     ids_of_name = Counter(names_by_id.values())
-    for row in bulk.select_rows_in(PEOPLE, Person.name, sorted(names)):
-        if row.external_id is not None:
-            ids_of_name[row.name] += 1
-        elif row.merged_into is None:
+    for row in bulk.select_rows_in(PEOPLE_WITH_IDS, Person.name, sorted(names)):
+        ids_of_name[row.name] += 1
+    for row in bulk.select_rows_in(PEOPLE_WITHOUT_IDS, Person.name, sorted(names)):
+        if row.merged_into is None:
             known[row.name] = row
     contested = [known[name] for name in known if ids_of_name[name] > 1]
     former = _list_titles_by_person([row.pk for row in contested])
@@ -120,15 +122,13 @@ def _list_titles_by_person(person_pks: list[int]) -> dict[int, set[int]]:
 
 
 def _get_or_create_people_without_ids(names: list[str], cache: PeopleByKey) -> None:
-    found: dict[str, dict[int, sa.Row]] = {}
-    for row in bulk.select_rows_in(PEOPLE, Person.name, names):
-        if row.external_id is None:
-            cache[None, row.name] = CreditedPerson(row.pk, row.id, row.picture)
-        found.setdefault(row.name, {})[row.pk] = row
-    for name, people in found.items():
-        if len(people) == 1 and (None, name) not in cache:
-            [row] = people.values()
-            cache[None, name] = CreditedPerson(row.pk, row.id, row.picture)
+    for row in bulk.select_rows_in(PEOPLE_WITHOUT_IDS, Person.name, names):
+        cache[None, row.name] = CreditedPerson(row.pk, row.id, row.picture)
+    with_ids: dict[str, dict[int, CreditedPerson]] = {}
+    unknown = [name for name in names if (None, name) not in cache]
+    for row in bulk.select_rows_in(PEOPLE_WITH_IDS, Person.name, unknown):
+        with_ids.setdefault(row.name, {})[row.pk] = CreditedPerson(row.pk, row.id, row.picture)
+    cache.update({(None, name): next(iter(found.values())) for name, found in with_ids.items() if len(found) == 1})
     created = [(name, None) for name in names if (None, name) not in cache]
     for (name, _), person in zip(created, _insert_people(created), strict=True):
         cache[None, name] = person
