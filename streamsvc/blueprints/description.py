@@ -129,7 +129,7 @@ def describe_service(public_url: str) -> dict:
 
 
 def complete_description(api: Api) -> None:
-    """Add webhooks, title records, required response fields and examples to a description that has all operations."""
+    """Add webhooks, records, required response fields and examples to a description that has all operations."""
     spec = api.spec
     for kind, (schema, summary) in WEBHOOKS.items():
         if schema.__name__ not in spec.components.schemas:

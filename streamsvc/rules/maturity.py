@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 UNRATED_AGE_GATE = 99  # an unrated title's age when compared with a profile's max_age: above every limit
+ADULT_AGE_GATE = 100  # an adult title's age in the same comparison: also above MAX_AGE_WITHOUT_ADULT
+MAX_AGE_WITHOUT_ADULT = 99  # the limit of a kids' profile without one of its own: unrated titles, but no adult ones
 
 _SYSTEMS = {
     "AR": "ATP 0, 13 13, 16 16, 18 18, C 18",
@@ -70,6 +72,10 @@ class AgeRating(NamedTuple):
         return f"{self.system}:{self.label}"
 
 
+ADULT_RATING = AgeRating("ADULT", "18", 18)
+"""Shown for an adult title that no board has rated."""
+
+
 def _iter_ratings() -> Iterator[tuple[tuple[str, str], AgeRating]]:
     for system, labels in _SYSTEMS.items():
         for entry in labels.split(", "):
@@ -108,3 +114,8 @@ def min_age_in(country: str | None, main: int | None, by_country: Mapping[str, i
 def age_gate(min_age: int | None) -> int:
     """Return the lowest `max_age` of a profile that may see the title."""
     return UNRATED_AGE_GATE if min_age is None else min_age
+
+
+def effective_max_age(max_age: int | None, kids: bool) -> int | None:
+    """Return a profile's age limit; None: none. Without one of its own, a kids' profile still sees no adult title."""
+    return MAX_AGE_WITHOUT_ADULT if max_age is None and kids else max_age

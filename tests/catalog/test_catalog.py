@@ -281,7 +281,7 @@ def test_each_list_scans_one_index_without_sorting(shared_app, database, shape):
     with shared_app.app_context():
         plan = query_plan(
             lists.list_statement(shape), **values, facet_0=1, facet_1=2, limit=25, year_gte=1990, max_age=18,
-            country="DE", plans=None, blocked_titles="", blocked_genres="", allowed_titles="", allowed_genres="",
+            country="DE", plans=None, blocked_titles="", blocked_labels="", allowed_titles="", allowed_labels="",
             now=shared_app.extensions["clock"](),
         )  # fmt: skip
     if database == "sqlite":

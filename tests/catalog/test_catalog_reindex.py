@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.models import CatalogState, SearchDoc
+from streamsvc.models import CatalogState, SearchDoc, Title, TitleFacet
 from streamsvc.operations.catalog.titles import indexing
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
@@ -19,12 +19,16 @@ def catalog(app):
     catalog = Catalog(app)
     for title in TITLES:
         catalog.put(title)
+    catalog.put("The Aardvark", genres=["animals"])
     with app.app_context():
         db.session.execute(sa.update(CatalogState).values(search_version=0))
         db.session.execute(sa.delete(SearchDoc))
+        for model in (Title, TitleFacet):
+            db.session.execute(sa.update(model).where(model.sort_title == "aardvark").values(sort_title="the aardvark"))
         indexing.writing.increment_catalog_version()
         db.session.commit()
     assert not any(catalog.search(title) for title in TITLES)
+    assert catalog.titles(sort="-title")[0] == "The Aardvark"
     return catalog
 
 
@@ -44,6 +48,7 @@ def test_an_index_built_by_older_rules_is_rebuilt(app, clock, catalog, monkeypat
     run_worker(app, clock)
     assert [catalog.search(title) for title in TITLES] == [[title] for title in TITLES]
     assert count_index_segments(app) == 1
+    assert catalog.titles(sort="title") == catalog.titles(sort="title", kind="movie") == ["The Aardvark", *TITLES]
 
 
 def test_an_index_built_by_current_rules_is_not_rebuilt(app, clock, catalog):

@@ -64,7 +64,7 @@ FILES = {
 def build_file(name, **changed):
     """Return a file in IMDb's format, with its own rows or those in `changed`."""
     columns = BASICS_COLUMNS if name == "title.basics" else OTHER_FILES[name]
-    rows = changed.get(name.split(".")[1], FILES[name])
+    rows = changed.get(name.replace(".", "_")) or changed.get(name.split(".")[1], FILES[name])
     cells = [row.replace(" ", "\t").replace("~", " ") for row in rows]
     return "\n".join(["\t".join(columns), *cells, ""]).encode()
 
@@ -111,7 +111,9 @@ def test_a_title_is_imported_with_the_data_of_all_files(catalog, import_files):
         ("writer", "Frank Darabont", None),
     ]
     series = catalog.get("/v1/admin/titles/imdb:tt0903747").json
-    assert series["credits"] == [{"name": "Anna Gunn", "role": "actor", "character": "Skyler White, Mrs. White"}]
+    assert series["credits"] == [
+        {"name": "Anna Gunn", "role": "actor", "character": "Skyler White, Mrs. White", "person": "imdb:nm0348152"}
+    ]
     assert series["seasons"] == [
         {"number": 1, "episodes": [{"number": 1, "title": "Pilot", "runtime_s": 3480},
                                    {"number": 2, "title": "Cat's in the Bag...", "runtime_s": 2880}]},
@@ -243,3 +245,20 @@ def test_an_archive_that_cannot_be_read_fails(catalog, monkeypatch):
     assert len(catalog.titles()) == 2
     response = catalog.client.post("/v1/admin/imports?format=ndjson", data=complete, content_type="application/zip")
     assert set(response.json["errors"]) == {"format"}
+
+
+def test_people_of_one_name_and_adult_titles_are_told_apart(catalog, import_files):
+    basics = [
+        r"tt1464335 movie Uncharted Uncharted 0 2022 \N 116 Action",
+        r"tt0000002 movie Loops Loops 1 1977 \N 60 \N",
+    ]
+    principals = [r"tt1464335 1 nm4043618 actor \N \N", r"tt1464335 2 nm0276169 actor \N \N"]
+    names = [r"nm4043618 Tom~Holland 1996 \N actor \N", r"nm0276169 Tom~Holland 1943 \N actor \N"]
+    import_files(title_basics=basics, principals=principals, name_basics=names, crew=[])
+    assert catalog.viewer(max_age=18).titles() == []  # Uncharted is unrated
+    films = {film["title"]: film for film in catalog.get("/v1/catalog/titles").json["items"]}
+    assert (films["Loops"]["age_rating"]["min_age"], films["Uncharted"]["age_rating"]) == (18, None)
+    first, second = catalog.get(f"/v1/catalog/titles/{films['Uncharted']['id']}").json["credits"]
+    assert (first["name"], first["person_id"] == second["person_id"]) == (second["name"], False)
+    import_files(title_basics=[basics[1].replace("Loops 1", "Loops 0")], name_basics=names)
+    assert catalog.get("/v1/admin/titles/imdb:tt0000002").json["adult"]

@@ -40,6 +40,8 @@ def some_title(chance, number):
         "age_ratings": chance.choice(OTHER_RATINGS),
         "windows": some_windows(chance),
         "genres": chance.sample(("Horror", "Family", "Drama"), 2),
+        "tags": chance.sample(("Gore", "Cosy", "Family"), 2),
+        "adult": chance.random() < 0.2,
         "plans": chance.choice([None, None, chance.sample(PLANS, chance.randrange(1, 3))]),
     }
 
@@ -52,8 +54,12 @@ def some_viewer(chance, world, prices):
         assert response.status_code == 200, response.json
     titles = [chance.sample(sorted(world.ids.values()), 5), chance.sample(sorted(world.ids.values()), 12)]
     restrictions = {
-        "blocked": {"titles": chance.choice([[], titles[0]]), "genres": chance.choice([[], ["horror"]])},
-        "allowed_only": chance.choice([None, None, {"titles": titles[1], "genres": ["family"]}]),
+        "blocked": {
+            "titles": chance.choice([[], titles[0]]),
+            "genres": chance.choice([[], ["horror"]]),
+            "tags": chance.choice([[], ["gore"]]),
+        },
+        "allowed_only": chance.choice([None, None, {"titles": titles[1], "genres": ["family"], "tags": ["cosy"]}]),
         "viewing_hours": chance.choice([None, [{"days": chance.sample(DAYS, 3), "start": "08:00", "end": "20:00"}]]),
     }
     assert viewer.put(f"/v1/profiles/{viewer.profile_id}/restrictions", restrictions).status_code == 200

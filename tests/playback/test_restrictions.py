@@ -3,18 +3,23 @@
 from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc.models import Profile
 from streamsvc.rules.playback.restrictions import closed_until
+from streamsvc.storage.database import db
 from tests.worlds.playback_steps import CARTOON, FILM, SHOW, World, error_of
 
-NOTHING = {"blocked": {"titles": [], "genres": []}, "allowed_only": None, "viewing_hours": None}
+NOTHING = {"blocked": {"titles": [], "genres": [], "tags": []}, "allowed_only": None, "viewing_hours": None}
 EVENINGS = [{"days": ["fri", "sat"], "start": "20:00", "end": "01:30"}]
 
 
 @pytest.fixture
 def world(app):
     world = World(app)
-    world.put_titles(FILM | {"genres": ["Horror"]}, CARTOON | {"genres": ["Family"]}, SHOW | {"genres": ["Drama"]})
+    world.put_titles(
+        FILM | {"genres": ["Horror"], "tags": ["Gore"]}, CARTOON | {"genres": ["Family"]}, SHOW | {"genres": ["Drama"]}
+    )
     return world
 
 
@@ -40,7 +45,7 @@ def test_a_blocked_title_does_not_exist_for_the_profile(world, ann):
     stream, shows = ann.play("film").json["stream_id"], ann.play("show/1/1").json["stream_id"]
     before = ann.client.get("/v1/catalog/titles", headers={"Authorization": f"Bearer {ann.token}"})
     assert ann.get(f"{path}/restrictions").json == NOTHING
-    body = {"blocked": {"titles": [world.ids["show"]], "genres": ["horror"]}}
+    body = {"blocked": {"titles": [world.ids["show"]], "genres": [], "tags": ["gore"]}}
     assert restrict(ann, **body).json == NOTHING | body
     assert ann.get(f"{path}/restrictions").json == NOTHING | body
     etag = {"Authorization": f"Bearer {ann.token}", "If-None-Match": before.headers["ETag"]}
@@ -63,6 +68,7 @@ def test_a_blocked_title_does_not_exist_for_the_profile(world, ann):
         assert ann.get(f"{path}/{row}?include_total=true").json["items"] == [], row
     assert [hit["title"] for hit in ann.get("/v1/catalog/search?q=a").json["items"]] == ["A Cartoon"]
     assert [genre["code"] for genre in ann.get("/v1/catalog/genres").json["items"]] == ["family"]
+    assert ann.get("/v1/catalog/titles?genre=horror").json["items"] == []
     home = ann.get("/v1/catalog/home").json["items"]
     assert {item["title"] for row in home for item in row["items"]} == {"A Cartoon"}
     for playing in (stream, shows):
@@ -88,11 +94,18 @@ def test_a_profile_that_may_see_only_some_titles_sees_no_other(world, ann):
     assert restrict(ann, allowed_only={}).status_code == 200
     ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
     assert listed(ann) == set()
+    with world.app.app_context():  # stored before tags could be named
+        no_tags = {"blocked": {"titles": [], "genres": ["family"]}, "allowed_only": None, "viewing_hours": None}
+        db.session.execute(sa.update(Profile).where(Profile.id == ann.profile_id).values(restrictions=no_tags))
+        db.session.commit()
+    assert ann.get(f"/v1/profiles/{ann.profile_id}/restrictions").json["blocked"]["tags"] == []
+    assert listed(ann) == {"A Show", "A Film"}
 
 
 def test_only_the_owner_changes_restrictions_and_misspelt_ones_are_refused(world, ann, clock):
     for body, field in (
         ({"blocked": {"genres": ["horor"]}}, "blocked.genres"),
+        ({"blocked": {"tags": ["horror"]}}, "blocked.tags"),
         ({"allowed_only": {"titles": ["ttl_unknown"]}}, "allowed_only.titles"),
     ):
         refused = restrict(ann, **body)

@@ -71,6 +71,7 @@ PATH_VALUES = {
     "tax-rates/<country>": "DE",
     "admin/streams/<stream_id>": "{stream}",
     "admin/titles/<external_id>": "film",
+    "admin/people/<external_id>": "somebody",
     "episodes/<episode_id>": "{episode}",
     "people/<person_id>": "{person}",
     "titles/<title_id>": "{title}",
@@ -106,7 +107,7 @@ FILM = {
     "title": "A Film",
     "runtime_s": 6000,
     "age_rating": "US:G",
-    "credits": [{"name": "Somebody", "role": "actor"}],
+    "credits": [{"name": "Somebody", "role": "actor"}, {"name": "Another", "role": "actor", "person": "other"}],
 }
 CHANNEL = {"name": "News", "age_rating": "US:TV-G", "genres": ["news"]}
 EPISODES = [{"number": number, "title": f"Part {number}", "runtime_s": 1500} for number in (1, 2)]
@@ -210,6 +211,8 @@ class AccessWorld:
         admin = self.admin
         titles = [self._ok(admin.put(f"/v1/admin/titles/{title['external_id']}", title)) for title in (FILM, SERIES)]
         film, show = titles[0]["id"], titles[1]["id"]
+        self._ok(admin.put("/v1/admin/people/somebody", {"name": "Somebody"}))
+        people = [credit["person_id"] for credit in self._ok(admin.get(f"/v1/catalog/titles/{film}"))["credits"]]
         prices = [{"currency": "EUR", "amount_minor": amount, "tax": "inclusive"} for amount in (999, 1999)]
         plan = self._ok(admin.put("/v1/admin/plans/standard", {"name": "S", "features": FEATURES, "prices": prices}))
         for coupon, duration in (("SAVE", "once"), ("KEPT", "forever")):
@@ -232,7 +235,8 @@ class AccessWorld:
             "title": film,
             "channel": channel["id"],
             "episode": self._ok(admin.get(f"/v1/catalog/titles/{show}/episodes"))["items"][0]["id"],
-            "person": self._ok(admin.get(f"/v1/catalog/titles/{film}"))["credits"][0]["person_id"],
+            "person": people[0],
+            "other_person": people[1],
             "collection": self._ok(admin.get("/v1/catalog/collections"))["items"][0]["id"],
             "import": imported["id"],
             "price": plan["prices"][0]["id"],

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import sqlalchemy as sa
 from marshmallow import Schema
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from streamsvc import clock
 from streamsvc.models import (
@@ -21,6 +21,7 @@ from streamsvc.models import (
     OperatorAccount,
     OperatorCode,
     OperatorSession,
+    Person,
     ServiceEpoch,
     Session,
     Stream,
@@ -43,6 +44,7 @@ from streamsvc.operations.billing.core import credit
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view, invoice_view
 from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.channels import writing as channels
+from streamsvc.operations.catalog.people import editing as people
 from streamsvc.operations.catalog.titles import editing, writing
 from streamsvc.operations.maintenance import failed_jobs
 from streamsvc.operations.outbox import webhooks
@@ -160,6 +162,19 @@ def _load_title(name: str) -> dict | None:
     return row and {"id": row.id} | editing.decode_title_record(row)
 
 
+def _load_person(external_id: str) -> dict | None:
+    row = db.session.execute(people.STORED_PERSON, {"name": external_id}).first()
+    return row and {"id": row.id} | people.decode_person_record(row)
+
+
+def _load_person_by_id(person_id: str) -> dict | None:
+    target = aliased(Person)
+    select = sa.select(Person.name, Person.external_id, target.id.label("merged_into"))
+    merged = select.outerjoin(target, target.pk == Person.merged_into)
+    row = db.session.execute(merged.where(Person.id == person_id)).first()
+    return row and row._asdict()
+
+
 def _webhook_endpoint_view(row: WebhookEndpoint) -> dict:
     """Return the endpoint's columns, with a URL that has neither a password nor a query: both may be secrets."""
     names = ("id", "kinds", "created_at", "disabled_at")
@@ -208,6 +223,8 @@ OPERATOR_SESSION = AuditedResource(
 )
 OPERATOR_SESSIONS = AuditedResource("operator", _load_operator_sessions)
 PAYOUT = _row_resource("payout", Payout.id, PayoutOut())
+PERSON = AuditedResource("person", _load_person, lock=writing.lock_catalog, id_member="external_id")
+PERSON_BY_ID = AuditedResource("person", _load_person_by_id, lock=writing.lock_catalog)
 PLAN = _row_resource("plan", Plan.code, PlanOut())
 PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut(exclude=("counts",)))
 RECOVERY = _row_resource(

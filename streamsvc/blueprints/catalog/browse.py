@@ -5,9 +5,9 @@ from flask import Response
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.hot_reads import hot_read
-from streamsvc.operations.catalog.browse import browsing, collections
+from streamsvc.operations.catalog.browse import browsing, collections, people
 from streamsvc.operations.playback import home
-from streamsvc.rules.catalog.inputs import LocaleInput, LocalizedPageInput
+from streamsvc.rules.catalog.inputs import LocalizedPageInput, PersonPageInput
 from streamsvc.rules.inputs import ShortListInput
 from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog.browse import (
@@ -16,9 +16,9 @@ from streamsvc.schemas.catalog.browse import (
     Filters,
     Genres,
     Home,
-    LocaleQuery,
     PageOfCollections,
     PersonOut,
+    PersonQuery,
 )
 from streamsvc.security.authentication import allow_guests, current_viewer, is_operator_request, viewer_or_operator
 
@@ -62,16 +62,17 @@ def get_filters() -> Response:
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
-@bp.arguments(LocaleQuery, location="query")
+@bp.arguments(PersonQuery, location="query")
 @bp.etag
 @bp.response(200, PersonOut)
-def get_person(query: LocaleInput, person_id: str) -> Response:
+def get_person(query: PersonPageInput, person_id: str) -> Response:
     """Retrieve a person.
 
-    Includes the credits in titles visible to the caller, newest first; 404 if there are none.
+    Includes a page of the credits in titles visible to the caller, newest first; 404 if there are none. The id of a
+    person who was merged into another returns the other.
     """
     audience = current_audience()
-    return catalog_response(audience, lambda snapshot: browsing.person_json(person_id, query, audience, snapshot))
+    return catalog_response(audience, lambda snapshot: people.person_json(person_id, query, audience, snapshot))
 
 
 @bp.route("/collections")

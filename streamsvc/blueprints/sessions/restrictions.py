@@ -4,7 +4,7 @@ from streamsvc.blueprints.sessions.profiles import get_own_profile, require_proo
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.accounts import restrictions
 from streamsvc.rules.playback.inputs import RestrictionsInput
-from streamsvc.rules.playback.restrictions import NO_RESTRICTIONS
+from streamsvc.rules.playback.restrictions import complete_restrictions
 from streamsvc.rules.profiles import ProfileAction
 from streamsvc.rules.refusals.accounts import ReauthenticationRequired
 from streamsvc.schemas.sessions.profiles import Restrictions
@@ -22,7 +22,7 @@ bp = Blueprint(
 @bp.response(200, Restrictions)
 def get_restrictions(profile_id: str) -> dict:
     """Retrieve a profile's restrictions."""
-    return get_own_profile(profile_id).restrictions or NO_RESTRICTIONS
+    return complete_restrictions(get_own_profile(profile_id).restrictions)
 
 
 @bp.route("", methods=["PUT"])
@@ -41,4 +41,4 @@ def replace_restrictions(body: RestrictionsInput, profile_id: str) -> dict:
     profile = get_own_profile(profile_id)
     restrictions.replace_restrictions(profile, body)
     db.session.commit()
-    return profile.restrictions or NO_RESTRICTIONS
+    return complete_restrictions(profile.restrictions)

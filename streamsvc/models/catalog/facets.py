@@ -8,7 +8,7 @@ from streamsvc.storage.database import Base
 
 
 class Facet(Base):
-    """A genre, a language, a country, a kind or a collection."""
+    """A genre, a tag, a studio, a language, a country, a kind or a collection."""
 
     __tablename__ = "facets"
     __table_args__ = (sa.UniqueConstraint("kind", "code"),)
@@ -16,6 +16,8 @@ class Facet(Base):
     pk: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     code: Mapped[str]
+    name: Mapped[str | None]
+    """The name of a studio, as first written."""
     titles: Mapped[int] = mapped_column(default=0, server_default="0")
     """Its titles at the last count: used to choose which links to scan, not for display."""
 

@@ -17,6 +17,9 @@ class Season(Base):
     title_pk: Mapped[int] = mapped_column(sa.ForeignKey("titles.pk"))
     number: Mapped[int]
     title: Mapped[str | None]
+    synopsis: Mapped[str | None] = mapped_column(sa.Text)
+    artwork: Mapped[str | None] = mapped_column(sa.Text)
+    """JSON, as the API shows it."""
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 

@@ -7,13 +7,15 @@ now       the current time
 
 and for a profile with title rules, each a text by `encode_codes`:
 
-blocked_titles, blocked_genres, allowed_titles, allowed_genres; the allowed ones None if every title is allowed
+blocked_titles, blocked_labels, allowed_titles, allowed_labels: titles by id, and genres and tags as `genre:horror`; the
+allowed ones None if every title is allowed
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from streamsvc.models.catalog.facets import Facet, TitleFacet
 from streamsvc.models.catalog.titles import Title, TitleAgeRating, TitlePlan, TitleWindow
@@ -23,6 +25,8 @@ from streamsvc.storage.database import UtcTime
 Statement = TypeVar("Statement")
 NO_AGE_LIMIT = 10_000
 EVERYWHERE = "*"
+LABEL_KINDS = ("genre", "tag")
+"""The kinds of facets that title rules name."""
 
 _now = sa.bindparam("now", type_=UtcTime())
 _plans = sa.bindparam("plans", type_=sa.Text())
@@ -75,15 +79,19 @@ def _is_in(codes: sa.BindParameter[str], column: Any) -> sa.ColumnElement[bool]:
     return sa.func.replace(codes, sa.literal(" ") + column + sa.literal(" "), "") != codes
 
 
+_link, _label = aliased(TitleFacet), aliased(Facet)
+"""Aliases, so that the test of a list over the links of one facet is not about that facet alone."""
+
+
 def _is_in_set(name: str) -> sa.ColumnElement[bool]:
-    titles, genres = (sa.bindparam(f"{name}_{kind}", type_=sa.Text()) for kind in ("titles", "genres"))
-    has_genre = sa.exists().where(
-        TitleFacet.title_pk == Title.pk,
-        Facet.pk == TitleFacet.facet_pk,
-        Facet.kind == "genre",
-        _is_in(genres, Facet.code),
+    titles, labels = (sa.bindparam(f"{name}_{kind}", type_=sa.Text()) for kind in ("titles", "labels"))
+    has_label = sa.exists().where(
+        _link.title_pk == Title.pk,
+        _label.pk == _link.facet_pk,
+        sa.or_(*(_label.kind == kind for kind in LABEL_KINDS)),
+        _is_in(labels, _label.kind + sa.literal(":") + _label.code),
     )
-    return sa.or_(_is_in(titles, Title.id), sa.and_(genres != "", has_genre))
+    return sa.or_(_is_in(titles, Title.id), sa.and_(labels != "", has_label))
 
 
 BY_TITLE_RULES = sa.and_(

@@ -9,8 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Channel, Title, TitleRecord
-from streamsvc.operations.catalog.titles.json_fragments import encode_json, merge_json_objects
+from streamsvc.models import Channel, Person, Title, TitleRecord
+from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_member, merge_json_objects
+from streamsvc.rules.catalog.person import PERSON_KIND
 from streamsvc.rules.catalog.record import CatalogRecord, Window, decode_stored_record
 from streamsvc.storage.database import fetch_all, format_utc
 
@@ -28,6 +29,13 @@ CHANNELS_PAGE = (
     .order_by(Channel.pk)
     .limit(EXPORT_BATCH_SIZE)
 )
+PEOPLE_PAGE = (
+    sa.select(Person.pk, Person.body)
+    .where(Person.pk > sa.bindparam("after"), Person.body.is_not(None))
+    .order_by(Person.pk)
+    .limit(EXPORT_BATCH_SIZE)
+)
+PERSON_START = json_member("kind", encode_json(PERSON_KIND))
 ROKU_IMAGE_TYPES = {"poster": "main", "backdrop": "background", "keyart": "keyart", "logo": "logo"}
 ROKU_CREDIT_ROLES = {"writer": "screenwriter"}
 ROKU_RATING_SOURCES = {"US": "MPAA", "GB": "BBFC", "DE": "FSK", "FR": "CNC", "AU": "ACB", "JP": "EIRIN"}
@@ -35,7 +43,9 @@ SCHEMA_ORG_TYPES = {"movie": "Movie", "series": "TVSeries"}
 
 
 def export_records(public_url: str = "") -> Iterator[str]:
-    """Yield the catalogue file, titles and then live channels; importing it again changes nothing."""
+    """Yield the catalogue file, people, titles and then live channels; importing it again changes nothing."""
+    for row in _iter_rows(PEOPLE_PAGE):
+        yield merge_json_objects(PERSON_START, row.body) + "\n"
     for row in _iter_rows(EXPORT_PAGE):
         yield row.body + "\n"
     for row in _iter_rows(CHANNELS_PAGE):

@@ -12,6 +12,7 @@ from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import device_places, items, streams
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements, parse_grants
+from streamsvc.rules.maturity import effective_max_age
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.access import AccessCheck, ViewerFacts, access_checks
 from streamsvc.rules.playback.inputs import ExplainInput
@@ -39,7 +40,7 @@ ACCOUNT_WITH_PLAN = (
     .where(Account.id == sa.bindparam("account_id"), Account.status != GUEST)
 )
 PROFILES_OF_ACCOUNT = (
-    sa.select(Profile.id, Profile.max_age, Profile.restrictions)
+    sa.select(Profile.id, Profile.max_age, Profile.kids, Profile.restrictions)
     .where(Profile.account_id == sa.bindparam("account_id"), *Profile.visible_conditions())
     .order_by(Profile.id)
 )
@@ -68,7 +69,7 @@ def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -
         Plan.load_addon_features(grant.addon for grant in grants) if grants else None,
     )
     viewer = ViewerFacts(
-        max_age=profile.max_age if profile else None,
+        max_age=effective_max_age(profile.max_age, profile.kids) if profile else None,
         title_rules=parse_title_rules(restrictions),
         network_refused=network_refused,
         closed_until=closed_until(restrictions["viewing_hours"], account.time_zone, at) if restrictions else None,
@@ -93,7 +94,7 @@ def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -
             "at": at,
             "country": viewer.country,
             "profile_id": profile.id if profile else None,
-            "max_age": viewer.max_age,
+            "max_age": profile.max_age if profile else None,
             "min_age": facts.min_age_in(viewer.country) if facts else None,
             "subscription_status": account.status,
             "plan": entitlements["plan"],

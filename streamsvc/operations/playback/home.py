@@ -154,6 +154,8 @@ def _catalog_row(row: Any, audience: Audience, snapshot: CatalogSnapshot) -> tup
         "include_total": False,
         "kind": None,
         "genre": None,
+        "tag": None,
+        "studio": None,
         "language": None,
         "country": None,
         "person": None,

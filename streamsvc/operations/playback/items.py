@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Episode, Progress, Title, TitleDetail
-from streamsvc.operations.catalog.reading.facts import ACCESS_COLUMNS, list_genres_of_titles, load_min_ages
+from streamsvc.operations.catalog.reading.facts import ACCESS_COLUMNS, list_labels_of_titles, load_min_ages
 from streamsvc.operations.playback.live_items import find_live_item, is_live_id
 from streamsvc.operations.playback.playables import Playable
 from streamsvc.rules import maturity
@@ -63,8 +63,8 @@ def _list_visible_titles(
     rows = [row for row in fetch_all(sa.union_all(titles, episodes)) if is_allowed(row)]
     if rules is None:
         return {row.item_id for row in rows}
-    genres = list_genres_of_titles({row.pk for row in rows})
-    return {row.item_id for row in rows if rules.allow(row.title_id, genres.get(row.pk, frozenset()))}
+    labels = list_labels_of_titles({row.pk for row in rows})
+    return {row.item_id for row in rows if rules.allow(row.title_id, *labels[row.pk])}
 
 
 def list_released_episodes(title_pk: int, now: datetime) -> list[PlayableItem]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from streamsvc.operations.catalog.reading.facts import list_title_genres, load_min_ages, load_title_facts
+from streamsvc.operations.catalog.reading.facts import list_title_labels, load_min_ages, load_title_facts
 from streamsvc.rules import maturity
 from streamsvc.rules.catalog.record import Variant
+from streamsvc.rules.maturity import effective_max_age
 from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, is_age_allowed
 from streamsvc.rules.playback.drm import DrmKey
 from streamsvc.rules.playback.media_paths import MediaLocation
@@ -88,7 +89,7 @@ class Playable:
         return PlayableItem(row.item_id, row.title_id, row.runtime_s, credits_s, row.season, row.episode)
 
     def facts_for(self, viewer: ViewerFacts) -> TitleFacts:
-        """Return the facts for decisions on a viewer's access. Windows, plans and genres are queried only if needed."""
+        """Return the facts for decisions on a viewer's access. Windows, plans and labels are queried only if needed."""
         return load_title_facts(self.row, self.row.title_id, self.row.released_on, viewer.title_rules is not None)
 
     def is_visible_to(self, profile: Any, country: str | None) -> bool:
@@ -96,11 +97,12 @@ class Playable:
 
         `country`: the viewer's.
         """
-        return self.is_visible(country, profile.max_age, parse_title_rules(profile.restrictions))
+        max_age = effective_max_age(profile.max_age, profile.kids)
+        return self.is_visible(country, max_age, parse_title_rules(profile.restrictions))
 
     def is_visible(self, country: str | None, max_age: int | None, rules: TitleRules | None) -> bool:
         """Whether an age limit and title rules allow the item to be seen in a country."""
         min_age = maturity.min_age_in(country, self.row.min_age, load_min_ages(self.row))
         if not is_age_allowed(min_age, max_age):
             return False
-        return rules is None or rules.allow(self.row.title_id, list_title_genres(self.row.pk))
+        return rules is None or rules.allow(self.row.title_id, *list_title_labels(self.row.pk))

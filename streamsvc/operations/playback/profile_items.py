@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from streamsvc.models import Episode, Play, Progress, Title, TitleRating, WatchlistItem, progress
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import progress_view
+from streamsvc.rules.maturity import effective_max_age
 from streamsvc.rules.playback.restrictions import parse_title_rules
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db, execute_write, fetch_all, insert
@@ -103,7 +104,8 @@ def list_item_states(profile: Any, country: str | None, ids: list[str]) -> list[
 
     An item that the profile may not see in the viewer's `country`, or no longer may, is unknown.
     """
-    visible = items.list_visible_ids(ids, country, profile.max_age, parse_title_rules(profile.restrictions))
+    max_age = effective_max_age(profile.max_age, profile.kids)
+    visible = items.list_visible_ids(ids, country, max_age, parse_title_rules(profile.restrictions))
 
     def rows_by_id(model: Any, key: Any, *columns: Any) -> dict[str, sa.Row]:
         select = sa.select(key, *columns).where(model.profile_id == profile.profile_id, key.in_(visible))

@@ -11,6 +11,8 @@ class TitlesInput(PageInput):
 
     kind: Literal["movie", "series"] | None
     genre: str | None
+    tag: str | None
+    studio: str | None
     language: str | None
     country: str | None
     person: str | None
@@ -89,16 +91,31 @@ class GuideInput(TypedDict):
     cursor: str | None
 
 
-class LocaleInput(TypedDict):
-    """The language to respond in."""
-
-    locale: str | None
-
-
 class LocalizedPageInput(PageInput):
     """Which page of a list to return, and in which language."""
 
     locale: str | None
+
+
+class PersonPageInput(TypedDict):
+    """Which page of a person's credits to return, and in which language."""
+
+    locale: str | None
+    limit: int
+    cursor: str | None
+
+
+class PeopleInput(PageInput):
+    """The start of the names to list, or an id; None lists everybody."""
+
+    q: str | None
+
+
+class PersonMergeInput(TypedDict):
+    """The person to merge another into."""
+
+    into: str
+    dry_run: bool
 
 
 class CollectionInput(TypedDict):

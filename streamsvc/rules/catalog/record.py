@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streamsvc.rules import maturity
-from streamsvc.rules.catalog import codes, text
+from streamsvc.rules.catalog import codes, sorting, text
 from streamsvc.rules.playback.access import TitleFacts
 from streamsvc.rules.playback.access import Window as AccessWindow
 from streamsvc.rules.playback.drm import DrmKey
@@ -74,9 +74,21 @@ class Window(_RecordPart, frozen=True):
 
 
 class Credit(_RecordPart, frozen=True):
+    """`person` identifies who is meant; a credit without it is joined by the name."""
+
     name: ShortText
     role: Code
     character: ShortText | None = None
+    person: Identifier | None = None
+
+
+class AlternativeTitle(_RecordPart, frozen=True):
+    """Another name under which the title is known and found, such as a working title."""
+
+    title: ShortText
+    language: Code | None = None
+    country: Country | None = None
+    kind: Code | None = None
 
 
 class Artwork(_RecordPart, frozen=True):
@@ -123,6 +135,8 @@ class Episode(_RecordPart, frozen=True):
 class Season(_RecordPart, frozen=True):
     number: Number
     title: ShortText | None = None
+    synopsis: LongText | None = None
+    artwork: OrNull[Annotated[list[Artwork], Meta(max_length=50)]] = []
     episodes: OrNull[Annotated[list[Episode], Meta(max_length=5_000)]] = []
 
 
@@ -155,10 +169,38 @@ class CatalogRecord(_RecordPart, frozen=True):
     tracks: OrNull[Annotated[list[Track], Meta(max_length=300)]] = []
     extras: OrNull[Annotated[list[Extra], Meta(max_length=200)]] = []
     popularity: Annotated[int, Meta(ge=0, le=MAX_POPULARITY)] | None = None
+    tags: OrNull[Annotated[list[Code], Meta(max_length=200)]] = []
+    studios: OrNull[Annotated[list[ShortText], Meta(max_length=50)]] = []
+    alternative_titles: OrNull[Annotated[list[AlternativeTitle], Meta(max_length=200)]] = []
+    sort_title: ShortText | None = None
+    adult: bool = False
 
     @property
     def rating(self) -> maturity.AgeRating | None:
-        return maturity.parse_age_rating(self.age_rating) if self.age_rating else None
+        if self.age_rating:
+            return maturity.parse_age_rating(self.age_rating)
+        return maturity.ADULT_RATING if self.adult else None
+
+    @property
+    def min_age(self) -> int | None:
+        """The age that a profile's limit is compared with; that of an adult title is above every limit."""
+        if self.adult:
+            return maturity.ADULT_AGE_GATE
+        return self.rating.min_age if self.rating else None
+
+    @property
+    def sort_key(self) -> str:
+        """The key by which lists sort the title."""
+        if self.sort_title:
+            return sorting.explicit_sort_key(self.sort_title)
+        return sorting.sort_key(self.title, self._title_language())
+
+    def _title_language(self) -> str | None:
+        """The language of `title`: that of the localization with the same text; else, if the title is the original
+        one, the first of `languages`; English if there is none or the title is a translation."""
+        same = [tag for tag, localization in self.localizations.items() if localization.title == self.title]
+        is_original = self.original_title in (None, self.title)
+        return next(iter([*same, *(self.languages if is_original else ())]), sorting.DEFAULT_LANGUAGE)
 
     @property
     def all_ratings(self) -> list[maturity.AgeRating]:
@@ -167,7 +209,9 @@ class CatalogRecord(_RecordPart, frozen=True):
 
     @property
     def ratings_by_country(self) -> dict[str, maturity.AgeRating]:
-        """The ratings of `age_ratings`, by the country in which each decides instead of `rating`."""
+        """The ratings that decide instead of `rating`, by country; none of an adult title."""
+        if self.adult:
+            return {}
         return {rating.system: rating for rating in map(maturity.parse_age_rating, self.age_ratings)}
 
     @property
@@ -175,7 +219,7 @@ class CatalogRecord(_RecordPart, frozen=True):
         """The facts for access decisions."""
         windows = None if self.windows is None else tuple(window.facts for window in self.windows)
         return TitleFacts(
-            min_age=self.rating.min_age if self.rating else None,
+            min_age=self.min_age,
             windows=windows,
             plans=None if self.plans is None else frozenset(self.plans),
             min_ages={country: rating.min_age for country, rating in self.ratings_by_country.items()},
@@ -207,7 +251,7 @@ def decode_record(line: bytes) -> CatalogRecord:
     try:
         return normalize_record(_decoder.decode(line))
     except msgspec.ValidationError as error:
-        raise InvalidRecord(_field_error(str(error))) from None
+        raise InvalidRecord(translate_error(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRecord(FieldError("", "malformed", f"The line is not JSON in UTF-8: {str(error)[:200]}")) from None
 
@@ -217,7 +261,7 @@ def convert_record(value: Any, from_text: bool = False) -> CatalogRecord:
     try:
         return normalize_record(msgspec.convert(value, CatalogRecord, strict=not from_text))
     except msgspec.ValidationError as error:
-        raise InvalidRecord(_field_error(str(error))) from None
+        raise InvalidRecord(translate_error(str(error))) from None
 
 
 def convert_part(value: Any, kind: type[Value]) -> Value:
@@ -225,7 +269,7 @@ def convert_part(value: Any, kind: type[Value]) -> Value:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise InvalidRecord(_field_error(str(error), kind)) from None
+        raise InvalidRecord(translate_error(str(error), kind)) from None
 
 
 def decode_stored_record(text: str) -> CatalogRecord:
@@ -251,21 +295,21 @@ _ERROR_CODES = (
 _FIELD_NAME = re.compile(r"field `([^`]*)`")
 
 
-def _field_error(message: str, kind: Any = CatalogRecord) -> FieldError:
+def translate_error(message: str, record_type: Any = None) -> FieldError:
     """Convert a message of msgspec, such as "Expected `int`, got `str` - at `$.windows[0].starts_at`"."""
     sentence, _, path = message.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
     code = next((code for words, code in _ERROR_CODES if words in sentence), "invalid")
     if name := _FIELD_NAME.search(sentence):
         if "unknown field" in sentence:
-            sentence = f"Unknown field. Known: {', '.join(_list_known_fields(field, kind))}"
+            sentence = f"Unknown field. Known: {', '.join(_list_known_fields(field, record_type or CatalogRecord))}"
         field = f"{field}.{name[1]}" if field else name[1]
     return FieldError(field.replace("[...]", ""), code, f"{sentence}.")
 
 
-def _list_known_fields(path: str, kind: Any) -> list[str]:
+def _list_known_fields(path: str, record_type: Any) -> list[str]:
     """List the fields of the object at a path such as `seasons[0].episodes[2]`; the record's own for the empty path."""
-    found: Any = msgspec.inspect.type_info(kind)
+    found: Any = msgspec.inspect.type_info(record_type)
     for name in re.findall(r"[a-z_]+", path):
         found = next(field.type for field in found.fields if field.encode_name == name)
         while not isinstance(found, msgspec.inspect.StructType):  # an optional object, or a list of objects
@@ -294,6 +338,9 @@ def normalize_record(record: CatalogRecord) -> CatalogRecord:
         windows=record.windows
         and [_normalize_window(errors, f"windows[{index}]", window) for index, window in enumerate(record.windows)],
         plans=record.plans and _unique(record.plans),
+        tags=_unique(filter(None, map(text.slugify, record.tags))),
+        studios=_normalize_studios(record.studios),
+        alternative_titles=_normalize_alternative_titles(errors, record.alternative_titles),
     )
     record = _normalize_age_ratings(errors, record)
     _check_seasons(errors, record)
@@ -340,6 +387,28 @@ def _normalize_window(errors: list[FieldError], field: str, window: Window) -> W
             return window
     countries = window.countries and sorted(set(_normalize_countries(errors, f"{field}.countries", window.countries)))
     return Window(countries, utc(window.starts_at), utc(window.ends_at))
+
+
+def _normalize_studios(names: list[str]) -> list[str]:
+    """Return the studios' names; of two with the same code the first counts."""
+    by_code: dict[str, str] = {}
+    for name in map(_normalize_text, names):
+        by_code.setdefault(text.slugify(name), name)
+    by_code.pop("", None)
+    return list(by_code.values())
+
+
+def _normalize_alternative_titles(errors: list[FieldError], titles: list[AlternativeTitle]) -> list[AlternativeTitle]:
+    normalized: dict[AlternativeTitle, None] = {}
+    for index, entry in enumerate(titles):
+        field = f"alternative_titles[{index}]"
+        languages = _normalize_languages(errors, f"{field}.language", [entry.language] if entry.language else [])
+        countries = _normalize_countries(errors, f"{field}.country", [entry.country] if entry.country else [])
+        replaced = AlternativeTitle(
+            _normalize_text(entry.title), next(iter(languages), None), next(iter(countries), None), entry.kind
+        )
+        normalized[replaced] = None
+    return list(normalized)
 
 
 def _check_seasons(errors: list[FieldError], record: CatalogRecord) -> None:

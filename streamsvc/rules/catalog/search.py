@@ -24,8 +24,8 @@ from streamsvc.rules.catalog.text import (
     without_spaces,
 )
 
-INDEX_VERSION = 2
-"""Increment with every change of the tokens, so that the index is rebuilt."""
+INDEX_VERSION = 3
+"""Increment with every change of the tokens or of the titles' sort keys, so that they are rebuilt."""
 MAX_QUERY_LENGTH = 200
 MAX_QUERY_WORDS = 12
 MAX_TOKEN_LENGTH = 100
@@ -53,7 +53,8 @@ def record_tokens(record: CatalogRecord) -> set[str]:
     """Return every token by which the title is found: of its names in all languages, its year and its people."""
     tokens: set[str] = set()
     localized = [localization.title for localization in record.localizations.values()]
-    for name in {record.title, record.original_title, *localized}:
+    alternative = [entry.title for entry in record.alternative_titles]
+    for name in {record.title, record.original_title, *localized, *alternative}:
         if name is None:
             continue
         folded = fold_text(name)

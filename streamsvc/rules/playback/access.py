@@ -60,7 +60,7 @@ class ProgrammeFacts:
 
 @dataclass(frozen=True)
 class TitleFacts:
-    """What access to a title depends on. `title_id` and `genres` matter only to a profile with `title_rules`.
+    """What access to a title depends on. `title_id`, `genres` and `tags` matter only to a profile with `title_rules`.
 
     `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
     in UTC, on which an episode is released; None if it is not known. `min_ages`: those of countries with a rating of
@@ -73,12 +73,12 @@ class TitleFacts:
     released_on: date | None = None
     title_id: str = ""
     genres: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
     min_ages: Mapping[str, int | None] = field(default_factory=dict)
+    programme: ProgrammeFacts | None = None
 
     def min_age_in(self, country: str | None) -> int | None:
         return min_age_in(country, self.min_age, self.min_ages)
-
-    programme: ProgrammeFacts | None = None
 
     @property
     def released_at(self) -> datetime | None:
@@ -183,11 +183,11 @@ def is_programme_allowed(programme: ProgrammeFacts, viewer: ViewerFacts) -> bool
     if programme.min_age is not None and not is_age_allowed(programme.min_age, viewer.max_age):
         return False
     rules = viewer.title_rules
-    return rules is None or (programme.title_id or "", programme.genres) not in rules.blocked
+    return rules is None or not rules.blocked.contains(programme.title_id or "", programme.genres, frozenset())
 
 
 def _is_allowed_by_rules(title: TitleFacts, viewer: ViewerFacts) -> bool:
-    return viewer.title_rules is None or viewer.title_rules.allow(title.title_id, title.genres)
+    return viewer.title_rules is None or viewer.title_rules.allow(title.title_id, title.genres, title.tags)
 
 
 def relevant_window(title: TitleFacts, country: str | None, now: datetime) -> Window | None:

@@ -84,10 +84,11 @@ class ProgressBatchInput(TypedDict):
 
 
 class TitleSetInput(TypedDict):
-    """Titles by id, and genres by code."""
+    """Titles by id, and genres and tags by code."""
 
     titles: list[str]
     genres: list[str]
+    tags: list[str]
 
 
 class ViewingHoursInput(TypedDict):

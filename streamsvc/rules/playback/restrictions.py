@@ -1,20 +1,20 @@
 """What a household's owner restricts for a profile: titles and genres that it may see, and hours in which it may play.
 
-Stored as the JSON of the API: {"blocked": {"titles": […], "genres": […]}, "allowed_only": null or the same,
-"viewing_hours": null or [{"days": ["mon", …], "start": "07:00", "end": "20:00"}]}.
+Stored as the JSON of the API: {"blocked": {"titles": […], "genres": […], "tags": […]}, "allowed_only": null or the
+same, "viewing_hours": null or [{"days": ["mon", …], "start": "07:00", "end": "20:00"}]}.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from streamsvc.rules.playback.inputs import TitleSetInput, ViewingHoursInput
+from streamsvc.rules.playback.inputs import ViewingHoursInput
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NO_RESTRICTIONS: dict[str, Any] = {
-    "blocked": {"titles": [], "genres": []},
+    "blocked": {"titles": [], "genres": [], "tags": []},
     "allowed_only": None,
     "viewing_hours": None,
 }
@@ -22,18 +22,20 @@ NO_RESTRICTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TitleSet:
-    """Titles and channels by id, and all of some genres; sorted, since ETags contain them."""
+    """Titles and channels by id, and all of some genres and with some tags; sorted, since ETags contain them."""
 
     titles: tuple[str, ...] = ()
     genres: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, stored: TitleSetInput) -> "TitleSet":
-        return cls(tuple(sorted(set(stored["titles"]))), tuple(sorted(set(stored["genres"]))))
+    def of(cls, stored: Mapping[str, Any]) -> "TitleSet":
+        """Return the set in stored restrictions, which may be older than tags."""
+        return cls(*(tuple(sorted(set(stored.get(name, ())))) for name in ("titles", "genres", "tags")))
 
-    def __contains__(self, title: tuple[str, frozenset[str]]) -> bool:
-        """Whether a title, (id, genres), is in the set."""
-        return title[0] in self.titles or not title[1].isdisjoint(self.genres)
+    def contains(self, title_id: str, genres: frozenset[str], tags: frozenset[str]) -> bool:
+        """Whether a title is in the set."""
+        return title_id in self.titles or not genres.isdisjoint(self.genres) or not tags.isdisjoint(self.tags)
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,22 @@ class TitleRules:
     blocked: TitleSet = TitleSet()
     allowed_only: TitleSet | None = None
 
-    def allow(self, title_id: str, genres: frozenset[str]) -> bool:
-        title = (title_id, genres)
-        return title not in self.blocked and (self.allowed_only is None or title in self.allowed_only)
+    def allow(self, title_id: str, genres: frozenset[str], tags: frozenset[str] = frozenset()) -> bool:
+        title = (title_id, genres, tags)
+        return not self.blocked.contains(*title) and (self.allowed_only is None or self.allowed_only.contains(*title))
+
+
+def complete_restrictions(stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a profile's restrictions as the API shows them; stored ones may be older than tags."""
+    if stored is None:
+        return NO_RESTRICTIONS
+    allowed = stored["allowed_only"]
+    no_titles: dict[str, list[str]] = NO_RESTRICTIONS["blocked"]
+    return {
+        **stored,
+        "blocked": no_titles | stored["blocked"],
+        "allowed_only": None if allowed is None else no_titles | allowed,
+    }
 
 
 def parse_title_rules(restrictions: Mapping[str, Any] | None) -> TitleRules | None:
@@ -65,11 +80,14 @@ def strictest_title_rules(rules: Iterable[TitleRules | None]) -> TitleRules | No
     blocked = [each.blocked for each in given]
     allowed = [each.allowed_only for each in given if each.allowed_only is not None]
     return TitleRules(
-        TitleSet(_union(each.titles for each in blocked), _union(each.genres for each in blocked)),
-        TitleSet(_common(each.titles for each in allowed), _common(each.genres for each in allowed))
-        if allowed
-        else None,
+        TitleSet(*(_union(values) for values in _members(blocked))),
+        TitleSet(*(_common(values) for values in _members(allowed))) if allowed else None,
     )
+
+
+def _members(sets: list[TitleSet]) -> Iterable[list[tuple[str, ...]]]:
+    """Yield the titles of each set, then the genres, then the tags."""
+    return ([getattr(each, member.name) for each in sets] for member in fields(TitleSet))
 
 
 def closed_until(hours: Sequence[ViewingHoursInput] | None, time_zone: str, at: datetime) -> datetime | None:

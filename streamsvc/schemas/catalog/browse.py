@@ -2,15 +2,24 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Choice, PageQuery, PrefixedId, Slug, StrictSchema, Text, page_of
-from streamsvc.schemas.catalog.titles import Locale, TitleCard
+from streamsvc.schemas.base import Choice, PageQuery, PrefixedId, QueryInt, Slug, StrictSchema, Text, page_of
+from streamsvc.schemas.catalog.titles import Artwork, Locale, TitleCard
 
 ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
 MAX_ITEMS = 2_000
 
 
-class LocaleQuery(StrictSchema):
+class PersonQuery(StrictSchema):
     locale = Locale(load_default=None)
+    limit = QueryInt(
+        minimum=1,
+        maximum=500,
+        load_default=500,
+        metadata={"description": "The maximum number of credits to return."},
+    )
+    cursor = Text(
+        max_length=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."}
+    )
 
 
 class CollectionQuery(PageQuery):
@@ -30,6 +39,12 @@ class Years(StrictSchema):
 class Filters(StrictSchema):
     kinds = fields.List(fields.String(), required=True)
     genres = fields.List(fields.Nested(Genre), required=True)
+    tags = fields.List(
+        fields.Nested(Genre), required=True, metadata={"description": "The 200 with the most titles at most."}
+    )
+    studios = fields.List(
+        fields.Nested(Genre), required=True, metadata={"description": "The 200 with the most titles at most."}
+    )
     languages = fields.List(fields.String(), required=True)
     countries = fields.List(fields.String(), required=True)
     years = fields.Nested(Years, required=True)
@@ -45,7 +60,14 @@ class PersonCredit(StrictSchema):
 class PersonOut(StrictSchema):
     id = PrefixedId("per", required=True)
     name = fields.String(required=True)
+    sort_name = fields.String(required=True, allow_none=True)
+    born_on = fields.Date(required=True, allow_none=True)
+    died_on = fields.Date(required=True, allow_none=True)
+    biography = fields.String(required=True, allow_none=True)
+    external_ids = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    artwork = fields.List(fields.Nested(Artwork), required=True)
     credits = fields.List(fields.Nested(PersonCredit), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
 
 
 class CollectionOut(StrictSchema):

@@ -1,16 +1,18 @@
-"""The records of titles and channels in the OpenAPI document, derived from their own types so that they agree."""
+"""The records of titles, people and channels in the OpenAPI document, derived from their own types."""
 
 from typing import Any
 
 import msgspec
 
 from streamsvc.rules.catalog.channels import ChannelRecord
+from streamsvc.rules.catalog.person import PersonRecord
 from streamsvc.rules.catalog.record import CatalogRecord
 
 
 def record_schemas() -> dict[str, dict]:
     """Return {component: JSON Schema 2020-12} of each record as written and as read, without references."""
-    return _schemas_of(CatalogRecord, "Title") | _schemas_of(ChannelRecord, "Channel")
+    records = {"Title": CatalogRecord, "Person": PersonRecord, "Channel": ChannelRecord}
+    return {key: schema for name, kind in records.items() for key, schema in _schemas_of(kind, name).items()}
 
 
 def _schemas_of(kind: type, name: str) -> dict[str, dict]:

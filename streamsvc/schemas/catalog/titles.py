@@ -47,6 +47,8 @@ class Ids(Text):
 class TitlesQuery(PageQuery):
     kind = Choice("movie", "series", load_default=None)
     genre = Text(max_length=64, load_default=None)
+    tag = Text(max_length=64, load_default=None)
+    studio = Text(max_length=500, load_default=None, metadata={"description": "A studio's code."})
     language = Locale(load_default=None)
     country = Country(load_default=None, metadata={"description": "The country of production."})
     person = Text(max_length=64, load_default=None)
@@ -126,10 +128,24 @@ class TitleCard(StrictSchema):
 
 
 class TitleCredit(StrictSchema):
+    sometimes_absent = ("picture",)
     person_id = PrefixedId("per", required=True)
     name = fields.String(required=True)
     role = fields.String(required=True)
     character = fields.String(required=True, allow_none=True)
+    picture = fields.Nested(Artwork, metadata={"description": "Left out if there is no picture of the person."})
+
+
+class Studio(StrictSchema):
+    code = fields.String(required=True)
+    name = fields.String(required=True)
+
+
+class AlternativeTitle(StrictSchema):
+    title = fields.String(required=True)
+    language = fields.String(required=True, allow_none=True)
+    country = fields.String(required=True, allow_none=True)
+    kind = fields.String(required=True, allow_none=True)
 
 
 class Availability(StrictSchema):
@@ -173,6 +189,8 @@ class Season(StrictSchema):
     id = PrefixedId("sea", required=True)
     number = fields.Integer(required=True)
     title = fields.String(required=True, allow_none=True)
+    synopsis = fields.String(required=True, allow_none=True)
+    artwork = fields.List(fields.Nested(Artwork), required=True)
     episode_count = fields.Integer(required=True)
 
 
@@ -182,6 +200,10 @@ class SeasonWithEpisodes(Season):
 
 class TitleDetail(TitleCard):
     sometimes_absent = ("seasons", "similar")
+    tags = fields.List(fields.String(), required=True)
+    studios = fields.List(fields.Nested(Studio), required=True)
+    alternative_titles = fields.List(fields.Nested(AlternativeTitle), required=True)
+    adult = fields.Boolean(required=True, metadata={"description": "Hidden from guests and profiles with a limit."})
     credits = fields.List(fields.Nested(TitleCredit), required=True)
     markers = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
     tracks = fields.List(fields.Nested(Track), required=True)

@@ -53,6 +53,9 @@ class TitleSet(StrictSchema):
     genres = fields.List(
         Text(max_length=64), load_default=list, validate=validate.Length(max=50), metadata={"description": "Codes."}
     )
+    tags = fields.List(
+        Text(max_length=64), load_default=list, validate=validate.Length(max=200), metadata={"description": "Codes."}
+    )
 
 
 class ClockTime(Pattern):
@@ -72,7 +75,7 @@ class ViewingHours(StrictSchema):
 
 
 class Restrictions(StrictSchema):
-    blocked = fields.Nested(TitleSet(), load_default=lambda: {"titles": [], "genres": []})
+    blocked = fields.Nested(TitleSet(), load_default=lambda: {"titles": [], "genres": [], "tags": []})
     allowed_only = fields.Nested(
         TitleSet(),
         load_default=None,

@@ -1,23 +1,20 @@
-"""Genres, people and the filters of title lists, as JSON."""
+"""Genres and the filters of title lists, as JSON."""
 
 from typing import Any
 
 import sqlalchemy as sa
 
 from streamsvc.http.pagination import paginate_list
-from streamsvc.models import Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
+from streamsvc.models import Facet, Title, TitleFacet
 from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.lists import SORTS
-from streamsvc.operations.catalog.reading.shown_cards import shown_cards
-from streamsvc.operations.catalog.reading.version import CatalogSnapshot
-from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
-from streamsvc.rules.catalog.inputs import LocaleInput
+from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.inputs import ShortListInput
-from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
+from streamsvc.storage.database import fetch_all, fetch_existing
 
-MAX_CREDITS = 500
+MAX_LABELS = 200
+"""Tags, and studios, among the filters: there may be tens of thousands."""
 
 
 def _facets_with_titles_statement(visible: Any) -> sa.Select:
@@ -26,6 +23,19 @@ def _facets_with_titles_statement(visible: Any) -> sa.Select:
         sa.exists().where(TitleFacet.facet_pk == Facet.pk, Title.pk == TitleFacet.title_pk, visible).correlate(Facet)
     )
     return sa.select(Facet.code).where(Facet.kind == sa.bindparam("kind"), has_title).order_by(Facet.code)
+
+
+def _top_facets_statement(visible: Any) -> sa.Select:
+    """Select those of a kind's facets with the most titles that have at least one visible title."""
+    top = (
+        sa.select(Facet.pk, Facet.code, Facet.name)
+        .where(Facet.kind == sa.bindparam("kind"))
+        .order_by(Facet.titles.desc(), Facet.pk)
+        .limit(MAX_LABELS)
+        .subquery("top")
+    )
+    has_title = sa.exists().where(TitleFacet.facet_pk == top.c.pk, Title.pk == TitleFacet.title_pk, visible)
+    return sa.select(top.c.code, top.c.name).where(has_title.correlate(top)).order_by(top.c.code)
 
 
 def _year_range_statement(visible: Any) -> sa.Select:
@@ -38,23 +48,11 @@ def _year_range_statement(visible: Any) -> sa.Select:
     )
 
 
-def _credits_statement(visible: Any) -> sa.Select:
-    return (
-        sa.select(Title.pk, TitleCard.body, TitleCredit.role, TitleCredit.character)
-        .join(TitleCredit, TitleCredit.title_pk == Title.pk)
-        .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
-        .where(TitleCredit.person_pk == sa.bindparam("person"), visible)
-        .order_by(Title.year_key.desc(), Title.pk.desc(), TitleCredit.position)
-        .limit(MAX_CREDITS)
-    )
-
-
-FACETS_WITH_TITLES, YEAR_RANGE, CREDITS_OF_PERSON = (
+FACETS_WITH_TITLES, TOP_FACETS, YEAR_RANGE = (
     per_visibility(_facets_with_titles_statement),
+    per_visibility(_top_facets_statement),
     per_visibility(_year_range_statement),
-    per_visibility(_credits_statement),
 )
-PERSON_BY_ID = sa.select(Person.pk, Person.id, Person.name).where(Person.id == sa.bindparam("id"))
 
 
 def list_facet_codes(kind: str, audience: Audience) -> list[str]:
@@ -81,6 +79,8 @@ def filters_json(audience: Audience) -> str:
         {
             "kinds": list_facet_codes("kind", audience),
             "genres": [_genre_view(code) for code in list_facet_codes("genre", audience)],
+            "tags": _list_labels("tag", audience),
+            "studios": _list_labels("studio", audience),
             "languages": list_facet_codes("language", audience),
             "countries": list_facet_codes("country", audience),
             "years": {"min": years.first, "max": years.last},
@@ -89,27 +89,14 @@ def filters_json(audience: Audience) -> str:
     )
 
 
+def _list_labels(kind: str, audience: Audience) -> list[dict]:
+    rows = fetch_all(TOP_FACETS[audience.visibility], {**audience.sql_parameters(), "kind": kind})
+    return [_genre_view(code) | ({"name": name} if name else {}) for code, name in rows]
+
+
 def _genre_position(genre: dict) -> list[str]:
     return [genre["code"]]
 
 
 def _genre_view(code: str) -> dict:
     return {"code": code, "name": code.title()}
-
-
-def person_json(person_id: str, query: LocaleInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
-    """Return a person and their credits in visible titles, newest first. Raises NotFound if there are none."""
-    row = fetch_one(PERSON_BY_ID, {"id": person_id})
-    if row is None:
-        raise NotFound
-    rows = fetch_all(CREDITS_OF_PERSON[audience.visibility], {**audience.sql_parameters(), "person": row.pk})
-    if not rows:
-        raise NotFound
-    cards = shown_cards(rows, audience, snapshot, query["locale"])
-    credits = [
-        merge_json_objects(
-            encode_json({"role": credit.role, "character": credit.character}), json_member("title", card)
-        )
-        for credit, card in zip(rows, cards, strict=True)
-    ]
-    return merge_json_objects(encode_json({"id": row.id, "name": row.name}), json_member("credits", json_list(credits)))

@@ -14,6 +14,7 @@ from streamsvc.operations.catalog.reading import facts
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
+from streamsvc.operations.catalog.titles.cards import complete_detail
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
 from streamsvc.rules.catalog.inputs import EpisodesInput, TitleInput
 from streamsvc.rules.inputs import ShortListInput
@@ -34,7 +35,7 @@ TITLE_BY_ID = CompiledStatement(
 TITLE_ACCESS_BY_ID = sa.select(*TITLE_COLUMNS).where(Title.id == sa.bindparam("id"), NOT_REMOVED)
 EPISODE_COLUMNS = [column for column in Episode.__table__.c if column.name not in ("media", "variants", "drm_keys")]
 SEASONS_OF_TITLE = (
-    sa.select(Season.id, Season.number, Season.title)
+    sa.select(Season.id, Season.number, Season.title, Season.synopsis, Season.artwork)
     .where(Season.title_pk == sa.bindparam("pk"), Season.removed_at.is_(None))
     .order_by(Season.number)
 )
@@ -68,7 +69,7 @@ def title_json(title_id: str, query: TitleInput, audience: Audience, snapshot: C
     if "similar" in expand:
         cards = similar.list_similar_cards(row.pk, audience)
         fragments.append(json_member("similar", json_list(shown_cards(cards, audience, snapshot, query["locale"]))))
-    return merge_json_objects(card, row.detail, *fragments)
+    return merge_json_objects(card, complete_detail(row.detail), *fragments)
 
 
 def seasons_json(title_id: str, query: ShortListInput, audience: Audience) -> str:
@@ -141,9 +142,19 @@ def _season_views(row: Any, with_episodes: bool = False) -> list[dict]:
     views = []
     for season in fetch_all(SEASONS_OF_TITLE, {"pk": row.pk}):
         episodes = by_season.get(season.number, [])
-        view = {"id": season.id, "number": season.number, "title": season.title, "episode_count": len(episodes)}
-        views.append(view | ({"episodes": episodes} if with_episodes else {}))
+        views.append(_season_view(season, len(episodes)) | ({"episodes": episodes} if with_episodes else {}))
     return views
+
+
+def _season_view(season: sa.Row, episode_count: int) -> dict:
+    return {
+        "id": season.id,
+        "number": season.number,
+        "title": season.title,
+        "synopsis": season.synopsis,
+        "artwork": msgspec.Raw(season.artwork.encode()) if season.artwork else [],
+        "episode_count": episode_count,
+    }
 
 
 def _episode_view(title_id: str, columns: dict[str, Any]) -> dict:

@@ -7,6 +7,7 @@ are skipped without being parsed, as far as the format allows.
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal, NamedTuple
 
+from streamsvc.rules.catalog.person import PersonRecord
 from streamsvc.rules.catalog.programmes import Airing
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES, CatalogRecord, FieldError
 
@@ -40,7 +41,7 @@ class GuideEntry(NamedTuple):
 
 
 class FileEntry(NamedTuple):
-    """One title of a file, or one live channel, or one channel's guide.
+    """One title of a file, or one person, one live channel, or one channel's guide.
 
     `record` is a complete record. Formats that cannot express everything (no windows, no plans) set `part` instead, a
     partial record that leaves unnamed fields unchanged. If there is neither, `errors` says why.
@@ -53,6 +54,8 @@ class FileEntry(NamedTuple):
     errors: tuple[FieldError, ...] = ()
     channel: ChannelEntry | None = None
     guide: GuideEntry | None = None
+    person: PersonRecord | None = None
+    """The record of a line about a person."""
     before: int = 0
     """How many lines of other files precede this file's, if several are read together."""
 

@@ -1,7 +1,7 @@
 """IMDb's `title.basics.tsv`: UTF-8, tabs, a header, `\\N` for null, no quoting. For your own, non-commercial use.
 
 Imports movies and series, with the data of IMDb's other files. Games and other kinds are rejected, and so are episodes
-whose series no `title.episode.tsv` names.
+whose series no `title.episode.tsv` names. A title that IMDb does not call adult keeps what is stored.
 """
 
 import sys
@@ -83,6 +83,7 @@ def _entry(number: int, line: bytes | None, joined: ImdbDatabase) -> FileEntry |
         "runtime_s": int(row["runtimeMinutes"]) * 60 if row["runtimeMinutes"] else None,
         "genres": row["genres"].split(",") if row["genres"] else [],
         "external_ids": {"imdb": row["tconst"]},
+        "adult": row["isAdult"] == "1",
     }
     part |= joined.partial_record(row["tconst"], part["kind"], part["title"])
     return FileEntry(number, part={field: value for field, value in part.items() if value}, external_id=name)

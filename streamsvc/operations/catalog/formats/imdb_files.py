@@ -84,7 +84,7 @@ SELECT_EPISODES = """
     ORDER BY season, number
 """
 SELECT_CREDITS = (
-    "SELECT name, role, character FROM credits JOIN people USING (nconst) WHERE tconst = ? ORDER BY position"
+    "SELECT nconst, name, role, character FROM credits JOIN people USING (nconst) WHERE tconst = ? ORDER BY position"
 )
 
 
@@ -192,10 +192,9 @@ class ImdbDatabase:
 
     def _credits(self, tconst: str | None) -> list[dict]:
         credits: dict[tuple, dict] = {}
-        for name, role, character in self._fetch_all(SELECT_CREDITS, tconst):
-            credits.setdefault(
-                (name, role), {"name": name, "role": role} | ({"character": character} if character else {})
-            )
+        for nconst, name, role, character in self._fetch_all(SELECT_CREDITS, tconst):
+            credit = {"name": name, "role": role, "person": f"imdb:{nconst}"}
+            credits.setdefault((nconst, role), credit | ({"character": character} if character else {}))
         return list(credits.values())
 
     def _seasons(self, tconst: str | None) -> list[dict]:

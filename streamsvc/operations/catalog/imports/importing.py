@@ -28,6 +28,7 @@ from streamsvc.operations.catalog.formats import (
     xmltv,
 )
 from streamsvc.operations.catalog.imports import live_entries, missing
+from streamsvc.operations.catalog.people.writing import write_people
 from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, media_files, writing
 from streamsvc.rules.catalog.parts import merge_partial_record
 from streamsvc.rules.catalog.record import FieldError, InvalidRecord, convert_record
@@ -202,6 +203,8 @@ def import_batch(
     entries, live_outcome = live_entries.write_live_entries(_complete_records(batch), now, dry_run)
     rejections = [rejection for entry in entries if entry.errors for rejection in report.add_rejections(entry)]
     records = [entry.record for entry in entries if entry.record]
+    if people := [entry.person for entry in entries if entry.person]:
+        report.add_outcome(write_people(people, now, cache.people))
     outcome, pks = writing.write_titles(records, now, cache) if records else (Counter(), {})
     report.add_outcome(outcome + live_outcome)
     report.shared_media_folders += media_files.count_shared_folders([pks[record.external_id] for record in records])
@@ -236,17 +239,19 @@ def _complete_record(entry: FileEntry, stored: dict[str, str]) -> FileEntry:
 
 
 def iter_batches(entries: Iterable[FileEntry]) -> Iterator[list[FileEntry]]:
-    """Yield entries in batches with at most one entry per title, so that a later line overrides an earlier one.
+    """Yield entries in batches with at most one entry per title or person, so that a later line overrides an earlier.
 
     A channel's guide is a batch of its own: a transaction of its own, and no more in memory.
 
     The size of a batch depends on how long the previous one took.
     """
     batch: list[FileEntry] = []
-    names: set[str] = set()
+    names: set[tuple[bool, str]] = set()
     size = INITIAL_BATCH_SIZE
     for entry in entries:
-        name = entry.record.external_id if entry.record else entry.external_id
+        record = entry.record or entry.person
+        external_id = record.external_id if record else entry.external_id
+        name = (entry.person is not None, external_id) if external_id else None
         is_guide = bool(batch) and (entry.guide is not None or batch[-1].guide is not None)
         if len(batch) >= size or name in names or is_guide:
             started_at = clock.wall_time()

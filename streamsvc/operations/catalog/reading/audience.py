@@ -7,8 +7,15 @@ from streamsvc import clock
 from streamsvc.models.catalog.visibility import NO_AGE_LIMIT, Visibility, encode_codes
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.geography import Origin
+from streamsvc.rules.maturity import effective_max_age
 from streamsvc.rules.playback.access import ViewerFacts
-from streamsvc.rules.playback.restrictions import TitleRules, closed_until, parse_title_rules, strictest_title_rules
+from streamsvc.rules.playback.restrictions import (
+    TitleRules,
+    TitleSet,
+    closed_until,
+    parse_title_rules,
+    strictest_title_rules,
+)
 from streamsvc.security.authentication import Viewer
 
 
@@ -44,10 +51,14 @@ def _title_rules_parameters(rules: TitleRules) -> dict[str, str | None]:
     allowed = rules.allowed_only
     return {
         "blocked_titles": encode_codes(rules.blocked.titles),
-        "blocked_genres": encode_codes(rules.blocked.genres),
+        "blocked_labels": _encode_labels(rules.blocked),
         "allowed_titles": None if allowed is None else encode_codes(allowed.titles),
-        "allowed_genres": None if allowed is None else encode_codes(allowed.genres),
+        "allowed_labels": None if allowed is None else _encode_labels(allowed),
     }
+
+
+def _encode_labels(titles: TitleSet) -> str:
+    return encode_codes([*(f"genre:{code}" for code in titles.genres), *(f"tag:{code}" for code in titles.tags)])
 
 
 def operator_audience(country: str | None) -> Audience:
@@ -68,9 +79,9 @@ def viewer_facts(viewer: Viewer, origin: Origin) -> ViewerFacts:
     """
     entitlements = viewer.entitlements
     profiles = [viewer.profile] if viewer.profile else viewer.profiles
-    ages = [profile.max_age for profile in profiles if profile.max_age is not None]
+    ages = [effective_max_age(profile.max_age, profile.kids) for profile in profiles]
     facts = ViewerFacts(
-        max_age=min(ages, default=None),
+        max_age=min((age for age in ages if age is not None), default=None),
         country=viewer_country(viewer, origin.country),
         network_refused=origin.is_refused,
         subscribed=entitlements["active"],
@@ -95,7 +106,7 @@ def profile_facts(facts: ViewerFacts, profile: Any) -> ViewerFacts:
     return replace(
         facts,
         has_profile=True,
-        max_age=profile.max_age,
+        max_age=effective_max_age(profile.max_age, profile.kids),
         title_rules=parse_title_rules(restrictions),
         closed_until=closed_until(hours, profile.time_zone, clock.now()) if hours else None,
     )

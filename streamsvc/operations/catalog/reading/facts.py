@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Facet, Title, TitleAgeRating, TitleFacet, TitlePlan, TitleWindow
-from streamsvc.models.catalog.visibility import EVERYWHERE
+from streamsvc.models.catalog.visibility import EVERYWHERE, LABEL_KINDS
 from streamsvc.rules.playback.access import TitleFacts, Window
 from streamsvc.storage.database import fetch_all
 
@@ -16,10 +16,10 @@ ACCESS_COLUMNS = (Title.pk, Title.min_age, Title.rated_per_country, Title.window
 WINDOWS_OF_TITLE = sa.select(
     TitleWindow.position, TitleWindow.country, TitleWindow.starts_at, TitleWindow.ends_at
 ).where(TitleWindow.title_pk == sa.bindparam("pk"))
-GENRES_OF_TITLE = (
-    sa.select(Facet.code)
+LABELS_OF_TITLE = (
+    sa.select(Facet.kind, Facet.code)
     .join(TitleFacet, TitleFacet.facet_pk == Facet.pk)
-    .where(TitleFacet.title_pk == sa.bindparam("pk"), Facet.kind == "genre")
+    .where(TitleFacet.title_pk == sa.bindparam("pk"), Facet.kind.in_(LABEL_KINDS))
 )
 AGE_RATINGS_OF_TITLE = sa.select(TitleAgeRating.country, TitleAgeRating.min_age).where(
     TitleAgeRating.title_pk == sa.bindparam("pk")
@@ -27,19 +27,19 @@ AGE_RATINGS_OF_TITLE = sa.select(TitleAgeRating.country, TitleAgeRating.min_age)
 PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
 
 
-def load_title_facts(row: Any, title_id: str, released_on: date | None = None, with_genres: bool = False) -> TitleFacts:
+def load_title_facts(row: Any, title_id: str, released_on: date | None = None, with_labels: bool = False) -> TitleFacts:
     """Return the facts of a row with ACCESS_COLUMNS. `released_on`: of an episode.
 
     Queries windows, plans and ratings of countries only if the title has any; most titles need no further query.
-    `with_genres`: for a viewer with title rules.
+    `with_labels`: for a viewer with title rules.
     """
     windows, plans = None, None
     if row.windowed:
         windows = list_title_windows(row.pk)
     if row.plan_limited:
         plans = frozenset(plan for (plan,) in fetch_all(PLANS_OF_TITLE, {"pk": row.pk}))
-    genres = list_title_genres(row.pk) if with_genres else frozenset()
-    return TitleFacts(row.min_age, windows, plans, released_on, title_id, genres, load_min_ages(row))
+    genres, tags = list_title_labels(row.pk) if with_labels else (frozenset(), frozenset())
+    return TitleFacts(row.min_age, windows, plans, released_on, title_id, genres, tags, load_min_ages(row))
 
 
 def load_min_ages(row: Any) -> Mapping[str, int | None]:
@@ -47,18 +47,21 @@ def load_min_ages(row: Any) -> Mapping[str, int | None]:
     return dict(fetch_all(AGE_RATINGS_OF_TITLE, {"pk": row.pk})) if row.rated_per_country else {}
 
 
-def list_title_genres(title_pk: int) -> frozenset[str]:
-    """Return the codes of a title's genres."""
-    return frozenset(code for (code,) in fetch_all(GENRES_OF_TITLE, {"pk": title_pk}))
+def list_title_labels(title_pk: int) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the codes of a title's genres and of its tags."""
+    labels = fetch_all(LABELS_OF_TITLE, {"pk": title_pk})
+    genres, tags = (frozenset(code for kind, code in labels if kind == wanted) for wanted in LABEL_KINDS)
+    return genres, tags
 
 
-def list_genres_of_titles(title_pks: Collection[int]) -> dict[int, frozenset[str]]:
-    """Return {pk: codes of its genres} of the titles that have any."""
-    of_titles = sa.select(TitleFacet.title_pk, Facet.code).join(Facet, Facet.pk == TitleFacet.facet_pk)
-    genres: dict[int, set[str]] = {}
-    for pk, code in fetch_all(of_titles.where(TitleFacet.title_pk.in_(title_pks), Facet.kind == "genre")):
-        genres.setdefault(pk, set()).add(code)
-    return {pk: frozenset(codes) for pk, codes in genres.items()}
+def list_labels_of_titles(title_pks: Collection[int]) -> dict[int, tuple[frozenset[str], frozenset[str]]]:
+    """Return {pk: (codes of its genres, of its tags)} of the titles."""
+    of_titles = sa.select(TitleFacet.title_pk, Facet.kind, Facet.code).join(Facet, Facet.pk == TitleFacet.facet_pk)
+    codes: dict[tuple[int, str], set[str]] = {}
+    for pk, kind, code in fetch_all(of_titles.where(TitleFacet.title_pk.in_(title_pks), Facet.kind.in_(LABEL_KINDS))):
+        codes.setdefault((pk, kind), set()).add(code)
+    genre, tag = LABEL_KINDS
+    return {pk: (frozenset(codes.get((pk, genre), ())), frozenset(codes.get((pk, tag), ()))) for pk in title_pks}
 
 
 def list_title_windows(title_pk: int) -> tuple[Window, ...]:

@@ -6,16 +6,17 @@ built once per shape of query and run with the query's values.
 """
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
 from streamsvc.http import pagination
-from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, TitleFacet
+from streamsvc.models import Collection, Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import CONDITIONS, Visibility, within_age
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
-from streamsvc.operations.catalog.reading.version import CatalogSnapshot
+from streamsvc.operations.catalog.reading.version import KINDS_READ_ON_DEMAND, CatalogSnapshot
 from streamsvc.rules.catalog.inputs import TitlesInput
 from streamsvc.rules.maturity import UNRATED_AGE_GATE
 from streamsvc.rules.refusals.requests import Invalid
@@ -24,10 +25,10 @@ from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 
 SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
 SORT_COLUMNS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
-FacetKind = Literal["collection", "genre", "language", "country", "kind"]
+FacetKind = Literal["collection", "studio", "tag", "genre", "language", "country", "kind"]
 RangeName = Literal["year_gte", "year_lte", "runtime_lte", "age_lte"]
 FilterName = Literal[FacetKind, RangeName, "person", "ids"]
-FACET_KINDS: tuple[FacetKind, ...] = ("collection", "genre", "language", "country", "kind")
+FACET_KINDS: tuple[FacetKind, ...] = ("collection", "studio", "tag", "genre", "language", "country", "kind")
 """From the usually most selective kind to the least selective one."""
 RANGE_CONDITIONS: dict[RangeName, sa.ColumnElement[bool]] = {
     "year_gte": Title.year >= sa.bindparam("year_gte"),
@@ -42,6 +43,11 @@ FILTER_NAMES: tuple[FilterName, ...] = (
     "ids",
 )
 """The parameters that distinguish one list from another: a cursor is valid only for the same values."""
+
+
+FACET_BY_CODE = sa.select(Facet.pk, Facet.titles).where(
+    Facet.kind == sa.bindparam("kind"), Facet.code == sa.bindparam("code")
+)
 
 
 class ListShape(NamedTuple):
@@ -90,10 +96,9 @@ def compiled_list_statement(shape: ListShape) -> CompiledStatement:
 def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSnapshot) -> tuple[ListShape, dict]:
     """Return the shape of a list and the values of its parameters. Raises Invalid."""
     parameters = audience.sql_parameters()
-    facets = [(kind, value) for kind in FACET_KINDS if (value := query[kind])]
-    pks = [_facet_pk(facet, snapshot) for facet in facets]
+    facets = [_find_facet(kind, value, snapshot) for kind in FACET_KINDS if (value := query[kind])]
     # The facet with the fewest titles is scanned. The sort is stable, so FACET_KINDS decides while counts are missing.
-    for index, pk in enumerate(sorted(pks, key=lambda pk: snapshot.title_counts.get(pk, 0))):
+    for index, (pk, _) in enumerate(sorted(facets, key=itemgetter(1))):
         parameters[f"facet_{index}"] = pk
     ranges = tuple(name for name in RANGE_CONDITIONS if query[name] is not None)
     parameters |= {name: query[name] for name in ranges}
@@ -114,12 +119,20 @@ def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSn
     return shape, parameters
 
 
-def _facet_pk(facet: tuple[str, str], snapshot: CatalogSnapshot) -> int:
-    """Return a facet's key, 0 if no title has it. Raises Invalid for an unknown genre or collection."""
-    pk = snapshot.facets.get(facet) or _collection_facet_pk(facet, snapshot)
-    if pk is None and facet[0] in ("genre", "collection"):
-        raise Invalid(errors={facet[0]: [f"There is no such {facet[0]}."]})
-    return pk or 0
+def _find_facet(kind: FacetKind, value: str, snapshot: CatalogSnapshot) -> tuple[int, int]:
+    """Return a facet's key, 0 if no title has it, and its titles at the last count.
+
+    Raises Invalid for an unknown genre, tag, studio or collection.
+    """
+    if kind in KINDS_READ_ON_DEMAND:
+        row = fetch_one(FACET_BY_CODE, {"kind": kind, "code": value})
+        pk, titles = (row.pk, row.titles) if row else (None, 0)
+    else:
+        pk = snapshot.facets.get((kind, value)) or _collection_facet_pk((kind, value), snapshot)
+        titles = snapshot.title_counts.get(pk or 0, 0)
+    if pk is None and kind in ("genre", "tag", "studio", "collection"):
+        raise Invalid(errors={kind: [f"There is no such {kind}."]})
+    return pk or 0, titles
 
 
 def _collection_facet_pk(facet: tuple[str, str], snapshot: CatalogSnapshot) -> int | None:
@@ -131,7 +144,9 @@ def _collection_facet_pk(facet: tuple[str, str], snapshot: CatalogSnapshot) -> i
 
 
 def _person_pk(person_id: str) -> int:
-    person = fetch_one(sa.select(Person.pk).where(Person.id == sa.bindparam("id")), {"id": person_id})
+    """Return the key of a person, or of the one they were merged into. Raises Invalid."""
+    meant = sa.func.coalesce(Person.merged_into, Person.pk).label("pk")
+    person = fetch_one(sa.select(meant).where(Person.id == sa.bindparam("id")), {"id": person_id})
     if person is None:
         raise Invalid(errors={"person": ["There is no such person."]})
     return person.pk

@@ -25,12 +25,17 @@ CATALOG_STATE = CompiledStatement(
         .label("closed"),
     )
 )
-ALL_FACETS = sa.select(Facet.kind, Facet.code, Facet.pk, Facet.titles)
+KINDS_READ_ON_DEMAND = ("studio", "tag")
+"""Kinds of facets of which a catalogue may have tens of thousands, so that each list reads its own."""
+ALL_FACETS = sa.select(Facet.kind, Facet.code, Facet.pk, Facet.titles).where(Facet.kind.not_in(KINDS_READ_ON_DEMAND))
 
 
 @dataclass(frozen=True)
 class CatalogSnapshot:
-    """The facets of one version of the catalogue: their keys by (kind, code), and an estimate of their title counts."""
+    """The facets of one version of the catalogue: their keys by (kind, code), and an estimate of their title counts.
+
+    Without those of KINDS_READ_ON_DEMAND.
+    """
 
     version: int
     facets: dict[tuple[str, str], int]

@@ -4,9 +4,15 @@ A card contains only what is the same for every viewer, so the main rating; wher
 replaces it. It is built when the title changes, never when it is read.
 """
 
-from streamsvc.operations.catalog.titles.json_fragments import encode_json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from streamsvc.operations.catalog.titles.json_fragments import encode_json, merge_json_objects
 from streamsvc.rules.catalog.codes import language_fallbacks
 from streamsvc.rules.catalog.record import Artwork, CatalogRecord
+from streamsvc.rules.catalog.text import slugify
 
 
 def card_json_by_locale(record: CatalogRecord, title_id: str) -> dict[str, str]:
@@ -40,21 +46,48 @@ def _localized_text(record: CatalogRecord, locale: str, name: str) -> str | None
     return next((text for texts in (*nearest, record) if (text := getattr(texts, name))), None)
 
 
-def detail_json(record: CatalogRecord, people: dict[str, tuple[int, str]]) -> str:
-    """Return what a title's page adds to its card; `people` maps a name to the person's key and id."""
+def detail_json(record: CatalogRecord, people: Sequence[Any]) -> str:
+    """Return what a title's page adds to its card; `people` (id, picture) are those of the credits, in their order."""
     credits = [
-        {"person_id": people[credit.name][1], "name": credit.name, "role": credit.role, "character": credit.character}
-        for credit in record.credits
+        {"person_id": person.id, "name": credit.name, "role": credit.role, "character": credit.character}
+        | ({"picture": msgspec.Raw(person.picture.encode())} if person.picture else {})
+        for credit, person in zip(record.credits, people, strict=True)
     ]
     extras = [{"kind": extra.kind, "title": extra.title, "runtime_s": extra.runtime_s} for extra in record.extras]
     return encode_json(
-        {
+        _labels(record)
+        | {
             "credits": credits,
             "markers": record.markers or {},
             "tracks": [{"kind": track.kind, "language": track.language} for track in record.tracks],
             "extras": extras,
         }
     )
+
+
+def _labels(record: CatalogRecord) -> dict[str, Any]:
+    """Return the members of a detail that complete_detail adds to older ones."""
+    return {
+        "tags": record.tags,
+        "studios": [{"code": slugify(name), "name": name} for name in record.studios],
+        "alternative_titles": [
+            {"title": entry.title, "language": entry.language, "country": entry.country, "kind": entry.kind}
+            for entry in record.alternative_titles
+        ],
+        "adult": record.adult,
+    }
+
+
+DETAIL_START = '{"tags":'
+LABEL_DEFAULTS = '{"tags":[],"studios":[],"alternative_titles":[],"adult":false}'
+
+
+def complete_detail(detail: str) -> str:
+    """Return a stored detail with the members that details had not when the title was last written, in a past release.
+
+    Titles of that time have none of them.
+    """
+    return detail if detail.startswith(DETAIL_START) else merge_json_objects(LABEL_DEFAULTS, detail)
 
 
 def _artwork_view(pictures: list[Artwork]) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Rebuilds a search index that older rules built, and updates the counts that choose how lists are read."""
+"""Rebuilds a search index and sort keys of older rules, and updates the counts that choose how lists are read."""
 
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ REINDEX_BATCH_SIZE = 250
 MAX_RUN_TIME = timedelta(seconds=15)
 """How long one job works on the index before other jobs run; well below a job's lease."""
 RECORD_PAGE = (
-    sa.select(Title.pk, Title.rank, TitleRecord.body)
+    sa.select(Title.pk, Title.rank, Title.sort_title, TitleRecord.body)
     .join(TitleRecord, TitleRecord.title_pk == Title.pk)
     .where(Title.pk > sa.bindparam("after"))
     .order_by(Title.pk)
@@ -53,15 +53,25 @@ def reindex_batch(after: int) -> int | None:
     writing.lock_catalog()
     rows = db.session.execute(RECORD_PAGE, {"after": after}).all()
     bulk.delete_rows(SearchDoc, "rank", [row.rank for row in rows])
-    tokens = [(row.rank, search.record_tokens(record.decode_stored_record(row.body))) for row in rows]
+    records = [record.decode_stored_record(row.body) for row in rows]
+    tokens = [(row.rank, search.record_tokens(stored)) for row, stored in zip(rows, records, strict=True)]
     words = set().union(*(search.correctable_words(title_tokens) for _, title_tokens in tokens))
     bulk.delete_rows(SearchWord, "word", sorted(words))
     writing.insert_search_tokens(tokens, words)
+    _update_sort_titles([(row, stored.sort_key) for row, stored in zip(rows, records, strict=True)])
     if rows:
         return rows[-1].pk
     db.session.execute(sa.update(CatalogState).values(search_version=search.INDEX_VERSION))
     writing.increment_catalog_version()
     return None
+
+
+def _update_sort_titles(keys: list[tuple[sa.Row, str]]) -> None:
+    """Store the keys by which lists sort titles, where the rules now compute others than when they were written."""
+    for row, key in keys:
+        if row.sort_title != key:
+            db.session.execute(sa.update(Title).where(Title.pk == row.pk).values(sort_title=key))
+            db.session.execute(sa.update(TitleFacet).where(TitleFacet.title_pk == row.pk).values(sort_title=key))
 
 
 @jobs.job_handler("catalog_search_merge", jobs.BULK_LANE)

@@ -15,6 +15,7 @@ from streamsvc.operations.catalog.titles.cards import artwork_json
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.record import CatalogRecord
 from streamsvc.rules.catalog.record import Episode as EpisodeRecord
+from streamsvc.rules.catalog.record import Season as SeasonRecord
 from streamsvc.storage.database import db, insert, new_id
 
 UPDATED_EPISODE_COLUMNS = (
@@ -32,12 +33,8 @@ def write_series(titles: list[tuple[int, CatalogRecord]], now: datetime) -> None
         for chunk in bulk.in_chunks(series_pks):
             removal = sa.update(model).where(model.title_pk.in_(chunk), model.removed_at.is_(None))
             db.session.execute(removal.values(removed_at=now))
-    seasons = [
-        {"id": new_id("sea"), "title_pk": pk, "number": season.number, "title": season.title, "removed_at": None}
-        for pk, record in titles
-        for season in record.seasons
-    ]
-    _upsert_rows(Season, seasons, ("title_pk", "number"), ("title", "removed_at"))
+    seasons = [_season_row(pk, season) for pk, record in titles for season in record.seasons]
+    _upsert_rows(Season, seasons, ("title_pk", "number"), ("title", "synopsis", "artwork", "removed_at"))
     episodes = [
         _episode_row(pk, season.number, episode)
         for pk, record in titles
@@ -45,6 +42,18 @@ def write_series(titles: list[tuple[int, CatalogRecord]], now: datetime) -> None
         for episode in season.episodes
     ]
     _upsert_rows(Episode, episodes, ("title_pk", "season", "number"), UPDATED_EPISODE_COLUMNS)
+
+
+def _season_row(title_pk: int, season: SeasonRecord) -> dict:
+    return {
+        "id": new_id("sea"),
+        "title_pk": title_pk,
+        "number": season.number,
+        "title": season.title,
+        "synopsis": season.synopsis,
+        "artwork": artwork_json(season.artwork) if season.artwork else None,
+        "removed_at": None,
+    }
 
 
 def _episode_row(title_pk: int, season: int, episode: EpisodeRecord) -> dict:

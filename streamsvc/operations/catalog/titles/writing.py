@@ -1,7 +1,7 @@
 """Writes titles: stores the record and rebuilds every other row from it."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +15,6 @@ from streamsvc.models import (
     CatalogState,
     Facet,
     MediaFile,
-    Person,
     SearchDoc,
     SearchWord,
     Title,
@@ -31,11 +30,12 @@ from streamsvc.models import (
 from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.operations.catalog.titles import bulk, cards, media_files, series
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
+from streamsvc.operations.catalog.titles.people import CreditedPerson, PeopleByKey, credit_key, get_or_create_people
 from streamsvc.rules import maturity
 from streamsvc.rules.catalog import search
 from streamsvc.rules.catalog.ranks import encode_rank
 from streamsvc.rules.catalog.record import MAX_POPULARITY, CatalogRecord, encode_record
-from streamsvc.rules.catalog.text import fold_text
+from streamsvc.rules.catalog.text import slugify
 from streamsvc.rules.catalog.typos import sound_key
 from streamsvc.storage.database import db, insert, lock_row, new_id
 
@@ -68,7 +68,7 @@ class TitleRow:
 
     @cached_property
     def sort_keys(self) -> tuple:
-        return fold_text(self.record.title), self.record.year or 0, self.rank
+        return self.record.sort_key, self.record.year or 0, self.rank
 
 
 @dataclass
@@ -76,7 +76,7 @@ class WriteCache:
     """Facets, people and words already in the tables, so that a run of writes queries each only once."""
 
     facets: dict[tuple[str, str], int] = field(default_factory=dict)
-    people: dict[str, tuple[int, str]] = field(default_factory=dict)
+    people: PeopleByKey = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
 
     def clear(self) -> None:
@@ -132,12 +132,12 @@ def write_titles(
 
 def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> None:
     changed = [row for row in rows if row.existing]
+    credited = _list_credited_people(rows, cache)
     if changed:
         _delete_child_rows(changed)
         _update_titles(changed, now)
     _insert_titles([row for row in rows if not row.existing], now)
     bulk.insert_rows(TitleRecord, ("title_pk", "body"), [(row.pk, row.body) for row in rows])
-    people = _get_or_create_people(rows, cache)
     bulk.insert_rows(
         TitleCard,
         ("title_pk", "locale", "body"),
@@ -153,7 +153,7 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
         [
             (
                 row.pk,
-                cards.detail_json(row.record, people),
+                cards.detail_json(row.record, credited[row.pk]),
                 _encode_if_set(row.record.media),
                 _encode_if_set(row.record.variants),
                 _encode_if_set(row.record.drm_keys),
@@ -165,7 +165,7 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     _insert_age_ratings(rows)
     _insert_windows_and_plans(rows)
     _insert_facets(rows, cache)
-    _insert_credits(rows, people)
+    _insert_credits(rows, credited)
     _insert_search_docs(rows, cache)
     series.write_series([(row.pk, row.record) for row in rows], now)
 
@@ -249,7 +249,9 @@ def _insert_facets(rows: list[Any], cache: WriteCache) -> None:
     facets_by_row = [(row, list(_record_facets(row.record))) for row in rows]
     locales = {("locale", locale) for row in rows for locale in row.record.localizations}
     ratings = {("rating", country) for row in rows for country in row.record.ratings_by_country}
-    pks = get_or_create_facets({facet for _, facets in facets_by_row for facet in facets} | locales | ratings, cache)
+    studios = {("studio", slugify(name)): name for row in rows for name in row.record.studios}
+    facets = {facet for _, facets in facets_by_row for facet in facets}
+    pks = get_or_create_facets(facets | locales | ratings, cache, studios)
     bulk.insert_rows(
         TitleFacet,
         ("facet_pk", "title_pk", *SORT_KEYS),
@@ -261,46 +263,42 @@ def _record_facets(record: CatalogRecord) -> Iterator[tuple[str, str]]:
     """Yield the (kind, code) facets by which lists find the title; `en-US` is also found by `en`."""
     yield "kind", record.kind
     yield from (("genre", genre) for genre in record.genres)
+    yield from (("tag", tag) for tag in record.tags)
+    yield from (("studio", slugify(name)) for name in record.studios)
     yield from (("country", country) for country in record.countries)
     tags = {tag for language in record.languages for tag in (language, language.split("-")[0])}
     yield from (("language", tag) for tag in sorted(tags))
 
 
-def get_or_create_facets(facets: set[tuple[str, str]], cache: WriteCache) -> dict[tuple[str, str], int]:
-    """Return the keys of facets by (kind, code), creating those that are new."""
+def get_or_create_facets(
+    facets: set[tuple[str, str]], cache: WriteCache, names: Mapping[tuple[str, str], str] | None = None
+) -> dict[tuple[str, str], int]:
+    """Return the keys of facets by (kind, code), creating those that are new, with their names if they have any."""
     missing = sorted(facets - cache.facets.keys())
     if missing:
-        rows = [{"kind": kind, "code": code} for kind, code in missing]
-        db.session.execute(insert(Facet).values(rows).on_conflict_do_nothing())
-        for row in db.session.execute(sa.select(Facet.pk, Facet.kind, Facet.code)):
+        rows = [{"kind": kind, "code": code, "name": (names or {}).get((kind, code))} for kind, code in missing]
+        for chunk in bulk.in_chunks(rows):
+            db.session.execute(insert(Facet).values(chunk).on_conflict_do_nothing())
+        select = sa.select(Facet.pk, Facet.kind, Facet.code)
+        for row in bulk.select_rows_in(select, Facet.code, sorted({code for _, code in missing})):
             cache.facets[row.kind, row.code] = row.pk
     return cache.facets
 
 
-def _get_or_create_people(rows: list[Any], cache: WriteCache) -> dict[str, tuple[int, str]]:
-    names = {credit.name for row in rows for credit in row.record.credits}
-    missing = names - cache.people.keys()
-    select = sa.select(Person.pk, Person.id, Person.name)
-    cache.people.update(
-        {row.name: (row.pk, row.id) for row in bulk.select_rows_in(select, Person.name, sorted(missing))}
-    )
-    new_names = sorted(missing - cache.people.keys())
-    new_people = [
-        (pk, new_id("per"), name) for pk, name in zip(bulk.allocate_pks(Person, len(new_names)), new_names, strict=True)
-    ]
-    bulk.insert_rows(Person, ("pk", "id", "name"), new_people)
-    cache.people.update({name: (pk, person_id) for pk, person_id, name in new_people})
-    return cache.people
+def _list_credited_people(rows: list[Any], cache: WriteCache) -> dict[int, list[CreditedPerson]]:
+    """Return the people of titles by title, in the order of the credits; create those that are new."""
+    found = get_or_create_people([(row.pk, row.record) for row in rows], cache.people)
+    return {row.pk: [found[credit_key(credit)] for credit in row.record.credits] for row in rows}
 
 
-def _insert_credits(rows: list[Any], people: dict[str, tuple[int, str]]) -> None:
+def _insert_credits(rows: list[Any], credited: dict[int, list[CreditedPerson]]) -> None:
     bulk.insert_rows(
         TitleCredit,
         ("title_pk", "position", "person_pk", "role", "character"),
         [
-            (row.pk, position, people[credit.name][0], credit.role, credit.character)
+            (row.pk, position, person.pk, credit.role, credit.character)
             for row in rows
-            for position, credit in enumerate(row.record.credits)
+            for position, (credit, person) in enumerate(zip(row.record.credits, credited[row.pk], strict=True))
         ],
     )
 

@@ -1,0 +1,30 @@
+"""indexes of people by id and name"""
+
+import sqlalchemy as sa
+
+from streamsvc.storage.concurrent_indexes import create_index_concurrently, drop_index_concurrently
+
+revision = "0066"
+down_revision = "0059"
+branch_labels = None
+depends_on = None
+
+HAS_ID, HAS_NO_ID = sa.text("external_id IS NOT NULL"), sa.text("external_id IS NULL")
+
+
+def only(condition):
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+def upgrade():
+    create_index_concurrently("ix_people_external_id", "people", ["external_id"], unique=True, **only(HAS_ID))
+    create_index_concurrently("ix_people_name_with_id", "people", ["name"], **only(HAS_ID))
+    create_index_concurrently("ix_people_name_without_id", "people", ["name"], unique=True, **only(HAS_NO_ID))
+    create_index_concurrently("ix_people_name_key", "people", ["name_key", "pk"])
+
+
+def downgrade():
+    drop_index_concurrently("ix_people_name_key", "people")
+    drop_index_concurrently("ix_people_name_without_id", "people")
+    drop_index_concurrently("ix_people_name_with_id", "people")
+    drop_index_concurrently("ix_people_external_id", "people")
