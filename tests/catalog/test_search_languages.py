@@ -1,4 +1,4 @@
-"""Searches as people reported them of other servers, in twenty languages, run against the demo catalogue and a supplement.
+"""Searches as people report them of other servers, in twenty languages, against the demo catalogue and a supplement.
 
 `search_supplement.ndjson` has films under their own names, and series with episodes and characters. A line of a set is
 the query, its language and the title expected among the first five, or the kind and the name of another hit.
@@ -55,4 +55,4 @@ def test_ninety_seven_of_a_hundred_searches_find_what_they_name(catalog, name):
         hit, found = run_probe(catalog, typed, expected)
         if not hit:
             misses.append((language, typed, expected, found[:3]))
-    assert len(misses) <= 0.03 * len(probes), (len(misses), len(probes), misses)
+    assert len(misses) <= 0.03 * len(probes), "\n".join(map(str, [len(misses), *misses]))

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.models import CatalogState, Facet, SearchDoc, SearchWord, Title, TitleFacet, TitleRecord
-from streamsvc.operations.catalog.titles import bulk, fulltext, writing
-from streamsvc.rules.catalog import record, search
+from streamsvc.models import CatalogState, Facet, SearchDoc, Title, TitleFacet, TitleRecord
+from streamsvc.operations.catalog.titles import bulk, fulltext, search_index, writing
+from streamsvc.rules.catalog import record, tokens
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
@@ -27,9 +27,9 @@ RECORD_PAGE = (
 def enqueue_reindex_if_outdated(payload: dict, now: datetime) -> None:
     """Enqueue a rebuild of the index if a new release has other rules for it."""
     index_version = db.session.scalar(sa.select(CatalogState.search_version))
-    if index_version is not None and index_version != search.INDEX_VERSION:
+    if index_version is not None and index_version != tokens.INDEX_VERSION:
         payload = {"after": 0}
-        jobs.enqueue_job("catalog_reindex", payload, now, dedupe=f"catalog_reindex {search.INDEX_VERSION}")
+        jobs.enqueue_job("catalog_reindex", payload, now, dedupe=f"catalog_reindex {tokens.INDEX_VERSION}")
 
 
 @jobs.job_handler("catalog_reindex", jobs.BULK_LANE)
@@ -39,10 +39,10 @@ def handle_catalog_reindex(payload: dict, now: datetime) -> None:
     while (after := reindex_batch(after)) and clock.wall_time() < until:
         db.session.commit()
     if after:
-        dedupe = f"catalog_reindex {search.INDEX_VERSION} {after}"
+        dedupe = f"catalog_reindex {tokens.INDEX_VERSION} {after}"
         jobs.enqueue_job("catalog_reindex", {"after": after}, now, dedupe=dedupe)
     else:
-        jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {search.INDEX_VERSION}")
+        jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {tokens.INDEX_VERSION}")
 
 
 def reindex_batch(after: int) -> int | None:
@@ -53,13 +53,10 @@ def reindex_batch(after: int) -> int | None:
     writing.lock_catalog()
     rows = db.session.execute(RECORD_PAGE, {"after": after}).all()
     bulk.delete_rows(SearchDoc, "rank", [row.rank for row in rows])
-    tokens = [(row.rank, search.record_tokens(record.decode_stored_record(row.body))) for row in rows]
-    words = set().union(*(search.correctable_words(title_tokens) for _, title_tokens in tokens))
-    bulk.delete_rows(SearchWord, "word", sorted(words))
-    writing.insert_search_tokens(tokens, words)
+    search_index.insert_docs([(row.rank, record.decode_stored_record(row.body)) for row in rows], set())
     if rows:
         return rows[-1].pk
-    db.session.execute(sa.update(CatalogState).values(search_version=search.INDEX_VERSION))
+    db.session.execute(sa.update(CatalogState).values(search_version=tokens.INDEX_VERSION))
     writing.increment_catalog_version()
     return None
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +16,6 @@ from streamsvc.models import (
     MediaFile,
     Person,
     SearchDoc,
-    SearchWord,
     Title,
     TitleCard,
     TitleCredit,
@@ -28,14 +26,13 @@ from streamsvc.models import (
     TitleWindow,
 )
 from streamsvc.models.catalog.visibility import EVERYWHERE
-from streamsvc.operations.catalog.titles import bulk, cards, media_files, series
+from streamsvc.operations.catalog.titles import bulk, cards, media_files, search_index, series
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules import maturity
-from streamsvc.rules.catalog import search
+from streamsvc.rules.catalog import tokens
 from streamsvc.rules.catalog.ranks import encode_rank
 from streamsvc.rules.catalog.record import MAX_POPULARITY, CatalogRecord, encode_record
 from streamsvc.rules.catalog.text import fold_text
-from streamsvc.rules.catalog.typos import sound_key
 from streamsvc.storage.database import db, insert, lock_row, new_id
 
 MAX_CACHED = 200_000
@@ -43,7 +40,6 @@ STORED_TITLES = sa.select(
     Title.pk, Title.id, Title.external_id, Title.rank, Title.played, Title.removed_at, TitleRecord.body
 ).join(TitleRecord, TitleRecord.title_pk == Title.pk)
 TITLE_CHILD_MODELS = (MediaFile, TitleCard, TitleDetail, TitleRecord, TitleWindow, TitlePlan, TitleCredit)
-BY_RANK = itemgetter(0)
 SORT_KEYS = ("sort_title", "year_key", "rank")
 
 
@@ -90,7 +86,7 @@ class WriteCache:
 
 def lock_catalog() -> None:
     """Lock the catalogue against other writers until the transaction ends."""
-    new = {"id": 1, "version": clock.wall_time_ms(), "search_version": search.INDEX_VERSION}
+    new = {"id": 1, "version": clock.wall_time_ms(), "search_version": tokens.INDEX_VERSION}
     db.session.execute(insert(CatalogState).values(new).on_conflict_do_nothing())
     lock_row(CatalogState, 1)
 
@@ -162,7 +158,7 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     _insert_windows_and_plans(rows)
     _insert_facets(rows, cache)
     _insert_credits(rows, people)
-    _insert_search_docs(rows, cache)
+    search_index.insert_docs([(row.rank, row.record) for row in rows], cache.words)
     series.write_series([(row.pk, row.record) for row in rows], now)
 
 
@@ -285,33 +281,6 @@ def _insert_credits(rows: list[Any], people: dict[str, tuple[int, str]]) -> None
             for position, credit in enumerate(row.record.credits)
         ],
     )
-
-
-def _insert_search_docs(rows: list[Any], cache: WriteCache) -> None:
-    tokens = [(row.rank, search.record_tokens(row.record)) for row in rows]
-    words = set().union(*(search.correctable_words(title_tokens) for _, title_tokens in tokens)) - cache.words
-    insert_search_tokens(tokens, bulk.list_missing_values(SearchWord.word, words))
-    cache.words |= words
-
-
-def insert_search_tokens(tokens: list[tuple[int, set[str]]], words: Iterable[str]) -> None:
-    """Insert titles (rank, tokens) and new words into the search index.
-
-    Titles are inserted in order of rank, since SQLite's index flushes its buffer at every step back.
-    """
-    bulk.insert_rows(
-        SearchDoc,
-        ("rank", "words"),
-        [(rank, format_search_tokens(title_tokens)) for rank, title_tokens in sorted(tokens, key=BY_RANK)],
-    )
-    bulk.insert_rows(SearchWord, ("word", "sound"), [(word, sound_key(word)) for word in words])
-
-
-def format_search_tokens(tokens: set[str]) -> str:
-    """Return tokens as the database in use stores them: words, or the literal of a tsvector."""
-    if db.engine.dialect.name == "postgresql":
-        return " ".join(f"'{token}'" for token in sorted(tokens))
-    return " ".join(sorted(tokens))
 
 
 def _encode_if_set(value: Any) -> str | None:
