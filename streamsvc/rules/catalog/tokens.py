@@ -170,6 +170,16 @@ def episode_names(episode: Any) -> list[Name]:
     return names + [Name(texts.title, tag) for tag, texts in localizations.items() if texts.title]
 
 
+def episode_tokens(names: Iterable[Name], season: int, number: int, series: Iterable[Name]) -> set[str]:
+    """Return the tokens of an episode: its names, its number as `s05e14` and `5x14`, and the words of its series."""
+    tokens = {f"j{form}" for form in (f"s{season:02}e{number:02}", f"s{season}e{number}", f"{season}x{number:02}")}
+    for name in names:
+        tokens |= name_tokens(name)
+    for name in series:
+        tokens |= {"p" + word for word in fold_for_search(name.text).split()}
+    return clip_tokens(tokens)
+
+
 def correctable_words(tokens: set[str]) -> set[str]:
     """Return the words among tokens that may serve as spelling corrections."""
     words = {token[1:].partition("_")[0] for token in tokens if token[0] in "njp" and not token.endswith(COMPOUND)}

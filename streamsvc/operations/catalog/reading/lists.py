@@ -90,14 +90,14 @@ def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSn
     """Return the shape of a list and the values of its parameters. Raises Invalid."""
     parameters = audience.sql_parameters()
     facets = [(kind, value) for kind in FACET_KINDS if (value := query[kind])]
-    pks = [_facet_pk(facet, snapshot) for facet in facets]
+    pks = [find_facet_pk(facet, snapshot) for facet in facets]
     # The facet with the fewest titles is scanned. The sort is stable, so FACET_KINDS decides while counts are missing.
     for index, pk in enumerate(sorted(pks, key=lambda pk: snapshot.title_counts.get(pk, 0))):
         parameters[f"facet_{index}"] = pk
     ranges = tuple(name for name in RANGE_CONDITIONS if query[name] is not None)
     parameters |= {name: query[name] for name in ranges}
     if query["person"]:
-        parameters["person"] = _person_pk(query["person"])
+        parameters["person"] = get_person_pk(query["person"])
     if query["ids"] is not None:
         parameters["ids"] = query["ids"]
     shape = ListShape(
@@ -111,7 +111,7 @@ def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSn
     return shape, parameters
 
 
-def _facet_pk(facet: tuple[str, str], snapshot: CatalogSnapshot) -> int:
+def find_facet_pk(facet: tuple[str, str], snapshot: CatalogSnapshot) -> int:
     """Return a facet's key, 0 if no title has it. Raises Invalid for an unknown genre or collection."""
     pk = snapshot.facets.get(facet) or _collection_facet_pk(facet, snapshot)
     if pk is None and facet[0] in ("genre", "collection"):
@@ -127,7 +127,8 @@ def _collection_facet_pk(facet: tuple[str, str], snapshot: CatalogSnapshot) -> i
     return snapshot.facets.get(("collection", row.code)) if row else None
 
 
-def _person_pk(person_id: str) -> int:
+def get_person_pk(person_id: str) -> int:
+    """Return a person's key. Raises Invalid."""
     person = fetch_one(sa.select(Person.pk).where(Person.id == sa.bindparam("id")), {"id": person_id})
     if person is None:
         raise Invalid(errors={"person": ["There is no such person."]})

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.models import CatalogState, Facet, SearchDoc, Title, TitleFacet, TitleRecord
+from streamsvc.models import CatalogState, Collection, Facet, SearchDoc, Title, TitleFacet, TitleRecord
 from streamsvc.operations.catalog.titles import bulk, fulltext, search_index, writing
 from streamsvc.rules.catalog import record, tokens
 from streamsvc.storage.database import db
@@ -53,9 +53,14 @@ def reindex_batch(after: int) -> int | None:
     writing.lock_catalog()
     rows = db.session.execute(RECORD_PAGE, {"after": after}).all()
     bulk.delete_rows(SearchDoc, "rank", [row.rank for row in rows])
-    search_index.insert_docs([(row.rank, record.decode_stored_record(row.body)) for row in rows], set())
+    titles = [(row.pk, row.rank, record.decode_stored_record(row.body)) for row in rows]
+    search_index.insert_docs([(rank, title) for _, rank, title in titles], set())
+    search_index.write_entries(titles, set())
+    writing.replace_media_facets(titles)
     if rows:
         return rows[-1].pk
+    for collection in db.session.scalars(sa.select(Collection)):
+        search_index.replace_collection(collection)
     db.session.execute(sa.update(CatalogState).values(search_version=tokens.INDEX_VERSION))
     writing.increment_catalog_version()
     return None

@@ -30,6 +30,7 @@ from streamsvc.operations.catalog.titles import bulk, cards, media_files, search
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules import maturity
 from streamsvc.rules.catalog import tokens
+from streamsvc.rules.catalog.inputs import PICTURE_HEIGHTS
 from streamsvc.rules.catalog.ranks import encode_rank
 from streamsvc.rules.catalog.record import MAX_POPULARITY, CatalogRecord, encode_record
 from streamsvc.rules.catalog.text import fold_text
@@ -40,6 +41,8 @@ STORED_TITLES = sa.select(
     Title.pk, Title.id, Title.external_id, Title.rank, Title.played, Title.removed_at, TitleRecord.body
 ).join(TitleRecord, TitleRecord.title_pk == Title.pk)
 TITLE_CHILD_MODELS = (MediaFile, TitleCard, TitleDetail, TitleRecord, TitleWindow, TitlePlan, TitleCredit)
+TRACK_KINDS = {"audio": ("audio", "audio_description"), "subtitle": ("subtitle", "caption")}
+"""The kinds of track of each facet."""
 SORT_KEYS = ("sort_title", "year_key", "rank")
 
 
@@ -71,15 +74,16 @@ class WriteCache:
     facets: dict[tuple[str, str], int] = field(default_factory=dict)
     people: dict[str, tuple[int, str]] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
+    indexed_people: set[int] = field(default_factory=set)
 
     def clear(self) -> None:
         """Empty the cache after a rollback, since cached rows may be gone."""
-        for cache in (self.facets, self.people, self.words):
+        for cache in (self.facets, self.people, self.words, self.indexed_people):
             cache.clear()
 
     def trim(self) -> None:
         """Empty the caches of people and words that exceed MAX_CACHED entries."""
-        for cache in (self.people, self.words):
+        for cache in (self.people, self.words, self.indexed_people):
             if len(cache) > MAX_CACHED:
                 cache.clear()
 
@@ -160,6 +164,7 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     _insert_credits(rows, people)
     search_index.insert_docs([(row.rank, row.record) for row in rows], cache.words)
     series.write_series([(row.pk, row.record) for row in rows], now)
+    search_index.write_entries([(row.pk, row.rank, row.record) for row in rows], cache.indexed_people)
 
 
 def _delete_child_rows(rows: list[Any]) -> None:
@@ -242,6 +247,36 @@ def _record_facets(record: CatalogRecord) -> Iterator[tuple[str, str]]:
     yield from (("country", country) for country in record.countries)
     tags = {tag for language in record.languages for tag in (language, language.split("-")[0])}
     yield from (("language", tag) for tag in sorted(tags))
+    yield from media_facets(record)
+
+
+def media_facets(record: CatalogRecord) -> Iterator[tuple[str, str]]:
+    """Yield the facets of a title's tracks and files; one for each of PICTURE_HEIGHTS up to its best."""
+    for kind, track_kinds in TRACK_KINDS.items():
+        languages = {track.language for track in record.tracks if track.kind in track_kinds}
+        tags = {tag for language in languages for tag in (language, language.split("-")[0])}
+        yield from ((kind, tag) for tag in sorted(tags))
+    variants = [*record.variants]
+    for season in record.seasons:
+        for episode in season.episodes:
+            variants += episode.variants
+    best = max((variant.height or 0 for variant in variants), default=0)
+    yield from (("height", str(height)) for height in PICTURE_HEIGHTS if height <= best)
+
+
+def replace_media_facets(titles: list[tuple[int, int, CatalogRecord]]) -> None:
+    """Write the facets of the tracks and files of titles (pk, rank, record) whose other rows are as they should be."""
+    facets = {pk: set(media_facets(record)) for pk, _, record in titles}
+    pks = get_or_create_facets(set().union(*facets.values()), WriteCache())
+    kinds = sa.select(Facet.pk).where(Facet.kind.in_([*TRACK_KINDS, "height"]))
+    for chunk in bulk.in_chunks(list(facets)):
+        db.session.execute(sa.delete(TitleFacet).where(TitleFacet.title_pk.in_(chunk), TitleFacet.facet_pk.in_(kinds)))
+    keys = bulk.select_rows_in(sa.select(Title.pk, *(getattr(Title, key) for key in SORT_KEYS)), Title.pk, facets)
+    bulk.insert_rows(
+        TitleFacet,
+        ("facet_pk", "title_pk", *SORT_KEYS),
+        sorted((pks[facet], row.pk, *row[1:]) for row in keys for facet in facets[row.pk]),
+    )
 
 
 def get_or_create_facets(facets: set[tuple[str, str]], cache: WriteCache) -> dict[tuple[str, str], int]:
