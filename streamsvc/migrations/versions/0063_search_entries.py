@@ -11,7 +11,7 @@ depends_on = None
 
 FTS = """
     CREATE VIRTUAL TABLE search_entries_fts USING fts5(
-        words, content='search_entries', content_rowid='rank', detail=none, prefix='2 3 4 5 6 7 8',
+        words, content='search_entries', content_rowid='rank', detail=none, prefix='2 3 4',
         tokenize="unicode61 remove_diacritics 0 categories 'L* N* M* Co' tokenchars '_'"
     )
 """

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from streamsvc.rules.catalog.text import without_spaces
 from streamsvc.rules.catalog.tokens import FIELDS, Name, fold_for_search, name_tokens
 
-NAME = "alternative_title"
+OTHER_NAME = "alternative_title"
 
 
 def is_in_name(words: Sequence[str], name: str | None) -> bool:
@@ -17,23 +17,32 @@ def is_in_name(words: Sequence[str], name: str | None) -> bool:
 
 
 def match_field(words: Sequence[str], names: dict[str, str], tokens: str, corrections: dict[str, list[str]]) -> str:
-    """Return the field by which a title was found, from its names by field and its tokens, each after a space.
+    """Return the field by which a title was found, from its names by field and its tokens, each between spaces.
 
-    That is the first in which every word is found that is not in a name, else the one of the first such word.
+    That is the first field that has every word that no name has, else the field of the first such word.
     """
-    alternatives = [[word, *corrections.get(word, ())] for word in words]
-    for field, name in names.items():
-        of_name = _join(name_tokens(Name(name)))
-        if all(_is_in_names(spellings, of_name) for spellings in alternatives):
-            return field
     compact = "".join(words)
     for mark, field in FIELDS.items():
         if f" x{compact}{mark} " in tokens:
             return field
-    fields = [_fields(spellings, tokens) for spellings in alternatives if not _is_in_names(spellings, tokens)]
-    found = [field for field in fields if field]
-    common = set.intersection(*map(set, found)) if found else set()
-    return next((field for field in (*found[0], NAME) if field in common), found[0][0]) if found else NAME
+    alternatives = [[word, *corrections.get(word, ())] for word in words]
+    outside_names = [spellings for spellings in alternatives if not _is_in_names(spellings, tokens)]
+    if not outside_names:
+        return _name_field(alternatives, names)
+    found = [fields for spellings in outside_names if (fields := _fields(spellings, tokens))]
+    if not found:
+        return _name_field(alternatives, names)
+    common = set.intersection(*map(set, found))
+    return next((field for field in found[0] if field in common), found[0][0])
+
+
+def _name_field(alternatives: list[list[str]], names: dict[str, str]) -> str:
+    """Return which of the names has every word in one of its spellings."""
+    for field, name in names.items():
+        of_name = f" {' '.join(name_tokens(Name(name)))} "
+        if all(_is_in_names(spellings, of_name) for spellings in alternatives):
+            return field
+    return OTHER_NAME
 
 
 def _is_in_names(spellings: Iterable[str], tokens: str) -> bool:
@@ -50,7 +59,3 @@ def _fields(spellings: Iterable[str], tokens: str) -> list[str]:
             fields.append(FIELDS.get(tokens[end - 2 : end], "person"))
             start = tokens.find(f" p{spelling}", end)
     return fields
-
-
-def _join(tokens: Iterable[str]) -> str:
-    return f" {' '.join(tokens)} "

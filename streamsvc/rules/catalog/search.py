@@ -7,6 +7,7 @@ return the same results.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -73,12 +74,13 @@ def certain_stages(words: list[str]) -> list[SearchStage]:
     if len(compact) >= MIN_JOINED_LENGTH:
         starts.append(_prefix("c" + compact))
     whole_name = _prefix("x" + compact[:MAX_MARKED_LENGTH] + "_")
-    in_names = [_all(map(_in_name, variant)) for variant in _word_variants(distinctive_words(words))]
+    variants = _word_variants(distinctive_words(words))
+    in_names = [_all(map(_in_name, variant)) for variant in variants]
     if all(map(is_unspaced, words)) and len(words) > 1:
         in_names = [_all(_term("j" + first + second) for first, second in pairwise(words))]
     # the whole name of an episode or a character counts as much as the start of a title, if it is more than a word
     (starts if len(words) > 1 or is_external_id(compact) else in_names).append(whole_name)
-    anywhere = [_all(map(_anywhere, variant)) for variant in _word_variants(distinctive_words(words))]
+    anywhere = [_all(map(_anywhere, variant)) for variant in variants]
     return [
         SearchStage("exact", _term("c" + compact)),
         SearchStage("prefix", _any(starts)),
@@ -138,11 +140,15 @@ def last_resort_stages(words: list[str], corrections: dict[str, list[str]]) -> l
     ]
 
 
-def search_stages(words: list[str], corrections: dict[str, list[str]] | None = None) -> list[SearchStage]:
-    """Return the stages of a query in order, without overlap; guesses only if `corrections` is given."""
+@lru_cache(maxsize=2_000)
+def distinct_certain_stages(words: tuple[str, ...]) -> list[SearchStage]:
+    """Return the certain stages of a query in order, without overlap."""
+    return _without_earlier(certain_stages(list(words)))
+
+
+def search_stages(words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
+    """Return all stages of a query in order, without overlap."""
     certain = certain_stages(words)
-    if corrections is None:
-        return _without_earlier(certain)
     # the third stage is left out: titles with the words in names have them anywhere
     exact, prefix, _, anywhere = (stage.expression for stage in certain)
     return _without_earlier(certain) + _without_earlier(
@@ -217,6 +223,7 @@ def _any(parts: Iterable[Expression]) -> Expression:
     return ("or", *parts)
 
 
+@lru_cache(maxsize=5_000)
 def format_fts5(expression: Expression) -> str:
     """Return the expression in the syntax of SQLite's FTS5."""
     operator, *parts = expression
@@ -225,6 +232,7 @@ def format_fts5(expression: Expression) -> str:
     return "(" + f" {operator.upper()} ".join(map(format_fts5, parts)) + ")"
 
 
+@lru_cache(maxsize=5_000)
 def format_tsquery(expression: Expression) -> str:
     """Return the expression in the syntax of PostgreSQL's tsquery."""
     operator, *parts = expression

@@ -180,6 +180,11 @@ def episode_tokens(names: Iterable[Name], season: int, number: int, series: Iter
     return clip_tokens(tokens)
 
 
+def person_tokens(name: str) -> set[str]:
+    """Return the tokens of a person; two words joined find no more than the name without spaces."""
+    return clip_tokens(token for token in name_tokens(Name(name)) if token[0] != "j")
+
+
 def correctable_words(tokens: set[str]) -> set[str]:
     """Return the words among tokens that may serve as spelling corrections."""
     words = {token[1:].partition("_")[0] for token in tokens if token[0] in "njp" and not token.endswith(COMPOUND)}

@@ -20,6 +20,7 @@ from streamsvc.rules.catalog.search import (
     MIN_CERTAIN_HITS,
     Expression,
     SearchStage,
+    distinct_certain_stages,
     distinctive_words,
     format_fts5,
     format_tsquery,
@@ -120,9 +121,10 @@ def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSIT
     parameters, budget, is_plain = search.sql_parameters, scanning.MAX_RANKS, search.is_plain
 
     def confidence() -> int:
-        return position.confidence + sum(match_weight(hit.match) for hit in hits)
+        return positions[-1].confidence if positions else position.confidence
 
     for number, stage in _iter_stages(search.words, position, confidence):
+        weight = match_weight(stage.match)
         for kind in range(position.kind if number == position.stage else 0, len(search.kinds)):
             here = number == position.stage and kind == position.kind
             after = position.rank if here else FIRST_RANK
@@ -133,7 +135,7 @@ def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSIT
                 budget -= tested
             for hit in found:
                 hits.append(hit)
-                positions.append(SearchPosition(number, hit.rank, confidence(), kind))
+                positions.append(SearchPosition(number, hit.rank, confidence() + weight, kind))
             if len(hits) == limit:
                 return HitsPage(hits, positions, None)
             if budget <= 0:
@@ -212,7 +214,7 @@ def _iter_stages(
     """
     if not words:
         return
-    certain = search_stages(words)
+    certain = distinct_certain_stages(tuple(words))
     yield from list(enumerate(certain))[position.stage :]
     if position.stage < len(certain) and confidence() >= MIN_CERTAIN_HITS:
         return

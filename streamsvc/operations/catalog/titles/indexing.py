@@ -1,5 +1,6 @@
 """Rebuilds a search index that older rules built, and updates the counts that choose how lists are read."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -34,13 +35,16 @@ def enqueue_reindex_if_outdated(payload: dict, now: datetime) -> None:
 
 @jobs.job_handler("catalog_reindex", jobs.BULK_LANE)
 def handle_catalog_reindex(payload: dict, now: datetime) -> None:
-    """Reindex the titles after the last one done; enqueue another job when the time is up."""
-    until, after = clock.wall_time() + MAX_RUN_TIME, payload["after"]
-    while (after := reindex_batch(after)) and clock.wall_time() < until:
+    """Reindex the titles after the last one done, then the people; enqueue another job when the time is up."""
+    until, after, part = clock.wall_time() + MAX_RUN_TIME, payload["after"], payload.get("part", "titles")
+    reindex = REINDEX_PARTS[part]
+    while (after := reindex(after)) and clock.wall_time() < until:
         db.session.commit()
-    if after:
-        dedupe = f"catalog_reindex {tokens.INDEX_VERSION} {after}"
-        jobs.enqueue_job("catalog_reindex", {"after": after}, now, dedupe=dedupe)
+    if after is None and part == "titles":
+        after, part = 0, "people"
+    if after is not None:
+        dedupe = f"catalog_reindex {tokens.INDEX_VERSION} {part} {after}"
+        jobs.enqueue_job("catalog_reindex", {"after": after, "part": part}, now, dedupe=dedupe)
     else:
         jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {tokens.INDEX_VERSION}")
 
@@ -55,7 +59,7 @@ def reindex_batch(after: int) -> int | None:
     bulk.delete_rows(SearchDoc, "rank", [row.rank for row in rows])
     titles = [(row.pk, row.rank, record.decode_stored_record(row.body)) for row in rows]
     search_index.insert_docs([(rank, title) for _, rank, title in titles], set())
-    search_index.write_entries(titles, set())
+    search_index.replace_episodes(titles)
     writing.replace_media_facets(titles)
     if rows:
         return rows[-1].pk
@@ -64,6 +68,21 @@ def reindex_batch(after: int) -> int | None:
     db.session.execute(sa.update(CatalogState).values(search_version=tokens.INDEX_VERSION))
     writing.increment_catalog_version()
     return None
+
+
+def reindex_people_batch(after: int) -> int | None:
+    """Reindex a batch of people with keys after `after`, in the caller's transaction.
+
+    Returns the last one's key, None at the end.
+    """
+    writing.lock_catalog()
+    last = search_index.replace_people(after, REINDEX_BATCH_SIZE)
+    if last is None:
+        writing.increment_catalog_version()
+    return last
+
+
+REINDEX_PARTS: dict[str, Callable[[int], int | None]] = {"titles": reindex_batch, "people": reindex_people_batch}
 
 
 @jobs.job_handler("catalog_search_merge", jobs.BULK_LANE)

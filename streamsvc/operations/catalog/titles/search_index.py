@@ -26,6 +26,7 @@ from streamsvc.rules.catalog.tokens import (
     episode_names,
     episode_tokens,
     name_tokens,
+    person_tokens,
     record_names,
     record_tokens,
 )
@@ -52,13 +53,9 @@ def insert_words(words: set[str], known_words: set[str]) -> None:
     known_words |= words
 
 
-def write_entries(titles: list[tuple[int, int, CatalogRecord]], indexed_people: set[int]) -> None:
-    """Write the entries of titles' (pk, rank, record) episodes and people; adds the people to `indexed_people`."""
-    _replace_episodes([title for title in titles if title[2].kind == "series"])
-    _insert_people([pk for pk, *_ in titles], indexed_people)
-
-
-def _replace_episodes(series: list[tuple[int, int, CatalogRecord]]) -> None:
+def replace_episodes(titles: list[tuple[int, int, CatalogRecord]]) -> None:
+    """Replace the entries of the episodes of titles (pk, rank, record)."""
+    series = [title for title in titles if title[2].kind == "series"]
     select = sa.select(Episode.pk, Episode.title_pk, Episode.season, Episode.number)
     rows = list(bulk.select_rows_in(select, Episode.title_pk, [pk for pk, *_ in series]))
     pks = {(row.title_pk, row.season, row.number): row.pk for row in rows}
@@ -74,20 +71,44 @@ def _replace_episodes(series: list[tuple[int, int, CatalogRecord]]) -> None:
     _replace_entries("episode", pks.values(), entries)
 
 
-def _insert_people(title_pks: list[int], indexed: set[int]) -> None:
-    """Insert those credited in titles who are new to the index, by the popularity of their best-known title."""
-    best_rank = sa.func.max(Title.rank)
-    select = sa.select(TitleCredit.person_pk, best_rank.label("rank")).join(Title, Title.pk == TitleCredit.title_pk)
-    ranks: dict[int, int] = {}
-    for row in bulk.select_rows_in(select.group_by(TitleCredit.person_pk), TitleCredit.title_pk, title_pks):
-        if row.person_pk not in indexed:
-            ranks[row.person_pk] = max(row.rank, ranks.get(row.person_pk, 0))
-    stored = sa.select(SearchEntry.ref).where(SearchEntry.kind == "person")
-    new = ranks.keys() - {row.ref for row in bulk.select_rows_in(stored, SearchEntry.ref, sorted(ranks))}
-    names = bulk.select_rows_in(sa.select(Person.pk, Person.name), Person.pk, sorted(new))
-    entries = {row.pk: (decode_popularity(ranks[row.pk]), clip_tokens(name_tokens(Name(row.name)))) for row in names}
-    _insert_entries("person", entries)
-    indexed |= ranks.keys()
+def insert_new_people(credits: Iterable[tuple[int, str, int]], last_indexed: int | None) -> int:
+    """Insert the people of credits (person's pk, name, title's rank) whose keys are above the last one indexed.
+
+    People's keys ascend. They are sorted by the best-known title that they arrive with; a rebuild considers all.
+    Returns the last key indexed, to be handed in with the next titles; None reads it.
+    """
+    if last_indexed is None:
+        last = sa.select(sa.func.max(SearchEntry.ref)).where(SearchEntry.kind == "person")
+        last_indexed = db.session.scalar(last) or 0
+    new: dict[int, tuple[str, int]] = {}
+    for pk, name, rank in credits:
+        if pk > last_indexed:
+            new[pk] = (name, max(rank, new[pk][1] if pk in new else 0))
+    _insert_entries("person", {pk: (decode_popularity(rank), person_tokens(name)) for pk, (name, rank) in new.items()})
+    return max(new, default=last_indexed)
+
+
+PEOPLE_PAGE = (
+    sa.select(
+        Person.pk,
+        Person.name,
+        sa.select(sa.func.max(Title.rank))
+        .join(TitleCredit, TitleCredit.title_pk == Title.pk)
+        .where(TitleCredit.person_pk == Person.pk)
+        .scalar_subquery()
+        .label("rank"),
+    )
+    .where(Person.pk > sa.bindparam("after"))
+    .order_by(Person.pk)
+)
+
+
+def replace_people(after: int, limit: int) -> int | None:
+    """Replace the entries of people with keys after `after`; return the last one's key, None at the end."""
+    rows = db.session.execute(PEOPLE_PAGE.limit(limit), {"after": after}).all()
+    entries = {row.pk: (decode_popularity(row.rank), person_tokens(row.name)) for row in rows if row.rank}
+    _replace_entries("person", [row.pk for row in rows], entries)
+    return rows[-1].pk if rows else None
 
 
 def replace_collection(collection: Collection) -> None:

@@ -74,16 +74,17 @@ class WriteCache:
     facets: dict[tuple[str, str], int] = field(default_factory=dict)
     people: dict[str, tuple[int, str]] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
-    indexed_people: set[int] = field(default_factory=set)
+    last_indexed_person: int | None = None
 
     def clear(self) -> None:
         """Empty the cache after a rollback, since cached rows may be gone."""
-        for cache in (self.facets, self.people, self.words, self.indexed_people):
+        for cache in (self.facets, self.people, self.words):
             cache.clear()
+        self.last_indexed_person = None
 
     def trim(self) -> None:
         """Empty the caches of people and words that exceed MAX_CACHED entries."""
-        for cache in (self.people, self.words, self.indexed_people):
+        for cache in (self.people, self.words):
             if len(cache) > MAX_CACHED:
                 cache.clear()
 
@@ -164,7 +165,9 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     _insert_credits(rows, people)
     search_index.insert_docs([(row.rank, row.record) for row in rows], cache.words)
     series.write_series([(row.pk, row.record) for row in rows], now)
-    search_index.write_entries([(row.pk, row.rank, row.record) for row in rows], cache.indexed_people)
+    search_index.replace_episodes([(row.pk, row.rank, row.record) for row in rows])
+    credits = ((people[credit.name][0], credit.name, row.rank) for row in rows for credit in row.record.credits)
+    cache.last_indexed_person = search_index.insert_new_people(credits, cache.last_indexed_person)
 
 
 def _delete_child_rows(rows: list[Any]) -> None:
