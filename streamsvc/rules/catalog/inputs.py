@@ -56,7 +56,7 @@ class SearchInput(PageInput, TitleFiltersInput):
     """The words to search for, in which kinds of things, and the titles to search in."""
 
     q: str
-    kinds: list[str]
+    kinds: list[str] | None
     locale: str | None
 
 

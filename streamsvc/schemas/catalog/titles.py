@@ -114,8 +114,10 @@ class TitleFiltersQuery(StrictSchema):
 class SearchQuery(PageQuery, TitleFiltersQuery):
     q = Text(max_length=200, min_length=0, required=True)
     kinds = CommaSeparated(
-        len(HIT_KINDS), "kinds", HIT_KINDS, load_default=["title"],
-        metadata={"description": "Comma-separated kinds of hits: `title`, `episode`, `collection` and `person`."},
+        len(HIT_KINDS), "kinds", HIT_KINDS, load_default=None,
+        metadata={
+            "description": "Comma-separated kinds of hits: `title` (the default), `episode`, `collection`, `person`."
+        },
     )  # fmt: skip
     locale = Locale(load_default=None)
 

@@ -35,6 +35,7 @@ FTS_TABLE = scanning.fts_table(SearchDoc)
 HitKind = Literal["title", EntryKind]
 KINDS: tuple[HitKind, ...] = ("title", "person", "collection", "episode")
 """The kinds of hits in the order in which a stage has them."""
+DEFAULT_KINDS: tuple[HitKind, ...] = ("title",)
 
 
 class SearchHit(NamedTuple):
@@ -97,10 +98,10 @@ FIRST_POSITION = SearchPosition()
 def build_search(query: SearchInput, audience: Audience, snapshot: CatalogSnapshot) -> Search:
     """Return the search that a query describes. Raises Invalid."""
     words = query_words(query["q"])
-    kinds = tuple(kind for kind in KINDS if kind in query["kinds"])
+    kinds = tuple(kind for kind in KINDS if kind in (query["kinds"] or DEFAULT_KINDS))
     shape, parameters = build_filters(query, audience.visibility, snapshot)
     scope = "search:" + " ".join(words)
-    if kinds != ("title",) or shape != FilterShape(shape.visibility):
+    if kinds != DEFAULT_KINDS or shape != FilterShape(shape.visibility):
         scope += f":{kinds}:{shape[1:]}:{sorted(parameters.items())}"
     return Search(words, kinds, audience, shape, parameters, scope)
 

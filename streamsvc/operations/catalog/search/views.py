@@ -64,7 +64,7 @@ def search_json(query: SearchInput, audience: Audience, snapshot: CatalogSnapsho
 
 def suggestions_json(query: SuggestionsInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """Return titles that complete a partially typed query: {items: [{id, kind, title, year, match}], next_cursor}."""
-    whole: SearchInput = {**NO_TITLE_FILTERS, **query, "kinds": ["title"], "cursor": None, "include_total": False}
+    whole: SearchInput = {**NO_TITLE_FILTERS, **query, "kinds": None, "cursor": None, "include_total": False}
     search = build_search(whole, audience, snapshot)
     hits, _ = search_page(search, query["limit"], None)
     bodies = hit_bodies(hits, query["locale"] or audience.language, snapshot)
