@@ -1,9 +1,15 @@
 """Hits of other kinds, the field by which a hit was found, and the filters of a search."""
 
+import re
+from datetime import UTC, datetime
+
 import pytest
 
+from streamsvc.models import SearchEntry
+from streamsvc.operations.catalog.reading.filters import FilterShape
 from streamsvc.operations.catalog.search import scanning
 from tests.worlds.catalog_world import Catalog
+from tests.worlds.plans import query_plan
 
 pytestmark = pytest.mark.every_database
 
@@ -167,3 +173,21 @@ def test_a_renamed_episode_and_a_deleted_collection_are_no_longer_found(catalog)
     assert found(catalog, "granite", kinds="episode")
     assert catalog.client.delete("/v1/admin/collections/quiet").status_code == 204
     assert found(catalog, "silent", kinds="collection") == []
+
+
+@pytest.mark.parametrize("kind", scanning.ROW_SELECTS)
+def test_hits_and_their_filters_are_read_by_key(catalog, kind, database):
+    shape = FilterShape("listed", ("year_gte",), facets=(1, 2), excluded=1, person=True)
+    names = ("facet_0_0", "facet_1_0", "facet_1_1", "excluded_0", "person", "year_gte", "max_age")
+    values = dict.fromkeys(names, 1) | {"country": "DE", "plans": None, "now": datetime(2026, 1, 1, tzinfo=UTC)}
+    pks = "[1, 2]" if database == "sqlite" else "1,2"
+    with catalog.app.app_context():
+        statement = scanning._rows_statement(kind, shape, database).statement
+        plan = query_plan(statement, prefer_indexes=True, **values, pks=pks)
+        on_postgresql = scanning.RANKS_ON_POSTGRESQL[SearchEntry, False]
+        ranks = scanning.RANKS_ON_SQLITE[SearchEntry] if database == "sqlite" else on_postgresql
+        expression = '"nstorm"*' if database == "sqlite" else "'nstorm':*"
+        bounds = {"expression": expression, "after": 9, "lowest": 0, "limit": 5}
+        plan_of_ranks = query_plan(ranks.statement, prefer_indexes=True, **bounds)
+    assert not re.search(r"SCAN (titles|episodes|people|collections|title_\w+|collection_items)|Seq Scan", plan), plan
+    assert re.search("VIRTUAL TABLE INDEX|ix_search_entries_fts|pk_search_entries", plan_of_ranks), plan_of_ranks
