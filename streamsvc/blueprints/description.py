@@ -30,6 +30,7 @@ from streamsvc.schemas.admin.webhooks import (
 )
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
 from streamsvc.schemas.catalog.title_record import record_schemas
+from streamsvc.schemas.catalog.titles import HIT_SCHEMAS
 from streamsvc.schemas.playback.playback import Seconds
 
 TITLE = "streamsvc"
@@ -135,6 +136,8 @@ def complete_description(api: Api) -> None:
         if schema.__name__ not in spec.components.schemas:
             spec.components.schema(schema.__name__, schema=schema)
         spec.options.setdefault("webhooks", {})[kind] = {"post": _webhook(kind, schema, summary)}
+    for schema in HIT_SCHEMAS:
+        spec.components.schema(schema.__name__, schema=schema)
     for name, record_schema in record_schemas().items():
         spec.components.schema(name, record_schema)
     spec.components.schemas.pop("PaginationMetadata")  # flask-smorest's own; nothing refers to it

@@ -7,7 +7,7 @@ from streamsvc.models.catalog.facets import Facet, TitleFacet
 from streamsvc.models.catalog.imports import Import, ImportChunk, ImportedTitle, ImportRejection
 from streamsvc.models.catalog.people import Person, TitleCredit
 from streamsvc.models.catalog.rows import Collection, CollectionItem, HomeRow
-from streamsvc.models.catalog.search import SearchDoc, SearchWord
+from streamsvc.models.catalog.search import SearchDoc, SearchEntry, SearchWord
 from streamsvc.models.catalog.series import Episode, Season
 from streamsvc.models.catalog.titles import (
     CatalogState,
@@ -89,6 +89,7 @@ __all__ = [
     "SandboxEmail",
     "SandboxSms",
     "SearchDoc",
+    "SearchEntry",
     "SearchWord",
     "Season",
     "ServiceEpoch",

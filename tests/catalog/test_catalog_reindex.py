@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import CatalogState, SearchDoc, Title, TitleFacet
 from streamsvc.operations.catalog.titles import indexing
+from streamsvc.rules.catalog import tokens
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.catalog.test_import import count_index_segments
@@ -53,7 +54,7 @@ def test_an_index_built_by_older_rules_is_rebuilt(app, clock, catalog, monkeypat
 
 def test_an_index_built_by_current_rules_is_not_rebuilt(app, clock, catalog):
     with app.app_context():
-        db.session.execute(sa.update(CatalogState).values(search_version=indexing.search.INDEX_VERSION))
+        db.session.execute(sa.update(CatalogState).values(search_version=tokens.INDEX_VERSION))
         db.session.commit()
     run_worker(app, clock)
     assert not catalog.search("Alpha")

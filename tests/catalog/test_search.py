@@ -191,7 +191,7 @@ def test_suggestions_complete_the_query(catalog):
     for typed in ("sp", "spi", "spider", "spider m"):
         items = catalog.get("/v1/catalog/suggestions", q=typed).json["items"]
         assert items[0]["title"] == "Spider-Man"
-        assert set(items[0]) == {"id", "kind", "title", "year", "match"}
+        assert set(items[0]) == {"id", "kind", "title", "year", "match", "match_field"}
 
 
 def test_restricted_titles_are_not_found(catalog):

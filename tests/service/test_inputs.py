@@ -16,13 +16,13 @@ from marshmallow import Schema, fields, missing, validate
 
 from streamsvc.schemas.admin.subscriptions import Percent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
-from streamsvc.schemas.catalog.titles import Ids
+from streamsvc.schemas.catalog.titles import CommaSeparated
 from streamsvc.schemas.playback.playback import Seconds
 
 OPERATIONS = Path(__file__).parent.parent.parent / "streamsvc" / "operations"
 INPUT_NAMES = {"body", "query"}
 LOADED_TYPES: dict[type[fields.Field], Any] = {
-    Ids: list[str],
+    CommaSeparated: list[str],
     Percent: int,
     Moment: datetime,
     Day: date,

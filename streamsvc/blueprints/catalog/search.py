@@ -5,9 +5,9 @@ from flask import Response
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.hot_reads import hot_read
-from streamsvc.operations.catalog.search import searching
+from streamsvc.operations.catalog.search import views
 from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
-from streamsvc.schemas.catalog.titles import PageOfHits, SearchQuery, Suggestions, SuggestionsQuery
+from streamsvc.schemas.catalog.titles import PageOfSearchHit, SearchQuery, Suggestions, SuggestionsQuery
 from streamsvc.security.authentication import allow_guests, viewer_or_operator
 
 bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search the catalogue.")
@@ -19,14 +19,18 @@ bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search
 @allow_guests
 @bp.arguments(SearchQuery, location="query")
 @bp.etag
-@bp.response(200, PageOfHits)
+@bp.response(200, PageOfSearchHit)
 def search_titles(query: SearchInput) -> Response:
-    """Search titles by name and by the people who took part.
+    """Search titles by name, people, characters, episodes, tags, studios and external ids.
 
-    Results come in the order exact, prefix, words, fuzzy (see `match`), the most popular first within each.
+    Results come in the order exact, prefix, words, fuzzy (see `match`), the most popular first within each;
+    `match_field` says by what a hit was found. `kinds` adds episodes, collections and people as hits of their own. The
+    filters are those of the titles, for an episode those of its series; a collection or a person is found if one of
+    their titles passes. A page may have fewer items than `limit`, even none, if few of many hits pass the filters:
+    follow `next_cursor` until it is null.
     """
     audience = current_audience()
-    return catalog_response(audience, lambda snapshot: searching.search_json(query, audience, snapshot))
+    return catalog_response(audience, lambda snapshot: views.search_json(query, audience, snapshot))
 
 
 @bp.route("/suggestions")
@@ -42,4 +46,4 @@ def list_suggestions(query: SuggestionsInput) -> Response:
     Returns titles that complete a partially typed query.
     """
     audience = current_audience()
-    return catalog_response(audience, lambda snapshot: searching.suggestions_json(query, audience, snapshot))
+    return catalog_response(audience, lambda snapshot: views.suggestions_json(query, audience, snapshot))

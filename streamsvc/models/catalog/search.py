@@ -1,4 +1,4 @@
-"""The search index. On SQLite triggers copy `search_docs` into a full-text table (`search_fts`)."""
+"""The search index. On SQLite triggers copy each table of tokens into a full-text table (`search_fts`, …)."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSVECTOR
@@ -14,6 +14,22 @@ class SearchDoc(Base):
     __tablename__ = "search_docs"
 
     rank: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    words: Mapped[str] = mapped_column(sa.Text().with_variant(TSVECTOR(), "postgresql"))
+
+
+class SearchEntry(Base):
+    """The tokens of an episode, a collection or a person, by a rank like a title's within the range of its kind.
+
+    `kind` and `ref`, the key of what is found, are also in the rank (rules/catalog/ranks.py); they find the entry when
+    the rank changes.
+    """
+
+    __tablename__ = "search_entries"
+    __table_args__ = (sa.UniqueConstraint("kind", "ref"),)
+
+    rank: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    ref: Mapped[int]
     words: Mapped[str] = mapped_column(sa.Text().with_variant(TSVECTOR(), "postgresql"))
 
 

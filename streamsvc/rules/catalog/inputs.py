@@ -5,6 +5,9 @@ from typing import Literal, TypedDict
 
 from streamsvc.rules.inputs import PageInput, ShortListInput
 
+PICTURE_HEIGHTS = (480, 576, 720, 1080, 1440, 2160, 4320)
+"""The heights, in lines, by which titles are filtered."""
+
 
 class TitlesInput(PageInput):
     """The filters and the sort order of a list of titles."""
@@ -26,10 +29,39 @@ class TitlesInput(PageInput):
     age_lte: int | None
 
 
-class SearchInput(PageInput):
-    """The words to search for."""
+class TitleFiltersInput(TypedDict):
+    """Conditions of titles; a list of codes stands for any of them."""
+
+    kind: Literal["movie", "series"] | None
+    genre: list[str] | None
+    genre_not: list[str] | None
+    language: str | None
+    audio: str | None
+    subtitle: str | None
+    height_gte: Literal["480", "576", "720", "1080", "1440", "2160", "4320"] | None
+    country: str | None
+    person: str | None
+    collection: str | None
+    tag: str | None
+    studio: str | None
+    year_gte: int | None
+    year_lte: int | None
+    runtime_lte: int | None
+    age_lte: int | None
+
+
+NO_TITLE_FILTERS: TitleFiltersInput = {
+    "kind": None, "genre": None, "genre_not": None, "language": None, "audio": None, "subtitle": None,
+    "height_gte": None, "country": None, "person": None, "collection": None, "tag": None, "studio": None,
+    "year_gte": None, "year_lte": None, "runtime_lte": None, "age_lte": None,
+}  # fmt: skip
+
+
+class SearchInput(PageInput, TitleFiltersInput):
+    """The words to search for, in which kinds of things, and the titles to search in."""
 
     q: str
+    kinds: list[str] | None
     locale: str | None
 
 

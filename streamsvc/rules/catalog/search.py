@@ -1,9 +1,4 @@
-"""The tokens by which a title is found, and the expressions that a query runs against the index.
-
-The first letter of a token is its class, so one index without columns and positions is enough: `c` a whole name without
-spaces, `s` a whole name with its words joined by `_`, both also without a leading article, `n` a word of a name, `j`
-two words joined, another spelling of a word or a number (`4` for `iv`, `22` for `twenty two`), or the year, `p` a word
-of a person's name.
+"""The expressions that a query runs against the index of tokens (rules/catalog/tokens.py).
 
 A query becomes stages, best first. A title belongs to the first stage it matches; within a stage the more popular title
 comes first. SQLite's FTS5 and PostgreSQL's tsquery run the same expression over the same tokens, so both databases
@@ -12,27 +7,29 @@ return the same results.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from streamsvc.rules.catalog.record import CatalogRecord
-from streamsvc.rules.catalog.text import (
-    alternative_spellings,
-    fold_text,
-    joined_words,
-    replace_number_words,
-    without_article,
-    without_spaces,
+from streamsvc.rules.catalog.orthography import consonant_skeleton, is_hangul_initials, spellings_without_article
+from streamsvc.rules.catalog.romanization import (
+    MIN_KEY_LENGTH,
+    romanization_key,
+    romanized_spellings,
+    slavic_name_spellings,
 )
+from streamsvc.rules.catalog.text import alternative_spellings, is_unspaced, replace_number_words, without_digraphs
+from streamsvc.rules.catalog.tokens import MAX_MARKED_LENGTH, MAX_TOKEN_LENGTH, fold_for_search
 
-INDEX_VERSION = 3
-"""Increment with every change of the tokens or of the titles' sort keys, so that they are rebuilt."""
 MAX_QUERY_LENGTH = 200
 MAX_QUERY_WORDS = 12
-MAX_TOKEN_LENGTH = 100
 MIN_JOINED_LENGTH = 5  # letters; with fewer, `them` would match the start of "The Matrix"
 MAX_WORDS_TO_JOIN = 4  # words
-STOP_WORDS = frozenset("the a an and of in on to le la les de der die das el il".split())
+STOP_WORDS = frozenset(
+    "the a an and of in on to le la les de der die das del el il los las und et y e og och en i".split()
+)
 _INITIALS = re.compile(r"\b(?:[^\W\d_]\.)+[^\W\d_]\b(?!\.)")
+_EXTERNAL_ID_IN_URL = re.compile(r"https?://\S*?/(tt\d+|nm\d+|Q\d+)\S*")
 MIN_CERTAIN_HITS = 5
 """Guesses run only if the certain stages gave fewer hits than this."""
 
@@ -49,39 +46,13 @@ class SearchStage(NamedTuple):
     expression: Expression
 
 
-def record_tokens(record: CatalogRecord) -> set[str]:
-    """Return every token by which the title is found: of its names in all languages, its year and its people."""
-    tokens: set[str] = set()
-    localized = [localization.title for localization in record.localizations.values()]
-    alternative = [entry.title for entry in record.alternative_titles]
-    for name in {record.title, record.original_title, *localized, *alternative}:
-        if name is None:
-            continue
-        folded = fold_text(name)
-        words = folded.split()
-        for full_name in {folded, without_article(folded)}:
-            tokens |= {"c" + without_spaces(full_name), "s" + full_name.replace(" ", "_")}
-        tokens |= {"n" + word for word in words}
-        tokens |= {"j" + pair for pair in joined_words(folded)}
-    if record.year:
-        tokens.add(f"j{record.year}")
-    for name in {credit.name for credit in record.credits}:
-        tokens |= {"p" + word for word in fold_text(name).split()}
-    return {token[:MAX_TOKEN_LENGTH] for token in tokens}
-
-
-def correctable_words(tokens: set[str]) -> set[str]:
-    """Return the words among tokens that may serve as spelling corrections."""
-    return {token[1:] for token in tokens if token[0] in "njp" and not token[1:].isdigit()}
-
-
 def query_words(query: str) -> list[str]:
     """Return the words of a query as the index has them; empty if the query has none.
 
     Initials may lack their last dot: `e.t` is `E.T.`.
     """
-    completed = _INITIALS.sub(r"\g<0>.", query[:MAX_QUERY_LENGTH])
-    return [word[: MAX_TOKEN_LENGTH - 1] for word in fold_text(completed).split()[:MAX_QUERY_WORDS]]
+    completed = _INITIALS.sub(r"\g<0>.", _EXTERNAL_ID_IN_URL.sub(r"\1", query[:MAX_QUERY_LENGTH]))
+    return [word[: MAX_TOKEN_LENGTH - 1] for word in fold_for_search(completed).split()[:MAX_QUERY_WORDS]]
 
 
 def distinctive_words(words: list[str]) -> list[str]:
@@ -102,13 +73,25 @@ def certain_stages(words: list[str]) -> list[SearchStage]:
     starts = [_prefix("s" + "_".join(words)[: MAX_TOKEN_LENGTH - 1])]
     if len(compact) >= MIN_JOINED_LENGTH:
         starts.append(_prefix("c" + compact))
+    whole_name = _prefix("x" + compact[:MAX_MARKED_LENGTH] + "_")
     variants = _word_variants(distinctive_words(words))
+    in_names = [_all(map(_in_name, variant)) for variant in variants]
+    if all(map(is_unspaced, words)) and len(words) > 1:
+        in_names = [_all(_term("j" + first + second) for first, second in pairwise(words))]
+    # the whole name of an episode or a character counts as much as the start of a title, if it is more than a word
+    (starts if len(words) > 1 or is_external_id(compact) else in_names).append(whole_name)
+    anywhere = [_all(map(_anywhere, variant)) for variant in variants]
     return [
         SearchStage("exact", _term("c" + compact)),
         SearchStage("prefix", _any(starts)),
-        SearchStage("words", _any(_all(_prefix("n" + word) for word in variant) for variant in variants)),
-        SearchStage("words", _any(_all(map(_anywhere, variant)) for variant in variants)),
+        SearchStage("words", _any(in_names)),
+        SearchStage("words", _any(anywhere)),
     ]
+
+
+def is_external_id(compact: str) -> bool:
+    """Whether a query is a word with digits in it, as ids are."""
+    return any(map(str.isdigit, compact)) and not compact.isdigit()
 
 
 def _word_variants(words: list[str]) -> list[list[str]]:
@@ -157,11 +140,15 @@ def last_resort_stages(words: list[str], corrections: dict[str, list[str]]) -> l
     ]
 
 
-def search_stages(words: list[str], corrections: dict[str, list[str]] | None = None) -> list[SearchStage]:
-    """Return the stages of a query in order, without overlap; guesses only if `corrections` is given."""
+@lru_cache(maxsize=2_000)
+def distinct_certain_stages(words: tuple[str, ...]) -> list[SearchStage]:
+    """Return the certain stages of a query in order, without overlap."""
+    return _without_earlier(certain_stages(list(words)))
+
+
+def search_stages(words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
+    """Return all stages of a query in order, without overlap."""
     certain = certain_stages(words)
-    if corrections is None:
-        return _without_earlier(certain)
     # the third stage is left out: titles with the words in names have them anywhere
     exact, prefix, _, anywhere = (stage.expression for stage in certain)
     return _without_earlier(certain) + _without_earlier(
@@ -178,18 +165,46 @@ def _without_earlier(all_stages: list[SearchStage], without: Iterable[Expression
     return stages
 
 
+def _in_name(word: str) -> Expression:
+    return _prefix(("k" if is_hangul_initials(word) else "n") + word)
+
+
 def _anywhere(word: str) -> Expression:
-    spellings = [_prefix("n" + word), _prefix("p" + word), _term("j" + word)]
+    spellings = [_in_name(word), _prefix("p" + word), _term("j" + word)]
     if len(word) >= MIN_JOINED_LENGTH:
         spellings.append(_prefix("j" + word))
     spellings += [_term(kind + spelling) for spelling in alternative_spellings(word) for kind in "nj"]
+    spellings += _as_romanized(word) if word.isascii() else _as_in_other_scripts(word)
     return _any(spellings)
+
+
+def _as_romanized(word: str) -> list[Expression]:
+    """Return what a Latin word may stand for in names of other scripts, and the other ways to write it."""
+    key = romanization_key(word)
+    spellings = {*slavic_name_spellings(word), without_digraphs(word)} - {word}
+    expressions = [_exactly(kind, spelling) for spelling in sorted(spellings) for kind in "np"]
+    if key and not word.isdigit():
+        expressions.append(_prefix("r" + key) if len(key) >= MIN_KEY_LENGTH else _term("r" + key))
+    return expressions
+
+
+def _as_in_other_scripts(word: str) -> list[Expression]:
+    """Return what a word of another script may stand for: the same without its article or vowels, or in Latin."""
+    spellings = [_prefix("n" + spelling) for spelling in spellings_without_article(word)]
+    if skeleton := consonant_skeleton(word):
+        spellings.append(_term("r" + skeleton))
+    return spellings + [_prefix(kind + latin) for latin in romanized_spellings(word) for kind in "np"]
 
 
 def _word_alternatives(
     word: str, corrections: dict[str, list[str]], kinds: str, as_typed: Expression
 ) -> list[Expression]:
-    return [as_typed, *(_term(kind + correction) for correction in corrections.get(word, ()) for kind in kinds)]
+    return [as_typed, *(_exactly(kind, correction) for correction in corrections.get(word, ()) for kind in kinds)]
+
+
+def _exactly(kind: str, word: str) -> Expression:
+    """Match a whole word; one of class p may have a mark at its end."""
+    return _prefix(kind + word) if kind == "p" else _term(kind + word)
 
 
 def _term(token: str) -> Expression:
@@ -208,6 +223,7 @@ def _any(parts: Iterable[Expression]) -> Expression:
     return ("or", *parts)
 
 
+@lru_cache(maxsize=5_000)
 def format_fts5(expression: Expression) -> str:
     """Return the expression in the syntax of SQLite's FTS5."""
     operator, *parts = expression
@@ -216,6 +232,7 @@ def format_fts5(expression: Expression) -> str:
     return "(" + f" {operator.upper()} ".join(map(format_fts5, parts)) + ")"
 
 
+@lru_cache(maxsize=5_000)
 def format_tsquery(expression: Expression) -> str:
     """Return the expression in the syntax of PostgreSQL's tsquery."""
     operator, *parts = expression

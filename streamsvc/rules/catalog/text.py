@@ -33,6 +33,10 @@ NUMBER_WORDS = dict(zip(
     strict=True,
 ))  # fmt: skip
 NUMBER_VALUES = {word: int(digits) for word, digits in NUMBER_WORDS.items()} | {"thousand": 1_000}
+ORDINALS = {
+    "first": "1", "second": "2", "third": "3", "fourth": "4", "fifth": "5", "sixth": "6", "seventh": "7", "eighth": "8",
+    "ninth": "9", "tenth": "10",
+}  # fmt: skip
 ABBREVIATIONS = {
     "doctor": "dr", "mister": "mr", "number": "no", "saint": "st", "versus": "vs", "volume": "vol", "part": "pt",
 }  # fmt: skip
@@ -77,7 +81,12 @@ def alternative_spellings(word: str, first: bool = False) -> list[str]:
 
     The first word of a name is never a Roman numeral.
     """
-    spellings = (NUMBER_WORDS.get(word), ABBREVIATIONS.get(word), None if first else ROMAN_NUMERALS.get(word))
+    spellings = (
+        NUMBER_WORDS.get(word),
+        ABBREVIATIONS.get(word),
+        ORDINALS.get(word),
+        None if first else ROMAN_NUMERALS.get(word),
+    )
     return [spelling for spelling in spellings if spelling]
 
 
@@ -140,6 +149,19 @@ def without_article(folded: str) -> str:
     """Return `matrix` for `the matrix`; unchanged without a leading article, or if nothing follows it."""
     first, _, rest = folded.partition(" ")
     return rest if rest and first in ARTICLES else folded
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether a word is one character of a script that is written without spaces."""
+    return _UNSPACED.fullmatch(word) is not None
+
+
+_DIGRAPHS = re.compile("(?<=.)([aou])e(?=.)|aa")
+
+
+def without_digraphs(word: str) -> str:
+    """Return `kopenick`, as `Köpenick` is folded, for `koepenick`, as it is typed on other keyboards."""
+    return _DIGRAPHS.sub(lambda match: match[1] or "a", word)
 
 
 def slugify(text: str) -> str:

@@ -1,10 +1,12 @@
 """Schemas of titles, seasons, episodes and search."""
 
+from collections.abc import Collection
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import normalize_language_tag
+from streamsvc.rules.catalog.inputs import PICTURE_HEIGHTS
 from streamsvc.schemas.base import (
     Choice,
     Country,
@@ -19,6 +21,13 @@ from streamsvc.schemas.base import (
 )
 
 MAX_IDS = 100
+MAX_GENRES = 10
+HIT_KINDS = ("title", "episode", "collection", "person")
+MATCHES = ("exact", "prefix", "words", "fuzzy")
+MATCH_FIELDS = (
+    "title", "original_title", "alternative_title", "episode", "character", "person", "external_id", "tag", "studio",
+    "collection",
+)  # fmt: skip
 
 
 class Locale(Text):
@@ -31,17 +40,27 @@ class Locale(Text):
             raise ValidationError("Must be a language tag such as en or pt-BR.") from None
 
 
-class Ids(Text):
+class CommaSeparated(Text):
+    """Comma-separated values, without duplicates; only those of `choices`, if there are any."""
+
+    def __init__(self, maximum: int, noun: str, choices: Collection[str] = (), **kwargs: Any) -> None:
+        super().__init__(max_length=64 * maximum, **kwargs)
+        self.maximum, self.noun, self.choices = maximum, noun, choices
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        values = list(dict.fromkeys(filter(None, super()._deserialize(value, attr, data, **kwargs).split(","))))
+        if len(values) > self.maximum:
+            raise ValidationError(f"Must have at most {self.maximum} {self.noun}.")
+        if self.choices and not (values and set(values) <= set(self.choices)):
+            raise ValidationError(f"Must be one or more of {', '.join(self.choices)}, separated by commas.")
+        return values
+
+
+class Ids(CommaSeparated):
     """Comma-separated ids, without duplicates."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=40 * MAX_IDS, **kwargs)
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        ids = list(dict.fromkeys(filter(None, super()._deserialize(value, attr, data, **kwargs).split(","))))
-        if len(ids) > MAX_IDS:
-            raise ValidationError(f"Must have at most {MAX_IDS} ids.")
-        return ids
+        super().__init__(MAX_IDS, "ids", **kwargs)
 
 
 class TitlesQuery(PageQuery):
@@ -67,8 +86,43 @@ class TitlesQuery(PageQuery):
     age_lte = QueryInt(minimum=0, maximum=99, data_key="age.lte", load_default=None)
 
 
-class SearchQuery(PageQuery):
+class TitleFiltersQuery(StrictSchema):
+    """The filters of a search."""
+
+    kind = Choice("movie", "series", load_default=None)
+    genre = CommaSeparated(
+        MAX_GENRES, "genres", load_default=None, metadata={"description": "Comma-separated codes: any of these genres."}
+    )
+    genre_not = CommaSeparated(
+        MAX_GENRES, "genres", data_key="genre.not", load_default=None,
+        metadata={"description": "Comma-separated codes: none of these genres."},
+    )  # fmt: skip
+    language = Locale(load_default=None, metadata={"description": "The original language."})
+    audio = Locale(load_default=None, metadata={"description": "The language of an audio track."})
+    subtitle = Locale(load_default=None, metadata={"description": "The language of subtitles or captions."})
+    height_gte = Choice(
+        *map(str, PICTURE_HEIGHTS), data_key="height.gte", load_default=None,
+        metadata={"description": "The least height of the best picture, in lines."},
+    )  # fmt: skip
+    country = Country(load_default=None, metadata={"description": "The country of production."})
+    person = Text(max_length=64, load_default=None)
+    collection = Text(max_length=64, load_default=None, metadata={"description": "A collection's id or code."})
+    tag = Text(max_length=64, load_default=None)
+    studio = Text(max_length=500, load_default=None, metadata={"description": "A studio's code."})
+    year_gte = QueryInt(minimum=0, maximum=9999, data_key="year.gte", load_default=None)
+    year_lte = QueryInt(minimum=0, maximum=9999, data_key="year.lte", load_default=None)
+    runtime_lte = QueryInt(minimum=0, maximum=10**9, data_key="runtime.lte", load_default=None)
+    age_lte = QueryInt(minimum=0, maximum=99, data_key="age.lte", load_default=None)
+
+
+class SearchQuery(PageQuery, TitleFiltersQuery):
     q = Text(max_length=200, min_length=0, required=True)
+    kinds = CommaSeparated(
+        len(HIT_KINDS), "kinds", HIT_KINDS, load_default=None,
+        metadata={
+            "description": "Comma-separated kinds of hits: `title` (the default), `episode`, `collection`, `person`."
+        },
+    )  # fmt: skip
     locale = Locale(load_default=None)
 
 
@@ -214,7 +268,64 @@ class TitleDetail(TitleCard):
 
 
 class SearchHit(TitleCard):
-    match = fields.String(required=True, validate=validate.OneOf(("exact", "prefix", "words", "fuzzy")))
+    match = OneOf(*MATCHES, required=True)
+    match_field = OneOf(
+        *MATCH_FIELDS, required=True, metadata={"description": "By what the title was found: a name, or another field."}
+    )
+
+
+class TitleReference(StrictSchema):
+    id = PrefixedId("ttl", required=True)
+    title = fields.String(required=True)
+
+
+class EpisodeHit(StrictSchema):
+    """An episode found, with `kinds=episode`."""
+
+    id = PrefixedId("epi", required=True)
+    kind = OneOf("episode", required=True)
+    title = fields.String(required=True, allow_none=True)
+    series = fields.Nested(TitleReference, required=True)
+    season = fields.Integer(required=True)
+    number = fields.Integer(required=True)
+    match = OneOf(*MATCHES, required=True)
+    match_field = OneOf(*MATCH_FIELDS, required=True)
+
+
+class CollectionHit(StrictSchema):
+    """A collection found, with `kinds=collection`."""
+
+    id = PrefixedId("col", required=True)
+    kind = OneOf("collection", required=True)
+    code = fields.String(required=True)
+    title = fields.String(required=True)
+    match = OneOf(*MATCHES, required=True)
+    match_field = OneOf(*MATCH_FIELDS, required=True)
+
+
+class PersonHit(StrictSchema):
+    """A person found, with `kinds=person`."""
+
+    id = PrefixedId("per", required=True)
+    kind = OneOf("person", required=True)
+    name = fields.String(required=True)
+    match = OneOf(*MATCHES, required=True)
+    match_field = OneOf(*MATCH_FIELDS, required=True)
+
+
+HIT_SCHEMAS = (SearchHit, EpisodeHit, CollectionHit, PersonHit)
+
+
+class PageOfSearchHit(StrictSchema):
+    """A page of a search; by default only of titles."""
+
+    sometimes_absent = ("total",)
+    items = fields.List(
+        fields.Raw(metadata={"oneOf": [{"$ref": f"#/components/schemas/{schema.__name__}"} for schema in HIT_SCHEMAS]}),
+        required=True,
+    )
+    next_cursor = fields.String(allow_none=True, required=True)
+    total = fields.Integer()
 
 
 class Suggestion(StrictSchema):
@@ -222,7 +333,8 @@ class Suggestion(StrictSchema):
     kind = OneOf("movie", "series", required=True)
     title = fields.String(required=True)
     year = fields.Integer(required=True, allow_none=True)
-    match = OneOf("exact", "prefix", "words", "fuzzy", required=True)
+    match = OneOf(*MATCHES, required=True)
+    match_field = OneOf(*MATCH_FIELDS, required=True)
 
 
 class Suggestions(StrictSchema):
@@ -235,4 +347,3 @@ class Suggestions(StrictSchema):
 Seasons = page_of(Season)
 SeasonEpisodes = page_of(Episode)
 PageOfTitles = page_of(TitleCard)
-PageOfHits = page_of(SearchHit)

@@ -11,7 +11,7 @@ from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
-from streamsvc.operations.catalog.titles import bulk, writing
+from streamsvc.operations.catalog.titles import bulk, search_index, writing
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
 from streamsvc.rules.catalog.codes import language_fallbacks
 from streamsvc.rules.catalog.inputs import CollectionInput, LocalizedPageInput
@@ -142,6 +142,7 @@ def replace_collection(code: str, body: CollectionInput, now: datetime) -> str:
         ("collection_pk", "position", "title_pk"),
         [(row.pk, position, title.pk) for position, title in enumerate(titles)],
     )
+    search_index.replace_collection(row)
     writing.increment_catalog_version()
     return row.id
 
@@ -175,6 +176,7 @@ def delete_collection(code: str) -> None:
     _delete_items(row)
     db.session.execute(sa.delete(HomeRow).where(HomeRow.kind == "collection", HomeRow.code == code))
     db.session.execute(sa.delete(Facet).where(Facet.kind == "collection", Facet.code == code))
+    search_index.delete_collection(row)
     db.session.delete(row)
     writing.increment_catalog_version()
 

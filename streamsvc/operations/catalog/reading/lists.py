@@ -96,16 +96,14 @@ def compiled_list_statement(shape: ListShape) -> CompiledStatement:
 def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSnapshot) -> tuple[ListShape, dict]:
     """Return the shape of a list and the values of its parameters. Raises Invalid."""
     parameters = audience.sql_parameters()
-    facets = [_find_facet(kind, value, snapshot) for kind in FACET_KINDS if (value := query[kind])]
+    facets = [find_facet(kind, value, snapshot) for kind in FACET_KINDS if (value := query[kind])]
     # The facet with the fewest titles is scanned. The sort is stable, so FACET_KINDS decides while counts are missing.
     for index, (pk, _) in enumerate(sorted(facets, key=itemgetter(1))):
         parameters[f"facet_{index}"] = pk
     ranges = tuple(name for name in RANGE_CONDITIONS if query[name] is not None)
-    parameters |= {name: query[name] for name in ranges}
-    if query["age_lte"] is not None:
-        parameters["age_lte"] = min(query["age_lte"], UNRATED_AGE_GATE - 1)
+    parameters |= range_parameters(query, ranges)
     if query["person"]:
-        parameters["person"] = _person_pk(query["person"])
+        parameters["person"] = get_person_pk(query["person"])
     if query["ids"] is not None:
         parameters["ids"] = query["ids"]
     shape = ListShape(
@@ -119,7 +117,15 @@ def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSn
     return shape, parameters
 
 
-def _find_facet(kind: FacetKind, value: str, snapshot: CatalogSnapshot) -> tuple[int, int]:
+def range_parameters(query: Any, ranges: Iterable[RangeName]) -> dict[str, int]:
+    """Return the values of a query's ranges; no unrated title is below an age."""
+    parameters = {name: query[name] for name in ranges}
+    if "age_lte" in parameters:
+        parameters["age_lte"] = min(parameters["age_lte"], UNRATED_AGE_GATE - 1)
+    return parameters
+
+
+def find_facet(kind: FacetKind, value: str, snapshot: CatalogSnapshot) -> tuple[int, int]:
     """Return a facet's key, 0 if no title has it, and its titles at the last count.
 
     Raises Invalid for an unknown genre, tag, studio or collection.
@@ -143,7 +149,7 @@ def _collection_facet_pk(facet: tuple[str, str], snapshot: CatalogSnapshot) -> i
     return snapshot.facets.get(("collection", row.code)) if row else None
 
 
-def _person_pk(person_id: str) -> int:
+def get_person_pk(person_id: str) -> int:
     """Return the key of a person, or of the one they were merged into. Raises Invalid."""
     meant = sa.func.coalesce(Person.merged_into, Person.pk).label("pk")
     person = fetch_one(sa.select(meant).where(Person.id == sa.bindparam("id")), {"id": person_id})

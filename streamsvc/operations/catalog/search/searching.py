@@ -1,117 +1,204 @@
-"""Search: runs one stage after another; each scans from the most popular title down and stops when the page is full."""
+"""Search: runs one stage after another; each scans from the most popular hit down and stops when the page is full."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from streamsvc.http import pagination
-from streamsvc.models import SearchDoc, Title, TitleCard
+from streamsvc.models import SearchDoc, SearchEntry, Title, TitleCard
 from streamsvc.models.catalog.visibility import Visibility, per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.shown_cards import shown_cards
+from streamsvc.operations.catalog.reading.filters import FilterShape, build_filters
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
-from streamsvc.operations.catalog.search import lexemes
+from streamsvc.operations.catalog.search import lexemes, scanning
 from streamsvc.operations.catalog.search.spelling import suggest_corrections
-from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
-from streamsvc.rules.catalog import search
-from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
+from streamsvc.rules.catalog.inputs import SearchInput
+from streamsvc.rules.catalog.ranks import FIRST_RANK, EntryKind, entry_ranks
+from streamsvc.rules.catalog.search import (
+    MIN_CERTAIN_HITS,
+    Expression,
+    SearchStage,
+    distinct_certain_stages,
+    distinctive_words,
+    format_fts5,
+    format_tsquery,
+    last_resort_stages,
+    query_words,
+    search_stages,
+)
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db
 
-FTS_TABLE = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
+FTS_TABLE = scanning.fts_table(SearchDoc)
+HitKind = Literal["title", EntryKind]
+KINDS: tuple[HitKind, ...] = ("title", "person", "collection", "episode")
+"""The kinds of hits in the order in which a stage has them."""
+DEFAULT_KINDS: tuple[HitKind, ...] = ("title",)
 
 
 class SearchHit(NamedTuple):
-    """A title found: its key, its card, its rank and the kind of match (exact, prefix, words or fuzzy)."""
+    """What was found: the card of the title, for an episode of its series, and the row if it is no title."""
 
     pk: int
     body: str
     rank: int
     match: str
+    kind: str = "title"
+    row: Any = None
 
 
 class SearchPosition(NamedTuple):
-    """Where a page starts: the stage, the rank after which it continues, and the confidence from earlier hits.
+    """Where a page starts: the stage, the rank after which it continues, the confidence from earlier hits, the kind.
 
     Each hit raises the confidence that nothing else was meant, an exact one as much as three others.
     """
 
     stage: int = 0
-    rank: int = 2**63 - 1
+    rank: int = FIRST_RANK
     confidence: int = 0
+    kind: int = 0
+    """The index of the kind among those that the search asks for."""
+
+
+class Search(NamedTuple):
+    """A search: its words, the kinds of hits, and which titles count."""
+
+    words: list[str]
+    kinds: tuple[HitKind, ...]
+    audience: Audience
+    shape: FilterShape
+    parameters: dict[str, Any]
+    scope: str
+    """What its cursors are valid for."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nearly every title that matches is a hit, so that titles are read without a bound."""
+        limited = self.shape.visibility == "restricted" or self.audience.facts.max_age is not None
+        return self.shape == FilterShape(self.shape.visibility) and not limited
+
+    @property
+    def sql_parameters(self) -> dict[str, Any]:
+        return self.audience.sql_parameters() | self.parameters
+
+
+class HitsPage(NamedTuple):
+    """Hits, the position after each, and the position to continue from if the scan stopped before the page was full."""
+
+    hits: list[SearchHit]
+    positions: list[SearchPosition]
+    stopped_at: SearchPosition | None
 
 
 FIRST_POSITION = SearchPosition()
 
 
-def search_page(
-    query: SearchInput, audience: Audience, snapshot: CatalogSnapshot
-) -> tuple[list[tuple[str, str]], str | None]:
-    """Return (match, card) of a page's hits, best first, and the next cursor. Raises Invalid for a bad cursor."""
-    words = search.query_words(query["q"])
+def build_search(query: SearchInput, audience: Audience, snapshot: CatalogSnapshot) -> Search:
+    """Return the search that a query describes. Raises Invalid."""
+    words = query_words(query["q"])
+    kinds = tuple(kind for kind in KINDS if kind in (query["kinds"] or DEFAULT_KINDS))
+    shape, parameters = build_filters(query, audience.visibility, snapshot)
     scope = "search:" + " ".join(words)
-    position = SearchPosition(*(pagination.decode_cursor(scope, query["cursor"]) or FIRST_POSITION))
-    hits, positions = list_hits(words, audience, query["limit"] + 1, position)
-    page = hits[: query["limit"]]
-    bodies = shown_cards(page, audience, snapshot, query["locale"])
-    cursor = pagination.encode_cursor(scope, list(positions[len(page) - 1])) if len(hits) > len(page) else None
-    return [(hit.match, body) for hit, body in zip(page, bodies, strict=True)], cursor
+    if kinds != DEFAULT_KINDS or shape != FilterShape(shape.visibility):
+        scope += f":{kinds}:{shape[1:]}:{sorted(parameters.items())}"
+    return Search(words, kinds, audience, shape, parameters, scope)
 
 
-def search_json(query: SearchInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
-    """Return a page of hits."""
-    hits, cursor = search_page(query, audience, snapshot)
-    total = count_hits(search.query_words(query["q"]), audience) if query["include_total"] else None
-    return json_page([merge_json_objects(card, encode_json({"match": match})) for match, card in hits], cursor, total)
+def search_page(search: Search, limit: int, cursor: str | None) -> tuple[list[SearchHit], str | None]:
+    """Return a page's hits, best first, and the next cursor. Raises Invalid for a bad cursor."""
+    position = SearchPosition(*(pagination.decode_cursor(search.scope, cursor) or FIRST_POSITION))
+    found = list_hits(search, limit + 1, position)
+    page = found.hits[:limit]
+    after = found.positions[len(page) - 1] if len(found.hits) > len(page) else found.stopped_at
+    return page, pagination.encode_cursor(search.scope, list(after)) if after else None
 
 
-def suggestions_json(query: SuggestionsInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
-    """Return titles that complete a partially typed query: {items: [{id, kind, title, year, match}], next_cursor}."""
-    hits, _ = search_page({**query, "cursor": None, "include_total": False}, audience, snapshot)
-    items = []
-    for match, card in hits:
-        title = msgspec.json.decode(card)
-        items.append({name: title[name] for name in ("id", "kind", "title", "year")} | {"match": match})
-    return encode_json({"items": items, "next_cursor": None})
-
-
-def list_hits(
-    words: list[str], audience: Audience, limit: int, position: SearchPosition = FIRST_POSITION
-) -> tuple[list[SearchHit], list[SearchPosition]]:
-    """Return up to `limit` hits from `position` on, and the position after each."""
+def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSITION) -> HitsPage:
+    """Return up to `limit` hits from `position` on."""
     hits: list[SearchHit] = []
     positions: list[SearchPosition] = []
-    parameters = audience.sql_parameters()
+    parameters, budget, is_plain = search.sql_parameters, scanning.MAX_RANKS, search.is_plain
 
     def confidence() -> int:
-        return position.confidence + sum(match_weight(hit.match) for hit in hits)
+        return positions[-1].confidence if positions else position.confidence
 
-    for number, stage in _iter_stages(words, position, confidence):
-        after = position.rank if number == position.stage else FIRST_POSITION.rank
-        statement, expression = _hits_query(stage.expression, limit, audience.visibility)
-        for row in statement.all(**parameters, expression=expression, after=after, limit=limit - len(hits)):
-            hits.append(SearchHit(*(*row, stage.match)))
-            positions.append(SearchPosition(number, row.rank, confidence()))
-        if len(hits) == limit:
+    for number, stage in _iter_stages(search.words, position, confidence):
+        weight = match_weight(stage.match)
+        for kind in range(position.kind if number == position.stage else 0, len(search.kinds)):
+            here = number == position.stage and kind == position.kind
+            after = position.rank if here else FIRST_RANK
+            if is_plain and search.kinds[kind] == "title":
+                found = _plain_hits(stage, search.audience, parameters, after, limit - len(hits))
+            else:
+                found, after, tested = _scan_hits(search, kind, stage, after, limit - len(hits), budget)
+                budget -= tested
+            for hit in found:
+                hits.append(hit)
+                positions.append(SearchPosition(number, hit.rank, confidence() + weight, kind))
+            if len(hits) == limit:
+                return HitsPage(hits, positions, None)
+            if budget <= 0:
+                return HitsPage(hits, positions, SearchPosition(number, after, confidence(), kind))
+    return HitsPage(hits, positions, None)
+
+
+def _plain_hits(stage: SearchStage, audience: Audience, parameters: dict, after: int, limit: int) -> list[SearchHit]:
+    statement, expression = _hits_query(stage.expression, limit, audience.visibility)
+    rows = statement.all(**parameters, expression=expression, after=after, limit=limit)
+    return [SearchHit(row.pk, row.body, row.rank, stage.match) for row in rows]
+
+
+def _scan_hits(
+    search: Search, kind: int, stage: SearchStage, after: int, limit: int, budget: int
+) -> tuple[list[SearchHit], int, int]:
+    """Return hits of one kind, the last rank tested, and how many were."""
+    name = search.kinds[kind]
+    model, (lowest, above) = _ranks_of_kind(name)
+    hits: list[SearchHit] = []
+    tested, parameters = 0, search.sql_parameters
+    for ranks in scanning.iter_rank_chunks(model, stage.expression, (lowest, min(after, above)), budget, limit):
+        rows = scanning.load_rows(name, ranks, search.shape, parameters) if ranks else {}
+        hits += [_hit_of_row(name, rank, rows[rank], stage.match) for rank in ranks if rank in rows]
+        tested += len(ranks)
+        after = ranks[-1] if ranks else after
+        if len(hits) >= limit:
             break
-    return hits, positions
+    return hits[:limit], after, tested
 
 
-def count_hits(words: list[str], audience: Audience) -> int:
+def _hit_of_row(kind: str, rank: int, row: Any, match: str) -> SearchHit:
+    if kind == "title":
+        return SearchHit(row.pk, row.body, rank, match)
+    return SearchHit(row.pk, row.body if kind == "episode" else "", rank, match, kind, row)
+
+
+def _ranks_of_kind(kind: HitKind) -> tuple[Any, tuple[int, int]]:
+    """Return the table that has a kind's tokens, and the range of its ranks."""
+    return (SearchDoc, (0, FIRST_RANK)) if kind == "title" else (SearchEntry, entry_ranks(kind))
+
+
+def count_hits(search: Search) -> int:
     """Return the number of hits on all pages; it reads every hit, so it runs only on request."""
     counts: list[tuple[str, int]] = []
 
     def confidence() -> int:
         return sum(count * match_weight(match) for match, count in counts)
 
-    for _, stage in _iter_stages(words, FIRST_POSITION, confidence):
-        statement, expression = _hit_count_query(stage.expression, audience.visibility)
-        [row] = statement.all(**audience.sql_parameters(), expression=expression, after=FIRST_POSITION.rank)
-        counts.append((stage.match, row.hits))
+    for _, stage in _iter_stages(search.words, FIRST_POSITION, confidence):
+        for kind in search.kinds:
+            counts.append((stage.match, _count_stage(search, kind, stage.expression)))
     return sum(count for _, count in counts)
+
+
+def _count_stage(search: Search, kind: HitKind, expression: Expression) -> int:
+    parameters = search.sql_parameters
+    if search.is_plain and kind == "title":
+        statement, text = _hit_count_query(expression, search.shape.visibility)
+        return statement.all(**parameters, expression=text, after=FIRST_RANK)[0].hits
+    model, bounds = _ranks_of_kind(kind)
+    return scanning.count_rows(kind, model, expression, bounds, search.shape, parameters)
 
 
 def match_weight(match: str) -> int:
@@ -121,38 +208,38 @@ def match_weight(match: str) -> int:
 
 def _iter_stages(
     words: list[str], position: SearchPosition, confidence: Callable[[], int]
-) -> Iterator[tuple[int, search.SearchStage]]:
+) -> Iterator[tuple[int, SearchStage]]:
     """Yield (number, stage) from a position on.
 
     Guesses follow only if the certain stages gave few hits, and the last resort only if nothing was found.
     """
     if not words:
         return
-    certain = search.search_stages(words)
+    certain = distinct_certain_stages(tuple(words))
     yield from list(enumerate(certain))[position.stage :]
-    if position.stage < len(certain) and confidence() >= search.MIN_CERTAIN_HITS:
+    if position.stage < len(certain) and confidence() >= MIN_CERTAIN_HITS:
         return
-    corrections = suggest_corrections(search.distinctive_words(words))
-    all_stages = search.search_stages(words, corrections)
+    corrections = suggest_corrections(distinctive_words(words))
+    all_stages = search_stages(words, corrections)
     yield from list(enumerate(all_stages))[max(position.stage, len(certain)) :]
     if position.stage >= len(all_stages) or confidence() == 0:
-        yield from enumerate(search.last_resort_stages(words, corrections), len(all_stages))
+        yield from enumerate(last_resort_stages(words, corrections), len(all_stages))
 
 
 def _hits_query(expression: tuple, limit: int, visibility: Visibility) -> tuple[CompiledStatement, str]:
     """Return the fastest statement for an expression's titles, and the expression in the database's syntax."""
     if db.engine.dialect.name == "sqlite":
-        return HITS_ON_SQLITE[visibility], search.format_fts5(expression)
+        return HITS_ON_SQLITE[visibility], format_fts5(expression)
     is_common = lexemes.load_lexeme_statistics().is_common(expression, limit)
     statements = COMMON_HITS_ON_POSTGRESQL if is_common else HITS_ON_POSTGRESQL
-    return statements[visibility], search.format_tsquery(expression)
+    return statements[visibility], format_tsquery(expression)
 
 
 def _hit_count_query(expression: tuple, visibility: Visibility) -> tuple[CompiledStatement, str]:
     """Return the statement that counts an expression's titles, and the expression in the database's syntax."""
     if db.engine.dialect.name == "sqlite":
-        return COUNT_ON_SQLITE[visibility], search.format_fts5(expression)
-    return COUNT_ON_POSTGRESQL[visibility], search.format_tsquery(expression)
+        return COUNT_ON_SQLITE[visibility], format_fts5(expression)
+    return COUNT_ON_POSTGRESQL[visibility], format_tsquery(expression)
 
 
 _after = sa.bindparam("after", type_=sa.BigInteger())

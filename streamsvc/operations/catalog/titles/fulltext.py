@@ -12,6 +12,10 @@ import sqlalchemy as sa
 from streamsvc.models import Title
 from streamsvc.storage.database import db
 
+SET_FTS_OPTION = (
+    "INSERT INTO search_fts(search_fts, rank) VALUES (?, ?)",
+    "INSERT INTO search_entries_fts(search_entries_fts, rank) VALUES (?, ?)",
+)
 BULK_AUTOMERGE, DEFAULT_AUTOMERGE = 8, 4
 """How many segments of similar size are merged into one."""
 PAGES_PER_MERGE = 1_000
@@ -39,13 +43,15 @@ def merge_index_step() -> bool:
     connection: Any = db.session.connection().connection.dbapi_connection
     changes_before = connection.total_changes
     _set_fts_option("merge", -PAGES_PER_MERGE)
-    return connection.total_changes - changes_before >= 2  # SQLite's sign that there was something to merge
+    changes = connection.total_changes - changes_before
+    return changes > len(SET_FTS_OPTION)  # each command is a change; more are SQLite's sign that it merged something
 
 
 def _set_fts_option(command: str, number: int) -> bool:
-    """Send a command to the index; return False on PostgreSQL, which has none of this kind."""
+    """Send a command to both indexes; return False on PostgreSQL, which has none of this kind."""
     connection = db.session.connection()
     if connection.dialect.name != "sqlite":
         return False
-    connection.exec_driver_sql("INSERT INTO search_fts(search_fts, rank) VALUES (?, ?)", (command, number))
+    for statement in SET_FTS_OPTION:
+        connection.exec_driver_sql(statement, (command, number))
     return True

@@ -1,13 +1,14 @@
 """Rebuilds a search index and sort keys of older rules, and updates the counts that choose how lists are read."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.models import CatalogState, Facet, SearchDoc, SearchWord, Title, TitleFacet, TitleRecord
-from streamsvc.operations.catalog.titles import bulk, fulltext, writing
-from streamsvc.rules.catalog import record, search
+from streamsvc.models import CatalogState, Collection, Facet, SearchDoc, Title, TitleFacet, TitleRecord
+from streamsvc.operations.catalog.titles import bulk, fulltext, search_index, writing
+from streamsvc.rules.catalog import record, tokens
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
@@ -27,22 +28,25 @@ RECORD_PAGE = (
 def enqueue_reindex_if_outdated(payload: dict, now: datetime) -> None:
     """Enqueue a rebuild of the index if a new release has other rules for it."""
     index_version = db.session.scalar(sa.select(CatalogState.search_version))
-    if index_version is not None and index_version != search.INDEX_VERSION:
+    if index_version is not None and index_version != tokens.INDEX_VERSION:
         payload = {"after": 0}
-        jobs.enqueue_job("catalog_reindex", payload, now, dedupe=f"catalog_reindex {search.INDEX_VERSION}")
+        jobs.enqueue_job("catalog_reindex", payload, now, dedupe=f"catalog_reindex {tokens.INDEX_VERSION}")
 
 
 @jobs.job_handler("catalog_reindex", jobs.BULK_LANE)
 def handle_catalog_reindex(payload: dict, now: datetime) -> None:
-    """Reindex the titles after the last one done; enqueue another job when the time is up."""
-    until, after = clock.wall_time() + MAX_RUN_TIME, payload["after"]
-    while (after := reindex_batch(after)) and clock.wall_time() < until:
+    """Reindex the titles after the last one done, then the people; enqueue another job when the time is up."""
+    until, after, part = clock.wall_time() + MAX_RUN_TIME, payload["after"], payload.get("part", "titles")
+    reindex = REINDEX_PARTS[part]
+    while (after := reindex(after)) and clock.wall_time() < until:
         db.session.commit()
-    if after:
-        dedupe = f"catalog_reindex {search.INDEX_VERSION} {after}"
-        jobs.enqueue_job("catalog_reindex", {"after": after}, now, dedupe=dedupe)
+    if after is None and part == "titles":
+        after, part = 0, "people"
+    if after is not None:
+        dedupe = f"catalog_reindex {tokens.INDEX_VERSION} {part} {after}"
+        jobs.enqueue_job("catalog_reindex", {"after": after, "part": part}, now, dedupe=dedupe)
     else:
-        jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {search.INDEX_VERSION}")
+        jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {tokens.INDEX_VERSION}")
 
 
 def reindex_batch(after: int) -> int | None:
@@ -53,15 +57,16 @@ def reindex_batch(after: int) -> int | None:
     writing.lock_catalog()
     rows = db.session.execute(RECORD_PAGE, {"after": after}).all()
     bulk.delete_rows(SearchDoc, "rank", [row.rank for row in rows])
-    records = [record.decode_stored_record(row.body) for row in rows]
-    tokens = [(row.rank, search.record_tokens(stored)) for row, stored in zip(rows, records, strict=True)]
-    words = set().union(*(search.correctable_words(title_tokens) for _, title_tokens in tokens))
-    bulk.delete_rows(SearchWord, "word", sorted(words))
-    writing.insert_search_tokens(tokens, words)
-    _update_sort_titles([(row, stored.sort_key) for row, stored in zip(rows, records, strict=True)])
+    titles = [(row.pk, row.rank, record.decode_stored_record(row.body)) for row in rows]
+    search_index.insert_docs([(rank, title) for _, rank, title in titles], set())
+    search_index.replace_episodes(titles)
+    writing.replace_media_facets(titles)
+    _update_sort_titles([(row, stored.sort_key) for row, (_, _, stored) in zip(rows, titles, strict=True)])
     if rows:
         return rows[-1].pk
-    db.session.execute(sa.update(CatalogState).values(search_version=search.INDEX_VERSION))
+    for collection in db.session.scalars(sa.select(Collection)):
+        search_index.replace_collection(collection)
+    db.session.execute(sa.update(CatalogState).values(search_version=tokens.INDEX_VERSION))
     writing.increment_catalog_version()
     return None
 
@@ -72,6 +77,21 @@ def _update_sort_titles(keys: list[tuple[sa.Row, str]]) -> None:
         if row.sort_title != key:
             db.session.execute(sa.update(Title).where(Title.pk == row.pk).values(sort_title=key))
             db.session.execute(sa.update(TitleFacet).where(TitleFacet.title_pk == row.pk).values(sort_title=key))
+
+
+def reindex_people_batch(after: int) -> int | None:
+    """Reindex a batch of people with keys after `after`, in the caller's transaction.
+
+    Returns the last one's key, None at the end.
+    """
+    writing.lock_catalog()
+    last = search_index.replace_people(after, REINDEX_BATCH_SIZE)
+    if last is None:
+        writing.increment_catalog_version()
+    return last
+
+
+REINDEX_PARTS: dict[str, Callable[[int], int | None]] = {"titles": reindex_batch, "people": reindex_people_batch}
 
 
 @jobs.job_handler("catalog_search_merge", jobs.BULK_LANE)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +15,6 @@ from streamsvc.models import (
     Facet,
     MediaFile,
     SearchDoc,
-    SearchWord,
     Title,
     TitleAgeRating,
     TitleCard,
@@ -28,15 +26,15 @@ from streamsvc.models import (
     TitleWindow,
 )
 from streamsvc.models.catalog.visibility import EVERYWHERE
-from streamsvc.operations.catalog.titles import bulk, cards, media_files, series
+from streamsvc.operations.catalog.titles import bulk, cards, media_files, search_index, series
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.operations.catalog.titles.people import CreditedPerson, PeopleByKey, credit_key, get_or_create_people
 from streamsvc.rules import maturity
-from streamsvc.rules.catalog import search
+from streamsvc.rules.catalog import tokens
+from streamsvc.rules.catalog.inputs import PICTURE_HEIGHTS
 from streamsvc.rules.catalog.ranks import encode_rank
 from streamsvc.rules.catalog.record import MAX_POPULARITY, CatalogRecord, encode_record
 from streamsvc.rules.catalog.text import slugify
-from streamsvc.rules.catalog.typos import sound_key
 from streamsvc.storage.database import db, insert, lock_row, new_id
 
 MAX_CACHED = 200_000
@@ -46,7 +44,8 @@ STORED_TITLES = sa.select(
 TITLE_CHILD_MODELS = (
     MediaFile, TitleCard, TitleDetail, TitleRecord, TitleAgeRating, TitleWindow, TitlePlan, TitleCredit
 )  # fmt: skip
-BY_RANK = itemgetter(0)
+TRACK_KINDS = {"audio": ("audio", "audio_description"), "subtitle": ("subtitle", "caption")}
+"""The kinds of track of each facet."""
 SORT_KEYS = ("sort_title", "year_key", "rank")
 
 
@@ -78,11 +77,13 @@ class WriteCache:
     facets: dict[tuple[str, str], int] = field(default_factory=dict)
     people: PeopleByKey = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
+    last_indexed_person: int | None = None
 
     def clear(self) -> None:
         """Empty the cache after a rollback, since cached rows may be gone."""
         for cache in (self.facets, self.people, self.words):
             cache.clear()
+        self.last_indexed_person = None
 
     def trim(self) -> None:
         """Empty the caches of people and words that exceed MAX_CACHED entries."""
@@ -93,7 +94,7 @@ class WriteCache:
 
 def lock_catalog() -> None:
     """Lock the catalogue against other writers until the transaction ends."""
-    new = {"id": 1, "version": clock.wall_time_ms(), "search_version": search.INDEX_VERSION}
+    new = {"id": 1, "version": clock.wall_time_ms(), "search_version": tokens.INDEX_VERSION}
     db.session.execute(insert(CatalogState).values(new).on_conflict_do_nothing())
     lock_row(CatalogState, 1)
 
@@ -166,8 +167,13 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     _insert_windows_and_plans(rows)
     _insert_facets(rows, cache)
     _insert_credits(rows, credited)
-    _insert_search_docs(rows, cache)
+    search_index.insert_docs([(row.rank, row.record) for row in rows], cache.words)
     series.write_series([(row.pk, row.record) for row in rows], now)
+    search_index.replace_episodes([(row.pk, row.rank, row.record) for row in rows])
+    credits = (
+        (cache.people[credit_key(credit)].pk, credit.name, row.rank) for row in rows for credit in row.record.credits
+    )
+    cache.last_indexed_person = search_index.insert_new_people(credits, cache.last_indexed_person)
 
 
 def _delete_child_rows(rows: list[Any]) -> None:
@@ -268,6 +274,36 @@ def _record_facets(record: CatalogRecord) -> Iterator[tuple[str, str]]:
     yield from (("country", country) for country in record.countries)
     tags = {tag for language in record.languages for tag in (language, language.split("-")[0])}
     yield from (("language", tag) for tag in sorted(tags))
+    yield from media_facets(record)
+
+
+def media_facets(record: CatalogRecord) -> Iterator[tuple[str, str]]:
+    """Yield the facets of a title's tracks and files; one for each of PICTURE_HEIGHTS up to its best."""
+    for kind, track_kinds in TRACK_KINDS.items():
+        languages = {track.language for track in record.tracks if track.kind in track_kinds}
+        tags = {tag for language in languages for tag in (language, language.split("-")[0])}
+        yield from ((kind, tag) for tag in sorted(tags))
+    variants = [*record.variants]
+    for season in record.seasons:
+        for episode in season.episodes:
+            variants += episode.variants
+    best = max((variant.height or 0 for variant in variants), default=0)
+    yield from (("height", str(height)) for height in PICTURE_HEIGHTS if height <= best)
+
+
+def replace_media_facets(titles: list[tuple[int, int, CatalogRecord]]) -> None:
+    """Write the facets of the tracks and files of titles (pk, rank, record) whose other rows are as they should be."""
+    facets = {pk: set(media_facets(record)) for pk, _, record in titles}
+    pks = get_or_create_facets(set().union(*facets.values()), WriteCache())
+    kinds = sa.select(Facet.pk).where(Facet.kind.in_([*TRACK_KINDS, "height"]))
+    for chunk in bulk.in_chunks(list(facets)):
+        db.session.execute(sa.delete(TitleFacet).where(TitleFacet.title_pk.in_(chunk), TitleFacet.facet_pk.in_(kinds)))
+    keys = bulk.select_rows_in(sa.select(Title.pk, *(getattr(Title, key) for key in SORT_KEYS)), Title.pk, facets)
+    bulk.insert_rows(
+        TitleFacet,
+        ("facet_pk", "title_pk", *SORT_KEYS),
+        sorted((pks[facet], row.pk, *row[1:]) for row in keys for facet in facets[row.pk]),
+    )
 
 
 def get_or_create_facets(
@@ -301,33 +337,6 @@ def _insert_credits(rows: list[Any], credited: dict[int, list[CreditedPerson]]) 
             for position, (credit, person) in enumerate(zip(row.record.credits, credited[row.pk], strict=True))
         ],
     )
-
-
-def _insert_search_docs(rows: list[Any], cache: WriteCache) -> None:
-    tokens = [(row.rank, search.record_tokens(row.record)) for row in rows]
-    words = set().union(*(search.correctable_words(title_tokens) for _, title_tokens in tokens)) - cache.words
-    insert_search_tokens(tokens, bulk.list_missing_values(SearchWord.word, words))
-    cache.words |= words
-
-
-def insert_search_tokens(tokens: list[tuple[int, set[str]]], words: Iterable[str]) -> None:
-    """Insert titles (rank, tokens) and new words into the search index.
-
-    Titles are inserted in order of rank, since SQLite's index flushes its buffer at every step back.
-    """
-    bulk.insert_rows(
-        SearchDoc,
-        ("rank", "words"),
-        [(rank, format_search_tokens(title_tokens)) for rank, title_tokens in sorted(tokens, key=BY_RANK)],
-    )
-    bulk.insert_rows(SearchWord, ("word", "sound"), [(word, sound_key(word)) for word in words])
-
-
-def format_search_tokens(tokens: set[str]) -> str:
-    """Return tokens as the database in use stores them: words, or the literal of a tsvector."""
-    if db.engine.dialect.name == "postgresql":
-        return " ".join(f"'{token}'" for token in sorted(tokens))
-    return " ".join(sorted(tokens))
 
 
 def _encode_if_set(value: Any) -> str | None:
