@@ -5,6 +5,7 @@ a language, …), which carry the sort keys; else all titles. Other conditions a
 built once per shape of query and run with the query's values.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
@@ -125,7 +126,7 @@ def range_parameters(query: Any, ranges: Iterable[RangeName]) -> dict[str, int]:
     return parameters
 
 
-def find_facet(kind: FacetKind, value: str, snapshot: CatalogSnapshot) -> tuple[int, int]:
+def find_facet(kind: str, value: str, snapshot: CatalogSnapshot) -> tuple[int, int]:
     """Return a facet's key, 0 if no title has it, and its titles at the last count.
 
     Raises Invalid for an unknown genre, tag, studio or collection.
