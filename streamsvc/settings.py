@@ -470,10 +470,21 @@ class Settings:
         integer_between(1, 365),
         "Days without use after which a guest and what they saved are deleted.",
     )
-    guest_max_age: int = setting(
-        12,
+    guest_max_age: int | None = setting(
+        None,
         integer_between(0, 21),
-        "Highest minimum age of titles that new guests see; they never see unrated titles.",
+        "Highest minimum age of titles that new guests and visitors without a token see, who then see no unrated ones; "
+        "empty: 12 for guests, and for visitors 17 and unrated titles too.",
+    )
+    catalog: str = setting(
+        "private",
+        one_of("private", "public"),
+        "`public`: catalogue reads need no token. Visitors without one see no titles rated 18 or above.",
+    )
+    catalog_reads_per_minute: int = setting(
+        600,
+        integer_between(1, 1_000_000),
+        "Catalogue reads without a token that each process answers per minute to one network address.",
     )
     usernames: bool = setting(
         False, parse_flag, "Viewers may sign in with a username of their own. Needs the extra `identifiers`."

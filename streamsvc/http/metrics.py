@@ -53,6 +53,12 @@ def init_app(app: Flask) -> None:
         registry=registry,
     )
 
+    visits = Counter(
+        "streamsvc_catalog_visitor_reads",
+        "Reads of the public catalogue without a token, by status.",
+        ("status",),
+        registry=registry,
+    )
     calls = Counter("streamsvc_calls", "Calls to other services by outcome.", ("peer", "outcome"), registry=registry)
 
     def count_call(peer: str, outcome: str) -> None:
@@ -69,6 +75,8 @@ def init_app(app: Flask) -> None:
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule else "any"
         duration.labels(method, route, response.status_code).observe(time.perf_counter() - g.started_at)
+        if g.get("is_catalog_visitor"):
+            visits.labels(response.status_code).inc()
         return response
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 UNRATED_AGE_GATE = 99  # an unrated title's age when compared with a profile's max_age: above every limit
+ADULT_AGE = 18
 
 _SYSTEMS = {
     "AR": "ATP 0, 13 13, 16 16, 18 18, C 18",

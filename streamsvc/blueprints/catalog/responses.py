@@ -9,16 +9,28 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from flask import Response, current_app, request
+from werkzeug.datastructures import HeaderSet
 
 from streamsvc.http.edge import json_response
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
-from streamsvc.http.trusted_proxies import client_origin
+from streamsvc.http.trusted_proxies import client_country, client_origin
 from streamsvc.operations.catalog.reading import version
-from streamsvc.operations.catalog.reading.audience import Audience, operator_audience, viewer_audience
-from streamsvc.security.authentication import current_viewer, is_operator_request
+from streamsvc.operations.catalog.reading.audience import (
+    Audience,
+    operator_audience,
+    viewer_audience,
+    visitor_audience,
+)
+from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.security.authentication import current_viewer, is_operator_request, is_visitor_request
+from streamsvc.settings import current_settings
 
-CACHE_CONTROL = "private, no-cache"
+PRIVATE = "private, no-cache"
 """Browsers store the response and revalidate it on every use, since the profile may have changed in between."""
+PUBLIC = "public, max-age=60, s-maxage=60"
+"""For visitors without a token, from whose country alone the response follows."""
+BY_ADDRESS = "private, max-age=60"
+"""For visitors whose country follows from their address, of which shared caches know nothing."""
 MAX_CACHE_BYTES = 16 * 1024 * 1024
 """Total size of the response bodies that one process caches."""
 
@@ -49,8 +61,15 @@ class ResponseCache:
                 self.size_bytes -= len(self.bodies.popitem(last=False)[1])
 
 
-def current_audience(country: str | None = None) -> Audience:
-    """Return the audience of the current request; `country` is the one an operator asks about, ignored for viewers."""
+def current_audience(country: str | None) -> Audience:
+    """Return the audience of the current request.
+
+    `country`: the one that an operator asks about, or that a visitor names in place of a trusted proxy; ignored for
+    viewers.
+    """
+    if is_visitor_request():
+        code = client_country() or country
+        return visitor_audience(code if code in COUNTRIES else None, current_settings().guest_max_age)
     if is_operator_request():
         return operator_audience(country)
     return viewer_audience(current_viewer(), client_origin())
@@ -67,11 +86,27 @@ def catalog_response(
     """
     current_version = version.current_catalog_version()
     etag = compute_etag(current_version, audience, request.full_path, *etag_parts)
-    if not_modified := not_modified_response(etag, CACHE_CONTROL):
-        return not_modified
+    cache_control = _cache_control()
+    if not_modified := not_modified_response(etag, cache_control):
+        return _add_vary(not_modified)
     cache = current_app.extensions.setdefault("catalog_response_cache", ResponseCache())
     body = cache.get(etag)
     if body is None:
         body = build_json(version.load_snapshot(current_version[0])).encode()
         cache.store(etag, body)
-    return add_cache_headers(json_response(body), etag, CACHE_CONTROL)
+    return _add_vary(add_cache_headers(json_response(body), etag, cache_control))
+
+
+def _cache_control() -> str:
+    if not is_visitor_request():
+        return PRIVATE
+    settings = current_settings()
+    return BY_ADDRESS if settings.geo_database and not settings.country_header else PUBLIC
+
+
+def _add_vary(response: Response) -> Response:
+    """Say which headers of the request a visitor's response depends on, so that no shared cache serves it to others."""
+    if is_visitor_request():
+        names = ["Authorization", "Cookie", current_settings().country_header]
+        response.vary = HeaderSet(filter(None, names))
+    return response

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from streamsvc.models.catalog.facets import Facet, TitleFacet
 from streamsvc.models.catalog.titles import Title, TitlePlan, TitleWindow
+from streamsvc.rules.maturity import ADULT_AGE, UNRATED_AGE_GATE
 from streamsvc.storage.database import UtcTime
 
 Statement = TypeVar("Statement")
@@ -67,12 +68,16 @@ BY_TITLE_RULES = sa.and_(
     sa.or_(sa.bindparam("allowed_titles", type_=sa.Text()).is_(None), _is_in_set("allowed")),
 )
 """`TitleRules.allow` of rules/playback/restrictions.py."""
-Visibility = Literal["all", "listed", "restricted"]
-"""Who reads: an operator, a viewer, or a viewer whose profile has title rules."""
+FOR_VISITORS = sa.or_(
+    Title.age_gate < sa.literal_column(str(ADULT_AGE)), Title.age_gate == sa.literal_column(str(UNRATED_AGE_GATE))
+)
+Visibility = Literal["all", "listed", "restricted", "public"]
+"""Who reads: an operator, a viewer, a viewer whose profile has title rules, or a visitor without a token."""
 CONDITIONS: dict[Visibility, sa.ColumnElement[bool]] = {
     "all": IN_CATALOG,
     "listed": VISIBLE,
     "restricted": sa.and_(VISIBLE, BY_TITLE_RULES),
+    "public": sa.and_(VISIBLE, FOR_VISITORS),
 }
 
 

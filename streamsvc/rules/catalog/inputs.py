@@ -5,6 +5,12 @@ from typing import Literal, TypedDict
 from streamsvc.rules.inputs import PageInput, ShortListInput
 
 
+class CountryInput(TypedDict):
+    """The country that a visitor without a token, or an operator, asks about."""
+
+    country: str | None
+
+
 class TitlesInput(PageInput):
     """The filters and the sort order of a list of titles."""
 
@@ -12,6 +18,7 @@ class TitlesInput(PageInput):
     genre: str | None
     language: str | None
     country: str | None
+    origin_country: str | None
     person: str | None
     collection: str | None
     ids: list[str] | None
@@ -23,14 +30,14 @@ class TitlesInput(PageInput):
     age_lte: int | None
 
 
-class SearchInput(PageInput):
+class SearchInput(PageInput, CountryInput):
     """The words to search for."""
 
     q: str
     locale: str | None
 
 
-class SuggestionsInput(TypedDict):
+class SuggestionsInput(CountryInput):
     """The partially typed words to complete."""
 
     q: str
@@ -38,27 +45,30 @@ class SuggestionsInput(TypedDict):
     locale: str | None
 
 
-class TitleInput(TypedDict):
+class TitleInput(CountryInput):
     """What to return of a title."""
 
     expand: str
     locale: str | None
-    country: str | None
 
 
-class EpisodesInput(ShortListInput):
+class SectionInput(ShortListInput, CountryInput):
+    """Which page of a title's seasons or of the genres to return."""
+
+
+class EpisodesInput(SectionInput):
     """The season whose episodes to list; None lists all."""
 
     season: int | None
 
 
-class LocaleInput(TypedDict):
+class LocaleInput(CountryInput):
     """The language to respond in."""
 
     locale: str | None
 
 
-class LocalizedPageInput(PageInput):
+class LocalizedPageInput(PageInput, CountryInput):
     """Which page of a list to return, and in which language."""
 
     locale: str | None

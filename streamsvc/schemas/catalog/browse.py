@@ -3,17 +3,17 @@
 from marshmallow import fields, validate
 
 from streamsvc.schemas.base import Choice, PageQuery, PrefixedId, Slug, StrictSchema, Text, page_of
-from streamsvc.schemas.catalog.titles import Locale, TitleCard
+from streamsvc.schemas.catalog.titles import CountryQuery, Locale, TitleCard
 
 ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
 MAX_ITEMS = 2_000
 
 
-class LocaleQuery(StrictSchema):
+class LocaleQuery(CountryQuery):
     locale = Locale(load_default=None)
 
 
-class CollectionQuery(PageQuery):
+class CollectionQuery(PageQuery, CountryQuery):
     locale = Locale(load_default=None)
 
 

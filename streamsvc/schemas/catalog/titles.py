@@ -44,11 +44,32 @@ class Ids(Text):
         return ids
 
 
+class CountryQuery(StrictSchema):
+    country = Country(
+        load_default=None,
+        metadata={
+            "description": "Without a token: the country of the visitor, unless the service knows it. For operators: "
+            "the country for which availability is computed. Ignored for viewers."
+        },
+    )
+
+
+class SectionQuery(ShortListQuery, CountryQuery):
+    """Query parameters of a short list in the catalogue."""
+
+
 class TitlesQuery(PageQuery):
     kind = Choice("movie", "series", load_default=None)
     genre = Text(max_length=64, load_default=None)
     language = Locale(load_default=None)
-    country = Country(load_default=None, metadata={"description": "The country of production."})
+    country = Country(
+        load_default=None,
+        metadata={
+            "description": "The country of production, as `origin_country`. Without a token: the country of the "
+            "visitor, unless the service knows it."
+        },
+    )
+    origin_country = Country(load_default=None, metadata={"description": "The country of production."})
     person = Text(max_length=64, load_default=None)
     collection = Text(max_length=64, load_default=None, metadata={"description": "A collection's id or code."})
     ids = Ids(load_default=None, metadata={"description": "Up to 100 comma-separated ids."})
@@ -65,31 +86,27 @@ class TitlesQuery(PageQuery):
     age_lte = QueryInt(minimum=0, maximum=99, data_key="age.lte", load_default=None)
 
 
-class SearchQuery(PageQuery):
+class SearchQuery(PageQuery, CountryQuery):
     q = Text(max_length=200, min_length=0, required=True)
     locale = Locale(load_default=None)
 
 
-class SuggestionsQuery(StrictSchema):
+class SuggestionsQuery(CountryQuery):
     q = Text(max_length=200, min_length=0, required=True)
     limit = QueryInt(minimum=1, maximum=100, load_default=8)
     locale = Locale(load_default=None)
 
 
-class TitleQuery(StrictSchema):
+class TitleQuery(CountryQuery):
     expand = Text(
         min_length=0,
         load_default="",
         metadata={"description": "Comma-separated list of `seasons`, `credits` and `similar`."},
     )
     locale = Locale(load_default=None)
-    country = Country(
-        load_default=None,
-        metadata={"description": "The country for which availability is computed; only for operators."},
-    )
 
 
-class EpisodesQuery(ShortListQuery):
+class EpisodesQuery(SectionQuery):
     season = QueryInt(minimum=0, maximum=100_000, load_default=None)
 
 
