@@ -150,7 +150,11 @@ def running_catalog_cache(folder: Path, port: int, service_port: int, plain: boo
     nginx = require_program("nginx")
     folder.mkdir()
     service = f"127.0.0.1:{service_port}"
-    cache = shipped("nginx-catalog.conf", **{"/var/cache/nginx-catalog": f"{folder}/cache"})
+    cache = shipped(
+        "nginx-catalog.conf",
+        **{"/var/cache/nginx-catalog": f"{folder}/cache"},
+        **{'$catalog_country {\n    default ""': "$catalog_country {\n    default $http_cf_ipcountry"},
+    )
     locations = shipped("nginx-catalog-locations.conf", **{"127.0.0.1:8000": service})
     if plain:
         locations = (
