@@ -226,6 +226,7 @@ def test_the_doctor_creates_no_file_and_says_which_is_missing(monkeypatch, tmp_p
     exit_code, checks = run_doctor(monkeypatch, **settings)
     statuses = {name: check["status"] for name, check in checks.items()}
     assert (exit_code, statuses["database"], statuses["schema"], statuses["ledger"]) == (2, "ok", "error", "skipped")
+    assert {name for name, status in statuses.items() if status == "error"} == {"schema"}
     assert [name for name, check in checks.items() if "db upgrade" in check["advice"]] == ["schema"]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from streamsvc.storage.database import db, fetch_all, fetch_existing, is_unavailable
+from streamsvc.storage.database import db, fetch_all, fetch_existing, fetch_one
 
 OK, SKIPPED, WARNING, ERROR = "ok", "skipped", "warning", "error"
 EXIT_CODES = {OK: 0, SKIPPED: 0, WARNING: 1, ERROR: 2}
@@ -81,15 +81,25 @@ def _run_check(check: RegisteredCheck, is_schema_current: bool) -> Finding:
     try:
         return check.run()
     except sa.exc.SQLAlchemyError as error:
-        if not is_schema_current and not is_unavailable(error):
+        db.session.rollback()
+        is_reachable = _is_database_reachable()
+        if is_reachable and not is_schema_current:
             return Finding(SKIPPED, "not checked: needs the current schema")
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        advice = REACH_ADVICE if is_unavailable(error) else "Report this as a bug unless the message explains it."
+        advice = "Report this as a bug unless the message explains it." if is_reachable else REACH_ADVICE
         return Finding(ERROR, f"cannot be checked: {reason}", advice)
     except Exception as error:
         return Finding(ERROR, f"cannot be checked: {error!r}", "Report this as a bug unless the message explains it.")
     finally:
         db.session.rollback()
+
+
+def _is_database_reachable() -> bool:
+    """Whether the database responds: an error of a statement may have another cause."""
+    try:
+        return fetch_one(sa.text("SELECT 1")) is not None
+    except sa.exc.SQLAlchemyError:
+        return False
 
 
 class Found(NamedTuple):
