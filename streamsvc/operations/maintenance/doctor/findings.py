@@ -105,7 +105,7 @@ def _is_database_reachable() -> bool:
 class Found(NamedTuple):
     """How many there are, and the first few of their names."""
 
-    count: int
+    total: int
     names: list[str]
 
 
