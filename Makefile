@@ -52,7 +52,7 @@ browser: .venv/installed-test
 		{ echo "$$program is missing: apt-get install $$program"; exit 1; }; done
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[e2e]'
 	cd tests/players && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --silent
-	$(BIN)/python -m pytest tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_storefront_stripe.py tests/service/test_cors.py tests/playback/test_media_servers.py tests/playback/test_player_in_a_browser.py
+	$(BIN)/python -m pytest tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_storefront_stripe.py tests/service/test_cors.py tests/catalog/test_public_catalog_caches.py tests/playback/test_media_servers.py tests/playback/test_player_in_a_browser.py
 
 clients: .venv/installed-test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[clients]'

@@ -469,10 +469,21 @@ class Settings:
         integer_between(1, 365),
         "Days without use after which a guest and what they saved are deleted.",
     )
-    guest_max_age: int = setting(
-        12,
+    guest_max_age: int | None = setting(
+        None,
         integer_between(0, 21),
-        "Highest minimum age of titles that new guests see; they never see unrated titles.",
+        "Highest minimum age of titles that new guests and visitors without a token see, who then see no unrated ones; "
+        "empty: 12 for guests, and for visitors 17 and unrated titles too.",
+    )
+    catalog: str = setting(
+        "private",
+        one_of("private", "public"),
+        "`public`: catalogue reads need no token. Visitors without one see no titles rated 18 or above.",
+    )
+    catalog_reads_per_minute: int = setting(
+        600,
+        integer_between(1, 1_000_000),
+        "Catalogue reads without a token that each process answers per minute to one network address.",
     )
     usernames: bool = setting(
         False, parse_flag, "Viewers may sign in with a username of their own. Needs the extra `identifiers`."
@@ -740,8 +751,11 @@ class Settings:
     argon2_time_cost: int = setting(2, integer_between(2, 16), "Passes per password hash.")
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings from `env`. Raises SettingsError for an unknown name or an invalid value."""
+    def from_env(cls, env: Mapping[str, str] = os.environ, creates_secret: bool = True) -> "Settings":
+        """Read the settings from `env`. Raises SettingsError for an unknown name or an invalid value.
+
+        `creates_secret`: as of `with_defaults`.
+        """
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
         if unknown := list_unknown(env):
             raise SettingsError(f"{', '.join(unknown)}: unknown setting; `streamsvc config` lists all settings")
@@ -755,10 +769,13 @@ class Settings:
                 values[known[name].name] = known[name].metadata["parse"](text)
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}") from None
-        return cls(**values).with_defaults()
+        return cls(**values).with_defaults(creates_secret)
 
-    def with_defaults(self) -> "Settings":
-        """Return the settings with development defaults. Raises SettingsError if they are unsafe or incomplete."""
+    def with_defaults(self, creates_secret: bool = True) -> "Settings":
+        """Return the settings with development defaults. Raises SettingsError if they are unsafe or incomplete.
+
+        `creates_secret`: whether a missing development secret is stored in the data folder, not just made up.
+        """
         if self.env == "production" and not self.secret_key:
             raise SettingsError(f"{PREFIX}SECRET_KEY: required in production; generate one with `openssl rand -hex 32`")
         if self.env == "production" and self.payment_provider == "sandbox" and not self.sandbox:
@@ -824,7 +841,8 @@ class Settings:
         if self.sandbox_clock and not self.sandbox:
             raise SettingsError(f"{PREFIX}SANDBOX_CLOCK: requires the sandbox (`{PREFIX}SANDBOX=1`)")
         needed = node_connections(self.workers, self.threads)
-        if 0 < self.database_connections < needed:
+        is_postgresql = self.database_url.startswith("postgresql")
+        if is_postgresql and 0 < self.database_connections < needed:
             raise SettingsError(
                 f"{PREFIX}DATABASE_CONNECTIONS: {self.workers} web processes with {self.threads} threads each and a "
                 f"worker need {needed}; allow as many, or lower {PREFIX}WORKERS or {PREFIX}THREADS"
@@ -832,7 +850,7 @@ class Settings:
         folder = Path(self.data_dir).resolve()
         return self.replace(
             database_url=self.database_url or f"sqlite:///{folder / 'streamsvc.sqlite3'}",
-            secret_key=self.secret_key or _development_secret(folder / "secret.key"),
+            secret_key=self.secret_key or _development_secret(folder / "secret.key", creates_secret),
         )
 
     def replace(self, **changes: Any) -> "Settings":
@@ -842,6 +860,12 @@ class Settings:
     @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
+
+    def find_missing_file(self) -> Path | None:
+        """Return the file of an SQLite database that does not exist or is empty; None if it has one, or needs none."""
+        path = Path(self.database_url.partition("///")[2].partition("?")[0])
+        has_file = self.is_sqlite and path.name not in ("", ":memory:")
+        return path if has_file and not (path.exists() and path.stat().st_size) else None
 
 
 def list_doubtful_settings(settings: Settings) -> list[str]:
@@ -874,12 +898,15 @@ def current_settings() -> Settings:
     return settings
 
 
-def _development_secret(path: Path) -> tuple[str, ...]:
+def _development_secret(path: Path, creates_it: bool) -> tuple[str, ...]:
     """Return the development secret key: created on first start, readable only by its owner.
 
     It is written to a temporary file and linked into place, so that another process sees all of it or nothing. Raises
-    SettingsError if the file is empty or its key is too short, or if the folder cannot be written.
+    SettingsError if the file is empty or its key is too short, or if the folder cannot be written. Unless it
+    `creates_it`, a missing one is only made up.
     """
+    if not creates_it and not path.exists():
+        return (secrets.token_hex(32),)
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,12 +9,13 @@ import click
 from flask import current_app
 from flask.cli import ScriptInfo
 
+from streamsvc.app import create_app
 from streamsvc.operations.maintenance.doctor import backlog, books, environment, findings
-from streamsvc.settings import SettingsError
+from streamsvc.settings import Settings, SettingsError
 
 CHECKS = backlog, books, environment
 """The modules that register checks."""
-COLORS = {findings.OK: "green", findings.WARNING: "yellow", findings.ERROR: "red"}
+COLORS = {findings.OK: "green", findings.SKIPPED: "cyan", findings.WARNING: "yellow", findings.ERROR: "red"}
 
 
 @click.command()
@@ -41,11 +42,20 @@ def doctor(context: click.Context, full: bool, as_json: bool) -> None:
 
 
 def _run_checks(context: click.Context, full: bool) -> Iterator[findings.CheckResult]:
-    """Run the checks in the application; one that cannot be created because of its settings is an error itself."""
-    try:
-        if not current_app:
-            context.with_resource(context.ensure_object(ScriptInfo).load_app().app_context())
-    except SettingsError as error:
-        yield findings.CheckResult(findings.ERROR, str(error), "Correct it; nothing else was checked.", "settings")
-        return
+    """Run the checks in the application; settings with which it cannot be created are an error themselves."""
+    info = context.ensure_object(ScriptInfo)
+    if not current_app and info.create_app is not create_app:
+        context.with_resource(info.load_app().app_context())
+    elif not current_app:
+        try:
+            settings = Settings.from_env(creates_secret=False)
+        except SettingsError as error:
+            yield findings.CheckResult(findings.ERROR, str(error), "Correct it; nothing else was checked.", "settings")
+            return
+        if missing := settings.find_missing_file():
+            message, advice = f"{missing} does not exist or is empty", "Nothing else was checked."
+            advice = f"Correct STREAMSVC_DATABASE_URL, or create it with `streamsvc db upgrade`. {advice}"
+            yield findings.CheckResult(findings.ERROR, message, advice, "database")
+            return
+        context.with_resource(create_app(settings).app_context())
     yield from findings.run_checks(full)

@@ -114,7 +114,7 @@ def _call_within_budget(
         if outcome == OK:
             circuit.record_success()
         elif outcome == FAILED or deadline_s >= peer.deadline_s / 2:  # else the time was used up by other calls
-            circuit.record_failure(now)
+            circuit.record_failure(started, now)
         if has_request_context():
             g.call_budget_s = _budget_s() - (now - started)
         _report_outcome(peer, endpoint, outcome, why)
@@ -169,7 +169,7 @@ def _limits(peer: Peer, endpoint: str) -> dict[str, int]:
 def _find_circuit(peer: Peer, endpoint: str) -> CircuitBreaker:
     with _lock:
         key = peer.name, endpoint
-        circuit = _circuits.pop(key, None) or CircuitBreaker(peer.max_failures, peer.open_s)
+        circuit = _circuits.pop(key, None) or CircuitBreaker(peer.max_failures, peer.open_s, peer.deadline_s)
         _circuits[key] = circuit
         if len(_circuits) > MAX_CIRCUITS:
             _circuits.popitem(last=False)

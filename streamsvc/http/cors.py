@@ -39,7 +39,10 @@ EXPOSED_HEADERS = (
 """What their scripts may read, besides the headers that every script may read, such as Cache-Control."""
 ALLOW_CREDENTIALS = ("Access-Control-Allow-Credentials", "true")
 VARY = ("Vary", "Origin")
-"""Sent to everyone, also without an Origin: a shared cache must not give one origin's response to another."""
+"""Sent to everyone, also without an Origin: a shared cache must not give one origin's response to another.
+
+It is one line with what else the response varies on: nginx before 1.23 heeds only the last line.
+"""
 PREFLIGHT = (
     ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
     ("Access-Control-Allow-Headers", ", ".join(REQUEST_HEADERS)),
@@ -54,19 +57,22 @@ class CorsMiddleware:
         self.wsgi_app = wsgi_app
         exposed = ("Access-Control-Expose-Headers", ", ".join(EXPOSED_HEADERS))
         self.headers = {
-            origin: (VARY, ("Access-Control-Allow-Origin", origin), ALLOW_CREDENTIALS, exposed) for origin in origins
+            origin: (("Access-Control-Allow-Origin", origin), ALLOW_CREDENTIALS, exposed) for origin in origins
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         headers = self.headers.get(environ.get("HTTP_ORIGIN", ""))
         is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
         if headers and is_preflight:
-            start_response("204 NO CONTENT", [*headers, *PREFLIGHT])
+            start_response("204 NO CONTENT", [VARY, *headers, *PREFLIGHT])
             return []
 
         def start_with_headers(
             status: str, response_headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
         ) -> Callable[[bytes], object]:
-            return start_response(status, [*response_headers, *(headers or (VARY,))], exc_info)
+            varies_on = [value for name, value in response_headers if name.lower() == "vary"]
+            others = [header for header in response_headers if header[0].lower() != "vary"]
+            vary = ("Vary", ", ".join([*varies_on, VARY[1]]))
+            return start_response(status, [*others, vary, *(headers or ())], exc_info)
 
         return self.wsgi_app(environ, start_with_headers)

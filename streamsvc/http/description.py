@@ -211,7 +211,7 @@ def describe_operation(doc: dict, doc_info: dict, *, spec: APISpec, method: str,
     doc["responses"] = {str(status): response for status, response in doc["responses"].items()}
     is_write = method.upper() not in SAFE_METHODS
     access_rule = getattr(view, "access", VIEWER_ONLY)
-    doc["security"] = _security(access_rule, is_write)
+    doc["security"] = _security(access_rule, is_write) + ([{}] if hasattr(view, "is_in_public_catalog") else [])
     doc["parameters"] = doc.get("parameters", []) + _header_parameters(view, is_write)
     refusals = _general_errors(view, doc, access_rule, is_write, doc_info["path_parameters"])
     _add_error_responses(spec, doc, [*refusals, *getattr(view, "refusals", ())])
@@ -257,6 +257,8 @@ def _general_errors(
         errors += [access.DpopProofInvalid, access.DpopNonceRequired]
     if not access_rule.public:
         errors.append(access.NotSignedIn)
+    if hasattr(view, "is_in_public_catalog"):
+        errors.append(accounts.TooManyAttempts)
     if access_rule.scope:
         errors.append(access.InsufficientScope)
     if access_rule.viewer:

@@ -22,7 +22,7 @@ from streamsvc.settings import Settings
 from streamsvc.storage.database import fetch_all, fetch_existing, is_unavailable
 
 if TYPE_CHECKING:
-    from prometheus_client import Histogram, Metric
+    from prometheus_client import Counter, Histogram, Metric
 
 MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -53,6 +53,12 @@ def init_app(app: Flask) -> None:
         registry=registry,
     )
 
+    visits = Counter(
+        "streamsvc_catalog_visitor_reads",
+        "Reads of the public catalogue without a token, by status.",
+        ("status",),
+        registry=registry,
+    )
     calls = Counter("streamsvc_calls", "Calls to other services by outcome.", ("peer", "outcome"), registry=registry)
 
     def count_call(peer: str, outcome: str) -> None:
@@ -63,6 +69,8 @@ def init_app(app: Flask) -> None:
     app.extensions["request_duration"] = duration
     app.before_request(start_timer)
     app.after_request(observe_duration)
+
+    app.extensions["visitor_reads"] = visits
 
 
 def start_timer() -> None:
@@ -76,6 +84,9 @@ def observe_duration(response: Response) -> Response:
     method = request.method if request.url_rule else "any"
     duration: Histogram = current_app.extensions["request_duration"]
     duration.labels(method, route, response.status_code).observe(time.perf_counter() - g.started_at)
+    if g.get("is_catalog_visitor"):
+        visits: Counter = current_app.extensions["visitor_reads"]
+        visits.labels(response.status_code).inc()
     return response
 
 

@@ -10,7 +10,11 @@ class CircuitBreaker:
 
     max_failures: int
     open_s: float
+    longest_call_s: float = 0.0
+    """The deadline of a call: while the one that tries the service may still be under way, no other one does."""
     failures: int = 0
+    opened_at: float = 0.0
+    """When the circuit opened: the failure of a call that began before says nothing new."""
     retry_at: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -21,7 +25,7 @@ class CircuitBreaker:
                 return True
             if now_s < self.retry_at:
                 return False
-            self.retry_at = now_s + self.open_s
+            self.retry_at = now_s + max(self.open_s, self.longest_call_s)
             return True
 
     def record_success(self) -> None:
@@ -29,8 +33,13 @@ class CircuitBreaker:
         with self.lock:
             self.failures = 0
 
-    def record_failure(self, now_s: float) -> None:
-        """Count a failure; the last allowed one opens the circuit."""
+    def record_failure(self, started_s: float, now_s: float) -> None:
+        """Count the failure of a call; the last allowed one opens the circuit, and that of a trial keeps it open."""
         with self.lock:
+            is_open = self.failures >= self.max_failures
+            if is_open and started_s < self.opened_at:
+                return
             self.failures += 1
+            if not is_open:
+                self.opened_at = now_s
             self.retry_at = now_s + self.open_s

@@ -13,6 +13,7 @@ from typing import NamedTuple
 UNRATED_AGE_GATE = 99  # an unrated title's age when compared with a profile's max_age: above every limit
 ADULT_AGE_GATE = 100  # an adult title's age in the same comparison: also above MAX_AGE_WITHOUT_ADULT
 MAX_AGE_WITHOUT_ADULT = 99  # the limit of a kids' profile without one of its own: unrated titles, but no adult ones
+ADULT_AGE = 18
 
 _SYSTEMS = {
     "AR": "ATP 0, 13 13, 16 16, 18 18, C 18",

@@ -79,6 +79,8 @@ SECRET_BY_ADDRESS = RateLimit("secret.address", 100, HOUR_S)
 CHALLENGES_BY_ADDRESS = RateLimit("challenges.address", 300, HOUR_S)
 CHALLENGE_TOKENS = RateLimit("challenge_tokens.address", 60, HOUR_S)
 """Challenge tokens from one address, each of which costs a call to the challenge provider."""
+CATALOG_READS = "catalog.address"
+"""Catalogue reads without a token from one address; how many is a setting."""
 AUTHZ_FAILURE = RateLimit("authz_fail", 1, HOUR_S)
 """How often the audit log records the same principal being denied the same view for the same reason."""
 DECLINES_BY_ACCOUNT = RateLimit("payment.declines_account", 5, HOUR_S)

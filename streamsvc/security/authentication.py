@@ -27,6 +27,7 @@ from streamsvc.models.subscriptions.subscriptions import status_condition
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements, parse_grants
 from streamsvc.rules.origins import is_cross_site
+from streamsvc.rules.rate_limits import CATALOG_READS, MINUTE_S, RateLimit, source_network
 from streamsvc.rules.refusals.access import (
     DpopNonceRequired,
     DpopProofInvalid,
@@ -53,6 +54,7 @@ from streamsvc.rules.sign_in.sessions import (
 )
 from streamsvc.security import dpop, operators
 from streamsvc.security.audit_context import set_audit_actor
+from streamsvc.security.local_rate_limits import LocalRateLimits
 from streamsvc.security.operators import Operator
 from streamsvc.settings import current_settings
 from streamsvc.storage import session_guard
@@ -118,6 +120,12 @@ def allow_kids(view: View) -> View:
 def allow_guests(view: View) -> View:
     """Mark a view that is also open to guests: people without an account."""
     view.allows_guests = True
+    return view
+
+
+def public_catalog(view: View) -> View:
+    """Mark a view that needs no token if the catalogue is public."""
+    view.is_in_public_catalog = True
     return view
 
 
@@ -445,6 +453,11 @@ def is_operator_request() -> bool:
     return isinstance(current_principal(), Operator)
 
 
+def is_visitor_request() -> bool:
+    """Whether a visitor without a token reads the public catalogue."""
+    return current_principal() is None
+
+
 def require_recent_authentication() -> None:
     """Raise ReauthenticationRequired unless the viewer authenticated within the last ten minutes."""
     if not current_viewer().is_recently_authenticated:
@@ -461,6 +474,9 @@ def _check_access() -> None:
         if getattr(view, "accepts_guest_token", False):
             g.guest = _find_guest()
         return
+    if getattr(view, "is_in_public_catalog", False) and _is_visitor(request):
+        _count_catalog_read()
+        return
     principal = load_principal(request)
     set_principal(principal)
     if isinstance(principal, Operator):
@@ -476,6 +492,20 @@ def _check_access() -> None:
         _check_csrf(principal)
     if isinstance(principal, Viewer) and principal.profile and principal.profile.kids:
         _check_kids_profile(principal, view, access)
+
+
+def _is_visitor(request: Request) -> bool:
+    """Whether the catalogue is public and no token was sent; one that is invalid makes nobody a visitor."""
+    is_public = current_settings().catalog == "public"
+    return is_public and "Authorization" not in request.headers and COOKIE not in request.cookies
+
+
+def _count_catalog_read() -> None:
+    """Count a read of the public catalogue for the request's address. Raises TooManyAttempts."""
+    limit = RateLimit(CATALOG_READS, current_settings().catalog_reads_per_minute, MINUTE_S)
+    limits = current_app.extensions["local_rate_limits"]
+    g.is_catalog_visitor = True
+    limits.hit(limit, source_network(request.remote_addr), clock.service_now().timestamp())
 
 
 @event.listens_for(db.session, "before_commit")
@@ -556,4 +586,5 @@ def _deny(principal: Viewer | Operator, reason: str, refusal: Refusal) -> NoRetu
 def init_app(app: Flask) -> None:
     login_manager.session_protection = None  # sessions are database rows, not Flask's cookie
     app.login_manager = login_manager  # type: ignore[attr-defined]  # init_app would add a hook for cookies we never set
+    app.extensions["local_rate_limits"] = LocalRateLimits()
     app.before_request(_check_access)

@@ -158,7 +158,10 @@ def test_all_that_match_are_counted_and_then_retried(app, admin, monkeypatch):
     fragile = fail_jobs(app, "test fragile", "a", "b", "c")
     [hopeless] = fail_jobs(app, "test hopeless", "d")
     body = {"kind": "test fragile", "reason": "the mail server is back"}
+    assert audit_details(app, "operator_call") == []
     counted = admin.post(RETRIES, body | {"dry_run": True})
+    [(dry_run, _)] = audit_details(app, "operator_call")
+    assert (dry_run["call"], dry_run["dry_run"]) == ("POST /v1/admin/job-retries", True)
     assert (counted.status_code, counted.json) == (200, {"jobs": 2, "remaining": 1, "dry_run": True})
     assert len(listed(admin)) == 4
     retried = admin.post(RETRIES, body)

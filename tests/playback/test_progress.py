@@ -331,6 +331,60 @@ def test_the_watchlist_is_sorted_by_addition(ann, world, clock):
     assert len(ann.viewer.get(ann.path("watchlist")).json["items"]) == 1
 
 
+def import_list(watcher, *entries, **headers):
+    """[(title, whether it was added, why not)] of a list that was kept without an account."""
+    ids = watcher.world.ids
+    items = [{"title_id": ids.get(name, name), "added_at": added_at} for name, added_at in entries]
+    response = watcher.viewer.post(watcher.path("watchlist"), {"items": items}, **headers)
+    assert response.status_code == 200, response.json
+    names = {title_id: name for name, title_id in ids.items()}
+    return [
+        (names.get(item["title_id"], item["title_id"]), item["added"], item["reason"])
+        for item in response.json["items"]
+    ]
+
+
+@pytest.mark.every_database
+def test_a_list_kept_without_an_account_moves_into_the_watchlist(ann, world, clock):
+    bob = Watcher(world)
+    world.put_titles(*({**title, "age_rating": "US:G"} for title in (FILM, CARTOON, SHOW)))
+    world.put_titles({**FILM, "external_id": "adult", "title": "For adults", "age_rating": "DE:18"})
+    assert ann.viewer.patch(ann.path(), {"max_age": 16}).status_code == 200
+    entries = [
+        ("film", "2026-01-01T10:00:00Z"),
+        ("show", "2026-01-03T10:00:00Z"),
+        ("film", "2026-01-02T10:00:00Z"),
+        ("cartoon", "2099-01-01T00:00:00Z"),
+        ("adult", None),
+        ("show/1/1", None),
+        ("ttl_unknown", None),
+    ]
+    assert ann.viewer.put(ann.path("watchlist", world.ids["show"])).status_code == 204
+    first = import_list(ann, *entries, Idempotency_Key="the-list")
+    assert first == [
+        ("film", True, None),
+        ("show", False, "already_there"),
+        ("film", False, "already_there"),
+        ("cartoon", True, None),
+        *((name, False, "not_found") for name in ("adult", "show/1/1", "ttl_unknown")),
+    ]
+    clock.advance(minutes=1)
+    assert import_list(ann, *entries, Idempotency_Key="the-list") == first
+    again = [(name, added, reason or "already_there") for name, added, reason in import_list(ann, *entries)]
+    assert [entry[1:] for entry in again] == [(False, reason or "already_there") for _, _, reason in first]
+    wanted = ann.viewer.get(ann.path("watchlist")).json["items"]
+    assert {item["item_id"]: item["added_at"] for item in wanted} == {
+        world.ids["film"]: "2026-01-02T10:00:00Z",
+        world.ids["show"]: "2026-01-15T12:00:00Z",
+        world.ids["cartoon"]: "2026-01-15T12:00:00Z",
+    }
+    assert bob.row("watchlist") == []
+    assert error_of(bob.viewer.post(ann.path("watchlist"), {"items": [{"title_id": "x"}]})) == (404, "not_found")
+    too_many = [{"title_id": "x"}] * 101
+    for items in ([], too_many, [{"title_id": "x", "added_at": "yesterday"}]):
+        assert error_of(ann.viewer.post(ann.path("watchlist"), {"items": items})) == (422, "invalid")
+
+
 def test_an_episode_cannot_be_added_to_the_watchlist(ann, world):
     assert error_of(ann.viewer.put(ann.path("watchlist", world.ids["show/1/1"]))) == (404, "not_found")
 

@@ -41,6 +41,12 @@ PUBLIC_WITH_401 = {
 """Public routes whose view itself responds 401 to the row's request."""
 NOT_AUDITED = [("POST", "/v1/admin/explain")]
 """A POST that changes nothing."""
+OPENED = [
+    *("collections", "collections/<collection_id>", "episodes/<episode_id>", "filters", "genres", "home"),
+    *("people/<person_id>", "search", "suggestions"),
+    *("titles", "titles/<title_id>", "titles/<title_id>/episodes", "titles/<title_id>/seasons"),
+]
+"""Routes below /v1/catalog that a public catalogue opens to visitors without a token."""
 OWNER_ONLY_READS = {
     "/v1/account/export",
     "/v1/gift-purchases",
@@ -126,7 +132,8 @@ def expected_for_impersonation(row):
 
 def guard_result(world, row, principal):
     """Return what authentication decides before any view runs: 401, 403 or open."""
-    headers = {"Authorization": f"Bearer {world.tokens[principal]}"}
+    token = world.tokens[principal]
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     path = fill_placeholders(row.path(), world.shared_ids | world.ids_by_household["A"])
     environ = {"streamsvc.request_id": "req_guard"}
     with world.app.test_request_context(path, method=row.method, headers=headers, environ_overrides=environ):
@@ -149,6 +156,17 @@ def test_roles_and_impersonation_get_what_follows_from_the_matrix(world):
         ]
     assert wrong == []
     assert len(rows) > 140
+
+
+def test_a_public_catalogue_opens_its_reads_and_nothing_else(world, monkeypatch):
+    settings = world.app.extensions["settings"].replace(catalog="public")
+    monkeypatch.setitem(world.app.extensions, "settings", settings)
+    closed = [row for row in ROWS if row.statuses[0] == "401" and row.key not in PUBLIC_WITH_401]
+    opened = [row for row in closed if guard_result(world, row, "anonymous") == "open"]
+    assert sorted((row.method, row.rule) for row in opened) == [("GET", f"/v1/catalog/{rule}") for rule in OPENED]
+    for row in opened:
+        assert world.send_request(row, "anonymous").status_code == 200, row.key
+        assert {guard_result(world, row, principal) for principal in INVALID_TOKENS} == {"401"}
 
 
 def test_every_change_by_an_operator_is_audited_under_their_id(app, world):

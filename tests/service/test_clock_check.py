@@ -1,5 +1,7 @@
 """A clock that jumps: nobody is charged, nothing is deleted, and nobody is locked out once it has returned."""
 
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -85,6 +87,50 @@ def test_a_jump_while_the_service_was_stopped_is_noticed_by_the_uptime(context, 
     assert clock_check.check_clock(), "it does not get used to it"
 
 
+def test_a_process_in_a_time_namespace_has_the_uptime_of_the_machine():
+    """A container may count the time since boot from elsewhere, while it has the machine's boot id."""
+    program = "from streamsvc.operations.maintenance.clock_check import _uptime_us; print(_uptime_us())"
+    command = ["unshare", "--time", "--boottime", "1000000", sys.executable, "-c", program]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("unshare is not installed")
+    if done.stderr.startswith("unshare"):
+        pytest.skip("this needs the right to create a time namespace")
+    assert abs(int(done.stdout) - clock_check._uptime_us()) < 60 * 10**6
+
+
+def test_the_offset_of_a_time_namespace_is_read_if_it_is_the_process_s_own(tmp_path):
+    def offset_us(own, of_children):
+        folder = tmp_path / f"{own} {of_children}"
+        (folder / "ns").mkdir(parents=True)
+        (folder / "timens_offsets").write_text("monotonic  5  0\nboottime  -86400  500000000\n")
+        for name, number in (("time", own), ("time_for_children", of_children)):
+            (folder / "ns" / name).symlink_to(f"time:[{number}]")
+        return clock_check.read_boot_offset_us(folder)
+
+    initial = 4026531834
+    assert (offset_us(7, 7), offset_us(7, 8), offset_us(initial, 8)) == (-86_399_500_000, None, 0)
+    assert clock_check.read_boot_offset_us(tmp_path / "an old kernel") == 0
+
+
+def test_a_system_without_a_boot_id_has_one_reading_whose_uptime_means_nothing(context, machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(clock_check, "BOOT_ID_FILE", tmp_path / "none")
+    monkeypatch.setattr(clock_check, "read_database_clock", lambda: None)
+    clock_check.read_boot.cache_clear()
+    try:
+        for _ in range(3):
+            machine.pass_time(minutes=1)
+            machine.restart_process()
+            assert clock_check.check_clock() is None
+        assert len(fetch_all(sa.select(ClockReading.machine))) == 1
+        machine.set_clock(hours=5)  # the machine was off, and its uptime is by chance as long as before
+        machine.restart_process()
+        assert clock_check.check_clock() is None
+    finally:
+        clock_check.read_boot.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("gap", "doubt"),
     [
@@ -141,6 +187,15 @@ def test_an_operator_confirms_a_clock_and_all_processes_follow(context, app, mac
     assert clocks.wall_time() == clock_check.read_machine_clock()
     (entry,) = fetch_all(sa.select(AuditEvent.details).where(AuditEvent.action == "clock_confirmed"))
     assert (entry.details["reason"], entry.details["doubt"][:27]) == ("a test", "the machine's clock is 2 ho")
+
+
+def test_a_confirmation_by_a_new_process_says_what_was_in_doubt(context, app, machine):
+    assert clock_check.check_clock() is None
+    machine.uptime_ns -= to_ns(hours=-3)  # a virtual machine whose clock stood still
+    machine.restart_process()  # the command's, which has not compared its clock yet
+    assert confirm(app).exit_code == 0
+    (entry,) = fetch_all(sa.select(AuditEvent.details).where(AuditEvent.action == "clock_confirmed"))
+    assert entry.details["doubt"] == "the machine's clock is 3 hours behind the time since the machine started"
 
 
 def confirm(app):

@@ -30,6 +30,9 @@ def test_the_budget_counts_every_thread_of_the_worker():
 
 def test_a_node_whose_threads_need_more_connections_than_it_may_open_does_not_start():
     needed = node_connections(workers=2, threads=8)
-    assert Settings(database_connections=needed).with_defaults().database_connections == needed
+    postgresql = "postgresql://localhost/streamsvc"
+    assert Settings(database_connections=needed, database_url=postgresql).with_defaults().database_connections == needed
     with pytest.raises(SettingsError, match=rf"need {needed}; allow as many, or lower STREAMSVC_WORKERS"):
-        Settings(database_connections=needed - 1).with_defaults()
+        Settings(database_connections=needed - 1, database_url=postgresql).with_defaults()
+    for url in ("", "sqlite:///other.sqlite3"):
+        assert Settings(database_connections=1, database_url=url).with_defaults().is_sqlite, "it has no meaning there"

@@ -1,6 +1,7 @@
 """`streamsvc doctor` finds nothing in a healthy service, and each fault that is planted."""
 
 import json
+import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -184,6 +185,59 @@ def test_invalid_settings_are_an_error_and_not_a_warning(monkeypatch):
     [check] = document["checks"]
     assert (check["check"], check["status"]) == ("settings", "error")
     assert "STREAMSVC_WORKERS" in check["message"]
+
+
+def run_doctor(monkeypatch, **variables):
+    """(exit code, its checks by name) of the command with these variables."""
+    for name, value in variables.items():
+        monkeypatch.setenv(f"STREAMSVC_{name.upper()}", str(value))
+    result = CliRunner().invoke(group, ["doctor", "--json"])
+    return result.exit_code, {check["check"]: check for check in json.loads(result.output)["checks"]}
+
+
+@pytest.mark.one_database
+def test_a_database_that_is_down_is_said_once(monkeypatch, tmp_path):
+    url = "postgresql://nobody@127.0.0.1:1/none"
+    exit_code, checks = run_doctor(monkeypatch, database_url=url, data_dir=tmp_path / "data")
+    statuses = {name: check["status"] for name, check in checks.items()}
+    assert (exit_code, next(iter(statuses)), statuses["database"]) == (2, "database", "error")
+    own = {"database", "settings", "libraries", "disk"}
+    assert {status for name, status in statuses.items() if name not in own} == {"skipped"}
+    assert "skipped" not in {statuses[name] for name in own}
+    advised = [name for name, check in checks.items() if "database" in check["advice"]]
+    assert advised == ["database"] and "refused" in checks["database"]["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.one_database
+def test_the_doctor_creates_no_file_and_says_which_is_missing(monkeypatch, tmp_path):
+    path = tmp_path / "typo" / "service.sqlite3"
+    settings = {"database_url": f"sqlite:///{path}", "data_dir": tmp_path / "data"}
+    exit_code, checks = run_doctor(monkeypatch, **settings)
+    assert (exit_code, list(checks)) == (2, ["database"])
+    assert str(path) in checks["database"]["message"] and "streamsvc db upgrade" in checks["database"]["advice"]
+    assert list(tmp_path.iterdir()) == []
+    path.parent.mkdir()
+    path.touch()
+    assert run_doctor(monkeypatch, **settings) == (exit_code, checks)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["typo"] and path.stat().st_size == 0
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE of_another_program (id INTEGER)")
+    exit_code, checks = run_doctor(monkeypatch, **settings)
+    statuses = {name: check["status"] for name, check in checks.items()}
+    assert (exit_code, statuses["database"], statuses["schema"], statuses["ledger"]) == (2, "ok", "error", "skipped")
+    assert {name for name, status in statuses.items() if status == "error"} == {"schema"}
+    assert [name for name, check in checks.items() if "db upgrade" in check["advice"]] == ["schema"]
+
+
+def test_a_long_list_is_counted_to_its_end(app, world):
+    with app.app_context():
+        row = {"kind": "mail.send", "payload": {}, "attempts": 12, "run_at": NOON, "failed_at": NOON}
+        rows = [row | {"id": new_id("job")} for _ in range(1_203)]
+        db.session.execute(sa.insert(Job.__table__), rows)
+        db.session.commit()
+        [finding] = [result for result in run_checks(False) if result.check == "failed jobs"]
+    assert finding.message.startswith("1,203 failed for good: mail.send job_") and finding.message.endswith(", …")
 
 
 def test_a_check_that_fails_itself_is_an_error_and_does_not_stop_the_others(world, monkeypatch):

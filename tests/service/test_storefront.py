@@ -17,6 +17,7 @@ from streamsvc.storage.database import db
 from tests.conftest import close_app
 from tests.worlds.billing_world import World
 from tests.worlds.browser import add_authenticator, launch_chromium, serve_app
+from tests.worlds.catalog_world import Catalog
 from tests.worlds.sessions_steps import mails, new_person, verify
 
 STREAMSVC = Path(mail.__file__).parent.parent.parent
@@ -66,7 +67,9 @@ def test_the_page_loads_its_files_only_from_its_own_host(app):
 
 def test_every_page_linked_from_a_mail_or_another_page_exists():
     js = (STREAMSVC / "pages/static/storefront.js").read_text()
-    definitions = ",".join(re.findall(r"^const (?:EMAIL_PAGES|PAGES|SIGNED_IN_PAGES) = \{(.*?)\};", js, re.S | re.M))
+    definitions = ",".join(
+        re.findall(r"^const (?:EMAIL_PAGES|PAGES|CATALOG_PAGES|SIGNED_IN_PAGES) = \{(.*?)\};", js, re.S | re.M)
+    )
     pages = set(re.findall(r'(?:^|,)\s*"?([\w-]+)"?\s*(?=[:,]|$)', definitions))
     files = [file for kind in ("py", "txt", "js", "html") for file in STREAMSVC.rglob(f"*.{kind}")]
     files += (STREAMSVC.parent / "docs").glob("*.md")
@@ -181,6 +184,49 @@ def test_chromium_signs_in_with_a_mailed_link_and_adds_a_passkey_after_reauthent
         assert page.get_by_role("option").first.inner_text() == "No, it was only me"
         page.get_by_role("button", name="Save password").click()
         page.get_by_text("Password saved. Sign in.").wait_for()
+
+
+def test_chromium_shows_a_public_catalogue_and_moves_a_visitors_list(site):
+    url, app = site
+    catalog = Catalog(app)
+    for name, country in (("A German film", "DE"), ("An American film", "US")):
+        catalog.put(name, windows=[{"countries": [country]}], genres=["drama"])
+    ann = new_person(app.test_client(), "ann")
+    private = app.extensions["settings"]
+    with launch_chromium() as browser:
+        page = browser.new_context(locale="de-DE").new_page()
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        page.get_by_role("heading", name="Choose a plan").wait_for()
+        assert not page.get_by_role("searchbox").is_visible() and "German film" not in page.content()
+        app.extensions["settings"] = private.replace(catalog="public")
+        page.reload()
+        page.get_by_role("heading", name="Genres").wait_for()
+        page.get_by_role("heading", name="Choose a plan").wait_for()
+        assert "An American film" not in page.content()
+        page.get_by_role("link", name="Drama").click()
+        page.get_by_role("heading", name="Drama").wait_for()
+        page.get_by_role("link", name="A German film").click()
+        page.get_by_text("Choose a plan to watch this.").wait_for()
+        page.get_by_role("button", name="Add to watchlist").click()
+        page.get_by_role("button", name="In your watchlist").wait_for()
+        page.goto(f"{url}/#/")
+        page.get_by_role("heading", name="Your list").wait_for()
+        page.goto(f"{url}/#/account")
+        page.get_by_label("Email").fill(ann.email)
+        page.get_by_label("Password", exact=True).fill(ann.password)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("heading", name="Genres").wait_for()
+        assert page.get_by_role("heading", name="Your list").count() == 0
+        assert page.evaluate("localStorage.ownList") is None
+        page.get_by_role("link", name="A German film").first.click()
+        page.get_by_role("button", name="In your watchlist").wait_for()
+        assert errors == []
+    profile = ann.get("/v1/sessions/current").json["profiles"][0]["id"]
+    assert [i["title"]["title"] for i in ann.get(f"/v1/profiles/{profile}/watchlist").json["items"]] == [
+        "A German film"
+    ]
 
 
 def test_chromium_redeems_gifts_by_keyboard_and_says_why_a_code_is_refused(site):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import streamsvc
+from streamsvc.gateways import mail, peers
 from streamsvc.gateways.peers import CallFailed
 from streamsvc.gateways.sign_in_hook import post_hook
 from streamsvc.operations.sign_in import hook as hook_calls
@@ -186,12 +187,32 @@ def test_after_failures_in_a_row_the_hook_is_left_alone_for_a_while(ann, hook):
 def test_a_circuit_breaker_tries_again_once_at_a_time():
     breaker = CircuitBreaker(max_failures=2, open_s=10)
     assert breaker.allows_call(0)
-    breaker.record_failure(0)
+    breaker.record_failure(0, 0)
     assert breaker.allows_call(0)
-    breaker.record_failure(0)
+    breaker.record_failure(0, 0)
     assert [breaker.allows_call(at) for at in (9, 10, 10, 19, 20)] == [False, True, False, False, True]
     breaker.record_success()
     assert breaker.allows_call(20) and breaker.allows_call(20)
+
+
+def test_a_late_failure_of_a_call_from_before_leaves_an_open_circuit_as_it_is():
+    breaker = CircuitBreaker(max_failures=2, open_s=10)
+    for started_s in (0, 1):
+        breaker.record_failure(started_s, 2)
+    breaker.record_failure(1.5, 9)
+    assert [breaker.allows_call(at) for at in (11, 12)] == [False, True]
+    breaker.record_failure(1.5, 13)  # while the circuit is tried
+    breaker.record_failure(12, 14)  # the trial itself
+    assert [breaker.allows_call(at) for at in (23, 24)] == [False, True]
+
+
+def test_a_service_is_tried_with_one_call_even_if_that_takes_longer_than_the_circuit_is_open():
+    breaker = peers._find_circuit(mail.PEER, "smtp.example")
+    for _ in range(mail.PEER.max_failures):
+        breaker.record_failure(0, 20)
+    assert [breaker.allows_call(at) for at in (30, 40, 49)] == [True, False, False]
+    breaker.record_failure(30, 50)
+    assert [breaker.allows_call(at) for at in (59, 60)] == [False, True]
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1/x", "https://10.0.0.8/x", "http://example.com/x", "https:///x"])

@@ -1,5 +1,7 @@
 """Extras of a subscription: combined coupons, add-ons, trials, transfers, price migrations, and referrals."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.worlds.billing_world import World
@@ -303,13 +305,39 @@ def test_a_referral_reward_is_taken_back_with_the_payment_that_earned_it(world, 
     if what == "refunds":
         world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", {"amount_minor": 400})
         world.go_to(world.clock.at)
-        assert ann.balances() == [{"currency": "EUR", "amount_minor": 500}]
-        world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", {"amount_minor": 600})
+        assert ann.balances() == [{"currency": "EUR", "amount_minor": 300}]
+        assert bob.balances() == [{"currency": "USD", "amount_minor": 120}]
+        world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", {"amount_minor": 599})
+        world.go_to(world.clock.at)
+        assert (ann.balances(), bob.balances()) == ([], []), "one cent earns nothing"
+        assert ann.put("/v1/account/referral").json["rewarded"] == 1
+        world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", {"amount_minor": 1})
     else:
         world.operator.post(f"/v1/sandbox/payments/{invoice['payments'][0]['id']}/dispute")
     world.go_to(world.clock.at)
     assert (ann.balances(), bob.balances()) == ([], [])
     assert ann.put("/v1/account/referral").json["referred"] == 1
+
+
+def test_a_reward_stands_while_as_much_as_the_first_payment_is_kept(world):
+    reward = {"referrer_minor": 500, "newcomer_minor": 200}
+    assert world.operator.put("/v1/admin/referral-rewards/USD", reward).status_code == 200
+    price, ann, bob = world.plan("p", 1000), world.person(), world.person()
+    bob.subscribe(price, referral_code=ann.put("/v1/account/referral").json["code"])
+    world.go_to(world.clock.at + timedelta(days=32))
+    first, second = sorted(bob.invoices(), key=lambda invoice: invoice["issued_at"])
+    assert second["amount_due_minor"] == 800, "the reward paid for the rest"
+
+    def balance_after_refund(invoice, amount_minor):
+        refund = world.operator.post(f"/v1/admin/invoices/{invoice['id']}/refunds", {"amount_minor": amount_minor})
+        assert refund.status_code == 201, refund.json
+        world.go_to(world.clock.at)
+        return sum(balance["amount_minor"] for balance in ann.balances())
+
+    assert balance_after_refund(first, 800) == 500, "1,000 of 1,800 are kept"
+    assert balance_after_refund(second, 500) == 250
+    assert balance_after_refund(second, 100) == 200
+    assert ann.put("/v1/account/referral").json["rewarded"] == 1
 
 
 def test_a_gift_that_the_referred_account_buys_for_the_referrer_earns_no_reward(world):

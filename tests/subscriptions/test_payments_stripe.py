@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from streamsvc import clock
+from streamsvc.gateways.peers import close_circuits
 from streamsvc.settings import Settings, SettingsError
 from tests.worlds.billing_world import World
 from tests.worlds.stripe_events import SECRET, deliver_event, event, last_intent, tick
@@ -77,6 +78,17 @@ def test_what_is_no_matter_of_the_card_is_unavailable(world, stripe, path, statu
     stripe.failure = error_response(status, kind)
     response = ann.post(path, {"token": "pm_card_visa"} if path.endswith("methods") else None)
     assert (response.status_code, response.json["code"], response.headers["Retry-After"]) == (503, "unavailable", "2")
+
+
+@pytest.mark.parametrize(("path", "limit"), [("/v1/payment-methods", 10), ("/v1/payment-methods/setup", 20)])
+def test_an_outage_uses_up_none_of_the_attempts_of_a_day(world, stripe, path, limit):
+    ann = world.person(card=None)
+    body = {"token": "pm_card_visa"} if path.endswith("methods") else None
+    stripe.failure = error_response(500, "api_error")
+    assert {ann.post(path, body).status_code for _ in range(limit + 1)} == {503}
+    stripe.failure = None
+    close_circuits()
+    assert [ann.post(path, body).status_code for _ in range(limit + 1)] == [201] * limit + [429]
 
 
 def test_a_lost_response_is_retried_under_the_same_key(world, stripe):

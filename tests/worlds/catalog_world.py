@@ -50,6 +50,16 @@ class Caller:
             query["cursor"] = response.json["next_cursor"]
 
 
+class Visitor(Caller):
+    """Somebody without a token, who says in which country they are."""
+
+    def __init__(self, app, country=None):
+        self.client, self.country = app.test_client(use_cookies=False), country
+
+    def get(self, path, **query):
+        return super().get(path, **query, **({"country": self.country} if self.country else {}))
+
+
 class Catalog(Caller):
     """An operator, who sees and edits the whole catalogue."""
 

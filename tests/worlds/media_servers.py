@@ -166,6 +166,36 @@ def running_nginx(folder: Path, root: Path, port: int, service_port: int, page_o
 
 
 @contextmanager
+def running_catalog_cache(folder: Path, port: int, service_port: int, plain: bool):
+    """Run nginx as a cache of the catalogue: with the shipped configuration, or `plain`, which heeds `Vary` alone."""
+    nginx = require_program("nginx")
+    folder.mkdir()
+    service = f"127.0.0.1:{service_port}"
+    cache = shipped(
+        "nginx-catalog.conf",
+        **{"/var/cache/nginx-catalog": f"{folder}/cache"},
+        **{'$catalog_country {\n    default ""': "$catalog_country {\n    default $http_cf_ipcountry"},
+    )
+    locations = shipped("nginx-catalog-locations.conf", **{"127.0.0.1:8000": service})
+    if plain:
+        locations = (
+            f"location / {{ proxy_pass http://{service}; proxy_cache catalog; proxy_cache_key $request_uri;\n"
+            "add_header X-Cache-Status $upstream_cache_status always; }"
+        )
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"{'user root;' if os.getuid() == 0 else ''}\ndaemon off;\nworker_processes 2;\npid {folder}/nginx.pid;\n"
+        f"error_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{cache}\n"
+        f"server {{\nlisten 127.0.0.1:{port};\n{locations}\n}}\n}}\n"
+    )
+    command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    with _running(command, port, folder):
+        yield MediaServer(port)
+
+
+@contextmanager
 def running_caddy(folder: Path, root: Path, port: int, service_port: int, page_origin: str):
     """Run Caddy with the shipped configuration."""
     caddy = require_program("caddy")

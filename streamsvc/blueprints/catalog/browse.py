@@ -1,5 +1,7 @@
 """GET /v1/catalog/genres, /filters, /people/{id}, /collections, /home."""
 
+from dataclasses import replace
+
 from flask import Response
 
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
@@ -7,20 +9,26 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import browsing, collections, people
 from streamsvc.operations.playback import home
-from streamsvc.rules.catalog.inputs import LocalizedPageInput, PersonPageInput
-from streamsvc.rules.inputs import ShortListInput
-from streamsvc.schemas.base import ShortListQuery
+from streamsvc.rules.catalog.inputs import CountryInput, LocaleInput, LocalizedPageInput, PersonPageInput, SectionInput
 from streamsvc.schemas.catalog.browse import (
     CollectionQuery,
     CollectionWithTitles,
     Filters,
     Genres,
     Home,
+    LocaleQuery,
     PageOfCollections,
     PersonOut,
     PersonQuery,
 )
-from streamsvc.security.authentication import allow_guests, current_viewer, is_operator_request, viewer_or_operator
+from streamsvc.schemas.catalog.titles import CountryQuery, SectionQuery
+from streamsvc.security.authentication import (
+    Viewer,
+    allow_guests,
+    current_principal,
+    public_catalog,
+    viewer_or_operator,
+)
 
 bp = Blueprint(
     "browse",
@@ -34,12 +42,13 @@ bp = Blueprint(
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
-@bp.arguments(ShortListQuery, location="query")
+@public_catalog
+@bp.arguments(SectionQuery, location="query")
 @bp.etag
 @bp.response(200, Genres)
-def list_genres(query: ShortListInput) -> Response:
+def list_genres(query: SectionInput) -> Response:
     """List the genres with at least one title visible to the caller."""
-    audience = current_audience()
+    audience = current_audience(query["country"])
     return catalog_response(audience, lambda snapshot: browsing.genres_json(query, audience))
 
 
@@ -47,14 +56,16 @@ def list_genres(query: ShortListInput) -> Response:
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
+@bp.arguments(CountryQuery, location="query")
 @bp.etag
 @bp.response(200, Filters)
-def get_filters() -> Response:
+def get_filters(query: CountryInput) -> Response:
     """Retrieve the filters and sort orders of title lists.
 
     Only values that match at least one title visible to the caller are included.
     """
-    audience = current_audience()
+    audience = current_audience(query["country"])
     return catalog_response(audience, lambda snapshot: browsing.filters_json(audience))
 
 
@@ -62,6 +73,7 @@ def get_filters() -> Response:
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(PersonQuery, location="query")
 @bp.etag
 @bp.response(200, PersonOut)
@@ -71,25 +83,27 @@ def get_person(query: PersonPageInput, person_id: str) -> Response:
     Includes a page of the credits in titles visible to the caller, newest first; 404 if there are none. The id of a
     person who was merged into another returns the other.
     """
-    audience = current_audience()
+    audience = current_audience(query["country"])
     return catalog_response(audience, lambda snapshot: people.person_json(person_id, query, audience, snapshot))
 
 
 @bp.route("/collections")
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(CollectionQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfCollections)
 def list_collections(query: LocalizedPageInput) -> Response:
     """List the collections with at least one title visible to the caller."""
-    audience = current_audience()
+    audience = current_audience(query["country"])
     return catalog_response(audience, lambda snapshot: collections.collections_json(query, audience))
 
 
 @bp.route("/collections/<collection_id>")
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(CollectionQuery, location="query")
 @bp.etag
 @bp.response(200, CollectionWithTitles)
@@ -98,7 +112,7 @@ def get_collection(query: LocalizedPageInput, collection_id: str) -> Response:
 
     Takes its id or code. Returns a page of its titles in the collection's order.
     """
-    audience = current_audience()
+    audience = current_audience(query["country"])
     return catalog_response(
         audience, lambda snapshot: collections.collection_page_json(collection_id, query, audience, snapshot)
     )
@@ -108,15 +122,18 @@ def get_collection(query: LocalizedPageInput, collection_id: str) -> Response:
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
+@bp.arguments(LocaleQuery, location="query")
 @bp.etag
 @bp.response(200, Home)
-def get_home() -> Response:
+def get_home(query: LocaleInput) -> Response:
     """Retrieve the rows of the home page.
 
     Personal rows, such as "Continue watching", belong to the selected profile and are omitted without one, as are
-    rows without titles.
+    rows without titles. `locale` is the language of titles; by default, the profile's.
     """
-    audience = current_audience()
-    profile = None if is_operator_request() else current_viewer().profile
+    audience, principal = current_audience(query["country"]), current_principal()
+    audience = replace(audience, language=query["locale"] or audience.language)
+    profile = principal.profile if isinstance(principal, Viewer) else None
     personal_rows = home.load_personal_rows(profile, audience)
     return catalog_response(audience, lambda snapshot: home.home_json(personal_rows, audience, snapshot), personal_rows)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from flask import Response
 
 from streamsvc import clock
-from streamsvc.blueprints.catalog.responses import CACHE_CONTROL, current_audience
+from streamsvc.blueprints.catalog.responses import PRIVATE, current_audience
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.catalog.channels import reading
@@ -44,7 +44,7 @@ def list_channels(query: ChannelsInput) -> Response:
 
     Each has the programme that is on `now` and the `next` one.
     """
-    audience, now = current_audience(), clock.now()
+    audience, now = current_audience(None), clock.now()
     return _document_response(reading.list_channels(query, audience, now), audience, now)
 
 
@@ -75,7 +75,7 @@ def list_programmes(query: ProgrammesInput, channel_id: str) -> Response:
 
     The times may be 31 days apart. Programmes above the profile's age limit are left out.
     """
-    audience, now = current_audience(), clock.now()
+    audience, now = current_audience(None), clock.now()
     times = _requested_times(query, now, timedelta(days=31))
     return _document_response(reading.list_programmes(channel_id, times, query, audience, now), audience, now)
 
@@ -91,7 +91,7 @@ def get_guide(query: GuideInput) -> Response:
 
     The times may be 24 hours apart; a page has up to 50 channels.
     """
-    audience, now = current_audience(), clock.now()
+    audience, now = current_audience(None), clock.now()
     times = _requested_times(query, now, timedelta(days=1))
     return _document_response(reading.list_guide(times, query, audience, now), audience, now)
 
@@ -114,7 +114,7 @@ def _document_response(document: Document, audience: Audience, now: datetime) ->
     An operator's copy is fresh until the next change is due. A viewer's is revalidated on every use, as everywhere in
     the catalogue: another profile may have been selected.
     """
-    cache_control = CACHE_CONTROL
+    cache_control = PRIVATE
     if audience.sees_all:
         fresh_s = (document.changes_at - now).total_seconds() if document.changes_at else MAX_AGE_S
         cache_control = f"private, max-age={math.floor(min(fresh_s, MAX_AGE_S))}"

@@ -8,7 +8,7 @@ from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.search import views
 from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
 from streamsvc.schemas.catalog.titles import PageOfSearchHit, SearchQuery, Suggestions, SuggestionsQuery
-from streamsvc.security.authentication import allow_guests, viewer_or_operator
+from streamsvc.security.authentication import allow_guests, public_catalog, viewer_or_operator
 
 bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search the catalogue.")
 
@@ -17,6 +17,7 @@ bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(SearchQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfSearchHit)
@@ -29,7 +30,7 @@ def search_titles(query: SearchInput) -> Response:
     their titles passes. A page may have fewer items than `limit`, even none, if few of many hits pass the filters:
     follow `next_cursor` until it is null.
     """
-    audience = current_audience()
+    audience = current_audience(query["country"])
     return catalog_response(audience, lambda snapshot: views.search_json(query, audience, snapshot))
 
 
@@ -37,6 +38,7 @@ def search_titles(query: SearchInput) -> Response:
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(SuggestionsQuery, location="query")
 @bp.etag
 @bp.response(200, Suggestions)
@@ -45,5 +47,5 @@ def list_suggestions(query: SuggestionsInput) -> Response:
 
     Returns titles that complete a partially typed query.
     """
-    audience = current_audience()
+    audience = current_audience(query["country"])
     return catalog_response(audience, lambda snapshot: views.suggestions_json(query, audience, snapshot))

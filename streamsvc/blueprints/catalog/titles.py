@@ -9,20 +9,20 @@ from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import pages
 from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.titles.json_fragments import json_page
-from streamsvc.rules.catalog.inputs import EpisodesInput, TitleInput, TitlesInput
-from streamsvc.rules.inputs import ShortListInput
-from streamsvc.schemas.base import ShortListQuery
+from streamsvc.rules.catalog.inputs import CountryInput, EpisodesInput, SectionInput, TitleInput, TitlesInput
 from streamsvc.schemas.catalog.titles import (
+    CountryQuery,
     EpisodeDetail,
     EpisodesQuery,
     PageOfTitles,
     SeasonEpisodes,
     Seasons,
+    SectionQuery,
     TitleDetail,
     TitleQuery,
     TitlesQuery,
 )
-from streamsvc.security.authentication import allow_guests, viewer_or_operator
+from streamsvc.security.authentication import allow_guests, is_visitor_request, public_catalog, viewer_or_operator
 
 bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles, seasons and episodes.")
 
@@ -31,12 +31,15 @@ bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(TitlesQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfTitles)
 def list_titles(query: TitlesInput) -> Response:
     """List the titles visible to the caller, filtered and sorted."""
-    audience = current_audience()
+    is_visitor = is_visitor_request()
+    audience = current_audience(query["country"] if is_visitor else None)
+    query["country"] = query["origin_country"] or (None if is_visitor else query["country"])
     return catalog_response(audience, lambda snapshot: json_page(*lists.list_title_cards(query, audience, snapshot)))
 
 
@@ -44,6 +47,7 @@ def list_titles(query: TitlesInput) -> Response:
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(TitleQuery, location="query")
 @bp.etag
 @bp.response(200, TitleDetail)
@@ -60,24 +64,26 @@ def get_title(query: TitleInput, title_id: str) -> Response:
 @bp.route("/titles/<title_id>/seasons")
 @viewer_or_operator("catalog")
 @allow_guests
-@bp.arguments(ShortListQuery, location="query")
+@public_catalog
+@bp.arguments(SectionQuery, location="query")
 @bp.etag
 @bp.response(200, Seasons)
-def list_seasons(query: ShortListInput, title_id: str) -> Response:
+def list_seasons(query: SectionInput, title_id: str) -> Response:
     """List the seasons of a series, in order."""
-    audience = current_audience()
+    audience = current_audience(query["country"])
     return catalog_response(audience, lambda snapshot: pages.seasons_json(title_id, query, audience))
 
 
 @bp.route("/titles/<title_id>/episodes")
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(EpisodesQuery, location="query")
 @bp.etag
 @bp.response(200, SeasonEpisodes)
 def list_episodes(query: EpisodesInput, title_id: str) -> Response:
     """List the episodes of a series, or of one of its seasons, in order."""
-    audience = current_audience()
+    audience = current_audience(query["country"])
     return catalog_response(audience, lambda snapshot: pages.episodes_json(title_id, query, audience))
 
 
@@ -85,12 +91,14 @@ def list_episodes(query: EpisodesInput, title_id: str) -> Response:
 @hot_read
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
+@bp.arguments(CountryQuery, location="query")
 @bp.etag
 @bp.response(200, EpisodeDetail)
-def get_episode(episode_id: str) -> Response:
+def get_episode(query: CountryInput, episode_id: str) -> Response:
     """Retrieve an episode.
 
     Its availability is that of its series, but not before the day, in UTC, on which it is released.
     """
-    audience, today = current_audience(), clock.now().date()
+    audience, today = current_audience(query["country"]), clock.now().date()
     return catalog_response(audience, lambda snapshot: pages.episode_json(episode_id, audience), today)

@@ -1,13 +1,21 @@
-"""PUT·DELETE /v1/profiles/{id}/watchlist/{title} and /ratings/{title}; GET /v1/profiles/{id}/state."""
+"""POST /v1/profiles/{id}/watchlist; PUT·DELETE …/watchlist/{title} and …/ratings/{title}; GET …/state."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
 from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.catalog.reading.audience import viewer_country
 from streamsvc.operations.playback import profile_items
 from streamsvc.operations.playback.profiles import get_own_profile
+from streamsvc.rules.playback.inputs import WatchlistBatchInput
 from streamsvc.rules.refusals.accounts import PinRequired
-from streamsvc.schemas.playback.progress import ItemStateListOut, ItemStateQuery, RatingIn
+from streamsvc.schemas.playback.progress import (
+    ItemStateListOut,
+    ItemStateQuery,
+    RatingIn,
+    WatchlistBatchIn,
+    WatchlistBatchOut,
+)
 from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
 
 bp = Blueprint(
@@ -22,6 +30,25 @@ def _get_visible_title_id(profile_id: str, title_id: str) -> str:
     viewer = current_viewer()
     profile, country = get_own_profile(viewer, profile_id), viewer_country(viewer, client_country())
     return profile_items.get_visible_title_id(profile, country, title_id)
+
+
+@bp.route("/watchlist", methods=["POST"])
+@allow_guests
+@allow_kids
+@bp.arguments(WatchlistBatchIn)
+@idempotent()
+@bp.errors(PinRequired)
+@bp.response(200, WatchlistBatchOut)
+def import_watchlist(body: WatchlistBatchInput, profile_id: str) -> dict:
+    """Add the titles of a list that was kept without an account.
+
+    For a front end that lets visitors keep a list on their device: send it once after they signed up. The titles keep
+    the times at which they were added; those already on the watchlist keep their position. Titles that do not exist, or
+    that the profile's limits hide, are skipped, and each item of the response says what became of it.
+    """
+    viewer = current_viewer()
+    profile, country = get_own_profile(viewer, profile_id), viewer_country(viewer, client_country())
+    return {"items": profile_items.import_watchlist_uncommitted(profile, country, body["items"], clock.now())}
 
 
 @bp.route("/watchlist/<title_id>", methods=["PUT"])

@@ -9,6 +9,7 @@ from streamsvc.models.subscriptions import PaymentMethod
 from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.payments import methods, setups
 from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.rate_limits import CARD_SETUPS_BY_ACCOUNT, CARDS_BY_ACCOUNT
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import AuthenticationRequired, PaymentFailed
 from streamsvc.rules.refusals.requests import NotFound
@@ -46,12 +47,11 @@ def create_payment_method(body: dict) -> PaymentMethod:
     authorized the setup. 429 `too_many_attempts` after ten in a day.
     """
     account_id, facts, now = current_viewer().account_id, current_request_facts(), clock.now()
-    payment_limits.count_added_card(account_id, facts)
-    if body["setup_id"]:
-        method = setups.complete_setup(account_id, body["setup_id"], now)
-    else:
-        method = methods.attach_payment_method(account_id, body["token"], now)
-    db.session.commit()
+    with payment_limits.limited_card_attempt(account_id, facts, CARDS_BY_ACCOUNT):
+        if body["setup_id"]:
+            method = setups.complete_setup(account_id, body["setup_id"], now)
+        else:
+            method = methods.attach_payment_method(account_id, body["token"], now)
     methods.collect_overdue_invoices(method, facts, now)
     return method
 
@@ -66,8 +66,9 @@ def create_payment_setup() -> dict:
     The form confirms the setup with `client_secret`, and the bank may authenticate the customer there, so that later
     charges need nobody. Then add a payment method with `setup_id`. 429 `too_many_attempts` after twenty in a day.
     """
-    payment_limits.count_card_setup(current_viewer().account_id, current_request_facts())
-    return setups.start_setup(current_viewer().account_id)
+    account_id = current_viewer().account_id
+    with payment_limits.limited_card_attempt(account_id, current_request_facts(), CARD_SETUPS_BY_ACCOUNT):
+        return setups.start_setup(account_id)
 
 
 @bp.route("/<method_id>", methods=["DELETE"])

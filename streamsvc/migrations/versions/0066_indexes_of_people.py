@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from streamsvc.storage.concurrent_indexes import create_index_concurrently, drop_index_concurrently
 
 revision = "0066"
-down_revision = "0062"
+down_revision = "0063"
 branch_labels = None
 depends_on = None
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import aliased
 
 from streamsvc.models.catalog.facets import Facet, TitleFacet
 from streamsvc.models.catalog.titles import Title, TitleAgeRating, TitlePlan, TitleWindow
-from streamsvc.rules.maturity import UNRATED_AGE_GATE
+from streamsvc.rules.maturity import ADULT_AGE, UNRATED_AGE_GATE
 from streamsvc.storage.database import UtcTime
 
 Statement = TypeVar("Statement")
@@ -99,12 +99,25 @@ BY_TITLE_RULES = sa.and_(
     sa.or_(sa.bindparam("allowed_titles", type_=sa.Text()).is_(None), _is_in_set("allowed")),
 )
 """`TitleRules.allow` of rules/playback/restrictions.py."""
-Visibility = Literal["all", "listed", "restricted"]
-"""Who reads: an operator, a viewer, or a viewer whose profile has title rules."""
+
+
+def _is_for_visitors(gate: Any) -> sa.ColumnElement[bool]:
+    return sa.or_(gate < sa.literal_column(str(ADULT_AGE)), gate == sa.literal_column(str(UNRATED_AGE_GATE)))
+
+
+FOR_VISITORS = sa.or_(
+    Title.age_gate < sa.literal_column(str(ADULT_AGE)),
+    sa.and_(Title.rated_per_country.is_(False), _is_for_visitors(Title.age_gate)),
+    sa.and_(Title.rated_per_country, _country != "", _is_for_visitors(age_gate_in(_country))),
+)
+"""`_may_be_adult` of rules/playback/access.py."""
+Visibility = Literal["all", "listed", "restricted", "public"]
+"""Who reads: an operator, a viewer, a viewer whose profile has title rules, or a visitor without a token."""
 CONDITIONS: dict[Visibility, sa.ColumnElement[bool]] = {
     "all": IN_CATALOG,
     "listed": VISIBLE,
     "restricted": sa.and_(VISIBLE, BY_TITLE_RULES),
+    "public": sa.and_(VISIBLE, FOR_VISITORS),
 }
 
 

@@ -29,9 +29,9 @@ class Referral(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     rewarded_at: Mapped[datetime | None] = mapped_column(UtcTime)
     rewards: Mapped[list | None] = mapped_column(Json)
-    """What was credited: [{account_id, currency, amount_minor}]."""
+    """What was credited: [{account_id, currency, amount_minor, taken_back_minor?}]."""
     revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """When the reward was taken back, or refused, since the new subscriber's money was not kept."""
+    """When the whole reward was taken back, or refused, since nothing of the new subscriber's money was kept."""
 
 
 class ReferralReward(Base):

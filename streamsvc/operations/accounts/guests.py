@@ -28,6 +28,7 @@ PURGE_BATCH_SIZE = 20
 """Guests per transaction: each has rows in some twenty tables."""
 PURGE_MARGIN = timedelta(hours=1)
 """How much later than its session a guest is deleted, so that no sign-in that has found the session loses the guest."""
+DEFAULT_MAX_AGE = 12
 IS_GUEST = Account.status == sa.literal_column(f"'{GUEST}'")
 """Not a parameter: with one, SQLite would not use the index of guests."""
 LATE_MOVE_DELAY = timedelta(minutes=5)
@@ -56,7 +57,8 @@ def create_guest(new_guest: NewGuest, token: str, facts: RequestFacts, now: date
     guest = Account(id=guest_id, email=placeholder, email_key=placeholder, status=GUEST, created_at=now, **places)
     device = Device(account_id=guest_id, created_at=now, last_seen_at=now, **new_guest.device)
     profile = Profile(account_id=guest_id, name="Guest", language=new_guest.locale, created_at=now)
-    profile.max_age = current_settings().guest_max_age
+    max_age = current_settings().guest_max_age
+    profile.max_age = DEFAULT_MAX_AGE if max_age is None else max_age
     db.session.add(guest)
     db.session.flush()
     db.session.add_all([device, profile])

@@ -6,12 +6,13 @@ is noticed too. A clock in doubt is trusted again when it has returned, or when 
 """
 
 import logging
+import platform
 import threading
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from uuid import uuid4
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from flask import Flask
@@ -29,16 +30,57 @@ STORE_INTERVAL = timedelta(seconds=10)
 RETENTION_PERIOD = timedelta(days=90)
 NOT_CHECKED = "the machine's clock has not been compared with the database yet"
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+INITIAL_TIME_NAMESPACE = "time:[4026531834]"
+"""PROC_TIME_INIT_INO of the kernel's linux/proc_ns.h."""
 MICROSECOND = timedelta(microseconds=1)
 log = logging.getLogger("streamsvc.clock")
 
 
+class Boot(NamedTuple):
+    """This start of the machine, and by how much the process's time namespace shifts the time since then."""
+
+    id: str
+    offset_us: int
+
+
 @cache
+def read_boot() -> Boot | None:
+    """Read which start of the machine this is; None where the system does not say, or not how its time is shifted."""
+    try:
+        boot_id, offset_us = BOOT_ID_FILE.read_text().strip(), read_boot_offset_us()
+    except OSError:
+        return None
+    return None if offset_us is None else Boot(boot_id, offset_us)
+
+
+def read_boot_offset_us(process: Path = Path("/proc/self")) -> int | None:
+    """Return what the process's time namespace adds to the time since the machine's start (time_namespaces(7)).
+
+    0 outside of namespaces; None if it cannot be known: the file has the offset of the process's children.
+    """
+    try:
+        own, of_children = ((process / "ns" / name).readlink().name for name in ("time", "time_for_children"))
+    except FileNotFoundError:
+        return 0  # the kernel has no time namespaces
+    if own == INITIAL_TIME_NAMESPACE:
+        return 0
+    if own != of_children:
+        return None
+    lines = (line.split() for line in (process / "timens_offsets").read_text().splitlines())
+    offsets = {name: int(seconds) * 1_000_000 + int(ns) // 1_000 for name, seconds, ns in lines}
+    return offsets.get("boottime")
+
+
 def machine_id() -> str:
-    """Identify this machine until it restarts; where the system has no such id, this process."""
-    with suppress(OSError):
-        return BOOT_ID_FILE.read_text().strip()
-    return str(uuid4())
+    """Identify this machine until it restarts; where the system has no such id, by its name."""
+    boot = read_boot()
+    return boot.id if boot else f"host {platform.node()}"
+
+
+def _uptime_us() -> int:
+    """Return the time since the machine's start, the same in all of its processes if the boot is known."""
+    boot = read_boot()
+    return clock.machine_clock.read_uptime_ns() // 1_000 - (boot.offset_us if boot else 0)
 
 
 def read_database_clock() -> datetime | None:
@@ -78,8 +120,9 @@ def check_clock(is_recorded: bool = True) -> str | None:
 
 def _start(readings: list[sa.Row], shown: datetime, generation: int) -> str | None:
     """Decide by the stored readings from which time this process goes on; return why the clock is not trusted."""
-    machine, uptime_us = clock.machine_clock, clock.machine_clock.read_uptime_ns() // 1_000
-    own = next((r for r in readings if r.machine == machine_id() and r.uptime_us <= uptime_us), None)
+    machine, uptime_us = clock.machine_clock, _uptime_us()
+    comparable = readings if read_boot() else []  # else the machine may have been restarted
+    own = next((r for r in comparable if r.machine == machine_id() and r.uptime_us <= uptime_us), None)
     expected = own.shown_at + (uptime_us - own.uptime_us) * MICROSECOND if own else None
     latest = max((reading.shown_at for reading in readings), default=None)
     max_gap = None if current_settings().sandbox else MAX_GAP  # the sandbox takes no money
@@ -114,8 +157,7 @@ def _store_reading(readings: list[sa.Row], shown: datetime, generation: int) -> 
 
 
 def _reading(shown: datetime, generation: int) -> dict:
-    uptime_us = clock.machine_clock.read_uptime_ns() // 1_000
-    return {"machine": machine_id(), "shown_at": shown, "uptime_us": uptime_us, "generation": generation}
+    return {"machine": machine_id(), "shown_at": shown, "uptime_us": _uptime_us(), "generation": generation}
 
 
 def confirm_clock(reason: str, actor: str | None = None) -> datetime:
@@ -127,7 +169,7 @@ def confirm_clock(reason: str, actor: str | None = None) -> datetime:
     shown = read_machine_clock()
     if doubt := judge_database(shown, read_database_clock()):
         raise ValueError(doubt)
-    doubt = clock.find_doubt()
+    doubt = check_clock(is_recorded=False)  # this process may not have compared its clock yet
     newest = db.session.scalar(sa.select(sa.func.max(ClockReading.generation))) or 0
     db.session.execute(sa.delete(ClockReading.__table__))
     db.session.execute(sa.insert(ClockReading.__table__).values(_reading(shown, newest + 1)))

@@ -28,6 +28,8 @@ FindId = Callable[[Any], str | None]
 MAX_VALUE_LENGTH = 2_000
 """Characters of a member's JSON; of a longer one, its start is recorded with its digest and length."""
 AMOUNT_FACTS = ("amount_minor", "currency", "quantity")
+DRY_RUN = "dry_run"
+"""In the event of a request that only counts, whichever event that is: nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class ResourceChange:
     account_id: str | None
     """The account that the request's body names."""
     facts: dict[str, str | int]
-    """`amount_minor`, `currency` and `reason` of the request, and what the view adds with `add_change_details`."""
+    """Amount, `reason` and `dry_run` of the request, and what the view adds with `add_change_details`."""
     object_id: str | None = None
     old: dict | None = None
     is_old_loaded: bool = False
@@ -82,12 +84,12 @@ class ResourceChange:
         return self.identify(new) | self.facts | {"old": old, "new": new_members}
 
     def identify(self, new: dict | None = None) -> dict:
-        """Return the details of the request's other events: the object, if its id is known yet, and the amount."""
+        """Return the details of the request's other events: the object, if its id is known, amount and dry run."""
         object_id = self.object_id
         if self.resource.id_member and (members := new or self.old):
             object_id = members[self.resource.id_member]
         named = {"object": {"type": self.resource.type, "id": object_id}} if object_id else {}
-        return named | {name: self.facts[name] for name in AMOUNT_FACTS if name in self.facts}
+        return named | {name: self.facts[name] for name in (*AMOUNT_FACTS, DRY_RUN) if name in self.facts}
 
     def _load_members(self) -> dict | None:
         if self.object_id is None:
@@ -188,8 +190,9 @@ def _body_of(args: tuple) -> dict:
 
 
 def _request_facts(sent: dict) -> dict:
-    """Return the amount and the reason in a view's parsed body."""
+    """Return the amount and the reason in a view's parsed body, and whether it asks for a dry run."""
     names = ("reason", *(AMOUNT_FACTS if sent.get("amount_minor") is not None else ()))
+    names += (DRY_RUN,) if sent.get(DRY_RUN) else ()
     return {name: sent[name] for name in names if sent.get(name) is not None}
 
 

@@ -158,6 +158,7 @@ def _catalog_row(row: Any, audience: Audience, snapshot: CatalogSnapshot) -> tup
         "studio": None,
         "language": None,
         "country": None,
+        "origin_country": None,
         "person": None,
         "collection": None,
         "ids": None,

@@ -1,5 +1,6 @@
 """A profile's history, watchlist and ratings, and their state for a list of items."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from streamsvc.models import Episode, Play, Progress, Title, TitleRating, Watchl
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import progress_view
 from streamsvc.rules.maturity import effective_max_age
+from streamsvc.rules.playback.inputs import WatchlistEntryInput
 from streamsvc.rules.playback.restrictions import parse_title_rules
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db, execute_write, fetch_all, insert
@@ -76,6 +78,46 @@ def add_to_watchlist(profile_id: str, title_id: str, now: datetime) -> None:
     """Add a title to the watchlist; one already there keeps its position."""
     row = {"profile_id": profile_id, "title_id": title_id, "added_at": now}
     execute_write(insert(WatchlistItem).values(row).on_conflict_do_nothing(index_elements=["profile_id", "title_id"]))
+
+
+def import_watchlist_uncommitted(
+    profile: Any, country: str | None, entries: list[WatchlistEntryInput], now: datetime
+) -> list[dict]:
+    """Add the titles of a list that was kept elsewhere, in the caller's transaction; return the outcome of each.
+
+    Titles that the profile may not see in the viewer's `country` are left out. Titles that are already on the watchlist keep their position. Of two entries of one title the newest counts.
+    """
+    rows: dict[str, dict] = {}
+    for entry in entries:
+        title_id, added_at = entry["title_id"], min(entry["added_at"] or now, now)
+        if title_id in rows:
+            rows[title_id]["added_at"] = max(added_at, rows[title_id]["added_at"])
+        elif _is_visible_title(profile, country, title_id):
+            rows[title_id] = {"profile_id": profile.profile_id, "title_id": title_id, "added_at": added_at}
+    added = set(_insert_watchlist_items([rows[title_id] for title_id in sorted(rows)]))
+    outcomes = []
+    for entry in entries:
+        title_id = entry["title_id"]
+        reason = None if title_id in added else "already_there" if title_id in rows else NotFound.code
+        outcomes.append({"title_id": title_id, "added": reason is None, "reason": reason})
+        added.discard(title_id)
+    return outcomes
+
+
+def _is_visible_title(profile: Any, country: str | None, title_id: str) -> bool:
+    try:
+        return bool(get_visible_title_id(profile, country, title_id))
+    except NotFound:
+        return False
+
+
+def _insert_watchlist_items(rows: list[dict]) -> Sequence[str]:
+    """Insert those that are not on the watchlist; return their titles."""
+    if not rows:
+        return []
+    keys = ["profile_id", "title_id"]
+    statement = insert(WatchlistItem).values(rows).on_conflict_do_nothing(index_elements=keys)
+    return db.session.scalars(statement.returning(WatchlistItem.title_id)).all()
 
 
 def remove_from_watchlist(profile_id: str, title_id: str) -> None:

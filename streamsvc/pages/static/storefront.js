@@ -11,6 +11,7 @@ const ACCESS_MESSAGES = {
   no_longer_available: "This is no longer available.",
 };
 let me = null; // the body of GET /v1/sessions/current, including its CSRF token; null while signed out
+let isPublic = null; // whether the catalogue needs no sign-in; null: not known yet
 let leavePage = () => {}; // clean-up of the current page, called when another page is opened
 
 function h(tag, attributes = {}, ...children) {
@@ -82,7 +83,7 @@ function pagedGrid(path, firstPage) {
   const list = h("ul", { class: "grid" }, firstPage.items.map(card));
   let cursor = firstPage.next_cursor;
   const more = button("Show more", async () => {
-    const page = await api("GET", `${path}&cursor=${encodeURIComponent(cursor)}`);
+    const page = await catalog(`${path}&cursor=${encodeURIComponent(cursor)}`);
     const firstNew = list.children.length;
     list.append(...page.items.map(card));
     list.children[firstNew]?.querySelector("a").focus();
@@ -125,6 +126,7 @@ async function completeSignIn(payload, to) {
 }
 async function refreshSession() {
   me = await api("GET", "/sessions/current").catch((error) => { if (error.status !== 401) throw error; return null; });
+  if (me?.profile) await moveOwnList();
 }
 const thisDevice = () => ({ id: localStorage.device, name: /Mobile|Android|iPhone/.test(navigator.userAgent) ? "Phone browser" : "Web browser", kind: "web" });
 const passwordInput = { type: "password", minlength: 8, maxlength: 128 };
@@ -306,32 +308,57 @@ function profiles() {
 }
 
 // --- catalog -------------------------------------------------------------------------------------------------------
+// A visitor who is signed out says in which country they are; the service ignores it if its proxy knows better.
+function catalog(path) {
+  const country = me ? null : new Intl.Locale(navigator.language).region;
+  return api("GET", `/catalog${path}` + (country ? `${path.includes("?") ? "&" : "?"}country=${country}` : ""));
+}
+const canBrowse = async () => me != null || (isPublic ??= await catalog("/genres").then(() => true, (error) => { if (error.status !== 401) throw error; return false; }));
+// The list of a visitor who is signed out: [{title_id, added_at}], the newest first. The account gets it at sign-in.
+function ownList() {
+  try { return JSON.parse(localStorage.ownList).filter(({ title_id, added_at }) => title_id && added_at); } catch { return []; }
+}
+const saveOwnList = (items) => (localStorage.ownList = JSON.stringify(items.slice(0, 100)));
+const isOnOwnList = (id) => ownList().some(({ title_id }) => title_id === id);
+function toggleOwnList(id) {
+  const others = ownList().filter(({ title_id }) => title_id !== id);
+  saveOwnList(isOnOwnList(id) ? others : [{ title_id: id, added_at: new Date().toISOString() }, ...others]);
+}
+async function moveOwnList() { // again at the next start if it fails
+  const items = ownList();
+  if (items.length) await api("POST", `/profiles/${me.profile.id}/watchlist`, { items }).then(() => localStorage.removeItem("ownList"), () => {});
+}
+const catalogRows = ([rows, genres]) => [rows.items.map((row) => [h("h2", {}, row.title), titleRow(row.items)]),
+  h("h2", {}, "Genres"), h("p", { class: "actions" }, genres.items.map(({ code, name }) => h("a", { class: "button", href: `#/genre/${code}` }, name)))];
+const loadCatalogRows = async () => catalogRows(await Promise.all([catalog("/home"), catalog("/genres")]));
 async function home() {
-  if (!me) return [h("div", { class: "hero" }, h("h1", {}, "Thousands of films. One small API."),
+  if (me) return [h("h1", { class: "visually-hidden" }, "Home"), await loadCatalogRows()];
+  const hero = h("div", { class: "hero" }, h("h1", {}, "Thousands of films. One small API."),
     h("p", { class: "muted" }, "This page is a demo of streamsvc. It uses the same API that you can call."),
-    h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/sign-up" }, "Create an account"), h("a", { class: "button", href: "#/sign-in" }, "Sign in"), h("a", { class: "button", href: "docs" }, "See the API"))), await plans()];
-  const [rows, genres] = await Promise.all([api("GET", "/catalog/home"), api("GET", "/catalog/genres")]);
-  return [h("h1", { class: "visually-hidden" }, "Home"), rows.items.map((row) => [h("h2", {}, row.title), titleRow(row.items)]),
-    h("h2", {}, "Genres"), h("p", { class: "actions" }, genres.items.map(({ code, name }) => h("a", { class: "button", href: `#/genre/${code}` }, name)))];
+    h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/sign-up" }, "Create an account"), h("a", { class: "button", href: "#/sign-in" }, "Sign in"), h("a", { class: "button", href: "docs" }, "See the API")));
+  if (!(await canBrowse())) return [hero, await plans()];
+  const ids = ownList().map(({ title_id }) => title_id).join();
+  const own = ids && (await catalog(`/titles?ids=${ids}&limit=100`)).items;
+  return [hero, own?.length > 0 && [h("h2", {}, "Your list"), titleRow(own)], await loadCatalogRows(), await plans()];
 }
 async function genre(code) {
-  const path = `/catalog/titles?genre=${encodeURIComponent(code)}&sort=-popularity&limit=30`;
-  return [h("h1", {}, code.replace(/^./, (c) => c.toUpperCase())), pagedGrid(path, await api("GET", path))];
+  const path = `/titles?genre=${encodeURIComponent(code)}&sort=-popularity&limit=30`;
+  return [h("h1", {}, code.replace(/^./, (c) => c.toUpperCase())), pagedGrid(path, await catalog(path))];
 }
 async function search(_, query) {
   const q = query.get("q") ?? "";
   if (searchField.value !== q && document.activeElement !== searchField) searchField.value = q;
-  const path = `/catalog/search?q=${encodeURIComponent(q)}&limit=30`;
-  const results = await api("GET", path);
+  const path = `/search?q=${encodeURIComponent(q)}&limit=30`;
+  const results = await catalog(path);
   return [h("h1", {}, results.items.length ? `Results for “${q}”` : `No results for “${q}”`), pagedGrid(path, results)];
 }
 async function title(id) {
-  const [details, states] = await Promise.all([api("GET", `/catalog/titles/${id}?expand=seasons,similar`), me.profile ? api("GET", `/profiles/${me.profile.id}/state?ids=${id}`) : { items: [] }]);
-  let inWatchlist = states.items[0]?.in_watchlist;
+  const [details, states] = await Promise.all([catalog(`/titles/${id}?expand=seasons,similar`), me?.profile ? api("GET", `/profiles/${me.profile.id}/state?ids=${id}`) : { items: [] }]);
+  let inWatchlist = me ? states.items[0]?.in_watchlist : isOnOwnList(id);
   const { playable, reason, starts_at } = details.availability;
   const resumeAt = states.items[0]?.progress?.resume_s;
   const watchlist = button(inWatchlist ? "In your watchlist" : "Add to watchlist", async () => {
-    await api(inWatchlist ? "DELETE" : "PUT", `/profiles/${me.profile.id}/watchlist/${id}`);
+    await (me ? api(inWatchlist ? "DELETE" : "PUT", `/profiles/${me.profile.id}/watchlist/${id}`) : toggleOwnList(id));
     watchlist.textContent = (inWatchlist = !inWatchlist) ? "In your watchlist" : "Add to watchlist";
     watchlist.setAttribute("aria-pressed", inWatchlist);
   }, { "aria-pressed": String(!!inWatchlist) });
@@ -342,7 +369,7 @@ async function title(id) {
     h("p", { class: "actions" }, playable && details.kind === "movie" && h("a", { class: "button primary", href: `#/play/${id}` }, resumeAt ? `Resume at ${formatPosition(resumeAt)}` : "Play"),
       !playable && h("span", { class: "error" }, ACCESS_MESSAGES[reason] ?? reason, reason === "not_yet_available" && starts_at && ` It will be available on ${formatTime(starts_at)}.`),
       ["subscription_required", "not_in_plan"].includes(reason) && h("a", { class: "button primary", href: "#/plans" }, "See plans"),
-      me.profile && watchlist),
+      (!me || me.profile) && watchlist),
     facts([["Cast", people("actor")], ["Directed by", people("director")], ["Written by", people("writer")]].filter(([, names]) => names)),
     (details.seasons ?? []).map((season) => [h("h2", {}, season.title ?? `Season ${season.number}`), h("ol", { class: "list" }, season.episodes.map((episode) =>
       h("li", {}, h("span", {}, `${episode.number}. ${episode.title ?? ""}`), playable && h("a", { class: "button", href: `#/play/${episode.id}`, "aria-label": `Play episode ${episode.number}` }, "Play"))))]))),
@@ -617,7 +644,8 @@ async function security() {
 
 // --- navigation ----------------------------------------------------------------------------------------------------
 const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot: forgotPassword, "reset-password": resetPassword, plans, gift, ...EMAIL_PAGES };
-const SIGNED_IN_PAGES = { profiles, search, genre, title, buy, "payment-return": paymentReturn, play, account, security, activate };
+const CATALOG_PAGES = { search, genre, title };
+const SIGNED_IN_PAGES = { profiles, buy, "payment-return": paymentReturn, play, account, security, activate };
 let navigation = 0; // counts page changes, so that a slow page cannot replace a later one
 async function show() {
   const current = ++navigation;
@@ -626,16 +654,18 @@ async function show() {
   document.querySelector("dialog")?.close();
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, id] = path.split("/");
-  const page = PAGES[name] ?? (me ? SIGNED_IN_PAGES[name] : SIGNED_IN_PAGES[name] && signIn);
-  let nodes;
+  let nodes, isOpen = me != null;
   try {
+    isOpen = await canBrowse();
+    const closed = (me ? null : SIGNED_IN_PAGES[name]) ?? (isOpen ? null : CATALOG_PAGES[name]);
+    const page = closed ? signIn : PAGES[name] ?? CATALOG_PAGES[name] ?? SIGNED_IN_PAGES[name];
     nodes = page ? await page(id, new URLSearchParams(query)) : [h("h1", {}, "Page not found")];
   } catch (error) {
     nodes = [h("h1", {}, "Something went wrong"), h("p", { class: "error" }, error.message), h("a", { class: "button", href: "#/" }, "Home")];
   }
   if (current !== navigation) return;
   render(nodes);
-  $("search").hidden = !me;
+  $("search").hidden = !isOpen;
   if (name !== "search" && document.activeElement !== searchField) searchField.value = "";
   const link = (to, text) => h("a", { href: `#/${to}`, "aria-current": to === name && "page" }, text);
   $("nav").replaceChildren(...(me ? [link("", "Home"), link("plans", "Plans"), link("account", me.profile?.name ?? "Account")] : [link("plans", "Plans"), link("sign-in", "Sign in")]));

@@ -9,6 +9,12 @@ PICTURE_HEIGHTS = (480, 576, 720, 1080, 1440, 2160, 4320)
 """The heights, in lines, by which titles are filtered."""
 
 
+class CountryInput(TypedDict):
+    """The country that a visitor without a token, or an operator, asks about."""
+
+    country: str | None
+
+
 class TitlesInput(PageInput):
     """The filters and the sort order of a list of titles."""
 
@@ -18,6 +24,7 @@ class TitlesInput(PageInput):
     studio: str | None
     language: str | None
     country: str | None
+    origin_country: str | None
     person: str | None
     collection: str | None
     ids: list[str] | None
@@ -39,7 +46,7 @@ class TitleFiltersInput(TypedDict):
     audio: str | None
     subtitle: str | None
     height_gte: Literal["480", "576", "720", "1080", "1440", "2160", "4320"] | None
-    country: str | None
+    origin_country: str | None
     person: str | None
     collection: str | None
     tag: str | None
@@ -52,12 +59,12 @@ class TitleFiltersInput(TypedDict):
 
 NO_TITLE_FILTERS: TitleFiltersInput = {
     "kind": None, "genre": None, "genre_not": None, "language": None, "audio": None, "subtitle": None,
-    "height_gte": None, "country": None, "person": None, "collection": None, "tag": None, "studio": None,
+    "height_gte": None, "origin_country": None, "person": None, "collection": None, "tag": None, "studio": None,
     "year_gte": None, "year_lte": None, "runtime_lte": None, "age_lte": None,
 }  # fmt: skip
 
 
-class SearchInput(PageInput, TitleFiltersInput):
+class SearchInput(PageInput, TitleFiltersInput, CountryInput):
     """The words to search for, in which kinds of things, and the titles to search in."""
 
     q: str
@@ -65,7 +72,7 @@ class SearchInput(PageInput, TitleFiltersInput):
     locale: str | None
 
 
-class SuggestionsInput(TypedDict):
+class SuggestionsInput(CountryInput):
     """The partially typed words to complete."""
 
     q: str
@@ -73,18 +80,27 @@ class SuggestionsInput(TypedDict):
     locale: str | None
 
 
-class TitleInput(TypedDict):
+class TitleInput(CountryInput):
     """What to return of a title."""
 
     expand: str
     locale: str | None
-    country: str | None
 
 
-class EpisodesInput(ShortListInput):
+class SectionInput(ShortListInput, CountryInput):
+    """Which page of a title's seasons or of the genres to return."""
+
+
+class EpisodesInput(SectionInput):
     """The season whose episodes to list; None lists all."""
 
     season: int | None
+
+
+class LocaleInput(CountryInput):
+    """The language to respond in."""
+
+    locale: str | None
 
 
 class ChannelsInput(PageInput):
@@ -123,16 +139,15 @@ class GuideInput(TypedDict):
     cursor: str | None
 
 
-class LocalizedPageInput(PageInput):
+class LocalizedPageInput(PageInput, CountryInput):
     """Which page of a list to return, and in which language."""
 
     locale: str | None
 
 
-class PersonPageInput(TypedDict):
+class PersonPageInput(LocaleInput):
     """Which page of a person's credits to return, and in which language."""
 
-    locale: str | None
     limit: int
     cursor: str | None
 

@@ -9,6 +9,8 @@ Two questions, one set of facts:
   conditions are waived: viewers without a subscription may browse what any plan includes, and everybody may browse
   outside viewing hours and through a VPN.
 
+A visitor without a token sees what a viewer without a subscription sees in the same country, except titles for adults.
+
 A title's own page is shown even if its window, country or plan forbids playback, with the reason in `availability`, so
 that a shared link explains itself; only the profile's age limit and title rules hide it, as if it did not exist.
 
@@ -24,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import NamedTuple
 
-from streamsvc.rules.maturity import age_gate, min_age_in
+from streamsvc.rules.maturity import ADULT_AGE, age_gate, min_age_in
 from streamsvc.rules.playback.restrictions import TitleRules
 
 
@@ -92,7 +94,8 @@ class ViewerFacts:
     `max_age` None: no limit. `plans`: the codes of the plans held, sorted, since ETags contain them. `any_plan`: an
     operator, to whom subscription and plan do not apply. `title_rules`: those of the profile, None without any.
     `closed_until`: when the profile's viewing hours begin next; None within them. `network_refused`: the request
-    comes from a VPN or a host that the operator refuses.
+    comes from a VPN or a host that the operator refuses. `is_visitor`: a visitor without a token, whose age nobody
+    knows and who can subscribe: what a subscription would not change is reported first.
     """
 
     max_age: int | None = None
@@ -104,6 +107,7 @@ class ViewerFacts:
     title_rules: TitleRules | None = None
     closed_until: datetime | None = None
     network_refused: bool = False
+    is_visitor: bool = False
 
 
 class AccessCheck(NamedTuple):
@@ -132,14 +136,14 @@ class AccessDecision(NamedTuple):
 
 def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iterator[AccessCheck]:
     """Yield every condition of playback, in the order in which errors are reported."""
-    yield AccessCheck("maturity", is_age_allowed(title.min_age_in(viewer.country), viewer.max_age), "not_found")
+    yield AccessCheck("maturity", _is_age_allowed(title, viewer), "not_found")
     yield AccessCheck("title_rules", _is_allowed_by_rules(title, viewer), "not_found")
     if title.programme:
         yield AccessCheck("programme", is_programme_allowed(title.programme, viewer), "programme_restricted")
     yield AccessCheck("profile", viewer.has_profile, "profile_required")
     yield AccessCheck("viewing_hours", viewer.closed_until is None, "outside_viewing_hours")
-    yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
-    yield AccessCheck("plan", _in_plan(title, viewer), "not_in_plan")
+    if not viewer.is_visitor:
+        yield from _plan_checks(title, viewer)
     yield AccessCheck("network", not viewer.network_refused, "vpn_not_allowed")
     windows = (Window(),) if title.windows is None else title.windows
     country_matters = bool(windows) and all(window.countries is not None for window in windows)
@@ -151,6 +155,13 @@ def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iter
     is_released = title.released_at is None or title.released_at <= now
     yield AccessCheck("begun", (is_open and is_released) or not not_ended, "not_yet_available")
     yield AccessCheck("not_over", bool(not_ended) or not here, "no_longer_available")
+    if viewer.is_visitor:
+        yield from _plan_checks(title, viewer)
+
+
+def _plan_checks(title: TitleFacts, viewer: ViewerFacts) -> Iterator[AccessCheck]:
+    yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
+    yield AccessCheck("plan", _in_plan(title, viewer), "not_in_plan")
 
 
 def decide_access(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> AccessDecision:
@@ -184,6 +195,22 @@ def is_programme_allowed(programme: ProgrammeFacts, viewer: ViewerFacts) -> bool
         return False
     rules = viewer.title_rules
     return rules is None or not rules.blocked.contains(programme.title_id or "", programme.genres, frozenset())
+
+
+def is_adult(min_age: int | None) -> bool:
+    """Whether a title is rated for adults only; an unrated one is not."""
+    return min_age is not None and min_age >= ADULT_AGE
+
+
+def _is_age_allowed(title: TitleFacts, viewer: ViewerFacts) -> bool:
+    min_age = title.min_age_in(viewer.country)
+    return is_age_allowed(min_age, viewer.max_age) and not (viewer.is_visitor and _may_be_adult(title, viewer.country))
+
+
+def _may_be_adult(title: TitleFacts, country: str | None) -> bool:
+    """Whether the title is for adults in a country, or may be: where the country is unknown, one may have no rating."""
+    min_age = title.min_age_in(country)
+    return is_adult(min_age) or (country is None and bool(title.min_ages) and min_age is None)
 
 
 def _is_allowed_by_rules(title: TitleFacts, viewer: ViewerFacts) -> bool:

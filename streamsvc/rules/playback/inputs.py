@@ -76,6 +76,19 @@ class ProgressReportInput(ProgressInput):
     item_id: str
 
 
+class WatchlistEntryInput(TypedDict):
+    """A title, and when somebody put it on a list of their own."""
+
+    title_id: str
+    added_at: datetime | None
+
+
+class WatchlistBatchInput(TypedDict):
+    """The titles of a list that was kept without an account."""
+
+    items: list[WatchlistEntryInput]
+
+
 class ProgressBatchInput(TypedDict):
     """Reports that a device collected while it was offline."""
 

@@ -3,14 +3,17 @@
 from marshmallow import fields, validate
 
 from streamsvc.schemas.base import Choice, PageQuery, PrefixedId, QueryInt, Slug, StrictSchema, Text, page_of
-from streamsvc.schemas.catalog.titles import Artwork, Locale, TitleCard
+from streamsvc.schemas.catalog.titles import Artwork, CountryQuery, Locale, TitleCard
 
 ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
 MAX_ITEMS = 2_000
 
 
-class PersonQuery(StrictSchema):
+class LocaleQuery(CountryQuery):
     locale = Locale(load_default=None)
+
+
+class PersonQuery(LocaleQuery):
     limit = QueryInt(
         minimum=1,
         maximum=500,
@@ -22,7 +25,7 @@ class PersonQuery(StrictSchema):
     )
 
 
-class CollectionQuery(PageQuery):
+class CollectionQuery(PageQuery, CountryQuery):
     locale = Locale(load_default=None)
 
 

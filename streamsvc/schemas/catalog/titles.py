@@ -63,13 +63,34 @@ class Ids(CommaSeparated):
         super().__init__(MAX_IDS, "ids", **kwargs)
 
 
+class CountryQuery(StrictSchema):
+    country = Country(
+        load_default=None,
+        metadata={
+            "description": "Without a token: the country of the visitor, unless the service knows it. For operators: "
+            "the country for which availability is computed. Ignored for viewers."
+        },
+    )
+
+
+class SectionQuery(ShortListQuery, CountryQuery):
+    """Query parameters of a short list in the catalogue."""
+
+
 class TitlesQuery(PageQuery):
     kind = Choice("movie", "series", load_default=None)
     genre = Text(max_length=64, load_default=None)
     tag = Text(max_length=64, load_default=None)
     studio = Text(max_length=500, load_default=None, metadata={"description": "A studio's code."})
     language = Locale(load_default=None)
-    country = Country(load_default=None, metadata={"description": "The country of production."})
+    country = Country(
+        load_default=None,
+        metadata={
+            "description": "The country of production, as `origin_country`. Without a token: the country of the "
+            "visitor, unless the service knows it."
+        },
+    )
+    origin_country = Country(load_default=None, metadata={"description": "The country of production."})
     person = Text(max_length=64, load_default=None)
     collection = Text(max_length=64, load_default=None, metadata={"description": "A collection's id or code."})
     ids = Ids(load_default=None, metadata={"description": "Up to 100 comma-separated ids."})
@@ -104,7 +125,7 @@ class TitleFiltersQuery(StrictSchema):
         *map(str, PICTURE_HEIGHTS), data_key="height.gte", load_default=None,
         metadata={"description": "The least height of the best picture, in lines."},
     )  # fmt: skip
-    country = Country(load_default=None, metadata={"description": "The country of production."})
+    origin_country = Country(load_default=None, metadata={"description": "The country of production."})
     person = Text(max_length=64, load_default=None)
     collection = Text(max_length=64, load_default=None, metadata={"description": "A collection's id or code."})
     tag = Text(max_length=64, load_default=None)
@@ -115,7 +136,7 @@ class TitleFiltersQuery(StrictSchema):
     age_lte = QueryInt(minimum=0, maximum=99, data_key="age.lte", load_default=None)
 
 
-class SearchQuery(PageQuery, TitleFiltersQuery):
+class SearchQuery(PageQuery, TitleFiltersQuery, CountryQuery):
     q = Text(max_length=200, min_length=0, required=True)
     kinds = CommaSeparated(
         len(HIT_KINDS), "kinds", HIT_KINDS, load_default=None,
@@ -126,26 +147,22 @@ class SearchQuery(PageQuery, TitleFiltersQuery):
     locale = Locale(load_default=None)
 
 
-class SuggestionsQuery(StrictSchema):
+class SuggestionsQuery(CountryQuery):
     q = Text(max_length=200, min_length=0, required=True)
     limit = QueryInt(minimum=1, maximum=100, load_default=8)
     locale = Locale(load_default=None)
 
 
-class TitleQuery(StrictSchema):
+class TitleQuery(CountryQuery):
     expand = Text(
         min_length=0,
         load_default="",
         metadata={"description": "Comma-separated list of `seasons`, `credits` and `similar`."},
     )
     locale = Locale(load_default=None)
-    country = Country(
-        load_default=None,
-        metadata={"description": "The country for which availability is computed; only for operators."},
-    )
 
 
-class EpisodesQuery(ShortListQuery):
+class EpisodesQuery(SectionQuery):
     season = QueryInt(minimum=0, maximum=100_000, load_default=None)
 
 

@@ -2,11 +2,12 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Bool, Choice, Moment, PageQuery, PrefixedId, StrictSchema, page_of
+from streamsvc.schemas.base import Bool, Choice, Moment, OneOf, PageQuery, PrefixedId, StrictSchema, page_of
 from streamsvc.schemas.catalog.titles import Ids, TitleCard
 from streamsvc.schemas.playback.playback import Id, Seconds
 
 MAX_REPORTS = 200
+MAX_WATCHLIST_ENTRIES = 100
 RATING_VALUES = ("up", "down")
 
 
@@ -119,6 +120,37 @@ class WatchlistItemOut(StrictSchema):
     item_id = PrefixedId("ttl", required=True)
     title = fields.Nested(TitleCard, required=True)
     added_at = Moment(required=True)
+
+
+class WatchlistEntryIn(StrictSchema):
+    title_id = Id(required=True)
+    added_at = Moment(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "When the title was added. Default, and at the latest: now."},
+    )
+
+
+class WatchlistBatchIn(StrictSchema):
+    items = fields.List(
+        fields.Nested(WatchlistEntryIn), required=True, validate=validate.Length(1, MAX_WATCHLIST_ENTRIES)
+    )
+
+
+class WatchlistEntryOut(StrictSchema):
+    title_id = fields.String(required=True)
+    added = fields.Boolean(required=True)
+    reason = OneOf(
+        "already_there",
+        "not_found",
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why the title was not added. `not_found` also if the profile's limits hide it."},
+    )
+
+
+class WatchlistBatchOut(StrictSchema):
+    items = fields.List(fields.Nested(WatchlistEntryOut), required=True)
 
 
 class RatingIn(StrictSchema):

@@ -8,6 +8,7 @@ learns enough from the question. Retries by the worker, which follow the dunning
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import sqlalchemy as sa
 
@@ -15,6 +16,7 @@ from streamsvc.models.subscriptions import Payment, PaymentMethod, Subscription
 from streamsvc.rules import rate_limits as rules
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.refusals.accounts import TooManyAttempts
+from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.billing import AuthenticationRequired, PaymentFailed
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.security import rate_limits
@@ -105,16 +107,23 @@ def refund_authenticated_payment(payment: Payment) -> None:
         _refund(limits)
 
 
-def count_added_card(account_id: str, facts: RequestFacts) -> None:
-    """Count an attempt to add a card. Raises TooManyAttempts."""
-    if current_settings().login_throttle:
-        _hit([(rules.CARDS_BY_ACCOUNT, account_id), (rules.CARDS_BY_ADDRESS, facts.network)])
+@contextmanager
+def limited_card_attempt(account_id: str, facts: RequestFacts, rule: rules.RateLimit) -> Iterator[None]:
+    """Run an attempt to add a card, or to get a setup secret, with which a card can be checked by its bank.
 
-
-def count_card_setup(account_id: str, facts: RequestFacts) -> None:
-    """Count a setup secret, with which a card can be checked by its bank. Raises TooManyAttempts."""
-    if current_settings().login_throttle:
-        _hit([(rules.CARD_SETUPS_BY_ACCOUNT, account_id), (rules.CARDS_BY_ADDRESS, facts.network)])
+    Commits. It does not count if the provider or this service was unavailable. Raises TooManyAttempts.
+    """
+    is_limited = current_settings().login_throttle
+    limits: list[rate_limits.Limit] = [(rule, account_id), (rules.CARDS_BY_ADDRESS, facts.network)]
+    _hit(limits if is_limited else [])
+    try:
+        yield
+        db.session.commit()
+    except Refusal as error:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and is_limited:
+            db.session.rollback()  # on SQLite, its transaction would make the counters wait for itself
+            _refund(limits)
+        raise
 
 
 def count_gift_code_attempt(account_id: str, facts: RequestFacts) -> None:

@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,6 +20,7 @@ from streamsvc.models.subscriptions import (
 from streamsvc.operations.billing.core import ledger
 from streamsvc.operations.billing.core.codes import CODE_ALPHABET
 from streamsvc.operations.billing.core.credit import find_billing_currency, grant_credit
+from streamsvc.rules.billing.referrals import earned_reward
 from streamsvc.rules.refusals.billing import ReferralCodeInvalid
 from streamsvc.storage.database import db, lock_row
 from streamsvc.worker import jobs
@@ -104,14 +106,15 @@ def enqueue_revocation_if_rewarded(account_id: str, cause_id: str, now: datetime
 def grant_referral_reward(payload: dict, now: datetime) -> None:
     """Credit the referrer and the referred account at the program's current amounts, each in its own currency.
 
-    No program in that currency: no credit. No reward if nothing of what the referred account paid was kept, or if it
-    turns out to be the referrer's own household.
+    No program in that currency: no credit. Less if a part of the money has gone back already, and no reward if nothing
+    of it was kept, or if the account turns out to be of the referrer's own household.
     """
     referral = _lock_referral(payload["account_id"])
     if referral is None or referral.rewarded_at or referral.revoked_at:
         return
     subscription = db.session.get_one(Subscription, referral.subscription_id)
-    if is_own_household(subscription, referral.referrer_id) or _kept_amount(referral.account_id) <= 0:
+    kept_minor = _kept_amount(referral.account_id)
+    if is_own_household(subscription, referral.referrer_id) or kept_minor <= 0:
         referral.revoked_at = now
         return
     referral.rewarded_at, referral.rewards = now, []
@@ -120,6 +123,7 @@ def grant_referral_reward(payload: dict, now: datetime) -> None:
         program = db.session.get(ReferralReward, currency)
         is_referrer = account_id == referral.referrer_id
         amount_minor = 0 if program is None else program.referrer_minor if is_referrer else program.newcomer_minor
+        amount_minor = earned_reward(amount_minor, kept_minor, _first_payment_amount(referral.account_id))
         if amount_minor:
             grant_credit(db.session.get_one(Account, account_id), amount_minor, currency, "Referral", now)
             reward = {"account_id": account_id, "currency": currency, "amount_minor": amount_minor}
@@ -128,16 +132,24 @@ def grant_referral_reward(payload: dict, now: datetime) -> None:
 
 @jobs.job_handler(REVOCATION_JOB)
 def revoke_referral_reward(payload: dict, now: datetime) -> None:
-    """Take back what is unspent of a reward if nothing of what the referred account paid was kept."""
+    """Take back what is unspent of the rewards that the money kept from the referred account no longer earns."""
     referral = _lock_referral(payload["account_id"])
-    if referral is None or referral.revoked_at or _kept_amount(referral.account_id) > 0:
+    if referral is None or referral.revoked_at:
         return
-    referral.revoked_at = now
+    kept_minor, first_minor = _kept_amount(referral.account_id), _first_payment_amount(referral.account_id)
+    if kept_minor <= 0:
+        referral.revoked_at = now
+    rewards = []
     for reward in referral.rewards or []:
         account, currency = db.session.get_one(Account, reward["account_id"]), reward["currency"]
-        unspent_minor = min(reward["amount_minor"], ledger.account_credit(account.id, currency))
-        if unspent_minor > 0:
-            grant_credit(account, -unspent_minor, currency, "Referral taken back", now)
+        unearned_minor = reward["amount_minor"] - earned_reward(reward["amount_minor"], kept_minor, first_minor)
+        taken_minor = reward.get("taken_back_minor", 0)
+        due_minor = min(unearned_minor - taken_minor, ledger.account_credit(account.id, currency))
+        if due_minor > 0:
+            grant_credit(account, -due_minor, currency, "Referral taken back", now)
+            reward = reward | {"taken_back_minor": taken_minor + due_minor}
+        rewards.append(reward)
+    referral.rewards = rewards
 
 
 def _lock_referral(account_id: str) -> Referral | None:
@@ -148,6 +160,25 @@ def _lock_referral(account_id: str) -> Referral | None:
     return referral and db.session.get(Referral, account_id, populate_existing=True)
 
 
+def _first_payment_amount(account_id: str) -> int:
+    """Return what the account paid, in minor units, on the first invoice of a subscription that it paid."""
+    first_invoice_id = _paid_for_subscriptions(Payment.invoice_id, account_id).order_by(Payment.settled_at).limit(1)
+    amount = sa.func.coalesce(sa.func.sum(Payment.amount_minor), 0)
+    of_first = Payment.invoice_id == first_invoice_id.scalar_subquery()
+    return int(db.session.scalars(_paid_for_subscriptions(amount, account_id).where(of_first)).one())
+
+
+def _paid_for_subscriptions(column: Any, account_id: str) -> sa.Select[Any]:
+    """Select a column of the account's payments that succeeded, also if they are disputed now."""
+    return (
+        sa.select(column)
+        .select_from(Payment)
+        .join(Invoice, Invoice.id == Payment.invoice_id)
+        .where(Payment.account_id == account_id, Payment.status.in_(("succeeded", "disputed")))
+        .where(Invoice.subscription_id.is_not(None))
+    )
+
+
 def _kept_amount(account_id: str) -> int:
     """Return what the account has paid for subscriptions, less what went back, in minor units.
 
@@ -155,12 +186,7 @@ def _kept_amount(account_id: str) -> int:
     back is refunds, disputes, and payouts of the account's own money by bank transfer.
     """
     kept = Payment.amount_minor - Payment.refunded_minor - Payment.disputed_minor
-    paid = (
-        sa.select(sa.func.coalesce(sa.func.sum(kept), 0))
-        .join(Invoice, Invoice.id == Payment.invoice_id)
-        .where(Payment.account_id == account_id, Payment.status.in_(("succeeded", "disputed")))
-        .where(Invoice.subscription_id.is_not(None))
-    )
+    paid = _paid_for_subscriptions(sa.func.coalesce(sa.func.sum(kept), 0), account_id)
     own_minor = sa.case(
         (Payout.bank_transfer_minor > Payout.forced_minor, Payout.bank_transfer_minor - Payout.forced_minor), else_=0
     )

@@ -60,7 +60,9 @@ def refund_invoice(
     for payment in payments:
         part_minor = round_down(min(amount_minor, payment.refundable_minor), _refund_step_minor(payment))
         if part_minor:
-            refund_ids.append(create_refund(payment, part_minor, note, body["reason"], now).id)
+            refund = record_refund(payment, part_minor, note, body["reason"], now)
+            enqueue_reconciliation(refund, now)
+            refund_ids.append(refund.id)
         amount_minor -= part_minor
     if not refund_ids:
         raise Invalid(errors={"amount_minor": ["Must not be less than the smallest amount that can be refunded."]})
@@ -77,21 +79,9 @@ def _refund_step_minor(payment: Payment) -> int:
     return 1 if payment.provider == EXTERNAL_PROVIDER else charge_step_minor(payment.currency)
 
 
-def create_refund(
-    payment: Payment,
-    amount_minor: int,
-    note: CreditNote | None,
-    reason: str | None,
-    now: datetime,
-    payout_id: str | None = None,
-) -> Refund:
-    """Record a refund about to be sent, and enqueue its reconciliation.
-
-    `note`: the credit note that it pays out. `payout_id`: the payout of account credit that it is a part of.
-    """
-    refund = record_refund(payment, amount_minor, note, reason, now, payout_id)
+def enqueue_reconciliation(refund: Refund, now: datetime) -> None:
+    """Have a refund that is about to be sent reconciled, should its outcome not become known."""
     jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
-    return refund
 
 
 def record_refund(
@@ -102,7 +92,10 @@ def record_refund(
     now: datetime,
     payout_id: str | None = None,
 ) -> Refund:
-    """Record a pending refund of a part of a payment, which counts as refunded from now on."""
+    """Record a pending refund of a part of a payment, which counts as refunded from now on.
+
+    `note`: the credit note that it pays out. `payout_id`: the payout of account credit that it is a part of.
+    """
     refund = Refund(
         id=new_id("ref"),
         payment_id=payment.id,

@@ -105,7 +105,8 @@ def _record_payout(account_id: str, body: PayoutInput, operator_id: str, now: da
     db.session.add(payout)
     db.session.flush()
     for payment, part_minor in plan.refunds:
-        refunds.create_refund(payment, part_minor, None, body["reason"], now, payout.id)
+        refund = refunds.record_refund(payment, part_minor, None, body["reason"], now, payout.id)
+        refunds.enqueue_reconciliation(refund, now)
         payouts.post_payout(payout, part_minor, now, payment.id)
     if plan.bank_transfer_minor:
         payouts.post_payout(payout, plan.bank_transfer_minor, now)

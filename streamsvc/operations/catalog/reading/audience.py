@@ -31,7 +31,9 @@ class Audience:
     @property
     def visibility(self) -> Visibility:
         """Which of the statements made for each visibility reads for this audience."""
-        return "all" if self.sees_all else "restricted" if self.facts.title_rules else "listed"
+        if self.sees_all:
+            return "all"
+        return "public" if self.facts.is_visitor else "restricted" if self.facts.title_rules else "listed"
 
     def sql_parameters(self) -> dict:
         """Return the parameters of the conditions in models/catalog/visibility.py; an operator's is the country."""
@@ -64,6 +66,11 @@ def _encode_labels(titles: TitleSet) -> str:
 def operator_audience(country: str | None) -> Audience:
     """Return the audience of an operator, who sees every title; availability is computed for `country`."""
     return Audience(ViewerFacts(country=country, any_plan=True), sees_all=True)
+
+
+def visitor_audience(country: str | None, max_age: int | None) -> Audience:
+    """Return the audience of a visitor without a token; `country` None: unknown. `max_age` None: no limit but adult."""
+    return Audience(ViewerFacts(country=country, max_age=max_age, is_visitor=True))
 
 
 def viewer_audience(viewer: Viewer, origin: Origin) -> Audience:

@@ -61,7 +61,7 @@ def _single_facets(query: TitleFiltersInput) -> list[tuple[str, str]]:
         "audio": query["audio"],
         "subtitle": query["subtitle"],
         "height": query["height_gte"],
-        "country": query["country"],
+        "country": query["origin_country"],
     }
     return [(kind, str(value)) for kind, value in values.items() if value is not None]
 

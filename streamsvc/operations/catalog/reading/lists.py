@@ -120,7 +120,7 @@ def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSn
 
 def range_parameters(query: Any, ranges: Iterable[RangeName]) -> dict[str, int]:
     """Return the values of a query's ranges; no unrated title is below an age."""
-    parameters = {name: query[name] for name in ranges}
+    parameters: dict[str, int] = {name: query[name] for name in ranges}
     if "age_lte" in parameters:
         parameters["age_lte"] = min(parameters["age_lte"], UNRATED_AGE_GATE - 1)
     return parameters

@@ -7,10 +7,18 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Job, WebhookDelivery, WebhookEndpoint
 from streamsvc.models.subscriptions import Payment, Subscription
-from streamsvc.operations.maintenance.doctor.findings import ERROR, OK, WARNING, Finding, count_finding, doctor_check
+from streamsvc.operations.maintenance.doctor.findings import (
+    ERROR,
+    OK,
+    WARNING,
+    Finding,
+    count_finding,
+    count_rows,
+    doctor_check,
+)
 from streamsvc.operations.maintenance.worker_loop import is_worker_alive
 from streamsvc.rules.clock_trust import format_span
-from streamsvc.storage.database import fetch_all, fetch_existing
+from streamsvc.storage.database import fetch_existing
 from streamsvc.worker.jobs import IS_OPEN
 
 LATE_AFTER, VERY_LATE_AFTER = timedelta(minutes=5), timedelta(hours=1)
@@ -42,10 +50,9 @@ def check_late_jobs() -> Finding:
 @doctor_check("failed jobs")
 def check_failed_jobs() -> Finding:
     """Check that no job has failed on its last attempt."""
-    failed = sa.select(Job.id, Job.kind).where(Job.failed_at.is_not(None)).order_by(Job.failed_at.desc()).limit(1_000)
-    names = [f"{job.kind} {job.id}" for job in fetch_all(failed)]
+    failed = sa.select(Job.kind, Job.id).where(Job.failed_at.is_not(None)).order_by(Job.failed_at.desc())
     advice = "See `streamsvc jobs list`, correct the cause, then `streamsvc jobs retry` or `discard` them."
-    return count_finding(names, "no job has failed for good", "failed for good", advice, WARNING)
+    return count_finding(count_rows(failed), "no job has failed for good", "failed for good", advice, WARNING)
 
 
 @doctor_check("webhooks")
@@ -55,25 +62,24 @@ def check_webhooks() -> Finding:
     failing = sa.select(WebhookEndpoint.url).join(WebhookDelivery, WebhookDelivery.endpoint_id == WebhookEndpoint.id)
     failing = failing.where(WebhookDelivery.status == "failed", WebhookDelivery.created_at > since)
     failing = failing.where(WebhookEndpoint.removed_at.is_(None), WebhookEndpoint.disabled_at.is_(None)).distinct()
-    names = [row.url for row in fetch_all(failing)]
     advice = "Fix the receiver, or delete the endpoint; `POST /v1/admin/webhook-redeliveries` sends what it missed."
-    return count_finding(names, "no delivery failed within a day", "with failed deliveries", advice, WARNING)
+    healthy, what = "no delivery failed within a day", "with failed deliveries"
+    return count_finding(count_rows(failing), healthy, what, advice, WARNING)
 
 
 @doctor_check("payments")
 def check_payments() -> Finding:
     """Check that the outcome of each payment is known."""
     is_old = Payment.created_at < clock.now() - UNKNOWN_AFTER
-    unknown = sa.select(Payment.id).where(Payment.status.in_(("pending", "unknown")), is_old).limit(1_000)
-    names = [row.id for row in fetch_all(unknown)]
+    unknown = sa.select(Payment.id).where(Payment.status.in_(("pending", "unknown")), is_old)
     advice = "Make sure that the payment provider can be reached; `streamsvc billing audit --provider` compares each."
-    return count_finding(names, "the outcome of every payment is known", "without a known outcome", advice)
+    healthy, what = "the outcome of every payment is known", "without a known outcome"
+    return count_finding(count_rows(unknown), healthy, what, advice)
 
 
 @doctor_check("billing holds")
 def check_billing_holds() -> Finding:
     """Check that no subscription waits for an operator."""
-    held = sa.select(Subscription.id).where(Subscription.billing_held_at.is_not(None)).limit(1_000)
-    names = [row.id for row in fetch_all(held)]
+    held = sa.select(Subscription.id).where(Subscription.billing_held_at.is_not(None))
     advice = "Correct the books of each and release it."
-    return count_finding(names, "no subscription is on billing hold", "on hold", advice, WARNING)
+    return count_finding(count_rows(held), "no subscription is on billing hold", "on hold", advice, WARNING)

@@ -7,9 +7,8 @@ from streamsvc.models import Account, Session
 from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
 from streamsvc.models.subscriptions import Invoice, Payment, Refund
 from streamsvc.operations.billing.books import checks, rule_checks
-from streamsvc.operations.maintenance.doctor.findings import ERROR, OK, Finding, count_finding, doctor_check
+from streamsvc.operations.maintenance.doctor.findings import ERROR, OK, Finding, count_finding, count_rows, doctor_check
 from streamsvc.operations.outbox.audit import find_first_break
-from streamsvc.storage.database import fetch_all
 
 RECENT_AUDIT_EVENTS = 1_000
 SUPPORT_ADVICE = "Run `streamsvc billing audit`, which places billing holds, and correct the cause."
@@ -37,8 +36,7 @@ def check_double_charges() -> Finding:
     paid_in_full = sa.and_(Payment.status == "succeeded", Payment.amount_minor >= Invoice.total_minor, ~is_returned)
     twice = sa.select(Invoice.id).join(Payment, Payment.invoice_id == Invoice.id).where(paid_in_full)
     twice = twice.where(Invoice.total_minor > 0).group_by(Invoice.id).having(sa.func.count() > 1)
-    names = [row.id for row in fetch_all(twice)]
-    return count_finding(names, "no invoice was paid twice", "paid twice", "Refund the second payment.")
+    return count_finding(count_rows(twice), "no invoice was paid twice", "paid twice", "Refund the second payment.")
 
 
 @doctor_check("audit log")
@@ -65,9 +63,9 @@ def check_sessions() -> Finding:
     live = sa.select(Session.id).join(Account, Account.id == Session.account_id)
     live = live.where(Account.status.in_(("disabled", "deleted")), *Session.live_conditions(clock.now()))
     live = live.where(Session.service_epoch >= CURRENT_SERVICE_EPOCH)
-    names = [row.id for row in fetch_all(live.limit(1_000))]
     healthy, what = "no disabled account has a live session", "live in disabled accounts"
-    return count_finding(names, healthy, what, "End them: `streamsvc sessions end-all`, or disable the accounts again.")
+    advice = "End them: `streamsvc sessions end-all`, or disable the accounts again."
+    return count_finding(count_rows(live), healthy, what, advice)
 
 
 @doctor_check("books", full_only=True)

@@ -23,7 +23,14 @@ LOW_DISK_BYTES, FULL_DISK_BYTES = 2 * 1024**3, 256 * 1024**2
 CLOCK_WARNING_S = 60.0
 
 
-@doctor_check("settings")
+@doctor_check("database")
+def check_database() -> Finding:
+    """Check that the database responds."""
+    fetch_existing(sa.text("SELECT 1"))
+    return Finding(OK, "responds")
+
+
+@doctor_check("settings", needs_database=False)
 def check_settings() -> Finding:
     """Check that the settings suit their environment. Invalid ones have kept the doctor from starting."""
     doubts = list_doubtful_settings(current_settings())
@@ -52,7 +59,7 @@ def check_database_version() -> Finding:
     return Finding(ERROR, f"{name} is too old", "Upgrade it.") if is_old else Finding(OK, name)
 
 
-@doctor_check("libraries")
+@doctor_check("libraries", needs_database=False)
 def check_libraries() -> Finding:
     """Check that Python and the installed libraries are those that the package requires."""
     python = ".".join(map(str, sys.version_info[:3]))
@@ -97,7 +104,7 @@ def check_clocks() -> Finding:
     return Finding(status, message, "Synchronize both by NTP." if status == WARNING else "")
 
 
-@doctor_check("disk")
+@doctor_check("disk", needs_database=False)
 def check_disk() -> Finding:
     """Check the free space of the data folder and of SQLite's file."""
     settings = current_settings()
