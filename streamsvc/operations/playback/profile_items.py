@@ -85,7 +85,8 @@ def import_watchlist_uncommitted(
 ) -> list[dict]:
     """Add the titles of a list that was kept elsewhere, in the caller's transaction; return the outcome of each.
 
-    Titles that the profile may not see in the viewer's `country` are left out. Titles that are already on the watchlist keep their position. Of two entries of one title the newest counts.
+    Titles that the profile may not see in the viewer's `country` are left out. Titles that are already on the watchlist
+    keep their position. Of two entries of one title the newest counts.
     """
     rows: dict[str, dict] = {}
     for entry in entries:
