@@ -116,7 +116,7 @@ def test_what_belongs_to_a_hidden_title_is_hidden(catalog):
         ({"subtitle": "fr"}, []),
         ({"height__gte": "1080"}, ["The Silence"]),
         ({"height__gte": "2160"}, []),
-        ({"country": "SE"}, ["The Silence"]),
+        ({"origin_country": "SE"}, ["The Silence"]),
         ({"kind": "series"}, []),
         ({"collection": "quiet"}, ["Silence"]),
         ({"collection": "quiet", "genre": "war"}, []),

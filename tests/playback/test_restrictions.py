@@ -120,7 +120,7 @@ def test_only_the_owner_changes_restrictions_and_misspelt_ones_are_refused(world
 
 
 def test_a_call_without_a_body_lifts_no_restriction(world, ann):
-    body = {"blocked": {"titles": [], "genres": ["horror"]}, "viewing_hours": [EVENINGS[0]]}
+    body = {"blocked": {"titles": [], "genres": ["horror"], "tags": []}, "viewing_hours": [EVENINGS[0]]}
     assert restrict(ann, **body).status_code == 200
     path = f"/v1/profiles/{ann.profile_id}/restrictions"
     for refused in (ann.put(path), ann.call("PUT", path, Content_Type="application/json")):

@@ -33,7 +33,7 @@ LOADED_TYPES: dict[type[fields.Field], Any] = {
     fields.Boolean: bool,
 }
 LIBRARY_CALLS = {*dir(builtins), "urlencode"}
-OPEN_DOCUMENTS = {"replace_channel", "replace_title", "update_title"}
+OPEN_DOCUMENTS = {"replace_channel", "replace_person", "replace_title", "update_title"}
 """Views and operations whose body is a JSON document that the catalog's own record format checks, not a schema."""
 
 

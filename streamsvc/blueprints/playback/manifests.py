@@ -5,6 +5,7 @@ from flask import Response, request
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.playback import manifests
+from streamsvc.rules.playback.inputs import GrantInput
 from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid, ManifestInvalid, ManifestUnavailable
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.playback.playback import VerifyQuery
@@ -26,7 +27,7 @@ bp = Blueprint(
 @bp.arguments(VerifyQuery, location="query")
 @bp.errors(GrantForbids, GrantInvalid, ManifestInvalid, ManifestUnavailable, NotFound)
 @bp.response(200, {"type": "string"}, content_type=HLS_MEDIA_TYPE)
-def get_master_playlist(query: dict, stream_id: str) -> Response:
+def get_master_playlist(query: GrantInput, stream_id: str) -> Response:
     """Retrieve the HLS master playlist of a stream.
 
     With `STREAMSVC_FILTER_MANIFESTS`, its URL is in the response to the start of playback. It is the media server's
@@ -45,7 +46,7 @@ def get_master_playlist(query: dict, stream_id: str) -> Response:
 @bp.arguments(VerifyQuery, location="query")
 @bp.errors(GrantForbids, GrantInvalid, ManifestInvalid, ManifestUnavailable, NotFound)
 @bp.response(200, {"type": "string"}, content_type=DASH_MEDIA_TYPE)
-def get_dash_manifest(query: dict, stream_id: str) -> Response:
+def get_dash_manifest(query: GrantInput, stream_id: str) -> Response:
     """Retrieve the DASH manifest of a stream.
 
     With `STREAMSVC_FILTER_MANIFESTS`, its URL is in the response to the start of playback. It is the media server's
@@ -58,7 +59,7 @@ def get_dash_manifest(query: dict, stream_id: str) -> Response:
     return Response(manifests.load_dash_manifest(stream_id, tokens, clock.now()), content_type=DASH_MEDIA_TYPE)
 
 
-def _presented_tokens(query: dict) -> tuple[list[str], bool]:
+def _presented_tokens(query: GrantInput) -> tuple[list[str], bool]:
     """Return the tokens in the query and in the header, and whether the player sends headers.
 
     A player that asks for a live manifest again has its first token in the query and its latest in the header.

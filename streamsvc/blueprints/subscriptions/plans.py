@@ -12,6 +12,7 @@ from streamsvc.http.hot_reads import hot_read
 from streamsvc.http.kept_responses import kept_response
 from streamsvc.models.subscriptions import Plan
 from streamsvc.models.subscriptions.plans import PLANS_AS_STORED, PRICES_AS_STORED
+from streamsvc.rules.billing.inputs import PlansInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.subscriptions.subscriptions import PlanOut, PlanQuery
@@ -29,7 +30,7 @@ PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 @public
 @bp.etag
 @bp.response(200, PAGE)
-def list_plans(query: dict) -> Response:
+def list_plans(query: PlansInput) -> Response:
     """List plans on sale.
 
     `country` and `currency` limit the prices returned. Add-ons, which are sold only with another plan, are listed by
@@ -39,7 +40,7 @@ def list_plans(query: dict) -> Response:
     return _cacheable_response(lambda: PAGE.dump(_page_of_plans(query, after)), request.query_string)
 
 
-def _page_of_plans(query: dict, after: list | None) -> dict:
+def _page_of_plans(query: PlansInput, after: list | None) -> dict:
     listed = Plan.list_on_sale(addon=query["addons"])
     plans = [plan_view(plan, query["country"], query["currency"]) for plan in listed]
     plans = [plan for plan in plans if plan["prices"]]

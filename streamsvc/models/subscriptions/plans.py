@@ -117,12 +117,15 @@ class Price(Base):
         return PriceFacts(self.id, self.amount_minor, interval, self.trial_days, intro)
 
 
-def _select_as_stored(model: type[Base], *conditions: sa.ColumnElement[bool]) -> CompiledStatement:
-    """Read rows only to compare them: JSON and times stay text."""
-    table = model.__table__
-    columns = [sa.cast(column, sa.Text).label(column.key) for column in table.columns]
-    return CompiledStatement(sa.select(*columns).where(*conditions).order_by(table.c.id))
+def _columns_as_stored(model: type[Base]) -> list[sa.Label]:
+    """Return the columns of rows that are read only to be compared: JSON and times stay text."""
+    return [sa.cast(column, sa.Text).label(column.key) for column in model.__table__.columns]
 
 
-PLANS_AS_STORED = _select_as_stored(Plan)
-PRICES_AS_STORED = _select_as_stored(Price, Price.retired_at.is_(None))
+PLANS_AS_STORED = CompiledStatement(sa.select(*_columns_as_stored(Plan)).order_by(Plan.id))
+PRICES_AS_STORED = CompiledStatement(
+    sa.select(*_columns_as_stored(Price))
+    .join(Plan, Plan.id == Price.plan_id)
+    .where(Price.retired_at.is_(None))
+    .order_by(Plan.id, Price.id)
+)

@@ -6,6 +6,14 @@ from typing import Literal, NotRequired, TypedDict
 from streamsvc.rules.inputs import DeviceKind, PageInput
 
 
+class PlansInput(PageInput):
+    """Which plans to list, and with the prices of which country and currency; None means any."""
+
+    country: str | None
+    currency: str | None
+    addons: bool
+
+
 class FeaturesInput(TypedDict):
     """What a plan includes."""
 

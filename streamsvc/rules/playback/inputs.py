@@ -6,6 +6,12 @@ from typing import Literal, TypedDict
 from streamsvc.rules.inputs import DeviceKind, PageInput
 
 
+class GrantInput(TypedDict):
+    """The playback token in a query."""
+
+    grant: str | None
+
+
 class PlaybackInput(TypedDict):
     """What to play, on which device, and which stream to end for it."""
 

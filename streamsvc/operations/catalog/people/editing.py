@@ -135,8 +135,8 @@ def merge_person(person_id: str, into: str, dry_run: bool, now: datetime) -> dic
     credits, titles = db.session.execute(counts).one()
     if not dry_run:
         db.session.execute(sa.update(TitleCredit).where(of_person).values(person_pk=target.pk))
-        leads_there = sa.or_(Person.pk == person.pk, Person.merged_into == person.pk)
-        db.session.execute(sa.update(Person).where(leads_there).values(merged_into=target.pk))
+        for leads_there in (Person.pk == person.pk, Person.merged_into == person.pk):
+            db.session.execute(sa.update(Person).where(leads_there).values(merged_into=target.pk))
         enqueue_detail_updates([target.pk], now)
         writing.increment_catalog_version()
     return {"id": target.id, "merged": person.id, "titles": titles, "credits": credits, "dry_run": dry_run}

@@ -71,21 +71,19 @@ def replace_episodes(titles: list[tuple[int, int, CatalogRecord]]) -> None:
     _replace_entries("episode", pks.values(), entries)
 
 
-def insert_new_people(credits: Iterable[tuple[int, str, int]], last_indexed: int | None) -> int:
+def insert_new_people(credits: Iterable[tuple[int, str, int]]) -> None:
     """Insert the people of credits (person's pk, name, title's rank) whose keys are above the last one indexed.
 
-    People's keys ascend. They are sorted by the best-known title that they arrive with; a rebuild considers all.
-    Returns the last key indexed, to be handed in with the next titles; None reads it.
+    People's keys ascend. They are sorted by the best-known title that they arrive with; a rebuild considers all. The
+    caller has locked the catalogue: another import may have indexed people since the last batch.
     """
-    if last_indexed is None:
-        last = sa.select(sa.func.max(SearchEntry.ref)).where(SearchEntry.kind == "person")
-        last_indexed = db.session.scalar(last) or 0
+    last = sa.select(sa.func.max(SearchEntry.ref)).where(SearchEntry.kind == "person")
+    last_indexed = db.session.scalar(last) or 0
     new: dict[int, tuple[str, int]] = {}
     for pk, name, rank in credits:
         if pk > last_indexed:
             new[pk] = (name, max(rank, new[pk][1] if pk in new else 0))
     _insert_entries("person", {pk: (decode_popularity(rank), person_tokens(name)) for pk, (name, rank) in new.items()})
-    return max(new, default=last_indexed)
 
 
 PEOPLE_PAGE = (

@@ -77,13 +77,11 @@ class WriteCache:
     facets: dict[tuple[str, str], int] = field(default_factory=dict)
     people: PeopleByKey = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
-    last_indexed_person: int | None = None
 
     def clear(self) -> None:
         """Empty the cache after a rollback, since cached rows may be gone."""
         for cache in (self.facets, self.people, self.words):
             cache.clear()
-        self.last_indexed_person = None
 
     def trim(self) -> None:
         """Empty the caches of people and words that exceed MAX_CACHED entries."""
@@ -173,7 +171,7 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     credits = (
         (cache.people[credit_key(credit)].pk, credit.name, row.rank) for row in rows for credit in row.record.credits
     )
-    cache.last_indexed_person = search_index.insert_new_people(credits, cache.last_indexed_person)
+    search_index.insert_new_people(credits)
 
 
 def _delete_child_rows(rows: list[Any]) -> None:
