@@ -4,7 +4,8 @@
 are skipped without being parsed, as far as the format allows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES, CatalogRecord, FieldError
@@ -20,8 +21,27 @@ class FileTooLarge(Exception):
     """The file exceeds the limit of lines, or of bytes once unpacked."""
 
 
+class FileWarning(NamedTuple):
+    """Something that was guessed or left out: where, a code to match on, a sentence. The title is imported."""
+
+    field: str
+    code: str
+    reason: str
+
+
+class ReadOptions(NamedTuple):
+    """What the operator says about a file."""
+
+    columns: Mapping[str, str] = MappingProxyType({})
+    """The field that each column of a table is for, by the column's name."""
+    encoding: str | None = None
+    """The encoding of a table or a playlist; None to detect it."""
+    media_base_url: str | None = None
+    """The address under which media servers publish the library's folder, or a table's relative paths."""
+
+
 class FileEntry(NamedTuple):
-    """One title of a file.
+    """One title of a file, or only warnings about the file.
 
     `record` is a complete record. Formats that cannot express everything (no windows, no plans) set `part` instead, a
     partial record that leaves unnamed fields unchanged. If there is neither, `errors` says why.
@@ -34,6 +54,15 @@ class FileEntry(NamedTuple):
     errors: tuple[FieldError, ...] = ()
     before: int = 0
     """How many lines of other files precede this file's, if several are read together."""
+    file: str | None = None
+    """The path of the entry's file inside a folder or an archive."""
+    warnings: tuple[FileWarning, ...] = ()
+    defaults: dict[str, Any] | None = None
+    """What holds for a new title where `part` does not say it."""
+    collections: tuple[str, ...] = ()
+    """The names of the collections that the title is added to."""
+    channel: dict[str, Any] | None = None
+    """A live channel of a playlist, instead of a title."""
 
     @property
     def overall_line(self) -> int:

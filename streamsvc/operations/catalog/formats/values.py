@@ -3,12 +3,31 @@
 import codecs
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES
 
 BLOCK_BYTES = 64 * 1024
 WHITESPACE = re.compile(r"[ \t\r\n]*")
+
+
+def starts_with_array(file: BinaryIO) -> bool:
+    """Whether a JSON array of objects begins the file, which is set back to its start."""
+    head = file.read(BLOCK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+    file.seek(0)
+    return head[:1] == b"[" and head[1:].lstrip()[:1] in (b"{", b"]")
+
+
+def iter_array(file: BinaryIO) -> Iterator[Any]:
+    """Yield the values of a JSON array one at a time. Raises ValueError, RecursionError."""
+    reader = JsonReader(file)
+    reader.expect("[")
+    if not reader.accept("]"):
+        yield reader.read_value()
+        while reader.accept(","):
+            yield reader.read_value()
+        reader.expect("]")
 
 
 class JsonReader:

@@ -1,0 +1,2 @@
+LIBRARY_EXTENSIONS = (".nfo", ".strm")
+MAX_DIRECTORY_BYTES = 4 << 20
