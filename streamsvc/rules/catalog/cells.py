@@ -7,6 +7,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date
 from statistics import median
 from typing import Any
 
@@ -63,6 +64,15 @@ def parse_year(text: str) -> int | None:
     """Return the first year in text: `1994`, `1994-10-14`, `14/10/1994`, `1994–1998`, `1994.0`, `(1994)`."""
     found = _YEAR.search(text)
     return int(found[1]) if found else None
+
+
+def is_date(text: str) -> bool:
+    """Whether text is a date such as `1994-10-14`."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return len(text) == 10
 
 
 def split_title_year(title: str) -> tuple[str, int | None]:

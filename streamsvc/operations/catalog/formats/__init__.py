@@ -99,6 +99,14 @@ def is_utf_16_or_32(head: bytes) -> bool:
     return head.startswith(UTF_16_BYTE_ORDER_MARKS) or b"\0" in head[:2]
 
 
+RECORD_FIELDS = frozenset(CatalogRecord.__struct_fields__)
+
+
+def keep_known_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that have a value and that a record has: other systems know more about a title."""
+    return {name: value for name, value in fields.items() if value and name in RECORD_FIELDS}
+
+
 def rejected_entry(line: int, code: str, reason: str, field: str = "", external_id: str | None = None) -> FileEntry:
     """Return the entry of a rejected line."""
     return FileEntry(line, external_id=external_id, errors=(FieldError(field, code, reason),))

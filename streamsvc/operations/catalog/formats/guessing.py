@@ -8,13 +8,12 @@ from typing import Any
 from streamsvc.operations.catalog.formats import UTF_16_BYTE_ORDER_MARKS, ReadOptions
 from streamsvc.operations.catalog.formats.columns import find_columns
 from streamsvc.operations.catalog.formats.imdb_files import BASICS_COLUMNS, OTHER_FILES, split_cells
-from streamsvc.operations.catalog.formats.library import LIBRARY_EXTENSIONS
+from streamsvc.operations.catalog.formats.library import LIBRARY_EXTENSIONS, is_tar
 from streamsvc.operations.catalog.formats.table import DELIMITERS
 
 HEAD_BYTES = 64 * 1024
 MAX_LINES = 20
 """Lines in which a catalogue file must have a first object, whatever precedes it."""
-TAR_SIGNATURE, TAR_SIGNATURE_AT = b"ustar", 257
 IGNORED_MEMBERS = ("__MACOSX/", ".DS_Store", "Thumbs.db")
 """Parts of the names of files that desktops add to archives."""
 
@@ -23,11 +22,6 @@ _XML_ROOT = re.compile(r"<([A-Za-z][\w-]*)")
 _TMDB_KEYS = {"adult", "backdrop_path", "poster_path", "original_title", "original_name", "first_air_date",
               "vote_count", "genre_ids", "release_date", "overview"}  # fmt: skip
 _DIRECT_PUBLISHER_KEYS = {"movies", "series", "shortFormVideos", "tvSpecials", "providerName"}
-
-
-def is_tar(head: bytes) -> bool:
-    """Whether a file with these first bytes is a tar archive."""
-    return head[TAR_SIGNATURE_AT : TAR_SIGNATURE_AT + 5] == TAR_SIGNATURE
 
 
 def guess_archive_format(names: Iterable[str]) -> str | None:

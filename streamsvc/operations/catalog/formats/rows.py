@@ -8,8 +8,8 @@ from streamsvc.operations.catalog.formats import FileEntry, FileWarning, rejecte
 from streamsvc.operations.catalog.formats.columns import CREDIT_ROLES, LIST_TARGETS, Column
 from streamsvc.operations.catalog.formats.media_addresses import find_media_kind, is_address, join_address
 from streamsvc.rules.catalog import cells as values
+from streamsvc.rules.catalog.external_ids import derive_external_id
 from streamsvc.rules.catalog.place_names import find_country, find_language
-from streamsvc.rules.catalog.text import slugify
 
 KINDS = {
     "movie": "movie", "film": "movie", "feature": "movie", "feature film": "movie", "tv movie": "movie",
@@ -20,8 +20,6 @@ KINDS = {
     "miniseries": "series", "serie": "series",
 }  # fmt: skip
 """The kind that each word for one means; other words are left to the record's own check."""
-EXTERNAL_ID_ORDER = ("imdb", "tmdb", "tvdb", "wikidata", "eidr")
-"""The ids that may name a title without an `external_id`, best first."""
 ID_LIKE_IMDB = "tt"
 
 
@@ -83,7 +81,7 @@ class RowReader:
             part |= {"year": year} if year else {}
         if "credits" in part:  # in the order in which the documentation names the roles
             part["credits"].sort(key=lambda credit: (*CREDIT_ROLES, credit["role"]).index(credit["role"]))
-        external_id = part.get("external_id") or _derive_external_id(part)
+        external_id = part.get("external_id") or derive_external_id(part)
         if external_id is None:
             return rejected_entry(line, "missing", "The row has neither a title nor an id.", "title")
         part["external_id"] = external_id
@@ -172,16 +170,3 @@ def _to_codes(column: Column, items: list[str], warnings: list[FileWarning]) -> 
     if any(code is None for _, code in codes):
         warnings.append(FileWarning(column.name, "unknown_name", f"Some names of {column.target} are unknown."))
     return list(dict.fromkeys(code for _, code in codes if code))
-
-
-def _derive_external_id(part: dict[str, Any]) -> str | None:
-    """Return an id for a row without one: that of a database, or title and year."""
-    ids = part.get("external_ids", {})
-    for name in EXTERNAL_ID_ORDER:
-        if name in ids:
-            kind = f"{'tv' if part.get('kind') == 'series' else 'movie'}:" if name == "tmdb" else ""
-            return f"{name}:{kind}{ids[name]}"
-    if "title" not in part:
-        return None
-    year = part.get("year")
-    return f"title:{slugify(part['title'])[:150]}" + (f"-{year}" if isinstance(year, int) else "")
