@@ -29,6 +29,11 @@ MAX_SCANNED_BYTES = 16 << 20
 MAX_SAMPLED_BYTES = 32 * 1024
 
 
+AS_INVALID, INVALID = "streamsvc.invalid", "\udcff"
+codecs.register_error(AS_INVALID, lambda error: (INVALID, error.end))  # type: ignore[attr-defined]
+"""Bytes that an encoding does not have become one that UTF-8 does not have, so that only their own row is rejected."""
+
+
 class DetectedEncoding(NamedTuple):
     name: str
     is_guess: bool = False
@@ -66,7 +71,7 @@ class _Utf8File(io.RawIOBase):
 
     def __init__(self, file: BinaryIO, encoding: str):
         self.file, self.pending = file, b""
-        self.decoder = codecs.getincrementaldecoder(encoding)(errors="surrogateescape")
+        self.decoder = codecs.getincrementaldecoder(encoding)(errors=AS_INVALID)
 
     def readable(self) -> bool:
         return True

@@ -30,6 +30,13 @@ def iter_array(file: BinaryIO) -> Iterator[Any]:
         reader.expect("]")
 
 
+def iter_values(file: BinaryIO) -> Iterator[Any]:
+    """Yield the JSON values that follow one another in a file. Raises ValueError, RecursionError."""
+    reader = JsonReader(file)
+    while not reader.is_at_end():
+        yield reader.read_value()
+
+
 class JsonReader:
     """A reader of a JSON file. Invalid UTF-8 becomes lone surrogates; the length of a value is limited.
 
@@ -76,6 +83,10 @@ class JsonReader:
             raise ValueError("a member has no name")
         self.expect(":")
         return name
+
+    def is_at_end(self) -> bool:
+        """Skip whitespace; return whether nothing else follows."""
+        return not self._peek()
 
     def _peek(self) -> str:
         while True:

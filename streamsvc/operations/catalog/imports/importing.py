@@ -199,7 +199,9 @@ def _complete_record(entry: FileEntry, stored: dict[str, str]) -> FileEntry:
         record = (entry.defaults or {}) | (msgspec.json.decode(body) if body else {})
         return entry._replace(record=convert_record(merge_partial_record(record, entry.part or {}), from_text=True))
     except InvalidRecord as invalid:
-        return entry._replace(errors=invalid.errors)
+        return entry._replace(errors=(*entry.errors, *invalid.errors))
+    except (AttributeError, KeyError, TypeError) as error:  # of the part, since stored records are valid
+        return entry._replace(errors=(*entry.errors, FieldError("", "malformed", f"It cannot be merged: {error!r}.")))
 
 
 def iter_batches(entries: Iterable[FileEntry]) -> Iterator[list[FileEntry]]:
