@@ -9,7 +9,7 @@ from streamsvc.operations.catalog.formats import UTF_16_BYTE_ORDER_MARKS, ReadOp
 from streamsvc.operations.catalog.formats.columns import find_columns
 from streamsvc.operations.catalog.formats.imdb_files import BASICS_COLUMNS, OTHER_FILES, split_cells
 from streamsvc.operations.catalog.formats.library import LIBRARY_EXTENSIONS, is_tar
-from streamsvc.operations.catalog.formats.table import DELIMITERS
+from streamsvc.operations.catalog.formats.table import DELIMITERS, MAX_COLUMNS
 
 HEAD_BYTES = 64 * 1024
 MAX_LINES = 20
@@ -101,7 +101,9 @@ def _guess_table(text: str, options: ReadOptions) -> str | None:
         return "csv"
     for delimiter in DELIMITERS:
         names = [name.strip('"') for name in lines[0].split(delimiter)]
-        targets = {column.target for column in find_columns(names, options.columns)[0] if not column.member}
+        targets = {
+            column.target for column in find_columns(names[:MAX_COLUMNS], options.columns)[0] if not column.member
+        }
         if targets & {"title", "external_id"} and (len(names) > 1 or len(targets) == len(names)):
             return "csv"
     return None

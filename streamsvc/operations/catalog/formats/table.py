@@ -23,6 +23,7 @@ from streamsvc.operations.catalog.formats.rows import RowReader
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES
 
 DELIMITERS = (",", ";", "\t", "|")
+MAX_COLUMNS = 1_000
 SAMPLED_ROWS = 200
 MAX_SAMPLED_BYTES = 1 << 20
 MAX_UNKNOWN_COLUMNS = 50
@@ -45,6 +46,9 @@ def read_csv(file: BinaryIO, after: int = 0, options: ReadOptions | None = None)
             header = next(rows, [])
     except csv.Error as error:
         yield rejected_entry(1, "malformed", f"The header cannot be read: {error}.")
+        return
+    if len(header) > MAX_COLUMNS:
+        yield rejected_entry(source.number, "too_long", f"A table must have at most {MAX_COLUMNS} columns.")
         return
     columns, unknown = find_columns(header, options.columns)
     if not {"title", "external_id"} & {column.target for column in columns if not column.member}:
@@ -107,7 +111,7 @@ def _score(rows: list[list[str]], options: ReadOptions) -> tuple[int, float, int
     if not rows or len(rows[0]) < 2:
         return len(find_columns(rows[0], options.columns)[0]) if rows else 0, 0.0, 0
     same_width = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
-    return len(find_columns(rows[0], options.columns)[0]), same_width, len(rows[0])
+    return len(find_columns(rows[0][:MAX_COLUMNS], options.columns)[0]), same_width, len(rows[0])
 
 
 def _parse_rows(lines: list[str], delimiter: str) -> list[list[str]]:
