@@ -25,14 +25,15 @@ FILM = """<?xml version="1.0" encoding="UTF-8" standalone="yes" ?>
     <title>Nosferatu</title><title lang="de">Nosferatu – Eine Symphonie des Grauens</title>
     <originaltitle>Nosferatu, eine Symphonie des Grauens</originaltitle>
     <plot>A count from the Carpathians buys a house &amp; moves in.</plot>
-    <runtime>94</runtime><mpaa>DE:FSK 12 / Germany</mpaa>
+    <runtime>94</runtime><mpaa>Germany:12 / Australia:MA</mpaa>
     <uniqueid type="tmdb">653</uniqueid><uniqueid type="imdb" default="true">tt0013442</uniqueid>
     <genre>Horror</genre><genre>Fantasy</genre><country>Germany</country><country>Atlantis</country>
     <set><name>Vampire Films</name><overview>All of them.</overview></set>
     <credits>Henrik Galeen</credits><director>F. W. Murnau</director><premiered>1922-03-04</premiered>
     <fileinfo><streamdetails><video><durationinseconds>5665</durationinseconds></video>
         <audio><language>ger</language></audio><subtitle><language>eng</language></subtitle></streamdetails></fileinfo>
-    <thumb aspect="poster">https://image.example/poster.jpg</thumb>
+    <thumb aspect="poster">https://image.example/poster.jpg</thumb><thumb aspect="poster">/config/p.jpg</thumb>
+    <thumb aspect="logo">https://image.example/a logo.png</thumb><thumb aspect="set.poster">https://a.example/</thumb>
     <fanart><thumb>https://image.example/fanart.jpg</thumb></fanart>
     <actor><name>Max Schreck</name><role>Count Orlok</role><order>0</order>
         <thumb>https://image.example/schreck.jpg</thumb></actor>

@@ -111,6 +111,8 @@ https://media.example/files/No.Info.mp4
 #EXTINF:10
 #EXTINF:-1,Two
 rtmp://live.example/two
+#EXTINF:16,Three
+https://live.example/three.m3u8|user-agent=Player/1.0 (Linux)
 """
 
 
@@ -119,7 +121,7 @@ def test_films_and_episodes_of_a_playlist_come_in_and_channels_are_reported(cata
     result = send(catalog, PLAYLIST.encode(encoding), "audio/x-mpegurl", media_base_url="https://media.example/base")
     assert (result["format"], counts(result)) == ("m3u", [5, 0, 0, 0]), rejections(catalog, result)
     found = {(warning["code"], warning["count"]) for warning in result["warnings"]}
-    assert found - {("encoding_guessed", 1)} == {("channel", 2)}
+    assert found - {("encoding_guessed", 1)} == {("channel", 3)}
     film = record(catalog, "imdb:tt0013442")
     assert (film["title"], film["year"], film["runtime_s"], film["genres"]) == (
         "Nosferatu", 1922, 5700, ["horror", "silent"])  # fmt: skip

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from streamsvc.rules import maturity
+from streamsvc.rules.catalog.place_names import find_country
 
 EMPTY_CELLS = frozenset(("", "-", "–", "?", "n/a", "null", "none", "nan", "nat", "\\n", "#n/a", "unknown"))
 MAX_LITERAL_LENGTH = 100_000
@@ -41,6 +42,10 @@ _IMDB_ID = re.compile(r"\b((?:tt|nm)\d{5,10})\b")
 _RATING_WORDS = re.compile(r"^(?:rated|rating|certificate)[\s:]+", re.IGNORECASE)
 _RATING_BOARDS = {"MPAA": "US", "USA": "US", "TVPG": "US", "UK": "GB", "BBFC": "GB", "FSK": "DE", "DEU": "DE",
                   "FRA": "FR", "CNC": "FR", "CSA": "FR", "ACB": "AU", "AUS": "AU", "EIRIN": "JP"}  # fmt: skip
+
+
+_OTHER_LABELS = {("AU", "MA"): "MA15+", ("AU", "R"): "R18+", ("AU", "X"): "X18+"}
+"""What ratings are also called."""
 
 
 def parse_number(text: str) -> float | None:
@@ -169,13 +174,14 @@ def parse_age_rating(text: str, country: str | None = None) -> str | None:
     if len(text) > MAX_VALUE_LENGTH:
         return None
     plain = _RATING_WORDS.sub("", text.strip()).upper()
-    found = re.fullmatch(r"([A-Z]{2,10})\s*[:/_\-\s]\s*(.+)", plain)
+    found = re.fullmatch(r"([A-Z][A-Z ]{1,30}?)\s*[:/_\-\s]\s*(.+)", plain)
     candidates = [(country or "US", plain)]
     if found:
-        system = _RATING_BOARDS.get(found[1], found[1])
+        system = _RATING_BOARDS.get(found[1]) or find_country(found[1]) or found[1]
         candidates = [(system, _RATING_WORDS.sub("", found[2])), (system, plain), *candidates]
     for system, label in candidates:
         label = label.removeprefix("FSK-").removeprefix("FSK ")
+        label = _OTHER_LABELS.get((system, label), label)
         if system in maturity.RATING_SYSTEMS and (system, label) in maturity.AGE_RATINGS:
             return f"{system}:{label}"
     return None

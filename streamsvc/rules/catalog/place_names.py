@@ -45,7 +45,7 @@ def find_country(name: str) -> str | None:
         return plain.upper()
     aliases = get_global("territory_aliases").get(plain.upper()) if len(plain) == 3 else None
     if aliases and aliases[0] in COUNTRIES:
-        return aliases[0]
+        return str(aliases[0])
     return _country_codes().get(fold_text(plain))
 
 
@@ -53,7 +53,7 @@ def find_language(name: str) -> str | None:
     """Return the tag of `en`, `eng`, `English`, `Englisch` or `pt-BR`; None if it is no language's name."""
     plain = name.strip().replace("_", "-")
     if len(plain) == 3 and (alias := get_global("language_aliases").get(plain.lower())):
-        return alias
+        return str(alias)
     if tag := _language_tags().get(fold_text(plain)):
         return normalize_language_tag(tag)
     try:

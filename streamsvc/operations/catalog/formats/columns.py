@@ -37,7 +37,7 @@ _ALIASES = {
     "age_rating": "age_rating mpaa mpaa_rating certificate certification content_rating parental_rating rated rating "
                   "fsk",
     "popularity": "popularity votes num_votes vote_count no_of_votes imdb_votes",
-    "genres": "genres genre listed_in genero genere categories",
+    "genres": "genres genre listed_in genero genere major_genre main_genre categories",
     "languages": "languages language original_language spoken_languages sprache langue idioma lingua",
     "countries": "countries country production_countries country_of_origin land pays pais paese",
     "plans": "plans plan",
@@ -69,7 +69,7 @@ UNITS_IN_NAMES = {
 class Column(NamedTuple):
     """A column of a table and what it is for."""
 
-    index: int
+    position: int
     name: str
     target: str
     member: str = ""

@@ -54,8 +54,8 @@ def detect_encoding(file: BinaryIO) -> DetectedEncoding:
     for mark, name in BYTE_ORDER_MARKS:
         if sample.startswith(mark):
             return DetectedEncoding(name)
-    if name := _utf_16_without_mark(sample):
-        return DetectedEncoding(name, is_guess=True)
+    if byte_order := _utf_16_without_mark(sample):
+        return DetectedEncoding(byte_order, is_guess=True)
     if sample.isascii() or b"\0" in sample or _is_mostly_utf_8(sample):
         return DetectedEncoding(UTF_8)
     return DetectedEncoding(_guess_legacy_encoding(sample), is_guess=True)

@@ -84,7 +84,7 @@ class _SafeTarInfo(tarfile.TarInfo):
         member = super().frombuf(buf, encoding, errors)
         if member.type in TAR_HEADER_TYPES and member.size > MAX_TAR_HEADER_BYTES:
             raise FileTooLarge("The archive has a header that is too long.")
-        return member  # type: ignore[return-value]  # it makes objects of this class
+        return member
 
 
 class Library:

@@ -1,7 +1,8 @@
 """M3U playlists of films and episodes, as IPTV panels and players write them.
 
-An entry with a duration, with the address of a file, or under `/movie/` or `/series/` is a film or an episode: `Show
-S01 E02` and `Show 1x02` belong to the series `Show`. Every other entry is a live channel, which is handed on as one.
+An entry that lasts a minute or more, with the address of a file, or under `/movie/` or `/series/`, is a film or an
+episode: `Show S01 E02` and `Show 1x02` belong to the series `Show`. Every other entry is a live channel, which is
+handed on as one.
 """
 
 import re
@@ -28,6 +29,7 @@ from streamsvc.operations.catalog.formats.media_addresses import (
     find_extension,
     find_media_kind,
     is_address,
+    is_web_address,
     join_address,
 )
 from streamsvc.rules.catalog.cells import parse_external_id, split_title_year
@@ -40,6 +42,10 @@ UNTOLD_GROUPS = ("", "vod", "movie", "movies", "film", "films", "filme", "series
 """Groups that say nothing about the genre."""
 MAX_TITLE_LENGTH = 600
 """Characters that are looked at: more than a record accepts."""
+MIN_VOD_S = 60
+"""The shortest film; live channels have durations such as 1 or 16 by mistake."""
+PLAYER_OPTIONS = "|"
+"""Separates an address from HTTP headers for Kodi."""
 HLS_TAG = "#EXT-X-"
 _INFO = re.compile(r"#EXTINF:\s*(-?\d{1,9})?(?:\.\d{1,9})?\s*(.*)", re.DOTALL)
 _ATTRIBUTE = re.compile(r'(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{1,50})="([^"]{0,4000})"')
@@ -70,7 +76,7 @@ class PlaylistItem(NamedTuple):
         path = self.url.partition("?")[0].lower()
         extension = find_extension(self.url)
         return (
-            self.duration_s > 0
+            self.duration_s >= MIN_VOD_S
             or self.attributes.get("tvg-type", self.attributes.get("type", "")).lower() in VOD_TYPES
             or "/movie/" in path
             or "/series/" in path
@@ -115,7 +121,8 @@ def iter_playlist(file: BinaryIO, encoding: str = "utf-8") -> Iterator[PlaylistI
             if group:
                 attributes.setdefault("group-title", group)
             name = title or attributes.get("tvg-name") or _name_of_address(line)
-            yield PlaylistItem(number, name[:MAX_TITLE_LENGTH], line, duration_s, attributes)
+            url = line.partition(PLAYER_OPTIONS)[0].strip()
+            yield PlaylistItem(number, name[:MAX_TITLE_LENGTH], url, duration_s, attributes)
             title, duration_s, attributes, group = "", -1, {}, ""
 
 
@@ -158,7 +165,7 @@ def _shared_fields(item: PlaylistItem) -> dict[str, Any]:
     return {
         "external_ids": {name: parse_external_id(name, text) for name, text in ids.items() if text},
         "genres": [group.strip()[:64] for group in groups if group.strip().lower() not in UNTOLD_GROUPS][:20],
-        "artwork": [{"role": "poster", "url": logo}] if is_address(logo) else [],
+        "artwork": [{"role": "poster", "url": logo}] if is_web_address(logo) else [],
     }
 
 

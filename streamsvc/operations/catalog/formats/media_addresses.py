@@ -1,7 +1,10 @@
 """Addresses of media and artwork from the paths of a library."""
 
+import re
 from urllib.parse import quote, urlsplit
 
+_WEB_ADDRESS = re.compile(r'https?://[^\s<>"]+')
+MAX_ADDRESS_LENGTH = 2_000
 MEDIA_KINDS = {"m3u8": "hls", "mpd": "dash"}
 FILE_EXTENSIONS = ("mp4", "m4v", "mkv", "webm", "mov", "avi", "mpg", "mpeg", "ts", "m2ts", "wmv", "flv", "ogv", "3gp")
 MEDIA_EXTENSIONS = (*MEDIA_KINDS, *FILE_EXTENSIONS)
@@ -26,6 +29,11 @@ def find_media_kind(url: str) -> str | None:
 def is_address(text: str) -> bool:
     """Whether text is an address already: absolute, or a path on the service's own host."""
     return text.startswith(("http://", "https://", "/"))
+
+
+def is_web_address(text: str) -> bool:
+    """Whether text is an absolute address that a record accepts; a path would be one of another system's disk."""
+    return len(text) <= MAX_ADDRESS_LENGTH and _WEB_ADDRESS.fullmatch(text) is not None
 
 
 def join_address(base_url: str, path: str) -> str:

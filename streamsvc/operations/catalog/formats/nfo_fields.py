@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 import msgspec
 
 from streamsvc.operations.catalog.formats import FileWarning, keep_known_fields
-from streamsvc.operations.catalog.formats.media_addresses import is_address
+from streamsvc.operations.catalog.formats.media_addresses import is_web_address
 from streamsvc.operations.catalog.formats.nfo_documents import Document, InvalidNfo
 from streamsvc.rules.catalog import cells
 from streamsvc.rules.catalog.place_names import find_country, find_language
@@ -117,7 +117,7 @@ def _texts(root: Element, name: str) -> list[str]:
 
 def _localized(root: Element, name: str) -> tuple[str | None, dict[str, str]]:
     """Return the text without a language, or the first, and the others by language (the attribute `lang`)."""
-    by_tag = {}
+    by_tag: dict[str, str] = {}
     own = None
     for element in root.findall(name)[:200]:
         language = (
@@ -194,10 +194,10 @@ def _artwork(root: Element) -> list[dict[str, str]]:
     found = []
     for element in root.findall("thumb"):
         role = ART_ASPECTS.get(element.get("aspect") or "poster")
-        if role and element.get("season") is None and is_address(url := _plain(element)):
+        if role and element.get("season") is None and is_web_address(url := _plain(element)):
             found.append({"role": role, "url": url})
     for element in root.findall("fanart/thumb"):
-        if is_address(url := _plain(element)):
+        if is_web_address(url := _plain(element)):
             found.append({"role": "backdrop", "url": url})
     return found[:MAX_ARTWORK]
 
@@ -210,11 +210,11 @@ def _external_ids(root: Element, kind: str) -> dict[str, str]:
     for tag, name in ID_ELEMENTS.items():
         if text := _text(root, tag):
             ids.setdefault(name, cells.parse_external_id(name, text)[:200])
-    text = _text(root, "id") or ""
-    if text.startswith("tt"):
-        ids.setdefault("imdb", text[:200])
-    elif text.isdecimal() and kind == "series":  # Kodi's first scraper of series was TVDB's
-        ids.setdefault("tvdb", text[:200])
+    plain = _text(root, "id") or ""
+    if plain.startswith("tt"):
+        ids.setdefault("imdb", plain[:200])
+    elif plain.isdecimal() and kind == "series":  # Kodi's first scraper of series was TVDB's
+        ids.setdefault("tvdb", plain[:200])
     return ids
 
 

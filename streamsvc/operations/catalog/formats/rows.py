@@ -34,11 +34,13 @@ class RowReader:
         self.units: dict[int, tuple[str, str]] = {}
         self.targets = {column.target for column in columns if not column.member}
         for column in columns:
-            seen = [row[column.index].strip() for row in sample if not _is_empty(row[column.index], column.target)]
+            seen = [
+                row[column.position].strip() for row in sample if not _is_empty(row[column.position], column.target)
+            ]
             if column.target in (*LIST_TARGETS, "credits"):
-                self.separators[column.index] = values.find_list_separator(seen)
+                self.separators[column.position] = values.find_list_separator(seen)
             if column.target == "runtime_s":
-                self.units[column.index] = self._find_unit(column, seen)
+                self.units[column.position] = self._find_unit(column, seen)
         self._warn_of_defaults()
 
     def _find_unit(self, column: Column, seen: list[str]) -> tuple[str, str]:
@@ -74,8 +76,8 @@ class RowReader:
         part: dict[str, Any] = {}
         warnings: list[FileWarning] = []
         for column in self.columns:
-            if not _is_empty(cells[column.index], column.target):
-                self._add_cell(part, column, cells[column.index].strip(), warnings)
+            if not _is_empty(cells[column.position], column.target):
+                self._add_cell(part, column, cells[column.position].strip(), warnings)
         if self._takes_year_from_title and "title" in part:
             part["title"], year = values.split_title_year(part["title"])
             part |= {"year": year} if year else {}
@@ -93,7 +95,7 @@ class RowReader:
             case "title" | "synopsis" if column.member:
                 part.setdefault("localizations", {}).setdefault(column.member, {})[column.target] = cell
             case "credits":
-                names = values.split_list(cell, self.separators[column.index])
+                names = values.split_list(cell, self.separators[column.position])
                 part.setdefault("credits", []).extend({"name": name, "role": column.member} for name in names)
             case "external_ids":
                 part.setdefault("external_ids", {})[column.member] = values.parse_external_id(column.member, cell)
@@ -103,7 +105,7 @@ class RowReader:
             case "media":
                 self._add_media(part, column, cell, warnings)
             case "genres" | "languages" | "countries" | "plans":
-                items = values.split_list(cell, self.separators[column.index])
+                items = values.split_list(cell, self.separators[column.position])
                 part[column.target] = part.get(column.target, []) + _to_codes(column, items, warnings)
             case target if target not in part:
                 self._add_value(part, column, cell, warnings)
@@ -116,7 +118,7 @@ class RowReader:
             case "year":
                 part["year"] = values.parse_year(cell) or cell
             case "runtime_s":
-                runtime_s = values.parse_runtime_s(cell, *self.units[column.index])
+                runtime_s = values.parse_runtime_s(cell, *self.units[column.position])
                 if runtime_s:
                     part["runtime_s"] = runtime_s
                 elif values.parse_number(cell) != 0:

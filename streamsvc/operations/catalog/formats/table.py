@@ -92,7 +92,8 @@ def _entry(line: int, cells: list[str], width: int, reader: RowReader) -> FileEn
 def sample_rows(file: BinaryIO, encoding: str, options: ReadOptions) -> tuple[list[list[str]], str]:
     """Return the first rows without their header, and the delimiter under which they make the best table."""
     file.seek(0)
-    lines, size = [], 0
+    size = 0
+    lines: list[str] = []
     for line in iter_lines(open_as_utf_8(file, encoding)):
         size += len(line or b"")
         if len(lines) > SAMPLED_ROWS or size > MAX_SAMPLED_BYTES:

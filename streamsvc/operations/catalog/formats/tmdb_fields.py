@@ -61,7 +61,7 @@ def title_part(item: dict[str, Any]) -> dict[str, Any] | None:
         "popularity": max(0, min(votes, MAX_POPULARITY)) or None,
         "seasons": _seasons(item) if is_series else [],
         "adult": item.get("adult"),
-        "tags": [keyword["name"] for keyword in _listed(item, "keywords", "keywords", "results")],
+        "tags": [keyword["name"] for keyword in _list_appended(item, "keywords", "keywords", "results")],
         "studios": [company["name"] for company in item.get("production_companies") or []],
     }
     return keep_known_fields({**part, "external_id": derive_external_id(part)})
@@ -81,7 +81,7 @@ def _language(code: str) -> str | None:
     return OTHER_LANGUAGE_CODES.get(code) or find_language(code)
 
 
-def _listed(item: dict[str, Any], name: str, *lists: str) -> list[dict[str, Any]]:
+def _list_appended(item: dict[str, Any], name: str, *lists: str) -> list[dict[str, Any]]:
     """Return a list inside an appended object, under the first name that it has."""
     appended = item.get(name) or {}
     return next((appended[inner] for inner in lists if appended.get(inner)), [])
@@ -89,8 +89,10 @@ def _listed(item: dict[str, Any], name: str, *lists: str) -> list[dict[str, Any]
 
 def _age_rating(item: dict[str, Any]) -> str | None:
     """Return the rating of the first country that has a known one."""
-    labels = [(entry["iso_3166_1"], entry.get("rating")) for entry in _listed(item, "content_ratings", "results")]
-    for entry in _listed(item, "release_dates", "results"):
+    labels = [
+        (entry["iso_3166_1"], entry.get("rating")) for entry in _list_appended(item, "content_ratings", "results")
+    ]
+    for entry in _list_appended(item, "release_dates", "results"):
         labels += [(entry["iso_3166_1"], release.get("certification")) for release in entry["release_dates"]]
     labels.sort(key=lambda pair: (*RATING_COUNTRIES, pair[0]).index(pair[0]))
     ratings = (parse_age_rating(label, country) for country, label in labels if label)
@@ -100,7 +102,7 @@ def _age_rating(item: dict[str, Any]) -> str | None:
 def _credits(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for person in item.get("created_by") or []:
         yield {"name": person["name"], "role": "creator"}
-    crew, cast = _listed(item, "credits", "crew"), _listed(item, "credits", "cast")
+    crew, cast = _list_appended(item, "credits", "crew"), _list_appended(item, "credits", "cast")
     for person in crew:
         if person.get("job") in CREW_ROLES:
             yield {"name": person["name"], "role": CREW_ROLES[person["job"]]}
@@ -112,23 +114,27 @@ def _credits(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _artwork(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     seen = set()
     for name, role in (("poster_path", "poster"), ("backdrop_path", "backdrop")):
-        if path := item.get(name):
-            seen.add(path)
-            yield {"role": role, "url": IMAGE_BASE_URL + path}
+        if url := _image_url(item.get(name)):
+            seen.add(url)
+            yield {"role": role, "url": url}
     for name, role in ARTWORK_ROLES.items():
-        for image in _listed(item, "images", name)[:MAX_IMAGES]:
-            if image["file_path"] not in seen:
-                seen.add(image["file_path"])
+        for image in _list_appended(item, "images", name)[:MAX_IMAGES]:
+            url = _image_url(image["file_path"])
+            if url and url not in seen:
+                seen.add(url)
                 language = image.get("iso_639_1") and _language(image["iso_639_1"])
                 size = {side: image[side] for side in ("width", "height") if image.get(side)}
-                yield {"role": role, "url": IMAGE_BASE_URL + image["file_path"], **size} | (
-                    {"language": language} if language else {}
-                )
+                yield {"role": role, "url": url, **size} | ({"language": language} if language else {})
+
+
+def _image_url(path: str | None) -> str | None:
+    """Return the address of an image, whose path begins with a slash."""
+    return IMAGE_BASE_URL + path if path and path.startswith("/") else None
 
 
 def _localizations(item: dict[str, Any], title: str) -> dict[str, dict[str, str]]:
-    found = {}
-    for entry in _listed(item, "translations", "translations"):
+    found: dict[str, dict[str, str]] = {}
+    for entry in _list_appended(item, "translations", "translations"):
         language, data = _language(entry["iso_639_1"]), entry.get("data") or {}
         texts = {"title": data.get("title") or data.get("name"), "synopsis": data.get("overview")}
         texts = {name: text for name, text in texts.items() if text and text != title}
@@ -160,13 +166,13 @@ def _season(season: dict[str, Any]) -> dict[str, Any]:
 
 
 def _episode(episode: dict[str, Any]) -> dict[str, Any]:
-    still = episode.get("still_path")
+    still = _image_url(episode.get("still_path"))
     fields = {
         "number": episode["episode_number"],
         "title": episode.get("name"),
         "synopsis": episode.get("overview"),
         "runtime_s": episode["runtime"] * 60 if episode.get("runtime") else None,
         "released_on": episode.get("air_date"),
-        "artwork": [{"role": "still", "url": IMAGE_BASE_URL + still}] if still else None,
+        "artwork": [{"role": "still", "url": still}] if still else None,
     }
     return {name: value for name, value in fields.items() if value not in (None, "")}
