@@ -104,8 +104,6 @@ TEXT_EXAMPLES = {
     "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",
     "application/x-tar": "(an archive of NFO files)",
-    "application/vnd.apple.mpegurl": "#EXTM3U\n#EXTINF:5700,Nosferatu (1922)\nhttps://media.example/1/master.m3u8\n",
-    "application/xml": '<movie><title>Nosferatu</title><uniqueid type="imdb">tt0013442</uniqueid></movie>',
     "application/zip": "(an archive of files)",
     "application/ld+json": {"@context": "https://schema.org", "@type": "DataFeed", "dataFeedElement": []},
     "application/json": {"titles": []},

@@ -40,7 +40,6 @@ class ImportQuery(StrictSchema):
         metadata={
             "description": "The field that each CSV column is for, as a JSON object; `ignore` leaves a column out. "
             "Columns that are not named are guessed by their names.",
-            "example": '{"Film Name": "title"}',
         },
     )
     encoding = Choice(
@@ -54,7 +53,6 @@ class ImportQuery(StrictSchema):
         metadata={
             "description": "The address under which a media server has the library's folder; paths of media and "
             "artwork are appended to it.",
-            "example": "https://media.example/films",
         },
     )
 

@@ -208,8 +208,8 @@ def _external_ids(root: Element, kind: str) -> dict[str, str]:
         if (name := ID_NAMES.get((element.get("type") or "").lower())) and (text := _plain(element)):
             ids.setdefault(name, cells.parse_external_id(name, text)[:200])
     for tag, name in ID_ELEMENTS.items():
-        if text := _text(root, tag):
-            ids.setdefault(name, cells.parse_external_id(name, text)[:200])
+        if own := _text(root, tag):
+            ids.setdefault(name, cells.parse_external_id(name, own)[:200])
     plain = _text(root, "id") or ""
     if plain.startswith("tt"):
         ids.setdefault("imdb", plain[:200])

@@ -136,8 +136,8 @@ def _localizations(item: dict[str, Any], title: str) -> dict[str, dict[str, str]
     found: dict[str, dict[str, str]] = {}
     for entry in _list_appended(item, "translations", "translations"):
         language, data = _language(entry["iso_639_1"]), entry.get("data") or {}
-        texts = {"title": data.get("title") or data.get("name"), "synopsis": data.get("overview")}
-        texts = {name: text for name, text in texts.items() if text and text != title}
+        known = {"title": data.get("title") or data.get("name"), "synopsis": data.get("overview")}
+        texts = {name: text for name, text in known.items() if text and text != title}
         if language and texts:
             tag = f"{language}-{entry['iso_3166_1']}" if language in found else language
             found.setdefault(tag, texts)

@@ -13,9 +13,8 @@ WHITESPACE = re.compile(r"[ \t\r\n]*")
 
 
 def starts_with_array(file: BinaryIO) -> bool:
-    """Whether a JSON array of objects begins the file, which is set back to its start."""
-    head = file.read(BLOCK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
-    file.seek(0)
+    """Whether the file, of which nothing is read yet, begins with a JSON array of objects."""
+    head = file.peek(BLOCK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()  # type: ignore[attr-defined]  # it is buffered
     return head[:1] == b"[" and head[1:].lstrip()[:1] in (b"{", b"]")
 
 
