@@ -35,26 +35,30 @@ TAR_HEADER_TYPES = (
 )  # fmt: skip
 CREATE_TABLES = """
     PRAGMA journal_mode=OFF;
-    PRAGMA cache_size=-16384;
-    CREATE TABLE files(folder, name, body BLOB, PRIMARY KEY (folder, name)) WITHOUT ROWID;
+    PRAGMA cache_size=-4096;
+    CREATE TABLE files(
+        folder, position, name, body BLOB, PRIMARY KEY (folder, position, name)
+    ) WITHOUT ROWID;
     CREATE TABLE skipped(path, code, reason);
     BEGIN;
 """
 SELECT_NFO_FILES = """
-    SELECT folder, name, NULL FROM files WHERE name LIKE '%.nfo' ORDER BY folder, lower(name) != 'tvshow.nfo', name
+    SELECT folder, name, NULL FROM files WHERE name LIKE '%.nfo' ORDER BY folder, position, name
 """
-SELECT_TEXT = "SELECT body FROM files WHERE folder = ? AND name = ?"
+SELECT_TEXT = "SELECT body FROM files WHERE folder = ? AND name = ? AND position IN (0, 1)"
 SELECT_NFO_FILES_BESIDE = "SELECT 1 FROM files WHERE folder = ? AND name LIKE '%.nfo' LIMIT 2"
 SELECT_FOLDER_FILES = """
     SELECT folder, name, body FROM files WHERE folder = ? AND name NOT LIKE '%.nfo' ORDER BY name LIMIT 2000
 """
 SELECT_NAMED_AFTER = """
-    SELECT folder, name, body FROM files WHERE folder = ? AND name >= ? AND name < ? AND name NOT LIKE '%.nfo'
-    ORDER BY name LIMIT 2000
+    SELECT folder, name, body FROM files
+    WHERE folder = ? AND position = 1 AND name >= ? AND name < ? AND name NOT LIKE '%.nfo' ORDER BY name LIMIT 2000
 """
 ZIP_SIGNATURE = b"PK"
 TAR_SIGNATURE, TAR_SIGNATURE_AT, TAR_HEAD_BYTES = b"ustar", 257, 512
 LINK = "link"
+SHOW_FILE = "tvshow.nfo"
+"""Comes before the other files of its folder."""
 OVERLONG = b"\0"
 """Stands for the text of an NFO file that is too long."""
 
@@ -168,7 +172,8 @@ class Library:
                 raise FileTooLarge(f"The NFO files have more than {MAX_TEXT_BYTES} bytes.")
         folder, _, name = plain.rpartition("/")
         folder += "/" if folder else ""
-        self.connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (folder, name, body))
+        row = (folder, int(name.lower() != SHOW_FILE), name, body)
+        self.connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", row)
 
     def _skip(self, path: str, code: str, reason: str) -> None:
         self.file_count += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from streamsvc.operations.catalog.formats import FileEntry, FileWarning, ReadOptions, rejected_entry
-from streamsvc.operations.catalog.formats.library import LINK, Library, LibraryFile, open_library
+from streamsvc.operations.catalog.formats.library import LINK, SHOW_FILE, Library, LibraryFile, open_library
 from streamsvc.operations.catalog.formats.nfo_art import find_art, find_media
 from streamsvc.operations.catalog.formats.nfo_documents import Document, InvalidNfo, parse_nfo
 from streamsvc.operations.catalog.formats.nfo_fields import (
@@ -25,7 +25,7 @@ from streamsvc.rules.catalog.cells import split_title_year
 from streamsvc.rules.catalog.external_ids import derive_external_id
 from streamsvc.rules.catalog.text import slugify
 
-SHOW_FILE, MOVIE_FILE = "tvshow.nfo", "movie.nfo"
+MOVIE_FILE = "movie.nfo"
 
 
 def read_nfo(source: BinaryIO | Path, after: int = 0, options: ReadOptions | None = None) -> Iterator[FileEntry]:
