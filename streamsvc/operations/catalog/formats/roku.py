@@ -1,15 +1,20 @@
 """Roku search feeds: one JSON object with `assets`. The "line" of an entry is the number of its asset, from one.
 
+A feed without `assets` is read as one for Direct Publisher.
 Imports movies, and series with their episodes. Only the episodes and one asset at a time are held in memory.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
 from streamsvc.operations.catalog.formats import FileEntry, rejected_entry
+from streamsvc.operations.catalog.formats.roku_direct import read_roku_direct
 from streamsvc.operations.catalog.formats.values import JsonReader
 
+HEAD_BYTES = 64 * 1024
+DIRECT_PUBLISHER_LIST = re.compile(rb'"(movies|series|shortFormVideos|tvSpecials|providerName)"\s*:')
 ASSETS, ASSET = "assets", None
 RATING_SYSTEMS = {
     "MPAA": "US",
@@ -29,6 +34,11 @@ EXTERNAL_ID_NAMES = {"TMS": "gracenote", "ROVI": "rovi", "IMDB": "imdb", "EIDR":
 
 def read_roku(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
     """Yield the entries of a feed; reads it twice, since shared members and episodes may follow the assets."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if b'"assets"' not in head and DIRECT_PUBLISHER_LIST.search(head):
+        yield from read_roku_direct(file, after)
+        return
     feed: dict[str, Any] = {}
     episodes: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):
