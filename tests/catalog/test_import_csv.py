@@ -107,6 +107,17 @@ def test_durations_are_read_in_their_unit(catalog, column, cells, runtimes, code
     assert {warning["code"] for warning in result["warnings"]} == codes
 
 
+def test_a_title_has_one_rating_of_each_country(catalog):
+    header = "external_id,kind,title,FSK,BBFC\n"
+    columns = json.dumps({"FSK": "age_rating.DE", "BBFC": "age_rating.GB"})
+    result = send(catalog, f"{header}x:1,movie,Film,12,15\n".encode(), format="csv", columns=columns)
+    assert (record(catalog, "x:1")["age_rating"], record(catalog, "x:1")["age_ratings"]) == ("DE:12", ["GB:15"])
+    result = send(catalog, b"external_id,title,age_rating\nx:1,Film,GB:18\n", format="csv")
+    assert counts(result) == [0, 1, 0, 0], rejections(catalog, result)
+    assert record(catalog, "x:1")["age_rating"] == "GB:18"
+    assert not record(catalog, "x:1").get("age_ratings"), "the other rating of the same country is replaced"
+
+
 def test_lists_names_ratings_and_years_are_read_as_people_write_them(catalog):
     file = b"""\
 show_id,type,title,cast,country,rating,listed_in,language,date,poster

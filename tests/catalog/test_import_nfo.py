@@ -97,7 +97,8 @@ def tar_of(files=FILES, mode="w:gz", extra=()):
 
 def check_library(catalog):
     film = catalog.get("/v1/admin/titles/imdb:tt0013442").json
-    assert (film["title"], film["year"], film["runtime_s"], film["age_rating"]) == ("Nosferatu", 1922, 5665, "DE:12")
+    assert (film["title"], film["year"], film["runtime_s"]) == ("Nosferatu", 1922, 5665)
+    assert (film["age_rating"], film["age_ratings"]) == ("DE:12", ["AU:MA15+"])
     assert film["localizations"] == {"de": {"title": "Nosferatu – Eine Symphonie des Grauens"}}
     assert film["synopsis"] == "A count from the Carpathians buys a house & moves in."
     assert film["external_ids"] == {"imdb": "tt0013442", "tmdb": "653"}

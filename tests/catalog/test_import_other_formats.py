@@ -65,7 +65,8 @@ def test_details_of_tmdb_come_in(catalog, shape):
     result = send(catalog, body.encode(), "application/json")
     assert (result["format"], result["format_guessed"], counts(result)) == ("tmdb", True, [2, 0, 0, 0])
     film = record(catalog, "imdb:tt0013442")
-    assert (film["year"], film["runtime_s"], film["age_rating"]) == (1922, 5700, "DE:12")
+    assert (film["year"], film["runtime_s"]) == (1922, 5700)
+    assert (film["age_rating"], film["age_ratings"]) == ("DE:12", ["SE:15"])
     assert film["credits"] == [{"name": "F. W. Murnau", "role": "director"},
                                {"name": "Max Schreck", "role": "actor", "character": "Count Orlok"}]  # fmt: skip
     assert [image["url"].rpartition("/")[2] for image in film["artwork"]] == ["p.jpg", "b.jpg", "q.jpg"]

@@ -187,6 +187,15 @@ def parse_age_rating(text: str, country: str | None = None) -> str | None:
     return None
 
 
+def age_rating_fields(ratings: Iterable[str | None]) -> dict[str, Any]:
+    """Return the fields of a record for these ratings: the first one, and the first of each other country."""
+    by_country: dict[str, str] = {}
+    for rating in filter(None, ratings):
+        by_country.setdefault(rating.partition(":")[0], rating)
+    main, *others = by_country.values() or [None]
+    return {"age_rating": main, "age_ratings": others}
+
+
 def parse_external_id(name: str, text: str) -> str:
     """Return an id as its owner writes it: `tt0114709` for `114709` or an address of IMDb, `862` for `862.0`."""
     if name == "imdb":

@@ -43,7 +43,7 @@ def title_fields(document: Document, kind: str) -> tuple[dict[str, Any], list[Fi
         "tags": _texts(root, "tag"),
         "studios": _texts(root, "studio"),
         "countries": _countries(root, warnings),
-        "age_rating": _age_rating(root, warnings),
+        **_age_ratings(root, warnings),
         "credits": _credits(root),
         "artwork": _artwork(root),
         "external_ids": ids,
@@ -163,14 +163,14 @@ def _countries(root: Element, warnings: list[FileWarning]) -> list[str]:
     return list(dict.fromkeys(code for code in codes if code))
 
 
-def _age_rating(root: Element, warnings: list[FileWarning]) -> str | None:
-    """Return the first known rating of <mpaa>, where several are separated by slashes, or of <certification>."""
+def _age_ratings(root: Element, warnings: list[FileWarning]) -> dict[str, Any]:
+    """Return the fields of the known ratings in <mpaa> and the like, where several are separated by slashes."""
     texts = [text for name in ("mpaa", "certification", "customrating") if (text := _text(root, name))]
     labels = [label for text in texts for label in (text, *text.split(" / "), *text.split("|"), *text.split(","))]
-    rating = next((rating for label in labels if (rating := cells.parse_age_rating(label))), None)
-    if texts and rating is None:
+    fields = cells.age_rating_fields(map(cells.parse_age_rating, labels))
+    if texts and fields["age_rating"] is None:
         warnings.append(FileWarning("mpaa", "unknown_rating", "Some ratings are unknown; their titles stay unrated."))
-    return rating
+    return fields
 
 
 def _credits(root: Element) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from streamsvc.operations.catalog.formats import FileEntry, rejected_entry
 from streamsvc.operations.catalog.formats.roku_direct import read_roku_direct
 from streamsvc.operations.catalog.formats.values import JsonReader
+from streamsvc.rules.catalog.cells import age_rating_fields
 
 HEAD_BYTES = 64 * 1024
 DIRECT_PUBLISHER_LIST = re.compile(rb'"(movies|series|shortFormVideos|tvSpecials|providerName)"\s*:')
@@ -135,12 +136,8 @@ def _texts_by_language(texts: list, default: str) -> dict[str, str]:
 
 def _age_ratings(ratings: list) -> dict:
     """Return the first rating as the main one, and the first of each other country."""
-    by_country: dict[str, str] = {}
-    for rating in ratings:
-        if country := RATING_SYSTEMS.get(rating.get("source")):
-            by_country.setdefault(country, f"{country}:{rating['value']}")
-    main, *others = by_country.values() or [None]
-    return {"age_rating": main, "age_ratings": others}
+    known = (rating for rating in ratings if rating.get("source") in RATING_SYSTEMS)
+    return age_rating_fields(f"{RATING_SYSTEMS[rating['source']]}:{rating['value']}" for rating in known)
 
 
 def _window(option: dict, feed: dict) -> dict:

@@ -104,6 +104,8 @@ class RowReader:
                     part.setdefault("artwork", []).append({"role": column.member, "url": url})
             case "media":
                 self._add_media(part, column, cell, warnings)
+            case "age_rating":
+                self._add_age_rating(part, column, cell, warnings)
             case "age_ratings" | "genres" | "languages" | "countries" | "plans":
                 items = values.split_list(cell, self.separators[column.position])
                 part[column.target] = part.get(column.target, []) + _to_codes(column, items, warnings)
@@ -126,19 +128,21 @@ class RowReader:
             case "popularity":
                 number = values.parse_number(cell)
                 part["popularity"] = cell if number is None else round(number)
-            case "age_rating":
-                rating = values.parse_age_rating(cell, column.member.upper() or None)
-                if rating is None and ":" not in cell:
-                    self._ignore(
-                        column, "unknown_rating", "Some ratings are unknown; their titles stay unrated.", warnings
-                    )
-                else:
-                    part["age_rating"] = rating or cell
             case "external_id" if cell.startswith(ID_LIKE_IMDB) and cell[2:].isdecimal():
                 part["external_id"] = f"imdb:{cell}"
                 part.setdefault("external_ids", {}).setdefault("imdb", cell)
             case target:
                 part[target] = cell
+
+    def _add_age_rating(self, part: dict[str, Any], column: Column, cell: str, warnings: list[FileWarning]) -> None:
+        """Add a rating: the first is the main one, and others count if their columns name a country."""
+        rating = values.parse_age_rating(cell, column.member.upper() or None)
+        if rating is None and ":" not in cell:
+            self._ignore(column, "unknown_rating", "Some ratings are unknown; their titles stay unrated.", warnings)
+        elif "age_rating" not in part:
+            part["age_rating"] = rating or cell
+        elif column.member:
+            part.setdefault("age_ratings", []).append(rating or cell)
 
     def _add_media(self, part: dict[str, Any], column: Column, cell: str, warnings: list[FileWarning]) -> None:
         kind = column.member or find_media_kind(cell)

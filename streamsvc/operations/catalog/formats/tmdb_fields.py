@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from streamsvc.operations.catalog.formats import keep_known_fields
-from streamsvc.rules.catalog.cells import parse_age_rating, parse_year
+from streamsvc.rules.catalog.cells import age_rating_fields, parse_age_rating, parse_year
 from streamsvc.rules.catalog.external_ids import derive_external_id
 from streamsvc.rules.catalog.place_names import find_language
 from streamsvc.rules.catalog.record import MAX_POPULARITY
@@ -19,7 +19,7 @@ CREW_ROLES = {
     "Director of Photography": "cinematographer", "Editor": "editor",
 }  # fmt: skip
 RATING_COUNTRIES = ("US", "GB", "DE", "FR", "CA", "AU", "NL", "ES", "IT", "BR")
-"""Where a title's one age rating is looked for first."""
+"""Where a title's main age rating is looked for first."""
 EXTERNAL_IDS = {"imdb_id": "imdb", "tvdb_id": "tvdb", "wikidata_id": "wikidata"}
 OTHER_LANGUAGE_CODES = {"cn": "yue", "mo": "ro", "sh": "sr"}
 """Codes of TMDB that are no language tags, or outdated ones."""
@@ -53,7 +53,7 @@ def title_part(item: dict[str, Any]) -> dict[str, Any] | None:
         "languages": [tag for code in [item.get("original_language")] if code and (tag := _language(code))],
         "countries": item.get("origin_country")
         or [country["iso_3166_1"] for country in item.get("production_countries") or []],
-        "age_rating": _age_rating(item),
+        **_age_ratings(item),
         "credits": list(_credits(item))[:MAX_CREDITS],
         "artwork": list(_artwork(item)),
         "localizations": _localizations(item, title),
@@ -87,16 +87,15 @@ def _list_appended(item: dict[str, Any], name: str, *lists: str) -> list[dict[st
     return next((appended[inner] for inner in lists if appended.get(inner)), [])
 
 
-def _age_rating(item: dict[str, Any]) -> str | None:
-    """Return the rating of the first country that has a known one."""
+def _age_ratings(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the ratings that are known, one of each country."""
     labels = [
         (entry["iso_3166_1"], entry.get("rating")) for entry in _list_appended(item, "content_ratings", "results")
     ]
     for entry in _list_appended(item, "release_dates", "results"):
         labels += [(entry["iso_3166_1"], release.get("certification")) for release in entry["release_dates"]]
     labels.sort(key=lambda pair: (*RATING_COUNTRIES, pair[0]).index(pair[0]))
-    ratings = (parse_age_rating(label, country) for country, label in labels if label)
-    return next((rating for rating in ratings if rating), None)
+    return age_rating_fields(parse_age_rating(label, country) for country, label in labels if label)
 
 
 def _credits(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
