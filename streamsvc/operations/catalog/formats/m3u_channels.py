@@ -40,7 +40,7 @@ class ChannelReader:
             reason = "Another channel of the playlist has this id or name."
             return rejected_entry(item.line, "duplicate", reason, "external_id", external_id)
         if not is_web_address(url):
-            reason = "The address must be a URL with http or https."
+            reason = "The address must be a URL with http or https; a relative path needs the address of its folder."
             return rejected_entry(item.line, "not_taken", reason, "media", external_id)
         self.external_ids.add(external_id)
         kind = MEDIA_KINDS.get(find_extension(url), "hls")
