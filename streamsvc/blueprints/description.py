@@ -111,6 +111,7 @@ TEXT_EXAMPLES = {
     "application/pdf": "%PDF-1.7 …",
     "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",
+    "application/x-tar": "(an archive of NFO files)",
     "application/zip": "(an archive of files)",
     "application/ld+json": {"@context": "https://schema.org", "@type": "DataFeed", "dataFeedElement": []},
     "application/json": {"titles": []},

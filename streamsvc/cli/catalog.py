@@ -4,20 +4,19 @@ import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import click
 from flask.cli import with_appcontext
 
 from streamsvc.cli.progress import progress_bar
 from streamsvc.operations.catalog.exporting import EXPORTERS
-from streamsvc.operations.catalog.formats import FileTooLarge, iter_lines
-from streamsvc.operations.catalog.imports.importing import (
-    LIVE_FORMATS,
-    READERS,
-    CatalogImportReport,
-    import_file,
-    open_file,
-)
+from streamsvc.operations.catalog.formats import FileTooLarge, ReadOptions
+from streamsvc.operations.catalog.formats.columns import UnknownTarget, parse_mapping
+from streamsvc.operations.catalog.imports import local_files
+from streamsvc.operations.catalog.imports.importing import CatalogImportReport
+from streamsvc.operations.catalog.imports.reading import FORMATS, LIVE_FORMATS, NO_OPTIONS
+from streamsvc.schemas.admin.catalog import IMPORT_ENCODINGS
 from streamsvc.settings import current_settings
 from streamsvc.worker import gc_tuning
 
@@ -30,15 +29,30 @@ def catalog() -> None:
 
 
 @catalog.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(exists=True))
 @click.option("--dry-run", is_flag=True, help="Only print what would happen.")
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(list(READERS)),
-    default="ndjson",
-    show_default=True,
-    help="Format of the file.",
+    type=click.Choice(FORMATS),
+    help="Format of the file.  [default: guessed from its content]",
+)
+@click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    metavar="COLUMN=FIELD",
+    help="The field that a CSV column is for, such as 'Film Name=title'; `ignore` leaves it out. May be repeated.",
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(IMPORT_ENCODINGS),
+    metavar="NAME",
+    help="Encoding of a CSV file or a playlist, such as windows-1252.  [default: detected]",
+)
+@click.option(
+    "--media-base-url",
+    help="The address under which a media server has the folder; paths of media and artwork are appended to it.",
 )
 @click.option(
     "--with",
@@ -61,30 +75,40 @@ def catalog() -> None:
 def import_catalog(
     file: str,
     dry_run: bool,
-    file_format: str,
+    file_format: str | None,
+    columns: tuple[str, ...],
+    encoding: str | None,
+    media_base_url: str | None,
     other_files: tuple[str, ...],
     remove_missing: bool,
     max_removals_percent: int | None,
 ) -> None:
-    """Import titles from FILE, plain or gzip.
+    """Import titles, channels or programmes from FILE, plain or packed, or from a folder of NFO files.
 
-    NDJSON has one title per line. Valid entries are imported; rejected ones are reported. Importing the same file again
-    changes nothing. Exits with 1 if a line was rejected, or if the removals were aborted.
+    NDJSON has one title or channel per line. Valid entries are imported; rejected ones are reported. Importing the same
+    file again changes nothing. Exits with 1 if a line was rejected, or if the removals were aborted.
     """
-    if other_files and file_format != "imdb":
-        raise click.UsageError("--with requires --format imdb")
-    if remove_missing and file_format in LIVE_FORMATS:
-        raise click.UsageError(f"--remove-missing is not possible with --format {file_format}, which has no titles")
     if dry_run or not remove_missing:
         max_removals_percent = None
+    options = _read_options(columns, encoding, media_base_url)
     try:
-        report = import_with_progress(file, dry_run, file_format, max_removals_percent, other_files)
-    except (OSError, EOFError, zlib.error, FileTooLarge) as error:
+        report = import_with_progress(file, dry_run, file_format, max_removals_percent, other_files, options)
+    except (OSError, EOFError, zlib.error, BadZipFile, FileTooLarge) as error:
         raise click.ClickException(f"The file cannot be read: {error}") from None
     click.echo(format_summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
+    for warning in report.warnings[:MAX_REPORTED]:
+        place = f"{warning['file']}: " if warning["file"] else ""
+        times = f" ({warning['count']} times)" if warning["count"] > 1 else ""
+        field = f"{warning['field']}: " if warning["field"] else ""
+        click.echo(
+            f"warning: {place}line {warning['line']}: {field}{warning['code']}: {warning['reason']}{times}", err=True
+        )
     for rejection in report.rejections[:MAX_REPORTED]:
         title, cause = rejection.external_id or "", rejection.error
-        click.echo(f"line {rejection.line} {title}: {cause.field or 'line'}: {cause.code}: {cause.reason}", err=True)
+        place = f"{rejection.file}: " if rejection.file else ""
+        click.echo(
+            f"{place}line {rejection.line} {title}: {cause.field or 'line'}: {cause.code}: {cause.reason}", err=True
+        )
     if len(report.rejections) > MAX_REPORTED:
         click.echo(f"… and {len(report.rejections) - MAX_REPORTED} more", err=True)
     if report.not_removed:
@@ -117,23 +141,39 @@ def export_catalog(file_format: str) -> None:
     sys.stdout.writelines(EXPORTERS[file_format](current_settings().public_url))
 
 
+def _read_options(columns: tuple[str, ...], encoding: str | None, media_base_url: str | None) -> ReadOptions:
+    """Return the options. Raises UsageError."""
+    try:
+        return ReadOptions(parse_mapping(columns), encoding, media_base_url)
+    except UnknownTarget as error:
+        raise click.UsageError(f"--map: {error}") from None
+
+
 def import_with_progress(
     file: Path | str,
     dry_run: bool = False,
-    file_format: str = "ndjson",
+    file_format: str | None = local_files.DEFAULT_FORMAT,
     max_removals_percent: int | None = None,
     other_files: Sequence[str] = (),
+    options: ReadOptions = NO_OPTIONS,
 ) -> CatalogImportReport:
     """Import a file, with a progress bar on a terminal."""
-    line_count = 0
-    for path in [file, *other_files]:
-        with open_file(path) as file_object:
-            line_count += sum(1 for _ in iter_lines(file_object, sys.maxsize if other_files else None))
     gc_tuning.tune_gc()
-    with progress_bar(line_count, "Importing titles") as bar:
-        return import_file(
-            file, lambda done: bar.update(done - bar.pos), dry_run, file_format, max_removals_percent, other_files
-        )
+    with local_files.open_source(file, file_format, other_files) as source:
+        if other_files and source.format != "imdb":
+            raise click.UsageError("--with requires --format imdb")
+        if max_removals_percent is not None and source.format in LIVE_FORMATS:
+            raise click.UsageError(f"--remove-missing is not possible with {source.format}, which has no titles")
+        if source.is_guess and source.format != local_files.DEFAULT_FORMAT:
+            click.echo(f"The file was read as {source.format}; name another --format if that is wrong.", err=True)
+        with progress_bar(source.size, "Importing titles") as bar:
+            return local_files.import_source(
+                source,
+                lambda lines: bar.update(max(0, source.position(lines) - bar.pos)),
+                dry_run,
+                max_removals_percent,
+                options,
+            )
 
 
 def format_summary(report: CatalogImportReport) -> str:

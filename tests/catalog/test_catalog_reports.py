@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from streamsvc.operations.catalog.imports import importing
+from streamsvc.operations.catalog.imports import local_files
 from tests.catalog.test_import import counts, send
 from tests.worlds.catalog_world import Catalog
 
@@ -99,7 +99,7 @@ def test_the_demo_file_is_exported_unchanged(catalog, tmp_path):
     with gzip.open("streamsvc/demo/catalog.ndjson.gz") as lines:
         sample.write_bytes(b"".join(next(lines) for _ in range(1_000)))
     with catalog.app.app_context():
-        importing.import_file(sample)
+        local_files.import_file(sample)
     lines = catalog.get("/v1/admin/catalog-exports/ndjson").data.splitlines()
     assert [json.loads(line) for line in lines] == [json.loads(line) for line in sample.read_bytes().splitlines()]
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import Import, Job, Person, SearchDoc, Title, TitleCard, TitleRecord
-from streamsvc.operations.catalog.imports import importing, imports, stored_files
+from streamsvc.operations.catalog.imports import importing, imports, reading, stored_files
 from streamsvc.operations.catalog.titles import writing
 from streamsvc.storage.database import db, fetch_one
 from streamsvc.worker import jobs
@@ -133,8 +133,8 @@ def test_a_worker_that_lost_its_import_to_another_changes_nothing(catalog):
         return fetch_one(sa.select(*Import.__table__.c).where(Import.id == import_id))
 
     def batches(row):
-        file, *others = stored_files.open_import_files(import_id, archives=False)
-        return importing.iter_batches(importing.read_entries(row.format, file, row.lines_done, others))
+        file, *others = stored_files.open_import_files(import_id, "ndjson")
+        return importing.iter_batches(reading.read_entries(row.format, file, row.lines_done, others))
 
     with catalog.app.app_context():
         stale = stored()

@@ -1,6 +1,7 @@
 """POST·GET /v1/admin/imports and their rejections."""
 
 import hashlib
+import json
 from functools import wraps
 from typing import Any
 
@@ -14,6 +15,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Import, ImportRejection
+from streamsvc.operations.catalog.formats.columns import check_mapping
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.outbox.audited_changes import add_change_details, audited, created_id
 from streamsvc.rules.inputs import PageInput
@@ -43,10 +45,12 @@ FILE_BODY: dict[str, Any] = {
             "application/zip",
             "text/xml",
             "audio/mpegurl",
+            "application/x-tar",
+            "application/vnd.apple.mpegurl",
+            "application/xml",
         )
     },
 }
-XML_MEDIA_TYPES = ("application/xml", "text/xml")
 OTHER_MEDIA_TYPES = {
     "application/ndjson",
     "application/jsonl",
@@ -54,9 +58,7 @@ OTHER_MEDIA_TYPES = {
     "application/csv",
     "text/plain",
     "application/x-gzip",
-    "application/xml",
     "application/x-mpegurl",
-    "application/vnd.apple.mpegurl",
     "audio/x-mpegurl",
     *ARCHIVE_MEDIA_TYPES[1:],
     "application/octet-stream",
@@ -89,28 +91,38 @@ def create_import(query: dict) -> Import:
     """Import a file of titles, live channels or programmes.
 
     The worker imports the file in the background; retrieve the import for its progress. Importing the same file again
-    changes nothing.
+    changes nothing. Without a `format` it is guessed from the content, whatever the media type says.
     """
     if request.mimetype not in FILE_BODY["content"].keys() | OTHER_MEDIA_TYPES:
         raise WrongMediaType(detail=f"Send the file as one of {', '.join(FILE_BODY['content'])}.")
     body = request.get_data()
     if not body:
         raise Invalid(errors={"_": ["Must be sent as the request body."]})
-    new_import = imports.create_import(body, {**query, "format": _detect_format(query["format"])}, clock.now())
+    columns = _parse_columns(query["columns"])
+    guess = imports.guess_format(body, columns)
+    if request.mimetype in ARCHIVE_MEDIA_TYPES and guess in ("imdb", "nfo") and query["format"] not in (None, guess):
+        raise Invalid(errors={"format": [f"Must be `{guess}` for this archive."]})
+    file_format = query["format"] or guess or _implied_format()
+    options = {**query, "columns": columns, "format": file_format, "format_guessed": query["format"] is None}
+    new_import = imports.create_import(body, options, clock.now())
     add_change_details(file_bytes=len(body), file_sha256=hashlib.sha256(body).hexdigest())
     db.session.flush()
     return new_import
 
 
-def _detect_format(requested: str | None) -> str:
-    """Return the requested format, else the one that the media type implies. Raises Invalid."""
+def _parse_columns(text: str) -> dict[str, str]:
+    """Return the mapping of columns. Raises Invalid."""
+    try:
+        return check_mapping(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise Invalid(errors={"columns": [str(error)]}) from None
+
+
+def _implied_format() -> str:
+    """Return the format of a file that looks like none, by its media type."""
     if request.mimetype in ARCHIVE_MEDIA_TYPES:
-        if requested not in (None, "imdb"):
-            raise Invalid(errors={"format": ["Must be `imdb` for an archive."]})
         return "imdb"
-    if requested is None and request.mimetype in XML_MEDIA_TYPES:
-        return "xmltv"
-    return requested or ("csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson")
+    return "csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson"
 
 
 @bp.route("")

@@ -1,11 +1,12 @@
 """imports: imported files of titles, their progress and their rejected lines."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.storage.database import Base, UtcTime, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, new_id
 
 
 class Import(Base):
@@ -15,6 +16,10 @@ class Import(Base):
     status: Mapped[str]
     """queued, running, done or failed."""
     format: Mapped[str]
+    format_guessed: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether the format was guessed from the file's content."""
+    options: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, server_default="{}")
+    """How the file is read: {"columns": {…}, "encoding": …, "media_base_url": …}."""
     dry_run: Mapped[bool]
     remove_missing: Mapped[bool]
     """Titles missing from the file are removed from the catalogue."""
@@ -28,6 +33,8 @@ class Import(Base):
     removed: Mapped[int] = mapped_column(default=0)
     shared_media_folders: Mapped[int] = mapped_column(default=0, server_default="0")
     """Manifests that lie in a folder with another item's: playback tokens open less there."""
+    warnings: Mapped[list[dict]] = mapped_column(Json, default=list, server_default="[]")
+    """What was guessed or left out, counted by field and code: [{"line": …, "file": …, "field": …, …, "count": …}]."""
     error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
@@ -50,6 +57,8 @@ class ImportRejection(Base):
     line: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     """Distinguishes the errors of one line."""
+    file: Mapped[str | None]
+    """The path of the entry's file inside an archive."""
     external_id: Mapped[str | None]
     field: Mapped[str]
     code: Mapped[str]

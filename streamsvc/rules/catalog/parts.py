@@ -11,9 +11,17 @@ def merge_partial_record(existing: dict[str, Any], part: dict[str, Any]) -> dict
     Lists are replaced; objects (localizations, external ids) are merged by name. Seasons and episodes are those of the
     part, each merged into the existing one with the same number.
     """
+    if part.get("age_rating") and "age_ratings" not in part and existing.get("age_ratings"):
+        existing = existing | {"age_ratings": _other_ratings(existing["age_ratings"], part["age_rating"])}
     return existing | {
         name: _merge_value(name, existing.get(name), value) for name, value in part.items() if value is not None
     }
+
+
+def _other_ratings(ratings: list[str], main: str) -> list[str]:
+    """Return the ratings of countries without that of the main rating's country, which has one rating alone."""
+    country = str(main).partition(":")[0].upper()
+    return [rating for rating in ratings if rating.partition(":")[0] != country]
 
 
 def _merge_value(name: str, existing: Any, value: Any) -> Any:

@@ -262,6 +262,8 @@ def convert_record(value: Any, from_text: bool = False) -> CatalogRecord:
         return normalize_record(msgspec.convert(value, CatalogRecord, strict=not from_text))
     except msgspec.ValidationError as error:
         raise InvalidRecord(translate_error(str(error))) from None
+    except UnicodeEncodeError:
+        raise InvalidRecord(FieldError("", "malformed", "Text must be well-formed Unicode.")) from None
 
 
 def convert_part(value: Any, kind: type[Value]) -> Value:

@@ -167,3 +167,13 @@ def without_digraphs(word: str) -> str:
 def slugify(text: str) -> str:
     """Return `science-fiction` for `Science Fiction`: the code of a genre or a collection in URLs."""
     return fold_text(text).replace(" ", "-")
+
+
+def sanitize_text(text: str, max_length: int) -> str:
+    """Return text from an untrusted file in a form that can be stored: well-formed, without NUL, and truncated."""
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")[:max_length]
+
+
+def is_storable(text: str) -> bool:
+    """Whether both databases can store and compare the text: no lone surrogates, no NUL."""
+    return text == sanitize_text(text, len(text))

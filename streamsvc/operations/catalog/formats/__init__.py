@@ -4,7 +4,8 @@
 are skipped without being parsed, as far as the format allows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 from streamsvc.rules.catalog.person import PersonRecord
@@ -40,8 +41,27 @@ class GuideEntry(NamedTuple):
     is_declared: bool = False
 
 
+class FileWarning(NamedTuple):
+    """Something that was guessed or left out: where, a code to match on, a sentence. The title is imported."""
+
+    field: str
+    code: str
+    reason: str
+
+
+class ReadOptions(NamedTuple):
+    """What the operator says about a file."""
+
+    columns: Mapping[str, str] = MappingProxyType({})
+    """The field that each column of a table is for, by the column's name."""
+    encoding: str | None = None
+    """The encoding of a table or a playlist; None to detect it."""
+    media_base_url: str | None = None
+    """The address under which media servers publish the library's folder, or a table's relative paths."""
+
+
 class FileEntry(NamedTuple):
-    """One title of a file, or one person, one live channel, or one channel's guide.
+    """One title of a file, or one person, one live channel, one channel's guide, or only warnings about the file.
 
     `record` is a complete record. Formats that cannot express everything (no windows, no plans) set `part` instead, a
     partial record that leaves unnamed fields unchanged. If there is neither, `errors` says why.
@@ -58,6 +78,13 @@ class FileEntry(NamedTuple):
     """The record of a line about a person."""
     before: int = 0
     """How many lines of other files precede this file's, if several are read together."""
+    file: str | None = None
+    """The path of the entry's file inside a folder or an archive."""
+    warnings: tuple[FileWarning, ...] = ()
+    defaults: dict[str, Any] | None = None
+    """What holds for a new title where `part` does not say it."""
+    collections: tuple[str, ...] = ()
+    """The names of the collections that the title is added to."""
 
     @property
     def overall_line(self) -> int:
@@ -92,6 +119,14 @@ def decode_line(line: bytes) -> str:
 def is_utf_16_or_32(head: bytes) -> bool:
     """Whether a file with these first bytes is in UTF-16 or UTF-32; each format starts with two ASCII characters."""
     return head.startswith(UTF_16_BYTE_ORDER_MARKS) or b"\0" in head[:2]
+
+
+RECORD_FIELDS = frozenset(CatalogRecord.__struct_fields__)
+
+
+def keep_known_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that have a value and that a record has: other systems know more about a title."""
+    return {name: value for name, value in fields.items() if value and name in RECORD_FIELDS}
 
 
 def rejected_entry(line: int, code: str, reason: str, field: str = "", external_id: str | None = None) -> FileEntry:

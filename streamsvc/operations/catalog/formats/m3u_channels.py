@@ -1,101 +1,53 @@
-"""M3U playlists of live channels, with the attributes that players of IPTV have in common.
+"""The live channels of an M3U playlist, with the attributes that players of IPTV have in common.
 
-Each address with its `#EXTINF` line is a channel. What the playlist does not say, such as windows and plans, stays as
-it is stored. The attributes are those of Kodi's pvr.iptvsimple: tvg-id, tvg-name, tvg-logo, tvg-chno, group-title,
-catchup, catchup-source, catchup-days.
+What the playlist does not say, such as windows and plans, stays as it is stored. The attributes are those of Kodi's
+pvr.iptvsimple: tvg-id, tvg-name, tvg-logo, tvg-chno, group-title, catchup, catchup-source, catchup-days.
 """
 
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from typing import Any
 
-from streamsvc.operations.catalog.formats import (
-    FileEntry,
-    channel_entry,
-    decode_line,
-    iter_lines,
-    overlong_line_entry,
-    rejected_entry,
-)
+from streamsvc.operations.catalog.formats import FileEntry, channel_entry, rejected_entry
+from streamsvc.operations.catalog.formats.media_addresses import find_extension, is_web_address
+from streamsvc.operations.catalog.formats.playlists import PlaylistItem
 from streamsvc.rules.catalog.codes import COUNTRIES, normalize_language_tag
 from streamsvc.rules.catalog.text import slugify
 
 DEFAULT_CATCHUP_HOURS = 24
 MAX_CATCHUP_DAYS = 31
-_ATTRIBUTE = re.compile(r"""([A-Za-z][A-Za-z0-9_-]*)=(?:"([^"]*)"|'([^']*)'|([^\s,"']+))""")
-_INFO = re.compile(r'([^",]*(?:"[^"]*"[^",]*)*),(.*)')
-"""The attributes, whose quoted values may have commas, and the name."""
 _NUMBER = re.compile(r"[0-9]{1,5}([.-][0-9]{1,3})?")
-_URL = re.compile(r'https?://[^\s<>"]{1,1990}')
 _XTREAM = re.compile(r"(https?://[^/]+)/(?:live/)?([^/]+)/([^/]+)/(\d+)(\.\w+)?")
 MEDIA_KINDS = {"mpd": "dash", "ts": "mpegts", "m2ts": "mpegts"}
 """By the extension of the address; any other is HLS."""
 
 
-def read_m3u_channels(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
-    """Yield the channels of a playlist; an entry's line is that of its address."""
-    playlist: dict[str, str] = {}
-    info: tuple[dict[str, str], str] | None = None
-    names: set[str] = set()
-    for number, raw in enumerate(iter_lines(file), 1):
-        if raw is None:
-            info = None
-            if number > after:
-                yield overlong_line_entry(number)
-            continue
-        line = decode_line(raw).strip()
-        if line.startswith("#EXTM3U"):
-            playlist = _parse_attributes(line)
-        elif line.startswith("#EXTINF:"):
-            info = _parse_info(line.removeprefix("#EXTINF:"))
-        elif line.startswith("#EXTGRP:") and info:
-            info[0].setdefault("group-title", line.removeprefix("#EXTGRP:").strip())
-        elif line and not line.startswith("#"):
-            entry = _entry(number, line, info, playlist, names)
-            info = None
-            if number > after:
-                yield entry
+class ChannelReader:
+    """Converts the live channels of one playlist, which may have an id or a name only once."""
 
+    def __init__(self, media_base_url: str | None):
+        self.media_base_url = media_base_url
+        self.external_ids: set[str] = set()
 
-def _parse_attributes(line: str) -> dict[str, str]:
-    return {m[1].lower(): next(filter(None, m.groups()[1:]), "").strip() for m in _ATTRIBUTE.finditer(line)}
-
-
-def _parse_info(text: str) -> tuple[dict[str, str], str]:
-    """Return the attributes of an `#EXTINF` line, with its duration as `duration`, and the name."""
-    split = _INFO.fullmatch(text)
-    head, name = split.groups() if split else (text, "")
-    duration = head.split()[0] if head.split() else "-1"
-    return {**_parse_attributes(head), "duration": duration}, name.strip()
-
-
-def _entry(
-    number: int, address: str, info: tuple[dict[str, str], str] | None, playlist: dict[str, str], names: set[str]
-) -> FileEntry:
-    if info is None:
-        return rejected_entry(number, "missing", "An address must follow its #EXTINF line.", "name")
-    attributes, name = info
-    guide_id, url = attributes.get("tvg-id", ""), address.partition("|")[0]
-    name = name or attributes.get("tvg-name", "") or guide_id
-    external_id = guide_id if guide_id and guide_id not in names else slugify(name) or guide_id
-    if not name or not external_id:
-        return rejected_entry(number, "missing", "A channel must have a name.", "name")
-    if external_id in names:
-        reason = "Another channel of the playlist has this id or name."
-        return rejected_entry(number, "duplicate", reason, "external_id", external_id)
-    if not _URL.fullmatch(url):
-        reason = "The address must be a URL with http or https."
-        return rejected_entry(number, "not_taken", reason, "media", external_id)
-    if attributes["duration"].removesuffix(".0") not in ("-1", "0"):
-        reason = "It has a duration, so it is no live channel."
-        return rejected_entry(number, "not_taken", reason, "kind", external_id)
-    names.add(external_id)
-    kind = MEDIA_KINDS.get(urlsplit(url).path.rpartition(".")[2].lower(), "hls")
-    value = {"external_id": external_id, "name": name[:500], "media": {kind: url}} | _details(attributes)
-    if guide_id and guide_id != external_id:
-        value["guide_id"] = guide_id
-    return channel_entry(number, value | _catchup(url, kind, playlist | attributes), "merge")
+    def entry(self, item: PlaylistItem) -> FileEntry:
+        """Return the entry of a channel: its id is that of the guide, or made of the name if another one has that."""
+        guide_id = item.attributes.get("tvg-id", "")
+        name, url = item.name or guide_id, item.resolve_url(self.media_base_url) or ""
+        external_id = guide_id if guide_id and guide_id not in self.external_ids else slugify(name) or guide_id
+        if not external_id:
+            return rejected_entry(item.line, "missing", "A channel must have a name.", "name")
+        if external_id in self.external_ids:
+            reason = "Another channel of the playlist has this id or name."
+            return rejected_entry(item.line, "duplicate", reason, "external_id", external_id)
+        if not is_web_address(url):
+            reason = "The address must be a URL with http or https; a relative path needs the address of its folder."
+            return rejected_entry(item.line, "not_taken", reason, "media", external_id)
+        self.external_ids.add(external_id)
+        kind = MEDIA_KINDS.get(find_extension(url), "hls")
+        value = {"external_id": external_id, "name": name[:500], "media": {kind: url}} | _details(item.attributes)
+        if guide_id and guide_id != external_id:
+            value["guide_id"] = guide_id
+        return channel_entry(item.line, value | _catchup(url, kind, item.playlist | item.attributes), "merge")
 
 
 def _details(attributes: dict[str, str]) -> dict[str, Any]:
@@ -108,7 +60,7 @@ def _details(attributes: dict[str, str]) -> dict[str, Any]:
     details = {
         "number": number if _NUMBER.fullmatch(number) else None,
         "group": attributes.get("group-title", "").split(";")[0].strip()[:500],
-        "artwork": [{"role": "logo", "url": logo}] if _URL.fullmatch(logo) else None,
+        "artwork": [{"role": "logo", "url": logo}] if is_web_address(logo) else None,
         "countries": [code for code in countries if code in COUNTRIES],
         "languages": list(_languages(attributes.get("tvg-language", ""))),
     }

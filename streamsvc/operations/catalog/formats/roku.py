@@ -1,15 +1,21 @@
 """Roku search feeds: one JSON object with `assets`. The "line" of an entry is the number of its asset, from one.
 
+A feed without `assets` is read as one for Direct Publisher.
 Imports movies, and series with their episodes. Only the episodes and one asset at a time are held in memory.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
 from streamsvc.operations.catalog.formats import FileEntry, rejected_entry
+from streamsvc.operations.catalog.formats.roku_direct import read_roku_direct
 from streamsvc.operations.catalog.formats.values import JsonReader
+from streamsvc.rules.catalog.cells import age_rating_fields
 
+HEAD_BYTES = 64 * 1024
+DIRECT_PUBLISHER_LIST = re.compile(rb'"(movies|series|shortFormVideos|tvSpecials|providerName)"\s*:')
 ASSETS, ASSET = "assets", None
 RATING_SYSTEMS = {
     "MPAA": "US",
@@ -29,6 +35,11 @@ EXTERNAL_ID_NAMES = {"TMS": "gracenote", "ROVI": "rovi", "IMDB": "imdb", "EIDR":
 
 def read_roku(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
     """Yield the entries of a feed; reads it twice, since shared members and episodes may follow the assets."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if b'"assets"' not in head and DIRECT_PUBLISHER_LIST.search(head):
+        yield from read_roku_direct(file, after)
+        return
     feed: dict[str, Any] = {}
     episodes: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):
@@ -125,12 +136,8 @@ def _texts_by_language(texts: list, default: str) -> dict[str, str]:
 
 def _age_ratings(ratings: list) -> dict:
     """Return the first rating as the main one, and the first of each other country."""
-    by_country: dict[str, str] = {}
-    for rating in ratings:
-        if country := RATING_SYSTEMS.get(rating.get("source")):
-            by_country.setdefault(country, f"{country}:{rating['value']}")
-    main, *others = by_country.values() or [None]
-    return {"age_rating": main, "age_ratings": others}
+    known = (rating for rating in ratings if rating.get("source") in RATING_SYSTEMS)
+    return age_rating_fields(f"{RATING_SYSTEMS[rating['source']]}:{rating['value']}" for rating in known)
 
 
 def _window(option: dict, feed: dict) -> dict:

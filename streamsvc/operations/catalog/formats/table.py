@@ -1,47 +1,68 @@
-"""CSV with a header row.
+"""CSV with a header row, as spreadsheets and other services write it.
 
-Lists are separated by `|`; `director`, `writer`, `actor`, `poster` and `hls` are separate columns. An empty cell leaves
-the stored value unchanged. Cells that look like formulas are plain text.
+Encoding, delimiter, the meaning of columns, units and list separators are detected from the first rows; what was
+guessed is reported as a warning, and so is a column that means nothing. An empty cell leaves the stored value
+unchanged. Cells that look like formulas are plain text.
 """
 
 import csv
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
-from streamsvc.operations.catalog.formats import FileEntry, decode_line, iter_lines, rejected_entry
+from streamsvc.operations.catalog.formats import (
+    FileEntry,
+    FileWarning,
+    ReadOptions,
+    decode_line,
+    iter_lines,
+    rejected_entry,
+)
+from streamsvc.operations.catalog.formats.columns import find_columns
+from streamsvc.operations.catalog.formats.encodings import DetectedEncoding, detect_encoding, open_as_utf_8
+from streamsvc.operations.catalog.formats.rows import RowReader
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES
 
-TEXT_COLUMNS = (
-    "external_id",
-    "kind",
-    "title",
-    "original_title",
-    "year",
-    "runtime_s",
-    "synopsis",
-    "age_rating",
-    "popularity",
-)
-LIST_COLUMNS = ("age_ratings", "genres", "languages", "countries", "plans")
-CREDIT_COLUMNS = ("director", "writer", "actor")
-OTHER_COLUMNS = ("poster", "hls")
-CSV_COLUMNS = (*TEXT_COLUMNS, *LIST_COLUMNS, *CREDIT_COLUMNS, *OTHER_COLUMNS)
+DELIMITERS = (",", ";", "\t", "|")
+MAX_COLUMNS = 1_000
+SAMPLED_ROWS = 200
+MAX_SAMPLED_BYTES = 1 << 20
+MAX_UNKNOWN_COLUMNS = 50
+"""Unknown columns that are named one by one."""
+SEPARATOR_LINE = "sep="
+"""Begins a line by which Excel names the delimiter."""
 
 
-def read_csv(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
+def read_csv(file: BinaryIO, after: int = 0, options: ReadOptions | None = None) -> Iterator[FileEntry]:
     """Yield the entries of a CSV file; an entry's line is the last line of its row."""
-    source = _CsvLines(iter_lines(file))
-    rows = csv.reader(source, strict=True)
+    options = options or ReadOptions()
+    encoding = DetectedEncoding(options.encoding) if options.encoding else detect_encoding(file)
+    sample, delimiter = sample_rows(file, encoding.name, options)
+    file.seek(0)
+    source = _CsvLines(iter_lines(open_as_utf_8(file, encoding.name)))
+    rows = csv.reader(source, strict=True, delimiter=delimiter)
     try:
-        header = [name.strip().lower() for name in next(rows, [])]
+        header = next(rows, [])
+        if _is_separator_line(header, delimiter):
+            header = next(rows, [])
     except csv.Error as error:
         yield rejected_entry(1, "malformed", f"The header cannot be read: {error}.")
         return
-    if unknown := [name for name in header if name not in CSV_COLUMNS]:
-        yield rejected_entry(
-            1, "unknown_field", f"Unknown column {unknown[0]!r}; the columns are {', '.join(CSV_COLUMNS)}."
-        )
+    if len(header) > MAX_COLUMNS:
+        yield rejected_entry(source.number, "too_long", f"A table must have at most {MAX_COLUMNS} columns.")
         return
+    columns, unknown = find_columns(header, options.columns)
+    if not {"title", "external_id"} & {column.target for column in columns if not column.member}:
+        yield rejected_entry(source.number or 1, "missing", _describe_header(header, delimiter))
+        return
+    reader = RowReader(columns, [row for row in sample if len(row) == len(header)], options.media_base_url)
+    if after < source.number:
+        yield FileEntry(source.number, warnings=(*encoding.warnings, *_unknown_columns(unknown), *reader.warnings))
+    yield from _read_rows(source, rows, after, len(header), reader)
+
+
+def _read_rows(
+    source: "_CsvLines", rows: Iterator[list[str]], after: int, width: int, reader: RowReader
+) -> Iterator[FileEntry]:
     while True:
         first, csv_error = source.number + 1, None
         try:
@@ -57,7 +78,71 @@ def read_csv(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
                 source.number, "malformed", f"The row that starts at line {first} cannot be read: {csv_error}."
             )
         elif any(cells):
-            yield _entry(source.number, header, cells)
+            yield _entry(source.number, cells, width, reader)
+
+
+def _entry(line: int, cells: list[str], width: int, reader: RowReader) -> FileEntry:
+    if len(cells) > width and not any(cells[width:]):  # spreadsheets end short rows with empty cells
+        cells = cells[:width]
+    if len(cells) != width:
+        return rejected_entry(line, "malformed", f"The row has {len(cells)} cells under {width} columns.")
+    return reader.entry(line, cells)
+
+
+def sample_rows(file: BinaryIO, encoding: str, options: ReadOptions) -> tuple[list[list[str]], str]:
+    """Return the first rows without their header, and the delimiter under which they make the best table."""
+    file.seek(0)
+    size = 0
+    lines: list[str] = []
+    for line in iter_lines(open_as_utf_8(file, encoding)):
+        size += len(line or b"")
+        if len(lines) > SAMPLED_ROWS or size > MAX_SAMPLED_BYTES:
+            break
+        lines.append(decode_line(line or b""))
+    if lines and lines[0].lower().startswith(SEPARATOR_LINE) and lines[0].strip()[4:] in DELIMITERS:
+        delimiter = lines.pop(0).strip()[4:]
+        return _parse_rows(lines, delimiter)[1:], delimiter
+    tables = {delimiter: _parse_rows(lines, delimiter) for delimiter in DELIMITERS}
+    best = max(DELIMITERS, key=lambda delimiter: _score(tables[delimiter], options))
+    return tables[best][1:], best
+
+
+def _score(rows: list[list[str]], options: ReadOptions) -> tuple[int, float, int]:
+    """Rate a table: by its known columns, by how many rows are as wide as the header, by its width."""
+    if not rows or len(rows[0]) < 2:
+        return len(find_columns(rows[0], options.columns)[0]) if rows else 0, 0.0, 0
+    same_width = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+    return len(find_columns(rows[0][:MAX_COLUMNS], options.columns)[0]), same_width, len(rows[0])
+
+
+def _parse_rows(lines: list[str], delimiter: str) -> list[list[str]]:
+    rows, reader = [], csv.reader(lines, delimiter=delimiter)
+    while True:
+        try:
+            rows.append(next(reader))
+        except StopIteration:
+            return rows
+        except csv.Error:
+            continue
+
+
+def _is_separator_line(header: list[str], delimiter: str) -> bool:
+    return delimiter.join(header).lower().startswith(SEPARATOR_LINE) and len(header) <= 2
+
+
+def _describe_header(header: list[str], delimiter: str) -> str:
+    names = ", ".join(header[:20]) or "none"
+    return f"No column is known as a title or an external_id. Columns, delimited by {delimiter!r}: {names}. Map them."
+
+
+def _unknown_columns(names: list[str]) -> list[FileWarning]:
+    known = [
+        FileWarning(name, "unknown_column", "The column was ignored; map it to a field, or to `ignore`.")
+        for name in names[:MAX_UNKNOWN_COLUMNS]
+    ]
+    if len(names) > MAX_UNKNOWN_COLUMNS:
+        known.append(FileWarning("", "unknown_column", f"{len(names) - MAX_UNKNOWN_COLUMNS} more were ignored."))
+    return known
 
 
 class _CsvLines:
@@ -75,24 +160,3 @@ class _CsvLines:
         if line is None:
             raise csv.Error(f"a line must have at most {MAX_LINE_BYTES} bytes")
         return decode_line(line)
-
-
-def _entry(line: int, header: list[str], cells: list[str]) -> FileEntry:
-    if len(cells) != len(header):
-        return rejected_entry(line, "malformed", f"The row has {len(cells)} cells under {len(header)} columns.")
-    values = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
-    part: dict[str, Any] = {name: values[name] for name in TEXT_COLUMNS if name in values}
-    part |= {name: _split_list(values[name]) for name in LIST_COLUMNS if name in values}
-    if any(name in values for name in CREDIT_COLUMNS):
-        part["credits"] = [
-            {"name": value, "role": role} for role in CREDIT_COLUMNS for value in _split_list(values.get(role, ""))
-        ]
-    if "poster" in values:
-        part["artwork"] = [{"role": "poster", "url": values["poster"]}]
-    if "hls" in values:
-        part["media"] = {"hls": values["hls"]}
-    return FileEntry(line, part=part, external_id=values.get("external_id"))
-
-
-def _split_list(cell: str) -> list[str]:
-    return [item.strip() for item in cell.split("|") if item.strip()]

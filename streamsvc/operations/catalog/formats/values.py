@@ -3,12 +3,37 @@
 import codecs
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES
 
 BLOCK_BYTES = 64 * 1024
 WHITESPACE = re.compile(r"[ \t\r\n]*")
+
+
+def starts_with_array(file: BinaryIO) -> bool:
+    """Whether the file, of which nothing is read yet, begins with a JSON array of objects."""
+    head = file.peek(BLOCK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()  # type: ignore[attr-defined]  # it is buffered
+    return head[:1] == b"[" and head[1:].lstrip()[:1] in (b"{", b"]")
+
+
+def iter_array(file: BinaryIO) -> Iterator[Any]:
+    """Yield the values of a JSON array one at a time. Raises ValueError, RecursionError."""
+    reader = JsonReader(file)
+    reader.expect("[")
+    if not reader.accept("]"):
+        yield reader.read_value()
+        while reader.accept(","):
+            yield reader.read_value()
+        reader.expect("]")
+
+
+def iter_values(file: BinaryIO) -> Iterator[Any]:
+    """Yield the JSON values that follow one another in a file. Raises ValueError, RecursionError."""
+    reader = JsonReader(file)
+    while not reader.is_at_end():
+        yield reader.read_value()
 
 
 class JsonReader:
@@ -57,6 +82,10 @@ class JsonReader:
             raise ValueError("a member has no name")
         self.expect(":")
         return name
+
+    def is_at_end(self) -> bool:
+        """Skip whitespace; return whether nothing else follows."""
+        return not self._peek()
 
     def _peek(self) -> str:
         while True:

@@ -1,55 +1,35 @@
-"""Imports a file of titles: valid entries are written; others are reported with line, field, code and reason."""
+"""Imports a file of titles, channels or programmes.
 
-import gzip
-import sys
+Valid entries are written; others are reported with line, field, code and reason.
+"""
+
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog.formats import (
-    GZIP_SIGNATURE,
-    FileEntry,
-    imdb,
-    is_utf_16_or_32,
-    m3u_channels,
-    ndjson,
-    rejected_entry,
-    roku,
-    table,
-    xmltv,
-)
-from streamsvc.operations.catalog.imports import live_entries, missing
+from streamsvc.operations.catalog.formats import FileEntry
+from streamsvc.operations.catalog.imports import imported_collections, live_entries, missing
 from streamsvc.operations.catalog.people.writing import write_people
 from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, media_files, writing
 from streamsvc.rules.catalog.parts import merge_partial_record
 from streamsvc.rules.catalog.record import FieldError, InvalidRecord, convert_record
+from streamsvc.rules.catalog.text import is_storable, sanitize_text
 from streamsvc.storage.database import db
 
-READERS = {
-    "ndjson": ndjson.read_ndjson,
-    "csv": table.read_csv,
-    "imdb": imdb.read_imdb,
-    "roku": roku.read_roku,
-    "xmltv": xmltv.read_xmltv,
-    "xmltv_programmes": xmltv.read_xmltv_programmes,
-    "m3u_channels": m3u_channels.read_m3u_channels,
-}
-LIVE_FORMATS = ("xmltv", "xmltv_programmes", "m3u_channels")
-"""Formats that have no titles."""
 INITIAL_BATCH_SIZE, MIN_BATCH_SIZE, MAX_BATCH_SIZE = 250, 50, 1_000
 """Titles in one transaction; larger batches cost less per title."""
 TARGET_TRANSACTION_S = 0.6
 """The intended duration of a transaction, in seconds, for which other writers have to wait."""
 MAX_REPORTED_REJECTIONS = 1_000
+MAX_REPORTED_WARNINGS = 100
+"""Kinds of warnings in a report, each with the number of its entries."""
 MAX_ID_LENGTH, MAX_FIELD_LENGTH, MAX_REASON_LENGTH = 200, 200, 500
 STORED_RECORDS = sa.select(Title.external_id, TitleRecord.body).join(TitleRecord, TitleRecord.title_pk == Title.pk)
 
@@ -62,11 +42,16 @@ class EntryRejection(NamedTuple):
     error: FieldError
     before: int = 0
     """How many lines of other files precede this file's."""
+    file: str | None = None
+    """The path of the entry's file inside a folder or an archive."""
 
 
 @dataclass
 class CatalogImportReport:
-    """The result of an import. `rejected` counts all rejected entries; `rejections` has the first thousand errors."""
+    """The result of an import. `rejected` counts all rejected entries; `rejections` has the first thousand errors.
+
+    `warnings` counts what was guessed or left out, by field and code, with the first line and file of each.
+    """
 
     added: int = 0
     changed: int = 0
@@ -79,6 +64,7 @@ class CatalogImportReport:
     not_removed: str | None = None
     """Why titles missing from the file were not removed although that was requested."""
     rejections: list[EntryRejection] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
     def add_outcome(self, outcome: Counter) -> None:
         """Add the counts of a batch."""
@@ -88,71 +74,40 @@ class CatalogImportReport:
     def add_rejections(self, entry: FileEntry) -> list[EntryRejection]:
         """Count a rejected entry and return its errors."""
         name = entry.external_id and sanitize_text(entry.external_id, MAX_ID_LENGTH)
-        rejections = [EntryRejection(entry.line, name, _sanitize_error(error), entry.before) for error in entry.errors]
+        file = entry.file and sanitize_text(entry.file, MAX_FIELD_LENGTH)
+        rejections = [
+            EntryRejection(entry.line, name, _sanitize_error(error), entry.before, file) for error in entry.errors
+        ]
         self.rejected += 1
         self.rejections += rejections[: max(0, MAX_REPORTED_REJECTIONS - len(self.rejections))]
         return rejections
 
+    def add_warnings(self, entry: FileEntry) -> None:
+        """Count the entry's warnings, one of a kind once."""
+        file = entry.file and sanitize_text(entry.file, MAX_FIELD_LENGTH)
+        for warning in dict.fromkeys(entry.warnings):
+            name = sanitize_text(warning.field, MAX_FIELD_LENGTH)
+            reason = sanitize_text(warning.reason, MAX_REASON_LENGTH)
+            place = {"line": entry.line, "file": file, "field": name, "code": warning.code, "reason": reason}
+            self.warnings = add_warning_counts(self.warnings, [{**place, "count": 1}])
 
-def sanitize_text(text: str, max_length: int) -> str:
-    """Return text from an untrusted file in a form that can be stored: well-formed, without NUL, and truncated."""
-    return text.encode(errors="replace").decode().replace("\0", "\ufffd")[:max_length]
+
+def add_warning_counts(counted: list[dict[str, Any]], more: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the warnings with those of another list added: one per field and code, the first of each kind kept."""
+    totals = {(warning["field"], warning["code"]): dict(warning) for warning in counted}
+    for warning in more:
+        key = warning["field"], warning["code"]
+        if key in totals:
+            totals[key]["count"] += warning["count"]
+        elif len(totals) < MAX_REPORTED_WARNINGS:
+            totals[key] = dict(warning)
+    return list(totals.values())
 
 
 def _sanitize_error(error: FieldError) -> FieldError:
     return FieldError(
         sanitize_text(error.field, MAX_FIELD_LENGTH), error.code, sanitize_text(error.reason, MAX_REASON_LENGTH)
     )
-
-
-def import_file(
-    path: Path | str,
-    on_progress: Callable[[int], None] | None = None,
-    dry_run: bool = False,
-    file_format: str = "ndjson",
-    most_removals_percent: int | None = None,
-    others: Sequence[Path | str] = (),
-) -> CatalogImportReport:
-    """Import a file, plain or gzip. `on_progress` is called with the number of lines done after each batch.
-
-    With `most_removals_percent`, titles missing from the file are removed, unless they exceed that share of the
-    catalogue. `others` are IMDb's other files. Raises OSError, EOFError or zlib.error for a file that cannot be
-    unpacked.
-    """
-    with ExitStack() as stack:
-        file, *other_files = [stack.enter_context(open_file(name)) for name in (path, *others)]
-        return import_entries(
-            read_entries(file_format, file, others=other_files), on_progress, dry_run, most_removals_percent
-        )
-
-
-def read_entries(
-    file_format: str, file: BinaryIO, after: int = 0, others: Sequence[BinaryIO] = (), max_lines: int = sys.maxsize
-) -> Iterator[FileEntry]:
-    """Yield the entries of a file after line `after`, with the lines of `others` counted first.
-
-    `max_lines` limits the lines of all files together. A file in UTF-16 or UTF-32 is rejected as a whole.
-    """
-    if any(_has_foreign_encoding(opened) for opened in (file, *others)):
-        return iter(
-            []
-            if after
-            else [rejected_entry(1, "unknown_encoding", "The file must be in UTF-8; it is in UTF-16 or UTF-32.")]
-        )
-    return imdb.read_imdb(file, after, others, max_lines) if others else READERS[file_format](file, after)
-
-
-def _has_foreign_encoding(file: BinaryIO) -> bool:
-    return is_utf_16_or_32(file.peek(2)[:2])  # type: ignore[attr-defined]  # every file here is buffered
-
-
-def open_file(path: Path | str) -> BinaryIO:
-    """Open a file for reading, unpacked if it is a gzip file."""
-    with Path(path).open("rb") as file:
-        is_gzip = file.read(2) == GZIP_SIGNATURE
-    if is_gzip:
-        return gzip.open(path, "rb")  # type: ignore[return-value]  # its stub does not derive from BinaryIO
-    return Path(path).open("rb")
 
 
 def import_entries(
@@ -202,12 +157,17 @@ def import_batch(
     bulk.prepare_connection()
     entries, live_outcome = live_entries.write_live_entries(_complete_records(batch), now, dry_run)
     rejections = [rejection for entry in entries if entry.errors for rejection in report.add_rejections(entry)]
+    for entry in entries:
+        report.add_warnings(entry)
     records = [entry.record for entry in entries if entry.record]
     if people := [entry.person for entry in entries if entry.person]:
         report.add_outcome(write_people(people, now, cache.people))
     outcome, pks = writing.write_titles(records, now, cache) if records else (Counter(), {})
     report.add_outcome(outcome + live_outcome)
     report.shared_media_folders += media_files.count_shared_folders([pks[record.external_id] for record in records])
+    imported_collections.add_titles_to_collections(
+        [(name, pks[entry.record.external_id]) for entry in entries if entry.record for name in entry.collections]
+    )
     report.lines = batch[-1].overall_line
     if dry_run:
         db.session.rollback()
@@ -222,7 +182,7 @@ def _complete_records(batch: list[FileEntry]) -> list[FileEntry]:
     names = {entry.external_id for entry in batch if entry.part is not None and entry.external_id is not None}
     if names:
         writing.lock_catalog()
-    storable_names = sorted(name for name in names if name == sanitize_text(name, MAX_ID_LENGTH))
+    storable_names = sorted(filter(is_storable, names))
     stored = {
         row.external_id: row.body for row in bulk.select_rows_in(STORED_RECORDS, Title.external_id, storable_names)
     }
@@ -232,10 +192,12 @@ def _complete_records(batch: list[FileEntry]) -> list[FileEntry]:
 def _complete_record(entry: FileEntry, stored: dict[str, str]) -> FileEntry:
     body = stored.get(entry.external_id or "")
     try:
-        record = msgspec.json.decode(body) if body else {}
+        record = (entry.defaults or {}) | (msgspec.json.decode(body) if body else {})
         return entry._replace(record=convert_record(merge_partial_record(record, entry.part or {}), from_text=True))
     except InvalidRecord as invalid:
-        return entry._replace(errors=invalid.errors)
+        return entry._replace(errors=(*entry.errors, *invalid.errors))
+    except (AttributeError, KeyError, TypeError) as error:  # of the part, since stored records are valid
+        return entry._replace(errors=(*entry.errors, FieldError("", "malformed", f"It cannot be merged: {error!r}.")))
 
 
 def iter_batches(entries: Iterable[FileEntry]) -> Iterator[list[FileEntry]]:

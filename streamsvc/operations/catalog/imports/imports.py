@@ -1,8 +1,9 @@
 """Imports through the API: the file is stored in chunks, and the worker imports it, resuming where it stopped."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from io import BytesIO
 from typing import Any
 from zipfile import BadZipFile
 
@@ -10,8 +11,8 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection
-from streamsvc.operations.catalog.formats import FileEntry, FileTooLarge
-from streamsvc.operations.catalog.imports import importing, missing, stored_files
+from streamsvc.operations.catalog.formats import FileEntry, FileTooLarge, ReadOptions
+from streamsvc.operations.catalog.imports import importing, missing, reading, stored_files
 from streamsvc.operations.catalog.imports.stored_files import CHUNK_BYTES
 from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, writing
 from streamsvc.operations.outbox import audit
@@ -32,13 +33,20 @@ class ImportTakenOver(Exception):
     """Another worker has taken over the import, since this one's lease expired."""
 
 
+def guess_format(body: bytes, columns: Mapping[str, str]) -> str | None:
+    """Return the format that the content of a file looks like, under these columns; None if it looks like none."""
+    return stored_files.guess_format(stored_files.ArchiveReader(BytesIO(body)), ReadOptions(columns))  # type: ignore[arg-type]
+
+
 def create_import(body: bytes, options: dict, now: datetime) -> Import:
     """Store a file and enqueue its import, in the caller's transaction. Raises Invalid."""
-    if options["remove_missing"] and options["format"] in importing.LIVE_FORMATS:
+    if options["remove_missing"] and options["format"] in reading.LIVE_FORMATS:
         raise Invalid(errors={"remove_missing": ["Must be false for a format without titles."]})
     new_import = Import(
         status="queued",
         format=options["format"],
+        format_guessed=options["format_guessed"],
+        options={name: options[name] for name in ReadOptions._fields if options[name]},
         dry_run=options["dry_run"],
         remove_missing=options["remove_missing"],
         most_removals_percent=options["most_removals_percent"],
@@ -71,8 +79,11 @@ def handle_catalog_import(payload: dict, now: datetime) -> None:
 
 def _import_file(catalog_import: Any, now: datetime) -> None:
     """Import batches until the file or the time is up; the file is read between transactions, holding no lock."""
-    file, *others = stored_files.open_import_files(catalog_import.id, archives=catalog_import.format == "imdb")
-    entries = importing.read_entries(catalog_import.format, file, catalog_import.lines_done, others, MAX_ARCHIVE_LINES)
+    file, *others = stored_files.open_import_files(catalog_import.id, catalog_import.format)
+    options = ReadOptions(**catalog_import.options)
+    entries = reading.read_entries(
+        catalog_import.format, file, catalog_import.lines_done, others, MAX_ARCHIVE_LINES, options
+    )
     cache = writing.WriteCache()
     if not catalog_import.dry_run:
         fulltext.start_bulk_writes()
@@ -96,13 +107,19 @@ def _import_batch(catalog_import: Any, batch: list[FileEntry], cache: writing.Wr
         _store_rejections(catalog_import.id, rejections)
         if catalog_import.remove_missing and not catalog_import.dry_run:
             _store_named_titles(catalog_import.id, pks)
-        counts = {name: getattr(Import, name) + getattr(report, name) for name in COUNT_COLUMNS}
+        counts: dict[str, Any] = {name: getattr(Import, name) + getattr(report, name) for name in COUNT_COLUMNS}
+        if report.warnings:
+            counts["warnings"] = importing.add_warning_counts(_stored_warnings(catalog_import.id), report.warnings)
         progress = sa.update(Import).where(Import.id == catalog_import.id, Import.lines_done == after)
         if execute_in_session(progress.values(status="running", lines_done=report.lines, **counts)) != 1:
             raise ImportTakenOver
 
     importing.import_batch(batch, report, cache, catalog_import.dry_run, record_progress)
     return report.lines
+
+
+def _stored_warnings(import_id: str) -> list[dict]:
+    return db.session.scalars(sa.select(Import.warnings).where(Import.id == import_id)).one()
 
 
 def _store_rejections(import_id: str, rejections: Sequence[importing.EntryRejection]) -> None:
@@ -115,6 +132,7 @@ def _store_rejections(import_id: str, rejections: Sequence[importing.EntryReject
             "import_id": import_id,
             "line": rejection.line,
             "position": positions[overall_line],
+            "file": rejection.file,
             "external_id": rejection.external_id,
             **rejection.error._asdict(),
         }

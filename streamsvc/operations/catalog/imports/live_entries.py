@@ -12,6 +12,7 @@ from streamsvc.operations.catalog.titles import bulk
 from streamsvc.operations.catalog.titles.writing import lock_catalog
 from streamsvc.rules.catalog.channels import ChannelRecord, convert_channel
 from streamsvc.rules.catalog.record import FieldError, InvalidRecord
+from streamsvc.rules.catalog.text import is_storable
 
 
 def write_live_entries(batch: list[FileEntry], now: datetime, dry_run: bool = False) -> tuple[list[FileEntry], Counter]:
@@ -46,8 +47,9 @@ class _Converted(dict[str, tuple[ChannelRecord, str]]):
 
 
 def _convert_channels(batch: list[FileEntry]) -> _Converted:
-    merged = [entry.external_id for entry in batch if entry.channel and entry.channel.mode == "merge"]
-    rows = bulk.select_rows_in(writing.STORED_CHANNELS, Channel.external_id, [name for name in merged if name])
+    merged = [entry.external_id or "" for entry in batch if entry.channel and entry.channel.mode == "merge"]
+    names = [name for name in merged if name and is_storable(name)]
+    rows = bulk.select_rows_in(writing.STORED_CHANNELS, Channel.external_id, names)
     stored = {row.external_id: msgspec.json.decode(row.body) for row in rows if row.removed_at is None}
     converted = _Converted()
     for index, entry in enumerate(batch):

@@ -1,15 +1,17 @@
-"""Reads the file of an import from its stored chunks, unpacking gzip and zip."""
+"""Reads the file of an import from its stored chunks, unpacks gzip and zip, and guesses the format of the content."""
 
 import gzip
 import io
 import struct
 import zipfile
+import zlib
 from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
 from streamsvc.models import ImportChunk
-from streamsvc.operations.catalog.formats import GZIP_SIGNATURE, FileTooLarge
+from streamsvc.operations.catalog.formats import GZIP_SIGNATURE, FileTooLarge, ReadOptions, guessing
+from streamsvc.operations.catalog.formats.library import MAX_DIRECTORY_BYTES
 from streamsvc.storage.database import fetch_one
 
 CHUNK_BYTES = 256 * 1024
@@ -17,6 +19,8 @@ MAX_UNPACKED_BYTES = 4 << 30
 ZIP_SIGNATURE = b"PK"
 """The first bytes of an archive."""
 MAX_ARCHIVE_MEMBERS = 20
+ARCHIVE_ERRORS = (ValueError, OverflowError, IndexError, RuntimeError, struct.error)
+"""What zipfile raises for malformed archives, and for encrypted ones."""
 ACCEPTED_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How members of an archive may be compressed; other methods may need any amount of memory."""
 
@@ -87,22 +91,55 @@ class UnpackedFile(io.RawIOBase):
 
 
 class ArchiveReader(io.BufferedReader):
-    """Reads an archive. Its directory is read at once and may be no larger than a chunk."""
+    """Reads an archive. Its directory is read at once, and so may be no larger than `max_read_bytes`."""
+
+    def __init__(self, raw: io.RawIOBase):
+        super().__init__(raw, CHUNK_BYTES)
+        self.max_read_bytes = CHUNK_BYTES
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > CHUNK_BYTES:
+        if size is not None and size > self.max_read_bytes:
             raise FileTooLarge("The archive has too many files.")
         return super().read(size)
 
 
-def open_import_files(import_id: str, archives: bool) -> list[BinaryIO]:
-    """Open the file of an import, unpacked; if it is a zip archive and `archives` is true, its members.
+def open_import_files(import_id: str, file_format: str) -> list[BinaryIO]:
+    """Open the file of an import, unpacked. Raises as `open_unpacked` does."""
+    return open_unpacked(ArchiveReader(StoredFile(import_id)), file_format)
+
+
+def open_unpacked(file: ArchiveReader, file_format: str) -> list[BinaryIO]:
+    """Return a file, unpacked: IMDb's files in an archive, a library's archive as it is, and otherwise one file.
 
     Raises OSError, EOFError, zlib.error or BadZipFile, now or while reading, if it cannot be unpacked; FileTooLarge if
     it exceeds the limits.
     """
-    file = ArchiveReader(StoredFile(import_id), CHUNK_BYTES)
-    return _open_archive_members(file) if archives and _starts_with(file, ZIP_SIGNATURE) else [_unpack_gzip(file, [])]
+    if not _starts_with(file, ZIP_SIGNATURE):
+        return [_unpack_gzip(file, [])]
+    if file_format == "nfo":
+        file.max_read_bytes = MAX_DIRECTORY_BYTES
+        return [file]
+    members = _open_archive_members(file)
+    if file_format != "imdb" and len(members) > 1:
+        raise zipfile.BadZipFile("the archive has several files and is neither IMDb's nor a library; send one of them")
+    return members
+
+
+def guess_format(file: ArchiveReader, options: ReadOptions | None = None) -> str | None:
+    """Return the format that the content of a file looks like, plain or packed; None if it looks like none."""
+    try:
+        if _starts_with(file, ZIP_SIGNATURE):
+            file.max_read_bytes = MAX_DIRECTORY_BYTES
+            with zipfile.ZipFile(file) as archive:
+                found = guessing.guess_archive_format(archive.namelist())
+            file.max_read_bytes = CHUNK_BYTES
+            file.seek(0)
+            if found:
+                return found
+        head = open_unpacked(file, "")[0].read(guessing.HEAD_BYTES)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, FileTooLarge, *ARCHIVE_ERRORS):
+        return None
+    return guessing.guess_format(head, options)
 
 
 def _starts_with(file: BinaryIO, signature: bytes) -> bool:
@@ -122,7 +159,7 @@ def _buffered(file: Any, group: list[UnpackedFile]) -> io.BufferedReader:
 def _open_archive_members(file: BinaryIO) -> list[BinaryIO]:
     try:
         archive = zipfile.ZipFile(file)
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        members = [member for member in archive.infolist() if guessing.is_content(member.filename)]
         if not members:
             raise zipfile.BadZipFile("the archive is empty")
         if len(members) > MAX_ARCHIVE_MEMBERS:
@@ -132,5 +169,5 @@ def _open_archive_members(file: BinaryIO) -> list[BinaryIO]:
         outer: list[UnpackedFile] = []
         inner: list[UnpackedFile] = []
         return [_unpack_gzip(_buffered(archive.open(member), outer), inner) for member in members]
-    except (ValueError, OverflowError, IndexError, RuntimeError, struct.error) as error:  # encrypted archives, too
+    except ARCHIVE_ERRORS as error:
         raise zipfile.BadZipFile(str(error)) from None
