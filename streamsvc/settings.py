@@ -522,6 +522,12 @@ class Settings:
         one_of("refuse", "evict"),
         "What to do when a new device exceeds the plan's limit: `refuse`, or `evict` the least recently used.",
     )
+    extras: str = setting(
+        "open_trailers",
+        one_of("open_trailers", "open", "as_title"),
+        "Who may play extras: `open_trailers`: trailers, teasers and clips every viewer of the title's countries and "
+        "age, the rest whoever may play the title; `open`: all of them like trailers; `as_title`: none.",
+    )
     watched_percent: int = setting(
         90,
         integer_between(50, 100),

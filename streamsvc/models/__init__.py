@@ -4,6 +4,7 @@ from streamsvc.models.accounts import Account, ApiKey, Profile
 from streamsvc.models.audit import AuditEvent
 from streamsvc.models.catalog.facets import Facet, TitleFacet
 from streamsvc.models.catalog.imports import Import, ImportChunk, ImportedTitle, ImportRejection
+from streamsvc.models.catalog.parts import EpisodePlan, Extra, PartWindow
 from streamsvc.models.catalog.people import Person, TitleCredit
 from streamsvc.models.catalog.rows import Collection, CollectionItem, HomeRow
 from streamsvc.models.catalog.search import SearchDoc, SearchWord
@@ -53,6 +54,8 @@ __all__ = [
     "DeviceTrust",
     "DpopProof",
     "Episode",
+    "EpisodePlan",
+    "Extra",
     "Facet",
     "FreedDevicePlace",
     "HealthCheck",
@@ -69,6 +72,7 @@ __all__ = [
     "OperatorAccount",
     "OperatorCode",
     "OperatorSession",
+    "PartWindow",
     "Passkey",
     "PendingFlow",
     "Person",

@@ -130,7 +130,9 @@ def test_a_series_cannot_be_played_as_a_whole(world, ann):
         "seasons": [{"number": 1, "episodes": episodes}],
     }
     world.put_titles(show)
-    assert ann.play("show").json["errors"] == {"item_id": ["Must be the id of a film or an episode, not of a series."]}
+    assert ann.play("show").json["errors"] == {
+        "item_id": ["Must be the id of a film, an episode or an extra, not of a series."]
+    }
     assert ann.play("show/1/1").status_code == 201
 
 

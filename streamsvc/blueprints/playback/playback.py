@@ -82,12 +82,13 @@ def handle_database_error(error: Exception) -> Response:
 )
 @bp.response(201, PlaybackOut)
 def start_playback(body: PlaybackInput) -> Response:
-    """Start the playback of a film or an episode.
+    """Start the playback of a film, an episode or an extra.
 
     A refused playback gets the first error that applies, in this order: 401 · 404 · 403 `profile_required`,
     `subscription_required`, `not_in_plan`, `country_unknown`, `not_available_in_country`, `not_yet_available`,
     `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit` {limit, devices}, `stream_limit` {limit,
-    streams} · 503 `entitlement_unavailable`. If the same device starts the same item again, the new stream replaces the
+    streams} · 503 `entitlement_unavailable`. A trailer needs no subscription and counts towards no limit, unless the
+    operator decides otherwise. If the same device starts the same item again, the new stream replaces the
     old one.
     """
     started = playing.start_playback(current_viewer(), client_origin(), request.remote_addr, body, clock.now())

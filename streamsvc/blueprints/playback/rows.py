@@ -162,9 +162,12 @@ def list_plays(query: PlaysInput, profile_id: str) -> dict:
 def mark_as_watched(profile_id: str, item_id: str) -> None:
     """Mark a film, an episode or a series as watched.
 
-    Of a series, all episodes released so far. Marking is no play: the history does not change.
+    Of a series, all episodes that are or have been available. Marking is no play: the history does not change.
     """
-    profile_items.mark_as_watched_uncommitted(get_own_profile(current_viewer(), profile_id), item_id, clock.now())
+    viewer = current_viewer()
+    profile = get_own_profile(viewer, profile_id)
+    facts = profile_audience(viewer, profile, client_origin()).facts
+    profile_items.mark_as_watched_uncommitted(profile, facts, item_id, clock.now())
     db.session.commit()
 
 

@@ -2,8 +2,9 @@
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.trusted_proxies import client_origin
 from streamsvc.operations.playback import profile_items
-from streamsvc.operations.playback.profiles import get_own_profile
+from streamsvc.operations.playback.profiles import get_own_profile, profile_audience
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.playback.progress import ItemStateListOut, ItemStateQuery, RatingIn
 from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
@@ -73,9 +74,10 @@ def clear_rating(profile_id: str, title_id: str) -> None:
 def list_item_states(query: dict, profile_id: str) -> dict:
     """Retrieve a profile's state of titles and episodes.
 
-    Returns progress, watchlist and rating of up to 100 ids. It complements catalogue lists, which are the same for
-    all viewers and contain no state of a profile.
+    Returns progress, watchlist and rating of up to 100 ids; empty for what the profile's limits hide. It complements
+    catalogue lists, which are the same for all viewers and contain no state of a profile.
     """
-    return {
-        "items": profile_items.list_item_states(get_own_profile(current_viewer(), profile_id).profile_id, query["ids"])
-    }
+    viewer = current_viewer()
+    profile = get_own_profile(viewer, profile_id)
+    audience = profile_audience(viewer, profile, client_origin())
+    return {"items": profile_items.list_item_states(audience, profile.profile_id, query["ids"])}

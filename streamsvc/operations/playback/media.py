@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import MediaFile
-from streamsvc.operations.catalog.titles.media_files import LAST_CODE_POINT, locate_media
+from streamsvc.operations.catalog.titles.media_files import LAST_CODE_POINT, is_as_open_as, locate_media
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules.playback.media_paths import MediaLocation, opened_paths, split_media_pattern
 from streamsvc.rules.playback.tokens import MediaScope
@@ -108,6 +108,7 @@ def _list_neighbours(prefix: str, own: dict[str, Any], limit: int) -> list[str]:
     return [row.path for row in rows]
 
 
+_ITEM = sa.bindparam("item", type_=sa.String)
 NEIGHBOURS = CompiledStatement(
     sa.select(MediaFile.path)
     .where(
@@ -115,7 +116,8 @@ NEIGHBOURS = CompiledStatement(
         MediaFile.path >= sa.bindparam("first"),
         MediaFile.path <= sa.bindparam("last"),
         MediaFile.path != sa.bindparam("own"),
-        sa.or_(MediaFile.title_pk != sa.bindparam("title_pk"), MediaFile.item != sa.bindparam("item")),
+        sa.or_(MediaFile.title_pk != sa.bindparam("title_pk"), MediaFile.item != _ITEM),
+        sa.not_(is_as_open_as(sa.bindparam("title_pk"), _ITEM, MediaFile)),
     )
     .limit(sa.bindparam("limit"))
 )

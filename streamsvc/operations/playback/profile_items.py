@@ -6,16 +6,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Episode, Play, Progress, Title, TitleRating, WatchlistItem, progress
+from streamsvc.models.catalog.visibility import BY_TITLE_RULES, allowed_by_age
+from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import progress_view
+from streamsvc.rules.playback.access import ViewerFacts
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db, execute_write, fetch_all, insert
 
 
 def get_visible_title_id(profile: Any, title_id: str) -> str:
-    """Return the id of a title that the profile's limits allow. Raises NotFound, also for an episode."""
+    """Return the id of a title that the profile's limits allow. Raises NotFound, also for an episode or an extra."""
     playable = items.find_playable(title_id)
-    if playable is None or playable.row.season is not None or not playable.is_visible_to(profile):
+    if playable is None or playable.row.title_id != playable.row.item_id or not playable.is_visible_to(profile):
         raise NotFound
     return playable.row.title_id
 
@@ -40,15 +43,15 @@ def delete_history_uncommitted(profile_id: str, item_id: str | None) -> None:
         db.session.execute(sa.delete(model).where(*_of_item(model, profile_id, item_id)))
 
 
-def mark_as_watched_uncommitted(profile: Any, item_id: str, now: datetime) -> None:
-    """Mark a film, an episode or all released episodes of a series as watched, in the caller's transaction.
+def mark_as_watched_uncommitted(profile: Any, viewer: ViewerFacts, item_id: str, now: datetime) -> None:
+    """Mark a film, an episode or a series as watched, in the caller's transaction. `viewer`: the profile's facts.
 
-    Raises NotFound if the profile's limits hide it.
+    Of a series, the episodes whose time has come. Raises NotFound for an extra, or if the profile's limits hide it.
     """
     playable = items.find_playable(item_id)
-    if playable is None or not playable.is_visible_to(profile):
+    if playable is None or playable.is_extra or not playable.is_visible_to(profile):
         raise NotFound
-    watched = items.list_released_episodes(playable.row.pk, now) if playable.is_series else [playable.item]
+    watched = items.list_available_episodes(playable, viewer, now) if playable.is_series else [playable.item]
     if watched:
         progress.mark_as_watched_uncommitted(profile.profile_id, watched, now)
 
@@ -92,8 +95,14 @@ def clear_rating(profile_id: str, title_id: str) -> None:
     execute_write(sa.delete(TitleRating).where(TitleRating.profile_id == profile_id, TitleRating.title_id == title_id))
 
 
-def list_item_states(profile_id: str, ids: list[str]) -> list[dict]:
-    """Return progress, watchlist membership and rating of each item, in order; empty values for unknown ids."""
+def list_item_states(audience: Audience, profile_id: str, ids: list[str]) -> list[dict]:
+    """Return progress, watchlist membership and rating of each item, in order.
+
+    Empty values for unknown ids, and for items that the profile's age limit or title rules hide. `audience`: the
+    profile's.
+    """
+    hidden = {row.id for row in fetch_all(HIDDEN_ITEMS[audience.visibility], audience.sql_parameters() | {"ids": ids})}
+    ids_asked, ids = ids, [item_id for item_id in ids if item_id not in hidden]
 
     def rows_by_id(model: Any, key: Any, *columns: Any) -> dict[str, sa.Row]:
         select = sa.select(key, *columns).where(model.profile_id == profile_id, key.in_(ids))
@@ -109,5 +118,22 @@ def list_item_states(profile_id: str, ids: list[str]) -> list[dict]:
             "in_watchlist": item_id in watchlisted,
             "rating": rated[item_id].rating if item_id in rated else None,
         }
-        for item_id in ids
+        for item_id in ids_asked
     ]
+
+
+def _hidden_items(is_hidden: sa.ColumnElement[bool]) -> sa.CompoundSelect:
+    ids: sa.BindParameter[list[str]] = sa.bindparam("ids", expanding=True)
+    of_series = sa.select(Episode.id).join(Title, Title.pk == Episode.title_pk)
+    return sa.union_all(
+        sa.select(Title.id).where(Title.id.in_(ids), is_hidden),
+        of_series.where(Episode.id.in_(ids), sa.or_(is_hidden, sa.not_(allowed_by_age()))),
+    )
+
+
+_above_limit = Title.age_gate > sa.bindparam("max_age", type_=sa.Integer())
+HIDDEN_ITEMS = {
+    "listed": _hidden_items(_above_limit),
+    "restricted": _hidden_items(sa.or_(_above_limit, sa.not_(BY_TITLE_RULES))),
+}
+"""The items among `ids` that a profile may not see."""

@@ -43,8 +43,8 @@ def _require_trackable(profile: Any, playable: Playable | None) -> Playable:
     """Return the item if the profile may report its progress. Raises NotFound, Invalid."""
     if playable is None or not playable.is_visible_to(profile):
         raise NotFound
-    if playable.is_series:
-        raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})
+    if playable.is_series or playable.is_extra:
+        raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series or an extra."]})
     return playable
 
 

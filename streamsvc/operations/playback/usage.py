@@ -25,7 +25,9 @@ _USAGE_COLUMNS = (
 _IN_PERIOD = sa.and_(
     Stream.started_at >= sa.bindparam("since", type_=Stream.started_at.type),
     Stream.started_at < sa.bindparam("until", type_=Stream.started_at.type),
+    Stream.item_id.not_like("xtr!_%", "!"),
 )
+"""Streams of films and episodes in a period; extras are none of a title's plays."""
 USAGE_BY_TITLE = (
     sa.select(Stream.title_id, Title.title, *_USAGE_COLUMNS)
     .outerjoin(Title, Title.id == Stream.title_id)

@@ -47,9 +47,10 @@ class TitleInput(TypedDict):
 
 
 class EpisodesInput(ShortListInput):
-    """The season whose episodes to list; None lists all."""
+    """The season whose episodes to list, None for all, and the language of their texts."""
 
     season: int | None
+    locale: str | None
 
 
 class LocaleInput(TypedDict):

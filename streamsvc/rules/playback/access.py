@@ -50,7 +50,8 @@ class TitleFacts:
     """What access to a title depends on. `title_id` and `genres` matter only to a profile with `title_rules`.
 
     `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
-    in UTC, on which an episode is released; None if it is not known.
+    in UTC, on which an episode is released; None if it is not known. `is_free`: needs no subscription.
+    `own_age_gate`: of an episode's or an extra's own rating, besides its title's.
     """
 
     min_age: int | None = None
@@ -59,6 +60,8 @@ class TitleFacts:
     released_on: date | None = None
     title_id: str = ""
     genres: frozenset[str] = frozenset()
+    is_free: bool = False
+    own_age_gate: int = 0
 
     @property
     def released_at(self) -> datetime | None:
@@ -112,11 +115,11 @@ class AccessDecision(NamedTuple):
 
 def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iterator[AccessCheck]:
     """Yield every condition of playback, in the order in which errors are reported."""
-    yield AccessCheck("maturity", is_age_allowed(title.min_age, viewer.max_age), "not_found")
+    yield AccessCheck("maturity", _is_allowed_by_age(title, viewer), "not_found")
     yield AccessCheck("title_rules", _is_allowed_by_rules(title, viewer), "not_found")
     yield AccessCheck("profile", viewer.has_profile, "profile_required")
     yield AccessCheck("viewing_hours", viewer.closed_until is None, "outside_viewing_hours")
-    yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
+    yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan or title.is_free, "subscription_required")
     yield AccessCheck("plan", _in_plan(title, viewer), "not_in_plan")
     yield AccessCheck("network", not viewer.network_refused, "vpn_not_allowed")
     windows = (Window(),) if title.windows is None else title.windows
@@ -153,6 +156,11 @@ def is_listed(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> bool:
 def is_age_allowed(min_age: int | None, max_age: int | None) -> bool:
     """Whether a profile's age limit allows a title of this age; an unrated title requires a profile without limit."""
     return max_age is None or age_gate(min_age) <= max_age
+
+
+def _is_allowed_by_age(title: TitleFacts, viewer: ViewerFacts) -> bool:
+    is_own_allowed = viewer.max_age is None or title.own_age_gate <= viewer.max_age
+    return is_own_allowed and is_age_allowed(title.min_age, viewer.max_age)
 
 
 def _is_allowed_by_rules(title: TitleFacts, viewer: ViewerFacts) -> bool:

@@ -142,7 +142,7 @@ class UsageTitleOut(UsageNumbersOut):
 class PlayedItemOut(StrictSchema):
     """The film or episode that was played. Titles that were removed from the catalogue keep their names."""
 
-    id = PrefixedId("epi", "ttl", required=True)
+    id = PrefixedId("epi", "ttl", "xtr", required=True)
     title_id = PrefixedId("ttl", required=True)
     title = fields.String(required=True, allow_none=True)
     season = fields.Integer(required=True, allow_none=True)

@@ -44,7 +44,7 @@ class Seconds(fields.Field):
 
 
 class PlaybackIn(StrictSchema):
-    item_id = Id(required=True, metadata={"description": "The id of a film or an episode."})
+    item_id = Id(required=True, metadata={"description": "The id of a film, an episode or an extra."})
     device_id = Id(
         load_default=None,
         allow_none=True,
@@ -165,7 +165,7 @@ class StreamLimitsOut(StrictSchema):
 
 class CmcdOut(StrictSchema):
     sid = PrefixedId("str", required=True)
-    cid = PrefixedId("epi", "ttl", required=True)
+    cid = PrefixedId("epi", "ttl", "xtr", required=True)
 
 
 class PlaybackOut(StrictSchema):
@@ -210,10 +210,13 @@ class StreamDeviceOut(StrictSchema):
 
 class StreamOut(StrictSchema):
     stream_id = PrefixedId("str", required=True)
-    item_id = PrefixedId("epi", "ttl", required=True)
+    item_id = PrefixedId("epi", "ttl", "xtr", required=True)
     title_id = PrefixedId("ttl", required=True)
     profile_id = PrefixedId("pro", required=True, allow_none=True)
     device = fields.Nested(StreamDeviceOut, required=True)
+    takes_slot = fields.Boolean(
+        required=True, metadata={"description": "Whether it counts towards the plan's limits; a trailer does not."}
+    )
     state = OneOf(*STATES, required=True)
     position_s = fields.Integer(required=True)
     started_at = Moment(required=True)

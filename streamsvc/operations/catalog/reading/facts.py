@@ -1,13 +1,14 @@
 """Loads the facts about a title that access decisions need, for details, playback and explanations."""
 
-from datetime import date
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Facet, TitleFacet, TitlePlan, TitleWindow
 from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.rules.playback.access import TitleFacts, Window
+from streamsvc.rules.playback.part_rights import NO_RIGHTS, PartRights
 from streamsvc.storage.database import fetch_all
 
 WINDOWS_OF_TITLE = sa.select(
@@ -21,8 +22,8 @@ GENRES_OF_TITLE = (
 PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
 
 
-def load_title_facts(row: Any, title_id: str, released_on: date | None = None, with_genres: bool = False) -> TitleFacts:
-    """Return the facts of a row with `pk`, `min_age`, `windowed` and `plan_limited`. `released_on`: of an episode.
+def load_title_facts(row: Any, title_id: str, with_genres: bool = False) -> TitleFacts:
+    """Return the facts of a row with `pk`, `min_age`, `windowed` and `plan_limited`.
 
     Queries windows and plans only if the title has any; most titles need no further query. `with_genres`: for a viewer
     with title rules.
@@ -33,7 +34,15 @@ def load_title_facts(row: Any, title_id: str, released_on: date | None = None, w
     if row.plan_limited:
         plans = frozenset(plan for (plan,) in fetch_all(PLANS_OF_TITLE, {"pk": row.pk}))
     genres = list_title_genres(row.pk) if with_genres else frozenset()
-    return TitleFacts(row.min_age, windows, plans, released_on, title_id, genres)
+    return TitleFacts(row.min_age, windows, plans, None, title_id, genres)
+
+
+_rights_decoder = msgspec.json.Decoder(PartRights)
+
+
+def decode_rights(text: str | None) -> PartRights:
+    """Return the stored rights of an episode or an extra; a film has none of its own."""
+    return _rights_decoder.decode(text) if text else NO_RIGHTS
 
 
 def list_title_genres(title_pk: int) -> frozenset[str]:

@@ -5,7 +5,8 @@ A card contains only what is the same for every viewer. It is built when the tit
 
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.codes import language_fallbacks
-from streamsvc.rules.catalog.record import Artwork, CatalogRecord
+from streamsvc.rules.catalog.record import Artwork, CatalogRecord, Track
+from streamsvc.rules.maturity import AgeRating
 
 
 def card_json_by_locale(record: CatalogRecord, title_id: str) -> dict[str, str]:
@@ -14,7 +15,6 @@ def card_json_by_locale(record: CatalogRecord, title_id: str) -> dict[str, str]:
 
 
 def _card_json(record: CatalogRecord, title_id: str, locale: str) -> str:
-    rating = record.rating
     return encode_json(
         {
             "id": title_id,
@@ -23,12 +23,12 @@ def _card_json(record: CatalogRecord, title_id: str, locale: str) -> str:
             "original_title": record.original_title,
             "year": record.year,
             "runtime_s": record.runtime_s,
-            "age_rating": rating and {"system": rating.system, "label": rating.label, "min_age": rating.min_age},
+            "age_rating": rating_view(record.rating),
             "genres": record.genres,
             "languages": record.languages,
             "countries": record.countries,
             "synopsis": _localized_text(record, locale, "synopsis"),
-            "artwork": _artwork_view(record.artwork),
+            "artwork": artwork_view(record.artwork),
             "external_ids": record.external_ids,
         }
     )
@@ -41,23 +41,30 @@ def _localized_text(record: CatalogRecord, locale: str, name: str) -> str | None
 
 
 def detail_json(record: CatalogRecord, people: dict[str, tuple[int, str]]) -> str:
-    """Return what a title's page adds to its card; `people` maps a name to the person's key and id."""
+    """Return what a title's page adds to its card; `people` maps a name to the person's key and id.
+
+    Extras are added when the page is read, since each has rights of its own.
+    """
     credits = [
         {"person_id": people[credit.name][1], "name": credit.name, "role": credit.role, "character": credit.character}
         for credit in record.credits
     ]
-    extras = [{"kind": extra.kind, "title": extra.title, "runtime_s": extra.runtime_s} for extra in record.extras]
-    return encode_json(
-        {
-            "credits": credits,
-            "markers": record.markers or {},
-            "tracks": [{"kind": track.kind, "language": track.language} for track in record.tracks],
-            "extras": extras,
-        }
-    )
+    detail = {"credits": credits, "markers": record.markers or {}, "tracks": tracks_view(record.tracks)}
+    return encode_json(detail if record.extras else detail | {"extras": []})
 
 
-def _artwork_view(pictures: list[Artwork]) -> list[dict]:
+def tracks_view(tracks: list[Track]) -> list[dict]:
+    """Return tracks as the API shows them."""
+    return [{"kind": track.kind, "language": track.language} for track in tracks]
+
+
+def rating_view(rating: AgeRating | None) -> dict | None:
+    """Return an age rating as the API shows it."""
+    return rating and {"system": rating.system, "label": rating.label, "min_age": rating.min_age}
+
+
+def artwork_view(pictures: list[Artwork]) -> list[dict]:
+    """Return artwork as the API shows it."""
     return [
         {"role": p.role, "url": p.url, "width": p.width, "height": p.height, "language": p.language} for p in pictures
     ]
@@ -65,4 +72,4 @@ def _artwork_view(pictures: list[Artwork]) -> list[dict]:
 
 def artwork_json(pictures: list[Artwork]) -> str:
     """Return artwork as JSON, as the API shows it."""
-    return encode_json(_artwork_view(pictures))
+    return encode_json(artwork_view(pictures))
