@@ -14,6 +14,7 @@ from streamsvc.models.catalog.visibility import (
     BY_TITLE_RULES,
     VISIBLE,
     Visibility,
+    allowed_by_age,
     episode_visible,
 )
 from streamsvc.storage.database import UtcTime
@@ -129,6 +130,7 @@ HISTORY = profile_statements(
     ).where(
         Title.removed_at.is_(None),
         Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer),
+        allowed_by_age(),
         Progress.position_s > 0,
     ),
     Progress.at,
@@ -142,10 +144,12 @@ PLAYS = profile_statements(
         Play.id.label("sorted_id"),
     )
     .join(Title, Title.id == Play.title_id)
+    .outerjoin(Episode, Episode.id == Play.item_id)
     .where(
         Play.profile_id == PROFILE_ID,
         Title.removed_at.is_(None),
         Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer),
+        allowed_by_age(),
         sa.or_(ITEM_ID.is_(None), Play.item_id == ITEM_ID, Play.title_id == ITEM_ID),
     ),
     Play.started_at,
