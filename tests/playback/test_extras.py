@@ -85,6 +85,10 @@ def test_a_trailer_takes_no_slot_and_no_place_of_a_device(world, clock):
     assert trailer["limits"]["current"] == 1
     assert error_of(phone.play("film")) == (409, "device_limit")
     assert error_of(ann.play("Making of")) == (409, "stream_limit")
+    body = {"account_id": ann.account_id, "item_id": world.ids["Trailer"]}
+    assert world.operator.post("/v1/admin/explain", body).json["code"] is None
+    full = world.operator.post("/v1/admin/explain", body | {"item_id": world.ids["Making of"]}).json
+    assert full["code"] == "stream_limit"
     assert [s["takes_slot"] for s in ann.get("/v1/playback").json["items"]] == [False, True, False]
     assert [s["item_id"] for s in ann.play("Making of").json["streams"]] == [world.ids["film"]]
     assert phone.play("Trailer").json["limits"]["current"] == 1, "it takes over its own stream"

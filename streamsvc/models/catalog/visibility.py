@@ -58,7 +58,8 @@ VISIBLE = sa.and_(
 )
 
 
-def _of_episode(part: type[PartWindow] | type[EpisodePlan], episode: Any) -> sa.ColumnElement[bool]:
+def is_of_episode(part: type[PartWindow] | type[EpisodePlan], episode: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that a window or a plan is that of an episode."""
     item = sa.cast(episode.season, sa.String) + "/" + sa.cast(episode.number, sa.String)
     return sa.and_(part.title_pk == episode.title_pk, part.item == item)
 
@@ -70,8 +71,8 @@ def allowed_by_age(episode: Any = Episode) -> sa.ColumnElement[bool]:
 
 def episode_visible(episode: Any = Episode) -> sa.ColumnElement[bool]:
     """Return what an episode of a VISIBLE series adds: rules/playback/part_rights.py in SQL, but for its release."""
-    in_window = sa.exists().where(_of_episode(PartWindow, episode), _is_open_here(PartWindow))
-    in_plan = sa.exists().where(_of_episode(EpisodePlan, episode), _is_held(EpisodePlan.plan_code))
+    in_window = sa.exists().where(is_of_episode(PartWindow, episode), _is_open_here(PartWindow))
+    in_plan = sa.exists().where(is_of_episode(EpisodePlan, episode), _is_held(EpisodePlan.plan_code))
     return sa.and_(
         allowed_by_age(episode),
         sa.or_(episode.windowed.is_(False), in_window),
@@ -83,7 +84,7 @@ _own_start = sa.func.min(sa.func.coalesce(PartWindow.starts_at, sa.bindparam("al
 EPISODE_OPENED_AT = sa.case(
     (
         Episode.windowed.is_(True),
-        sa.select(_own_start).where(_of_episode(PartWindow, Episode), _is_open_here(PartWindow)).scalar_subquery(),
+        sa.select(_own_start).where(is_of_episode(PartWindow, Episode), _is_open_here(PartWindow)).scalar_subquery(),
     ),
 )
 """When the episode became available in a window of its own; null if it has none that is open."""

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
+from streamsvc.operations.catalog.titles.part_rights import own_rights
 from streamsvc.rules.catalog.record import CatalogRecord, Window, decode_stored_record
+from streamsvc.rules.playback.part_rights import NO_RIGHTS
 from streamsvc.storage.database import fetch_all, format_utc
 
 EXPORT_BATCH_SIZE = 500
@@ -85,7 +87,7 @@ def _without_empty(value: Any) -> Any:
 
 
 def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
-    """Yield the asset of a title, then those of its episodes."""
+    """Yield the asset of a title, then those of its episodes, but for episodes that are nowhere or in no plan."""
     yield {
         "id": record.external_id,
         "type": record.kind,
@@ -111,6 +113,9 @@ def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
     }
     for season in record.seasons:
         for episode in season.episodes:
+            rights = own_rights(episode, season) or NO_RIGHTS
+            if rights.windows == () or rights.plans == frozenset():
+                continue
             yield {
                 "id": f"{record.external_id}:{season.number}:{episode.number}",
                 "type": "episode",

@@ -33,7 +33,7 @@ def _merge_value(name: str, existing: Any, value: Any) -> Any:
 
 
 def _keys_of(extras: list[dict[str, Any]]) -> list[str]:
-    return extra_keys((extra.get("external_id"), extra["kind"], extra["title"]) for extra in extras)
+    return extra_keys((extra.get("external_id"), extra.get("kind", ""), extra.get("title", "")) for extra in extras)
 
 
 def extra_keys(extras: Iterable[tuple[str | None, str, str]]) -> list[str]:
