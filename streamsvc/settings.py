@@ -525,8 +525,8 @@ class Settings:
     extras: str = setting(
         "open_trailers",
         one_of("open_trailers", "open", "as_title"),
-        "Who may play extras: `open_trailers`: trailers, teasers and clips every viewer of the title's countries and "
-        "age, the rest whoever may play the title; `open`: all of them like trailers; `as_title`: none.",
+        "Which extras play without a subscription, within the title's countries and age: `open_trailers` (trailers, "
+        "teasers, clips), `open` (all) or `as_title` (none).",
     )
     watched_percent: int = setting(
         90,
