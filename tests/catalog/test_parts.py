@@ -57,8 +57,11 @@ def test_the_parts_of_a_title_survive_an_export_and_an_import(catalog):
     assert [item["availability"]["reason"] for item in before[0]["items"]] == [
         None, "not_available_in_country",
     ]  # fmt: skip
-    roku = catalog.get("/v1/admin/catalog-exports/roku").json["assets"]
-    assert [asset["id"] for asset in roku] == ["x:1", "x:1:1:1"], "an episode that is nowhere is left out"
+    abroad = catalog.get(f"{path}/episodes", country="DE", locale="pt-BR").json["items"][0]
+    assert (abroad["title"], abroad["availability"]["playable"]) == ("Piloto", True)
+    _, roku, *others = catalog.get("/v1/admin/catalog-exports/roku").json["assets"]
+    assert (roku["id"], roku["titles"]) == ("x:1:1:1", [{"value": "Piloto", "languages": ["pt-BR"]}])
+    assert not others, "an episode that is nowhere is left out"
 
 
 BROKEN = [

@@ -8,12 +8,12 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import pages
 from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.titles.json_fragments import json_page
-from streamsvc.rules.catalog.inputs import EpisodesInput, LocaleInput, TitleInput, TitlesInput
+from streamsvc.rules.catalog.inputs import AvailabilityInput, EpisodesInput, TitleInput, TitlesInput
 from streamsvc.rules.inputs import ShortListInput
 from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog.titles import (
+    AvailabilityQuery,
     EpisodeDetail,
-    EpisodeQuery,
     EpisodesQuery,
     PageOfTitles,
     SeasonEpisodes,
@@ -78,21 +78,21 @@ def list_episodes(query: EpisodesInput, title_id: str) -> Response:
 
     Each has its own `availability`. Those that the profile's age limit hides are left out.
     """
-    audience, today = current_audience(), clock.now().date()
+    audience, today = current_audience(query["country"]), clock.now().date()
     return catalog_response(audience, lambda _: pages.episodes_json(title_id, query, audience), today)
 
 
 @bp.route("/episodes/<episode_id>")
 @viewer_or_operator("catalog")
 @allow_guests
-@bp.arguments(EpisodeQuery, location="query")
+@bp.arguments(AvailabilityQuery, location="query")
 @bp.etag
 @bp.response(200, EpisodeDetail)
-def get_episode(query: LocaleInput, episode_id: str) -> Response:
+def get_episode(query: AvailabilityInput, episode_id: str) -> Response:
     """Retrieve an episode.
 
     Its availability follows from its own windows and plans, else from its season's, else from its series'. It is not
     available before the day, in UTC, on which it is released. 404 if the profile's age limit hides it or its series.
     """
-    audience, today = current_audience(), clock.now().date()
+    audience, today = current_audience(query["country"]), clock.now().date()
     return catalog_response(audience, lambda _: pages.episode_json(episode_id, query, audience), today)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.operations.catalog.titles.part_rights import own_rights
-from streamsvc.rules.catalog.record import CatalogRecord, Window, decode_stored_record
+from streamsvc.rules.catalog.record import CatalogRecord, Episode, Window, decode_stored_record
 from streamsvc.rules.playback.part_rights import NO_RIGHTS
 from streamsvc.storage.database import fetch_all, format_utc
 
@@ -119,8 +119,9 @@ def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
             yield {
                 "id": f"{record.external_id}:{season.number}:{episode.number}",
                 "type": "episode",
-                "titles": [{"value": episode.title or f"Episode {episode.number}", "languages": ["en"]}],
-                "longDescriptions": [{"value": episode.synopsis, "languages": ["en"]}] if episode.synopsis else [],
+                "titles": _roku_texts(episode, "title")
+                or [{"value": f"Episode {episode.number}", "languages": ["en"]}],
+                "longDescriptions": _roku_texts(episode, "synopsis"),
                 "releaseDate": episode.released_on and episode.released_on.isoformat(),
                 "durationInSeconds": episode.runtime_s,
                 "episodeInfo": {
@@ -131,7 +132,7 @@ def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
             }
 
 
-def _roku_texts(record: CatalogRecord, name: str) -> list[dict]:
+def _roku_texts(record: CatalogRecord | Episode, name: str) -> list[dict]:
     default = [{"value": getattr(record, name), "languages": ["en"]}] if getattr(record, name) else []
     return default + [
         {"value": getattr(localization, name), "languages": [tag]}

@@ -76,30 +76,26 @@ class SuggestionsQuery(StrictSchema):
     locale = Locale(load_default=None)
 
 
-class TitleQuery(StrictSchema):
-    expand = Text(
-        min_length=0,
-        load_default="",
-        metadata={"description": "Comma-separated list of `seasons`, `credits` and `similar`."},
+class AvailabilityQuery(StrictSchema):
+    locale = Locale(
+        load_default=None, metadata={"description": "The language of the texts. Default: the profile's language."}
     )
-    locale = Locale(load_default=None)
     country = Country(
         load_default=None,
         metadata={"description": "The country for which availability is computed; only for operators."},
     )
 
 
-class EpisodesQuery(ShortListQuery):
+class TitleQuery(AvailabilityQuery):
+    expand = Text(
+        min_length=0,
+        load_default="",
+        metadata={"description": "Comma-separated list of `seasons`, `credits` and `similar`."},
+    )
+
+
+class EpisodesQuery(ShortListQuery, AvailabilityQuery):
     season = QueryInt(minimum=0, maximum=100_000, load_default=None)
-    locale = Locale(
-        load_default=None, metadata={"description": "The language of the texts. Default: the profile's language."}
-    )
-
-
-class EpisodeQuery(StrictSchema):
-    locale = Locale(
-        load_default=None, metadata={"description": "The language of the texts. Default: the profile's language."}
-    )
 
 
 class AgeRating(StrictSchema):

@@ -13,7 +13,7 @@ from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
-from streamsvc.rules.catalog.inputs import EpisodesInput, LocaleInput, TitleInput
+from streamsvc.rules.catalog.inputs import AvailabilityInput, EpisodesInput, TitleInput
 from streamsvc.rules.inputs import ShortListInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.compiled_statements import CompiledStatement
@@ -96,7 +96,7 @@ def episodes_json(title_id: str, query: EpisodesInput, audience: Audience) -> st
     return encode_json(page)
 
 
-def episode_json(episode_id: str, query: LocaleInput, audience: Audience) -> str:
+def episode_json(episode_id: str, query: AvailabilityInput, audience: Audience) -> str:
     """Return an episode with its availability. Raises NotFound, also if the profile's limits hide it or its series."""
     episode = _require_row(fetch_one(EPISODE_BY_ID, {"id": episode_id}))
     row = _require_row(fetch_one(TITLE_ACCESS_BY_PK, {"pk": episode.title_pk}))
