@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import NOON
 from tests.playback.test_playback_verdicts import COUNTRIES, PLANS, RATINGS, error_code, some_windows
-from tests.worlds.playback_steps import SHOW, Watcher, World, error_of
+from tests.worlds.playback_steps import FILM, SHOW, Watcher, World, error_of
 
 SERIES, TIMES = 12, 2
 DAY = timedelta(days=1)
@@ -195,10 +195,25 @@ def test_a_child_finds_no_trace_of_an_episode_above_its_age(ann, world):
     assert ann.viewer.put(ann.path("watched", world.ids["show"])).status_code == 204
     assert ann.viewer.patch(f"/v1/profiles/{ann.profile_id}", {"max_age": 6}).status_code == 200
     assert error_of(ann.viewer.play("show/1/3")) == (404, "not_found"), "its series is above the limit"
-    sibling = ann.sibling()
-    sibling.viewer.patch("/v1/sessions/current", {"profile_id": sibling.profile_id})
-    [state] = ann.viewer.get(ann.path(f"state?ids={blocked}")).json["items"]
-    assert state["progress"] is None
+
+
+def test_the_state_of_what_a_household_blocks_is_empty(ann, world):
+    put_show(world, {})
+    world.put_titles(FILM)
+    ann.report("show/1/1", 600, 3000)
+    ann.report("film", 600)
+    items = [world.ids["show/1/1"], world.ids["film"]]
+    path = ann.path(f"state?ids={','.join(items)}")
+    for blocked, known in (
+        ([], [True, True]),
+        ([world.ids["show"]], [False, True]),
+        ([world.ids["film"]], [True, False]),
+    ):
+        rules = {"blocked": {"titles": blocked, "genres": []}, "allowed_only": None, "viewing_hours": None}
+        assert ann.viewer.put(f"/v1/profiles/{ann.profile_id}/restrictions", rules).status_code == 200
+        states = ann.viewer.get(path).json["items"]
+        assert [state["id"] for state in states] == items
+        assert [state["progress"] is not None for state in states] == known
 
 
 def test_marking_a_series_as_watched_leaves_what_is_still_to_come(ann, world, clock):
