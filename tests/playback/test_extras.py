@@ -78,6 +78,8 @@ def test_a_trailer_takes_no_slot_and_no_place_of_a_device(world, clock):
     put(world, TRAILER, MAKING)
     ann = world.household(plan=world.put_plan(max_streams=1, max_devices=1))
     assert ann.play("Trailer").json["limits"] == {"max": 1, "current": 0, "max_height": 1080}
+    body = {"account_id": ann.account_id, "item_id": world.ids["film"]}
+    assert world.operator.post("/v1/admin/explain", body).json["code"] is None
     film = ann.play("film").json
     assert film["limits"]["current"] == 1
     phone = ann.on_another_device()
@@ -209,5 +211,6 @@ def test_the_token_of_an_extra_opens_its_own_files(world, client):
     assert opened("Teaser") == ["/film/teaser_1.ts"]
     assert opened("Making of") == ["/film/extras/1.ts"]
     assert opened("film") == ["/film/master.m3u8"], "a folder of it has an extra with an age of its own"
-    put(world, {**TRAILER, **media("trailer/a")}, **media("master"))
+    put(world, {**TRAILER, **media("trailer/a")}, {**MAKING, **media("trailer/1")}, **media("master"))
+    assert opened("Trailer") == [], "another extra lies in its folder"
     assert opened("film")[:2] == ["/film/master.m3u8", "/film/1.ts"], "whoever plays the film may play its trailer"
