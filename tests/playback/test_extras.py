@@ -78,6 +78,7 @@ def test_a_trailer_takes_no_slot_and_no_place_of_a_device(world, clock):
     put(world, TRAILER, MAKING)
     ann = world.household(plan=world.put_plan(max_streams=1, max_devices=1))
     assert ann.play("Trailer").json["limits"] == {"max": 1, "current": 0, "max_height": 1080}
+    assert world.household().play("Trailer").json["limits"] == {"max": 0, "current": 0, "max_height": None}
     body = {"account_id": ann.account_id, "item_id": world.ids["film"]}
     assert world.operator.post("/v1/admin/explain", body).json["code"] is None
     film = ann.play("film").json
