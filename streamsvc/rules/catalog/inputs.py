@@ -41,15 +41,20 @@ class SuggestionsInput(TypedDict):
     locale: str | None
 
 
-class TitleInput(TypedDict):
-    """What to return of a title."""
+class AvailabilityInput(TypedDict):
+    """The language to respond in, and the country that an operator asks about."""
 
-    expand: str
     locale: str | None
     country: str | None
 
 
-class EpisodesInput(ShortListInput):
+class TitleInput(AvailabilityInput):
+    """What to return of a title."""
+
+    expand: str
+
+
+class EpisodesInput(ShortListInput, AvailabilityInput):
     """The season whose episodes to list; None lists all."""
 
     season: int | None
