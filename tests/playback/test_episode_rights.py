@@ -197,6 +197,58 @@ def test_a_child_finds_no_trace_of_an_episode_above_its_age(ann, world):
     assert error_of(ann.viewer.play("show/1/3")) == (404, "not_found"), "its series is above the limit"
 
 
+@pytest.fixture
+def abroad(app, monkeypatch):
+    """Return a function that moves a watcher to a country."""
+    settings = app.extensions["settings"].replace(country_header="X-Country")
+    monkeypatch.setitem(app.extensions, "settings", settings)
+    return lambda watcher, country: watcher.viewer.client.environ_base.update(HTTP_X_COUNTRY=country)
+
+
+@pytest.mark.every_database
+def test_the_ratings_of_the_country_and_of_the_episode_both_decide(ann, world, abroad):
+    """For a kids' profile with a limit of 14, and of what it watched and began to play before it had one."""
+    own: list[dict] = [{}, *({"age_rating": f"US:TV-{label}"} for label in ("14", "MA", "Y"))]
+    episodes = [{"number": n, "title": f"Episode {n}", "runtime_s": 3000, **more} for n, more in enumerate(own, 1)]
+    trailer = {"kind": "trailer", "title": "Trailer", "age_rating": "US:TV-MA"}
+    rated = {"age_rating": "FR:16", "age_ratings": ["DE:12", "GB:PG", "CA:E"], "extras": [trailer]}
+    world.put_titles(SHOW | rated | {"seasons": [{"number": 1, "episodes": episodes}]})
+    [extra] = world.operator.get(f"/v1/catalog/titles/{world.ids['show']}").json["extras"]
+    items = [*(world.ids[f"show/1/{n}"] for n in (1, 2, 3, 4)), extra["id"]]
+    abroad(ann, "DE")
+    for item in items[:4]:
+        assert ann.report(item, 600, 3000).status_code == 200
+    for item in (items[1], items[2], items[4]):
+        assert ann.viewer.play(item).status_code == 201
+    profile = f"/v1/profiles/{ann.profile_id}"
+    assert ann.viewer.patch(profile, {"max_age": 14, "kids": True}).status_code == 200
+    for country, ages in (
+        ("DE", [12, 14, 17, 12]),
+        ("GB", [8, 14, 17, 8]),
+        ("FR", [16, 16, 17, 16]),
+        ("CA", [None] * 4),
+        ("", None),
+    ):
+        abroad(ann, country)
+        shown = [item for item, age in zip(items, ages or [None] * 4, strict=False) if age is not None and age <= 14]
+        pages = [i for i in items[:4] if ann.viewer.get(f"/v1/catalog/episodes/{i}").status_code == 200]
+        states = ann.viewer.get(ann.path(f"state?ids={','.join(items)}")).json["items"]
+        streams = {stream["item_id"] for stream in ann.viewer.get("/v1/playback").json["items"]}
+        history = {world.ids[name] for name in ann.row("history")}
+        assert pages == shown == [state["id"] for state in states if state["progress"]], country
+        assert history == set(shown) and streams == {None} | ({items[1]} & set(shown)), country
+        if ages:
+            explained = [
+                world.operator.post(
+                    "/v1/admin/explain", {"account_id": ann.viewer.account_id, "item_id": item, "country": country}
+                ).json
+                for item in items[:4]
+            ]
+            assert [answer["facts"]["min_age"] for answer in explained] == ages, country
+            failed = [{check["check"] for check in answer["checks"] if not check["passed"]} for answer in explained]
+            assert [item for item, names in zip(items, failed, strict=False) if "maturity" not in names] == shown
+
+
 def test_the_state_of_what_a_household_blocks_is_empty(ann, world):
     put_show(world, {})
     world.put_titles(FILM)
