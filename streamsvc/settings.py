@@ -532,6 +532,12 @@ class Settings:
         one_of("refuse", "evict"),
         "What to do when a new device exceeds the plan's limit: `refuse`, or `evict` the least recently used.",
     )
+    extras: str = setting(
+        "open_trailers",
+        one_of("open_trailers", "open", "as_title"),
+        "Which extras play without a subscription, within the title's countries and age: `open_trailers` (trailers, "
+        "teasers, clips), `open` (all) or `as_title` (none).",
+    )
     watched_percent: int = setting(
         90,
         integer_between(50, 100),

@@ -5,6 +5,7 @@ from streamsvc.models.audit import AuditEvent
 from streamsvc.models.catalog.channels import Channel, ChannelMediaFile, Programme
 from streamsvc.models.catalog.facets import Facet, TitleFacet
 from streamsvc.models.catalog.imports import Import, ImportChunk, ImportedTitle, ImportRejection
+from streamsvc.models.catalog.parts import EpisodePlan, Extra, PartWindow
 from streamsvc.models.catalog.people import Person, TitleCredit
 from streamsvc.models.catalog.rows import Collection, CollectionItem, HomeRow
 from streamsvc.models.catalog.search import SearchDoc, SearchEntry, SearchWord
@@ -57,6 +58,8 @@ __all__ = [
     "DeviceTrust",
     "DpopProof",
     "Episode",
+    "EpisodePlan",
+    "Extra",
     "Facet",
     "FreedDevicePlace",
     "HealthCheck",
@@ -73,6 +76,7 @@ __all__ = [
     "OperatorAccount",
     "OperatorCode",
     "OperatorSession",
+    "PartWindow",
     "Passkey",
     "PendingFlow",
     "Person",

@@ -44,7 +44,9 @@ class Stream(Base):
     device_id: Mapped[str]
     title_id: Mapped[str]
     item_id: Mapped[str]
-    """The film itself, or the episode of the series `title_id`."""
+    """The film itself, or the episode or the extra of `title_id`."""
+    takes_slot: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
+    """Whether it counts towards the limits of streams and devices; a trailer does not."""
     plan: Mapped[str | None]
     """The code of the plan under which it started; None without a subscription."""
     country: Mapped[str | None]

@@ -131,7 +131,7 @@ def test_a_series_cannot_be_played_as_a_whole(world, ann):
     }
     world.put_titles(show)
     assert ann.play("show").json["errors"] == {
-        "item_id": ["Must be the id of a film, an episode or a channel, not of a series."]
+        "item_id": ["Must be the id of a film, an episode, an extra or a channel, not of a series."]
     }
     assert ann.play("show/1/1").status_code == 201
 

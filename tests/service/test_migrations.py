@@ -1,5 +1,6 @@
 """The migrations produce the schema of the models, and can be reverted."""
 
+import json
 import os
 from datetime import UTC, datetime
 
@@ -13,8 +14,20 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from streamsvc.app import MIGRATIONS
-from streamsvc.models import Profile, WatchlistItem, WebhookEndpoint
+from streamsvc.models import (
+    Extra,
+    MediaFile,
+    Profile,
+    Title,
+    TitleDetail,
+    TitleRecord,
+    WatchlistItem,
+    WebhookEndpoint,
+)
 from streamsvc.operations.accounts.accounts import register_account
+from streamsvc.operations.catalog.titles.writing import write_titles
+from streamsvc.rules.catalog.parts import extra_keys
+from streamsvc.rules.catalog.record import convert_record, encode_record
 from streamsvc.security import encryption
 from streamsvc.storage.database import UtcTime, db
 
@@ -81,6 +94,43 @@ def test_a_downgrade_purges_deleted_profiles_instead_of_bringing_them_back(datab
         flask_migrate.upgrade()
         assert [profile.name for profile in db.session.query(Profile)] == ["Me"]
         assert db.session.query(WatchlistItem).count() == 0
+        db.session.rollback()
+
+
+@pytest.mark.every_database
+def test_the_extras_of_stored_titles_become_rows(database, new_app):
+    """Importing the same file again would write nothing, so the migration does."""
+    app, at = new_app(database, "extras"), datetime(2026, 1, 1, tzinfo=UTC)
+    trailer = {"kind": "trailer", "title": '100 %: "Go"', "runtime_s": 90}
+    media = {"media": {"hls": "https://m.example/t/a.m3u8"}}
+    body = {"external_id": "x:1", "kind": "movie", "title": "Film", "extras": [trailer | media, trailer]}
+    shown = {"credits": [], "extras": [trailer, trailer]}
+    with app.app_context():
+        write_titles([convert_record(body | {"extras": []})], at)
+        pk = db.session.scalar(sa.select(Title.pk).where(Title.external_id == "x:1"))
+        db.session.commit()
+        flask_migrate.downgrade(revision="0060")
+        record = encode_record(convert_record(body))
+        db.session.execute(sa.update(TitleRecord).where(TitleRecord.title_pk == pk).values(body=record))
+        db.session.execute(sa.update(TitleDetail).where(TitleDetail.title_pk == pk).values(body=json.dumps(shown)))
+        db.session.commit()
+        flask_migrate.upgrade()
+        stored = db.session.execute(
+            sa.select(Extra.id, Extra.title_pk, Extra.key, Extra.media).order_by(Extra.position)
+        )
+        (first, *row), (_, *other) = stored.all()
+        keys = extra_keys((None, extra["kind"], extra["title"]) for extra in body["extras"])
+        assert (row, other) == ([pk, keys[0], json.dumps(media["media"])], [pk, keys[1], None])
+        files = db.session.execute(sa.select(MediaFile.host, MediaFile.path, MediaFile.item, MediaFile.folder)).all()
+        assert files == [("m.example", "/t/a.m3u8", first, "/t/")]
+        detail = sa.select(TitleDetail.body).where(TitleDetail.title_pk == pk)
+        assert json.loads(db.session.scalar(detail)) == {"credits": []}
+        db.session.rollback()
+        flask_migrate.downgrade(revision="0060")
+        assert json.loads(db.session.scalar(detail)) == shown
+        db.session.rollback()
+        flask_migrate.upgrade()
+        assert db.session.query(Extra).count() == 2
         db.session.rollback()
 
 

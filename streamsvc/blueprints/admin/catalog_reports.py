@@ -32,8 +32,8 @@ def get_coverage() -> dict:
 @operator_only("catalog")
 @bp.response(200, PageOfTitlesWithIssue)
 def list_titles_with_issue(query: PageInput, code: str) -> dict:
-    """List the titles with an issue of the coverage report."""
-    if code not in coverage.ISSUES:
+    """List the titles, episodes or extras with an issue of the coverage report."""
+    if code not in coverage.STATEMENTS:
         raise NotFound
     return coverage.list_titles_with_issue(code, query, clock.now())
 

@@ -9,11 +9,12 @@ from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import pages
 from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.titles.json_fragments import json_page
-from streamsvc.rules.catalog.inputs import CountryInput, EpisodesInput, SectionInput, TitleInput, TitlesInput
+from streamsvc.rules.catalog.inputs import EpisodesInput, LocaleInput, SectionInput, TitleInput, TitlesInput
 from streamsvc.schemas.catalog.titles import (
     CountryQuery,
     EpisodeDetail,
     EpisodesQuery,
+    LocaleQuery,
     PageOfTitles,
     SeasonEpisodes,
     Seasons,
@@ -55,10 +56,10 @@ def get_title(query: TitleInput, title_id: str) -> Response:
     """Retrieve a title.
 
     A title whose plan, country or window forbids playback is returned with the reason in `availability`. 404 if the
-    profile's age limit hides it.
+    profile's age limit hides it. Its `extras` are played by their ids; those that the age limit hides are left out.
     """
-    audience = current_audience(query["country"])
-    return catalog_response(audience, lambda snapshot: pages.title_json(title_id, query, audience, snapshot))
+    audience, today = current_audience(query["country"]), clock.now().date()
+    return catalog_response(audience, lambda snapshot: pages.title_json(title_id, query, audience, snapshot), today)
 
 
 @bp.route("/titles/<title_id>/seasons")
@@ -71,7 +72,7 @@ def get_title(query: TitleInput, title_id: str) -> Response:
 def list_seasons(query: SectionInput, title_id: str) -> Response:
     """List the seasons of a series, in order."""
     audience = current_audience(query["country"])
-    return catalog_response(audience, lambda snapshot: pages.seasons_json(title_id, query, audience))
+    return catalog_response(audience, lambda _: pages.seasons_json(title_id, query, audience))
 
 
 @bp.route("/titles/<title_id>/episodes")
@@ -82,9 +83,12 @@ def list_seasons(query: SectionInput, title_id: str) -> Response:
 @bp.etag
 @bp.response(200, SeasonEpisodes)
 def list_episodes(query: EpisodesInput, title_id: str) -> Response:
-    """List the episodes of a series, or of one of its seasons, in order."""
-    audience = current_audience(query["country"])
-    return catalog_response(audience, lambda snapshot: pages.episodes_json(title_id, query, audience))
+    """List the episodes of a series, or of one of its seasons, in order.
+
+    Each has its own `availability`. Those that the profile's age limit hides are left out.
+    """
+    audience, today = current_audience(query["country"]), clock.now().date()
+    return catalog_response(audience, lambda _: pages.episodes_json(title_id, query, audience), today)
 
 
 @bp.route("/episodes/<episode_id>")
@@ -93,12 +97,14 @@ def list_episodes(query: EpisodesInput, title_id: str) -> Response:
 @allow_guests
 @public_catalog
 @bp.arguments(CountryQuery, location="query")
+@bp.arguments(LocaleQuery, location="query")
 @bp.etag
 @bp.response(200, EpisodeDetail)
-def get_episode(query: CountryInput, episode_id: str) -> Response:
+def get_episode(query: LocaleInput, episode_id: str) -> Response:
     """Retrieve an episode.
 
-    Its availability is that of its series, but not before the day, in UTC, on which it is released.
+    Its availability follows from its own windows and plans, else from its season's, else from its series'. It is not
+    available before the day, in UTC, on which it is released. 404 if the profile's age limit hides it or its series.
     """
     audience, today = current_audience(query["country"]), clock.now().date()
-    return catalog_response(audience, lambda snapshot: pages.episode_json(episode_id, audience), today)
+    return catalog_response(audience, lambda _: pages.episode_json(episode_id, query, audience), today)

@@ -87,14 +87,14 @@ def handle_database_error(error: Exception) -> Response:
 )
 @bp.response(201, PlaybackOut)
 def start_playback(body: PlaybackInput) -> Response:
-    """Start the playback of a film, an episode, a live channel, or a programme on catch-up.
+    """Start the playback of a film, an episode, an extra, a live channel, or a programme on catch-up.
 
     A refused playback gets the first error that applies, in this order: 401 · 403 `device_mismatch` · 404 · 403
     `programme_restricted`, `profile_required`, `subscription_required`, `not_in_plan`, `country_unknown`,
     `not_available_in_country`, `not_yet_available`, `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit`
-    {limit, devices}, `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. The session's device plays,
-    whatever the player sends. If it starts the same item again, or plays in another session now, the new stream
-    replaces the old one.
+    {limit, devices}, `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. A trailer needs no subscription
+    and counts towards no limit, unless the operator decides otherwise. The session's device plays, whatever the player
+    sends. If it starts the same item again, or plays in another session now, the new stream replaces the old one.
     """
     started = playing.start_playback(current_viewer(), client_origin(), request.remote_addr, body, clock.now())
     return json_response(msgspec.json.encode(started), 201)

@@ -6,8 +6,7 @@ from flask import Response
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.trusted_proxies import client_country, client_origin
-from streamsvc.operations.catalog.reading.audience import viewer_country
+from streamsvc.http.trusted_proxies import client_origin
 from streamsvc.operations.playback import next_up, profile_items, row_statements, rows
 from streamsvc.operations.playback.profiles import get_own_profile, profile_audience
 from streamsvc.rules.inputs import PageInput
@@ -163,11 +162,12 @@ def list_plays(query: PlaysInput, profile_id: str) -> dict:
 def mark_as_watched(profile_id: str, item_id: str) -> None:
     """Mark a film, an episode or a series as watched.
 
-    Of a series, all episodes released so far. Marking is no play: the history does not change.
+    Of a series, all episodes that are or have been available. Marking is no play: the history does not change.
     """
     viewer = current_viewer()
-    profile, country = get_own_profile(viewer, profile_id), viewer_country(viewer, client_country())
-    profile_items.mark_as_watched_uncommitted(profile, country, item_id, clock.now())
+    profile = get_own_profile(viewer, profile_id)
+    facts = profile_audience(viewer, profile, client_origin()).facts
+    profile_items.mark_as_watched_uncommitted(profile.profile_id, facts, item_id, clock.now())
     db.session.commit()
 
 

@@ -6,7 +6,7 @@ from alembic import op
 from streamsvc.storage.database import Json
 
 revision = "0061"
-down_revision = "0059"
+down_revision = "0060"
 branch_labels = None
 depends_on = None
 

@@ -45,4 +45,16 @@ class Episode(Base):
     """JSON: [{"path": …, "height": …}]; only for playback, never shown."""
     drm_keys: Mapped[str | None] = mapped_column(sa.Text)
     """JSON: [{"id": …, …}] of `DrmKey`; only for playback, never shown."""
+    rights: Mapped[str | None] = mapped_column(sa.Text)
+    """JSON of `PartRights`; None: as its series. What it decides for rows is also in the next three columns."""
+    age_gate: Mapped[int | None]
+    """That of its own age rating; None: as its series."""
+    windowed: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether it has windows of its own, in `part_windows`."""
+    plan_limited: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether it has plans of its own, in `episode_plans`."""
+    localizations: Mapped[str | None] = mapped_column(sa.Text)
+    """JSON: {"fr": {"title": …, "synopsis": …}}."""
+    detail: Mapped[str | None] = mapped_column(sa.Text)
+    """JSON: {"tracks": […], "external_ids": {…}, "age_rating": {…}}, without members as its series' or empty."""
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -12,12 +12,15 @@ allowed ones None if every title is allowed
 """
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from streamsvc.models.catalog.facets import Facet, TitleFacet
+from streamsvc.models.catalog.parts import EpisodePlan, PartWindow
+from streamsvc.models.catalog.series import Episode
 from streamsvc.models.catalog.titles import Title, TitleAgeRating, TitlePlan, TitleWindow
 from streamsvc.rules.maturity import ADULT_AGE, UNRATED_AGE_GATE
 from streamsvc.storage.database import UtcTime
@@ -28,6 +31,7 @@ EVERYWHERE = "*"
 LABEL_KINDS = ("genre", "tag")
 """The kinds of facets that title rules name."""
 
+_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 _now = sa.bindparam("now", type_=UtcTime())
 _plans = sa.bindparam("plans", type_=sa.Text())
 _country = sa.bindparam("country", type_=sa.String())
@@ -53,24 +57,65 @@ def within_age(limit: Any) -> sa.ColumnElement[bool]:
     return sa.or_(Title.age_gate <= limit, in_country)
 
 
-IN_WINDOW = sa.exists().where(
-    TitleWindow.title_pk == Title.pk,
-    TitleWindow.country.in_([EVERYWHERE, _country]),
-    sa.or_(TitleWindow.starts_at.is_(None), TitleWindow.starts_at <= _now),
-    sa.or_(TitleWindow.ends_at.is_(None), TitleWindow.ends_at > _now),
-)
+def _is_open_here(window: type[TitleWindow] | type[PartWindow]) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        window.country.in_([EVERYWHERE, _country]),
+        sa.or_(window.starts_at.is_(None), window.starts_at <= _now),
+        sa.or_(window.ends_at.is_(None), window.ends_at > _now),
+    )
+
+
+IN_WINDOW = sa.exists().where(TitleWindow.title_pk == Title.pk, _is_open_here(TitleWindow))
+
+
 # One parameter for any number of plans, so that the statement is compiled once: a code is among them if taking it out
 # changes the text. A record may name any text as a plan, so its own spaces must not match those between codes.
-_entry = sa.literal(" ") + sa.func.replace(TitlePlan.plan_code, " ", "?") + sa.literal(" ")
-_is_held = sa.func.replace(_plans, _entry, "") != _plans
-IN_PLAN = sa.exists().where(TitlePlan.title_pk == Title.pk, sa.or_(_plans.is_(None), _is_held))
-WITHIN_MAX_AGE = within_age(sa.bindparam("max_age", type_=sa.Integer()))
+def _is_held(plan_code: Any) -> sa.ColumnElement[bool]:
+    entry = sa.literal(" ") + sa.func.replace(plan_code, " ", "?") + sa.literal(" ")
+    return sa.or_(_plans.is_(None), sa.func.replace(_plans, entry, "") != _plans)
+
+
+IN_PLAN = sa.exists().where(TitlePlan.title_pk == Title.pk, _is_held(TitlePlan.plan_code))
+_max_age = sa.bindparam("max_age", type_=sa.Integer())
+WITHIN_MAX_AGE = within_age(_max_age)
 VISIBLE = sa.and_(
     Title.removed_at.is_(None),
     WITHIN_MAX_AGE,
     sa.or_(Title.windowed.is_(False), IN_WINDOW),
     sa.or_(Title.plan_limited.is_(False), IN_PLAN),
 )
+
+
+def is_of_episode(part: type[PartWindow] | type[EpisodePlan], episode: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that a window or a plan is that of an episode."""
+    item = sa.cast(episode.season, sa.String) + "/" + sa.cast(episode.number, sa.String)
+    return sa.and_(part.title_pk == episode.title_pk, part.item == item)
+
+
+def allowed_by_age(episode: Any = Episode) -> sa.ColumnElement[bool]:
+    """Return the condition that the profile's limit allows the episode's own age rating, besides its series'."""
+    return sa.or_(episode.age_gate.is_(None), episode.age_gate <= _max_age)
+
+
+def episode_visible(episode: Any = Episode) -> sa.ColumnElement[bool]:
+    """Return what an episode of a VISIBLE series adds: rules/playback/part_rights.py in SQL, but for its release."""
+    in_window = sa.exists().where(is_of_episode(PartWindow, episode), _is_open_here(PartWindow))
+    in_plan = sa.exists().where(is_of_episode(EpisodePlan, episode), _is_held(EpisodePlan.plan_code))
+    return sa.and_(
+        allowed_by_age(episode),
+        sa.or_(episode.windowed.is_(False), in_window),
+        sa.or_(episode.plan_limited.is_(False), in_plan),
+    )
+
+
+_own_start = sa.func.min(sa.func.coalesce(PartWindow.starts_at, sa.bindparam("always", _ALWAYS, UtcTime())))
+EPISODE_OPENED_AT = sa.case(
+    (
+        Episode.windowed.is_(True),
+        sa.select(_own_start).where(is_of_episode(PartWindow, Episode), _is_open_here(PartWindow)).scalar_subquery(),
+    ),
+)
+"""When the episode became available in a window of its own; null if it has none that is open."""
 IN_CATALOG = Title.removed_at.is_(None)
 """What an operator may see: every title that is not removed."""
 
@@ -119,6 +164,13 @@ CONDITIONS: dict[Visibility, sa.ColumnElement[bool]] = {
     "restricted": sa.and_(VISIBLE, BY_TITLE_RULES),
     "public": sa.and_(VISIBLE, FOR_VISITORS),
 }
+EPISODE_CONDITIONS: dict[Visibility, list[sa.ColumnElement[bool]]] = {
+    "all": [],
+    "listed": [episode_visible()],
+    "restricted": [episode_visible()],
+    "public": [episode_visible(), sa.or_(Episode.age_gate.is_(None), _is_for_visitors(Episode.age_gate))],
+}
+"""What an episode adds to those of its series."""
 
 
 def per_visibility(build: Callable[[Any], Statement]) -> dict[Visibility, Statement]:

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from streamsvc.models import Channel, Person, Title, TitleRecord
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_member, merge_json_objects
+from streamsvc.operations.catalog.titles.part_rights import own_rights
 from streamsvc.rules.catalog.person import PERSON_KIND
-from streamsvc.rules.catalog.record import CatalogRecord, Window, decode_stored_record
+from streamsvc.rules.catalog.record import CatalogRecord, Episode, Window, decode_stored_record
+from streamsvc.rules.playback.part_rights import NO_RIGHTS
 from streamsvc.storage.database import fetch_all, format_utc
 
 EXPORT_BATCH_SIZE = 500
@@ -103,7 +105,7 @@ def _without_empty(value: Any) -> Any:
 
 
 def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
-    """Yield the asset of a title, then those of its episodes."""
+    """Yield the asset of a title, then those of its episodes, but for episodes that are nowhere or in no plan."""
     yield {
         "id": record.external_id,
         "type": record.kind,
@@ -129,11 +131,15 @@ def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
     }
     for season in record.seasons:
         for episode in season.episodes:
+            rights = own_rights(episode, season) or NO_RIGHTS
+            if rights.windows == () or rights.plans == frozenset():
+                continue
             yield {
                 "id": f"{record.external_id}:{season.number}:{episode.number}",
                 "type": "episode",
-                "titles": [{"value": episode.title or f"Episode {episode.number}", "languages": ["en"]}],
-                "longDescriptions": [{"value": episode.synopsis, "languages": ["en"]}] if episode.synopsis else [],
+                "titles": _roku_texts(episode, "title")
+                or [{"value": f"Episode {episode.number}", "languages": ["en"]}],
+                "longDescriptions": _roku_texts(episode, "synopsis"),
                 "releaseDate": episode.released_on and episode.released_on.isoformat(),
                 "durationInSeconds": episode.runtime_s,
                 "episodeInfo": {
@@ -144,7 +150,7 @@ def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
             }
 
 
-def _roku_texts(record: CatalogRecord, name: str) -> list[dict]:
+def _roku_texts(record: CatalogRecord | Episode, name: str) -> list[dict]:
     default = [{"value": getattr(record, name), "languages": ["en"]}] if getattr(record, name) else []
     return default + [
         {"value": getattr(localization, name), "languages": [tag]}

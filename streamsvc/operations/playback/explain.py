@@ -80,11 +80,12 @@ def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -
     )
     playable = items.find_playable(body["item_id"], at=at)
     facts = playable.facts_for(viewer) if playable and not playable.is_series else None
+    takes_slot = not (playable and playable.is_open_extra)
     results = [
         AccessCheck("account", account.account_status == "active", NotSignedIn.code),
         AccessCheck("in_catalogue", facts is not None, NotFound.code),
         *(access_checks(facts, viewer, at) if facts else ()),
-        *_limit_checks(account_id, body["device_id"], entitlements, at),
+        *(_limit_checks(account_id, body["device_id"], entitlements, at) if takes_slot else ()),
     ]
     failed = next((check for check in results if not check.passed), None)
     return {
@@ -119,7 +120,8 @@ def _limit_checks(account_id: str, device_id: str | None, entitlements: dict, at
     if not entitlements["active"]:
         return
     limits = streams.stream_limits(entitlements)
-    busy = [stream.device_id for stream in streams.list_live_streams(account_id, at)]
+    live = streams.list_live_streams(account_id, at)
+    busy = [stream.device_id for stream in live]
     if device_id:
         known = device_places.list_stream_devices(account_id, at)
         applied = device_places.list_applied_limits(account_id, device_id, known, limits.devices, at)
@@ -127,7 +129,7 @@ def _limit_checks(account_id: str, device_id: str | None, entitlements: dict, at
         evictable = [device.device_id for device in known if device.device_id not in busy] if can_evict else []
         evicted = stream_rules.devices_to_evict(applied, evictable)
         yield AccessCheck("device_limit", evicted is not None, DeviceLimit.code)
-    has_slot = len(busy) < limits.streams or (limits.ends_oldest and limits.streams > 0)
+    has_slot = sum(stream.takes_slot for stream in live) < limits.streams or (limits.ends_oldest and limits.streams > 0)
     yield AccessCheck("stream_limit", has_slot, StreamLimit.code)
 
 

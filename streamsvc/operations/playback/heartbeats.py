@@ -113,7 +113,7 @@ def record_heartbeat(
         "max": viewer.entitlements["max_streams"],
     }
     if heartbeat.is_final:
-        return response | {"current": stream.current - 1}
+        return response | {"current": stream.current - stream.takes_slot}
     assert playable is not None, "a stream of a removed title was ended above"
     if heartbeat.activity.asked_at:
         response["ask"] = still_watching.QUESTION
@@ -187,10 +187,12 @@ def _save_progress(stream: Any, playable: Playable, heartbeat: Heartbeat, now: d
     """Save the position, and the play when it begins or is complete; return when the item was complete, or None.
 
     Nothing is saved before playing begins, nor of a heartbeat that only repeats the position: another device may be
-    further by now. Of a live channel only the play is saved.
+    further by now. Of a live channel only the play is saved, and of an extra nothing but that it was complete.
     """
     if heartbeat.played_at is None or not heartbeat.is_news:
         return stream.completed_at
+    if playable.is_extra:
+        return stream.completed_at or (heartbeat.at if heartbeat.state == "ended" else None)
     item = playable.item
     if playable.is_live:
         if stream.played_at is None:

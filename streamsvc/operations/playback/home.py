@@ -115,8 +115,8 @@ def load_personal_rows(profile: sa.Row | None, audience: Audience) -> dict[str, 
 def _flat_item_view(item_view: Callable[..., dict]) -> Callable[..., msgspec.Raw]:
     """Return an item view with the members of the title's card at its top level, as in all other rows."""
 
-    def flat_view(row: Any, card: Any) -> msgspec.Raw:
-        item = item_view(row, card)
+    def flat_view(row: Any, card: Any, language: str | None) -> msgspec.Raw:
+        item = item_view(row, card, language)
         return msgspec.Raw(merge_json_objects(bytes(item.pop("title")).decode(), encode_json(item)).encode())
 
     return flat_view

@@ -1,4 +1,4 @@
-"""Finds playable items: a film or an episode with everything that access decisions and playback need, in one query."""
+"""Finds playable items: a film, an episode or an extra with all that playback needs of it, in one query."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -7,18 +7,25 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.models import Episode, Progress, Title, TitleDetail
-from streamsvc.operations.catalog.reading.facts import ACCESS_COLUMNS, list_labels_of_titles, load_min_ages
+from streamsvc.models import Episode, Extra, Progress, Title, TitleDetail
+from streamsvc.operations.catalog.reading.facts import (
+    ACCESS_COLUMNS,
+    decode_rights,
+    list_labels_of_titles,
+    load_age_facts,
+    load_title_facts,
+)
 from streamsvc.operations.playback.live_items import find_live_item, is_live_id
 from streamsvc.operations.playback.playables import Playable
-from streamsvc.rules import maturity
-from streamsvc.rules.playback.access import is_age_allowed
+from streamsvc.rules.playback.access import ViewerFacts, decide_access, is_age_allowed
+from streamsvc.rules.playback.part_rights import part_facts
 from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.rules.playback.restrictions import TitleRules
+from streamsvc.rules.refusals.playback import NotYetAvailable
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all
 
-EPISODE_PREFIX = "epi_"
+EPISODE_PREFIX, EXTRA_PREFIX = "epi_", "xtr_"
 
 
 def find_playable(item_id: str, profile_id: str | None = None, at: datetime | None = None) -> Playable | None:
@@ -28,9 +35,8 @@ def find_playable(item_id: str, profile_id: str | None = None, at: datetime | No
     """
     if is_live_id(item_id):
         return find_live_item(item_id, profile_id, at or clock.now())
-    row = (EPISODE_BY_ID if item_id.startswith(EPISODE_PREFIX) else FILM_BY_ID).one(
-        item_id=item_id, profile_id=profile_id
-    )
+    statement = {EPISODE_PREFIX: EPISODE_BY_ID, EXTRA_PREFIX: EXTRA_BY_ID}.get(item_id[:4], FILM_BY_ID)
+    row = statement.one(item_id=item_id, profile_id=profile_id)
     return Playable(row) if row else None
 
 
@@ -49,51 +55,67 @@ def list_visible_ids(
 def _list_visible_titles(
     item_ids: Collection[str], country: str | None, max_age: int | None, rules: TitleRules | None
 ) -> set[str]:
-    in_catalogue = (Title.removed_at.is_(None),)
-    titles = sa.select(Title.id.label("item_id"), *_TITLE_COLUMNS).where(Title.id.in_(item_ids), *in_catalogue)
-    episodes = (
-        sa.select(Episode.id, *_TITLE_COLUMNS)
-        .join(Title, Title.pk == Episode.title_pk)
-        .where(Episode.id.in_(item_ids), Episode.removed_at.is_(None), *in_catalogue)
+    """Return the visible films and series, episodes and extras."""
+    in_catalogue = Title.removed_at.is_(None)
+    no_rights = sa.null().label("rights")
+    titles = sa.select(Title.id.label("item_id"), no_rights, *_TITLE_COLUMNS).where(
+        Title.id.in_(item_ids), in_catalogue
     )
-
-    def is_allowed(row: Any) -> bool:
-        return is_age_allowed(maturity.min_age_in(country, row.min_age, load_min_ages(row)), max_age)
-
-    rows = [row for row in fetch_all(sa.union_all(titles, episodes)) if is_allowed(row)]
+    parts = (
+        sa.select(part.id, part.rights, *_TITLE_COLUMNS)
+        .join(Title, Title.pk == part.title_pk)
+        .where(part.id.in_(item_ids), part.removed_at.is_(None), in_catalogue)
+        for part in (Episode, Extra)
+    )
+    rows = [
+        row
+        for row in fetch_all(sa.union_all(titles, *parts))
+        if is_age_allowed(load_age_facts(row).min_age_in(country), max_age)
+    ]
     if rules is None:
         return {row.item_id for row in rows}
     labels = list_labels_of_titles({row.pk for row in rows})
     return {row.item_id for row in rows if rules.allow(row.title_id, *labels[row.pk])}
 
 
-def list_released_episodes(title_pk: int, now: datetime) -> list[PlayableItem]:
-    """Return the episodes of a series that have been released, specials included."""
-    return [
-        PlayableItem(row.id, row.title_id, row.runtime_s, None, row.season, row.number)
-        for row in fetch_all(RELEASED_EPISODES, {"pk": title_pk, "today": now.date()})
-    ]
+def list_available_episodes(series: Playable, viewer: ViewerFacts, now: datetime) -> list[PlayableItem]:
+    """Return the episodes of a series that are not hidden and whose time has come, specials included."""
+    title = load_title_facts(series.row, series.row.title_id, viewer.title_rules is not None)
+    available = []
+    for row in fetch_all(EPISODES_OF_SERIES, {"pk": series.row.pk}):
+        access = decide_access(part_facts(title, decode_rights(row.rights), row.released_on), viewer, now)
+        if not access.hidden and access.reason != NotYetAvailable.code:
+            available.append(PlayableItem(row.id, row.title_id, row.runtime_s, None, row.season, row.number))
+    return available
 
 
-RELEASED_EPISODES = (
-    sa.select(Episode.id, Title.id.label("title_id"), Episode.runtime_s, Episode.season, Episode.number)
-    .join(Title, Title.pk == Episode.title_pk)
-    .where(
-        Title.pk == sa.bindparam("pk"),
-        Episode.removed_at.is_(None),
-        sa.or_(Episode.released_on.is_(None), Episode.released_on <= sa.bindparam("today", type_=sa.Date)),
+EPISODES_OF_SERIES = (
+    sa.select(
+        Episode.id,
+        Title.id.label("title_id"),
+        Episode.runtime_s,
+        Episode.season,
+        Episode.number,
+        Episode.released_on,
+        Episode.rights,
     )
+    .join(Title, Title.pk == Episode.title_pk)
+    .where(Title.pk == sa.bindparam("pk"), Episode.removed_at.is_(None))
 )
 _TITLE_COLUMNS = (*ACCESS_COLUMNS, Title.id.label("title_id"), Title.kind)
 ITEM_COLUMNS = (
     *(column for column in _TITLE_COLUMNS if column.name != "title_id"),
-    sa.func.coalesce(Episode.runtime_s, Title.runtime_s).label("runtime_s"),
-    sa.func.coalesce(Episode.media, TitleDetail.media).label("media"),
+    sa.case((Extra.pk.is_not(None), Extra.runtime_s), else_=sa.func.coalesce(Episode.runtime_s, Title.runtime_s)).label(
+        "runtime_s"
+    ),
+    sa.func.coalesce(Episode.media, Extra.media, TitleDetail.media).label("media"),
     TitleDetail.body.label("detail"),
     Episode.markers,
     Episode.season,
     Episode.number.label("episode"),
     Episode.released_on,
+    sa.func.coalesce(Episode.rights, Extra.rights).label("rights"),
+    Extra.kind.label("extra_kind"),
 )
 """Of a row with `item_id` and `title_id`; `pk` is null if the catalogue no longer has the item."""
 
@@ -101,9 +123,11 @@ ITEM_COLUMNS = (
 def join_item(source: Any, title_id: Any, item_id: Any) -> Any:
     """Outer-join the tables of ITEM_COLUMNS to a table that names an item."""
     is_film, has_episode = item_id == title_id, Episode.id == item_id
-    in_catalogue = sa.and_(Title.id == title_id, Title.removed_at.is_(None), sa.or_(is_film, Episode.pk.is_not(None)))
+    is_item = sa.or_(is_film, Episode.pk.is_not(None), Extra.pk.is_not(None))
+    in_catalogue = sa.and_(Title.id == title_id, Title.removed_at.is_(None), is_item)
     return (
         source.outerjoin(Episode, sa.and_(has_episode, Episode.removed_at.is_(None)))
+        .outerjoin(Extra, sa.and_(Extra.id == item_id, Extra.removed_at.is_(None)))
         .outerjoin(Title, in_catalogue)
         .outerjoin(TitleDetail, sa.and_(TitleDetail.title_pk == Title.pk, is_film))
     )
@@ -132,6 +156,8 @@ FILM_BY_ID = _with_progress(
         sa.null().label("season"),
         sa.null().label("episode"),
         sa.null().label("released_on"),
+        sa.null().label("rights"),
+        sa.null().label("extra_kind"),
     )
     .outerjoin(TitleDetail, TitleDetail.title_pk == Title.pk)
     .where(Title.id == _ITEM_ID, Title.removed_at.is_(None))
@@ -148,7 +174,24 @@ EPISODE_BY_ID = _with_progress(
         Episode.season,
         Episode.number.label("episode"),
         Episode.released_on,
+        Episode.rights,
+        sa.null().label("extra_kind"),
     )
     .join(Title, Title.pk == Episode.title_pk)
     .where(Episode.id == _ITEM_ID, Episode.removed_at.is_(None), Title.removed_at.is_(None))
+)
+EXTRA_BY_ID = _with_progress(
+    sa.select(
+        *_TITLE_COLUMNS,
+        Extra.id.label("item_id"),
+        Extra.runtime_s,
+        Extra.media,
+        Extra.variants,
+        Extra.drm_keys,
+        *(sa.null().label(name) for name in ("detail", "markers", "season", "episode", "released_on")),
+        Extra.rights,
+        Extra.kind.label("extra_kind"),
+    )
+    .join(Title, Title.pk == Extra.title_pk)
+    .where(Extra.id == _ITEM_ID, Extra.removed_at.is_(None), Title.removed_at.is_(None))
 )

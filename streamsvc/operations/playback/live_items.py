@@ -111,6 +111,8 @@ def _item_row(row: Any, item_id: str, record: ChannelRecord, now: datetime) -> S
         media=encode_json(media) if media else None,
         variants=encode_json(record.variants) if record.variants else None,
         drm_keys=encode_json(record.drm_keys) if record.drm_keys else None,
+        rights=None,
+        extra_kind=None,
         **progress,
     )
 

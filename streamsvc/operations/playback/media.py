@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import ChannelMediaFile, MediaFile
-from streamsvc.operations.catalog.titles.media_files import LAST_CODE_POINT, locate_media
+from streamsvc.operations.catalog.titles.media_files import LAST_CODE_POINT, is_as_open_as, locate_media
 from streamsvc.operations.playback.playables import Playable
 from streamsvc.rules.playback.media_paths import MediaLocation, opened_paths, qualify_paths, split_media_pattern
 from streamsvc.rules.playback.tokens import MediaScope
@@ -125,6 +125,9 @@ def _list_neighbours(prefix: str, own: dict[str, Any], limit: int) -> list[str]:
     return [row.path for row in rows]
 
 
+_TITLE_PK, _ITEM = sa.bindparam("title_pk", type_=sa.Integer), sa.bindparam("item", type_=sa.String)
+
+
 def _select_files(file: Any, *is_other: sa.ColumnElement[bool]) -> sa.Select:
     return sa.select(file.path).where(
         file.host == sa.bindparam("host"),
@@ -138,7 +141,9 @@ def _select_files(file: Any, *is_other: sa.ColumnElement[bool]) -> sa.Select:
 NEIGHBOURS = CompiledStatement(
     sa.union_all(
         _select_files(
-            MediaFile, sa.or_(MediaFile.title_pk != sa.bindparam("title_pk"), MediaFile.item != sa.bindparam("item"))
+            MediaFile,
+            sa.or_(MediaFile.title_pk != _TITLE_PK, MediaFile.item != _ITEM),
+            sa.not_(is_as_open_as(_TITLE_PK, _ITEM, MediaFile)),
         ),
         _select_files(ChannelMediaFile, ChannelMediaFile.channel_pk != sa.bindparam("channel_pk")),
     ).limit(sa.bindparam("limit"))

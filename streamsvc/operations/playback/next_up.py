@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
 from streamsvc.models import Episode, Progress, Title, TitleCard
-from streamsvc.models.catalog.visibility import CONDITIONS
+from streamsvc.models.catalog.visibility import CONDITIONS, EPISODE_OPENED_AT, episode_visible
 from streamsvc.operations.playback.row_statements import (
     EPISODE_COLUMNS,
     PROFILE_ID,
@@ -23,7 +23,7 @@ TODAY = sa.bindparam("today", type_=sa.Date)
 WITH_SPECIALS = sa.bindparam("with_specials", type_=sa.Boolean)
 LAST_SEASON = 1_000_000_000
 _watched = sa.orm.aliased(Progress)
-_started = sa.orm.aliased(Progress)
+_started, _started_episode = sa.orm.aliased(Progress), sa.orm.aliased(Episode)
 _is_rewatched = sa.and_(Progress.restarted_at > Progress.first_watched_at, finished_condition(Progress))
 
 
@@ -77,14 +77,16 @@ def _last_watched_episodes() -> sa.Subquery:
 
 
 def _next_up_statements(visible: Any) -> dict[bool | str, sa.Select]:
-    """Select, per series, the first unwatched, released episode after the one watched last.
+    """Select, per series, the first unwatched episode after the one watched last that the viewer may play.
 
-    While a series is watched again, episodes count as unwatched that were watched before that.
+    One that becomes available, on the day of its release or in a window of its own, brings its series back. While a
+    series is watched again, episodes count as unwatched that were watched before that.
     """
     last = _last_watched_episodes()
     in_order = [_season_order(Episode.season), Episode.number]
-    released_at: sa.ColumnElement[datetime] = start_of_day(Episode.released_on)
-    active_at = sa.case((released_at > last.c.watched_at, released_at), else_=last.c.watched_at)
+    active_at: sa.ColumnElement[datetime] = last.c.watched_at
+    for opened_at in (start_of_day(Episode.released_on), EPISODE_OPENED_AT):
+        active_at = sa.case((opened_at > active_at, opened_at), else_=active_at)
     is_watched = sa.exists().where(
         _watched.profile_id == PROFILE_ID,
         _watched.item_id == Episode.id,
@@ -92,6 +94,9 @@ def _next_up_statements(visible: Any) -> dict[bool | str, sa.Select]:
         sa.or_(last.c.rewatched_at.is_(None), _watched.watched_at > last.c.rewatched_at),
     )
     is_being_watched = sa.exists().where(
+        _started_episode.id == _started.item_id,
+        _started_episode.removed_at.is_(None),
+        episode_visible(_started_episode),
         _started.profile_id == PROFILE_ID,
         _started.title_id == last.c.title_id,
         unfinished_condition(_started),
@@ -109,6 +114,7 @@ def _next_up_statements(visible: Any) -> dict[bool | str, sa.Select]:
         .join(Episode, Episode.title_pk == Title.pk)
         .where(
             visible,
+            episode_visible(),
             _is_in_order(Episode.season),
             sa.tuple_(*in_order) > sa.tuple_(last.c.season, last.c.episode),
             Episode.removed_at.is_(None),

@@ -7,15 +7,21 @@ from typing import Any
 
 import msgspec
 
-from streamsvc.operations.catalog.reading.facts import list_title_labels, load_min_ages, load_title_facts
-from streamsvc.rules import maturity
+from streamsvc.operations.catalog.reading.facts import (
+    decode_rights,
+    list_title_labels,
+    load_age_facts,
+    load_title_facts,
+)
 from streamsvc.rules.catalog.record import Variant
 from streamsvc.rules.maturity import effective_max_age
 from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, is_age_allowed
 from streamsvc.rules.playback.drm import DrmKey
 from streamsvc.rules.playback.media_paths import MediaLocation
+from streamsvc.rules.playback.part_rights import extra_facts, is_open_extra, part_facts
 from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.rules.playback.restrictions import TitleRules, parse_title_rules
+from streamsvc.settings import current_settings
 
 
 class _Detail(msgspec.Struct):
@@ -26,14 +32,23 @@ class _Detail(msgspec.Struct):
 class Playable:
     """An item that can be played.
 
-    `row` is one of FILM_BY_ID, EPISODE_BY_ID or of a stream with its ITEM_COLUMNS, all of items.py.
+    `row` is one of FILM_BY_ID, EPISODE_BY_ID, EXTRA_BY_ID or of a stream with its ITEM_COLUMNS, all of items.py.
     """
 
     row: Any
 
     @property
     def is_series(self) -> bool:
-        return self.row.kind == "series" and self.row.season is None
+        return self.row.kind == "series" and self.row.season is None and not self.is_extra
+
+    @property
+    def is_extra(self) -> bool:
+        return self.row.extra_kind is not None
+
+    @property
+    def is_open_extra(self) -> bool:
+        """Whether it is an extra that needs no subscription and takes no stream slot, by STREAMSVC_EXTRAS."""
+        return self.is_extra and is_open_extra(self.row.extra_kind, current_settings().extras)
 
     @property
     def is_live(self) -> bool:
@@ -42,13 +57,20 @@ class Playable:
 
     @property
     def is_title(self) -> bool:
-        """Whether it is a title, or an episode of one."""
-        return True
+        """Whether it is a film or a series: no part of one, and nothing live."""
+        return self.row.item_id == self.row.title_id
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether it is something to resume and to mark as watched."""
+        return not (self.is_live or self.is_extra)
 
     @cached_property
     def markers(self) -> dict:
         """The markers in seconds: {"credits_s": 8300, …}."""
         row = self.row
+        if self.is_extra:
+            return {}
         if row.season is None:
             return msgspec.json.decode(row.detail, type=_Detail).markers if row.detail else {}
         return msgspec.json.decode(row.markers) if row.markers else {}
@@ -72,7 +94,7 @@ class Playable:
     def media_owner(self) -> dict[str, Any]:
         """Whose manifests are the item's own, as in MediaFile and ChannelMediaFile."""
         number = "" if self.row.season is None else f"{self.row.season}/{self.row.episode}"
-        return {"title_pk": self.row.pk, "item": number, "channel_pk": 0}
+        return {"title_pk": self.row.pk, "item": self.row.item_id if self.is_extra else number, "channel_pk": 0}
 
     def owns_folder(self, location: MediaLocation) -> bool:
         """Whether the item's own manifest opens its folder, if no other item's is there."""
@@ -90,7 +112,11 @@ class Playable:
 
     def facts_for(self, viewer: ViewerFacts) -> TitleFacts:
         """Return the facts for decisions on a viewer's access. Windows, plans and labels are queried only if needed."""
-        return load_title_facts(self.row, self.row.title_id, self.row.released_on, viewer.title_rules is not None)
+        title = load_title_facts(self.row, self.row.title_id, viewer.title_rules is not None)
+        rights = decode_rights(self.row.rights)
+        if self.is_extra:
+            return extra_facts(title, rights, self.is_open_extra)
+        return part_facts(title, rights, self.row.released_on)
 
     def is_visible_to(self, profile: Any, country: str | None) -> bool:
         """Whether a profile, a row of `Viewer.profiles`, may see the item by its age limit and title rules.
@@ -102,7 +128,6 @@ class Playable:
 
     def is_visible(self, country: str | None, max_age: int | None, rules: TitleRules | None) -> bool:
         """Whether an age limit and title rules allow the item to be seen in a country."""
-        min_age = maturity.min_age_in(country, self.row.min_age, load_min_ages(self.row))
-        if not is_age_allowed(min_age, max_age):
+        if not is_age_allowed(load_age_facts(self.row).min_age_in(country), max_age):
             return False
         return rules is None or rules.allow(self.row.title_id, *list_title_labels(self.row.pk))

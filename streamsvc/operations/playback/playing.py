@@ -28,9 +28,12 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
     found = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None, now)
     playable, access = _require_playable(found, facts, now)
     if playable.is_series:
-        raise Invalid(errors={"item_id": ["Must be the id of a film, an episode or a channel, not of a series."]})
-    entitlements = viewer.entitlements
-    max_height = stream_rules.allowed_height(entitlements["max_height"], body["max_height"])
+        raise Invalid(
+            errors={"item_id": ["Must be the id of a film, an episode, an extra or a channel, not of a series."]}
+        )
+    entitlements, is_open_extra = viewer.entitlements, playable.is_open_extra
+    plan_height = None if is_open_extra and not entitlements["active"] else entitlements["max_height"]
+    max_height = stream_rules.allowed_height(plan_height, body["max_height"])
     if body["offline"]:
         licenses.require_downloadable(playable, max_height, entitlements)
     request = streams.StreamRequest(
@@ -44,6 +47,7 @@ def start_playback(viewer: Viewer, origin: Origin, address: str | None, body: Pl
         max_height=max_height,
         media_scope=media.encode_scope(media.load_media_scope(playable, max_height)),
         plan=entitlements["plan"],
+        takes_slot=not is_open_extra,
     )
     limits = streams.stream_limits(entitlements)
     stream_id, current = _claim_stream(request, limits, body["replace"], facts, now)

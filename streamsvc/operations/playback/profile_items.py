@@ -10,6 +10,7 @@ from streamsvc.models import Episode, Play, Progress, Title, TitleRating, Watchl
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import progress_view
 from streamsvc.rules.maturity import effective_max_age
+from streamsvc.rules.playback.access import ViewerFacts
 from streamsvc.rules.playback.inputs import WatchlistEntryInput
 from streamsvc.rules.playback.restrictions import parse_title_rules
 from streamsvc.rules.refusals.requests import NotFound
@@ -19,12 +20,10 @@ from streamsvc.storage.database import db, execute_write, fetch_all, insert
 def get_visible_title_id(profile: Any, country: str | None, title_id: str) -> str:
     """Return the id of a title that the profile's limits allow in the viewer's country.
 
-    Raises NotFound, also for an episode.
+    Raises NotFound, also for an episode or an extra.
     """
     playable = items.find_playable(title_id)
-    if playable is None or not playable.is_title or playable.row.season is not None:
-        raise NotFound
-    if not playable.is_visible_to(profile, country):
+    if playable is None or not playable.is_title or not playable.is_visible_to(profile, country):
         raise NotFound
     return playable.row.title_id
 
@@ -49,17 +48,20 @@ def delete_history_uncommitted(profile_id: str, item_id: str | None) -> None:
         db.session.execute(sa.delete(model).where(*_of_item(model, profile_id, item_id)))
 
 
-def mark_as_watched_uncommitted(profile: Any, country: str | None, item_id: str, now: datetime) -> None:
-    """Mark a film, an episode or all released episodes of a series as watched, in the caller's transaction.
+def mark_as_watched_uncommitted(profile_id: str, viewer: ViewerFacts, item_id: str, now: datetime) -> None:
+    """Mark a film, an episode or a series as watched, in the caller's transaction. `viewer`: the profile's facts.
 
-    Raises NotFound if the profile's limits hide it in the viewer's country.
+    Of a series, the episodes whose time has come. Raises NotFound for what has no progress, or if the profile's limits
+    hide it.
     """
     playable = items.find_playable(item_id)
-    if playable is None or playable.is_live or not playable.is_visible_to(profile, country):
+    if playable is None or not playable.has_progress:
         raise NotFound
-    watched = items.list_released_episodes(playable.row.pk, now) if playable.is_series else [playable.item]
+    if not playable.is_visible(viewer.country, viewer.max_age, viewer.title_rules):
+        raise NotFound
+    watched = items.list_available_episodes(playable, viewer, now) if playable.is_series else [playable.item]
     if watched:
-        progress.mark_as_watched_uncommitted(profile.profile_id, watched, now)
+        progress.mark_as_watched_uncommitted(profile_id, watched, now)
 
 
 def mark_as_unwatched(profile_id: str, item_id: str) -> None:

@@ -43,8 +43,8 @@ def _require_trackable(profile: Any, country: str | None, playable: Playable | N
     """Return the item if the profile may report its progress. Raises NotFound, Invalid."""
     if playable is None or not playable.is_visible_to(profile, country):
         raise NotFound
-    if playable.is_series or playable.is_live:
-        raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series or a channel."]})
+    if playable.is_series or not playable.has_progress:
+        raise Invalid(errors={"item_id": ["Must be the id of a film, an episode or a programme."]})
     return playable
 
 

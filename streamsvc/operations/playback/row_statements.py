@@ -1,8 +1,8 @@
 """The statements of a profile's rows: continue watching, history, plays and watchlist; and their conditions.
 
 Each is a page of one index, newest first. They exclude titles that the profile may not see, by the same condition as
-the catalogue's lists. Only the history keeps titles that are no longer licensed, since they have been watched all the
-same.
+the catalogue's lists, and episodes by their own rights. Only the history keeps titles that are no longer licensed,
+since they have been watched all the same.
 """
 
 from typing import Any
@@ -10,7 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Channel, Episode, Play, Progress, Title, TitleCard, WatchlistItem
-from streamsvc.models.catalog.visibility import BY_TITLE_RULES, VISIBLE, WITHIN_MAX_AGE, Visibility
+from streamsvc.models.catalog.visibility import (
+    BY_TITLE_RULES,
+    VISIBLE,
+    WITHIN_MAX_AGE,
+    Visibility,
+    allowed_by_age,
+    episode_visible,
+)
 from streamsvc.storage.database import UtcTime
 
 PROFILE_ID: sa.BindParameter[str] = sa.bindparam("profile_id")
@@ -26,6 +33,7 @@ EPISODE_COLUMNS = (
     Episode.number.label("episode_number"),
     Episode.title.label("episode_title"),
     Episode.runtime_s.label("episode_runtime_s"),
+    Episode.localizations.label("episode_localizations"),
 )
 COUNT_KEY = "count"
 PROGRESS_COLUMNS = tuple(column for column in Progress.__table__.c if column.name not in ("season", "episode"))
@@ -77,7 +85,7 @@ def profile_statements(select: sa.Select, at: Any, id_: Any) -> dict[Visibility,
 
 
 default_card = sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == "")
-_newer = sa.orm.aliased(Progress)
+_newer, _newer_episode = sa.orm.aliased(Progress), sa.orm.aliased(Episode)
 
 _TITLES_WITH_PROGRESS = (
     sa.select(
@@ -98,9 +106,12 @@ CONTINUE_WATCHING = profile_statements(
         VISIBLE,
         in_progress_condition(Progress),
         Progress.at > SINCE,
-        sa.or_(Progress.season.is_(None), Episode.id.is_not(None)),
+        sa.or_(Progress.season.is_(None), sa.and_(Episode.id.is_not(None), episode_visible())),
         sa.not_(
             sa.exists().where(
+                _newer_episode.id == _newer.item_id,
+                _newer_episode.removed_at.is_(None),
+                episode_visible(_newer_episode),
                 _newer.profile_id == PROFILE_ID,
                 _newer.title_id == Progress.title_id,
                 sa.tuple_(_newer.at, _newer.item_id) > sa.tuple_(Progress.at, Progress.item_id),
@@ -111,7 +122,7 @@ CONTINUE_WATCHING = profile_statements(
     Progress.at,
     Progress.item_id,
 )
-"""Items started and not finished; of a series only the latest episode."""
+"""Items started and not finished; of a series only the latest episode that the viewer may play."""
 plays_of_item = sa.select(sa.func.count()).where(Play.profile_id == PROFILE_ID, Play.item_id == Progress.item_id)
 HISTORY = profile_statements(
     _TITLES_WITH_PROGRESS.add_columns(
@@ -120,6 +131,7 @@ HISTORY = profile_statements(
     ).where(
         Title.removed_at.is_(None),
         WITHIN_MAX_AGE,
+        allowed_by_age(),
         Progress.position_s > 0,
     ),
     Progress.at,
@@ -134,10 +146,12 @@ PLAYS = profile_statements(
     )
     .outerjoin(Title, Title.id == Play.title_id)
     .outerjoin(Channel, Channel.id == Play.title_id)
+    .outerjoin(Episode, Episode.id == Play.item_id)
     .where(
         Play.profile_id == PROFILE_ID,
         sa.func.coalesce(Title.removed_at, Channel.removed_at).is_(None),
         sa.or_(WITHIN_MAX_AGE, Channel.age_gate <= sa.bindparam("max_age", type_=sa.Integer)),
+        allowed_by_age(),
         sa.or_(ITEM_ID.is_(None), Play.item_id == ITEM_ID, Play.title_id == ITEM_ID),
     ),
     Play.started_at,

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from streamsvc.http import pagination
 from streamsvc.operations.catalog.reading import version
 from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.part_texts import localized_text
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.operations.playback.reports import progress_view
@@ -29,7 +30,7 @@ def profile_row_json(
     now: datetime,
     item_view: Callable[..., object],
 ) -> bytes:
-    """Return a page of one of the rows as JSON; `item_view(row, card)` returns an item. Raises Invalid."""
+    """Return a page of one of the rows as JSON; `item_view(row, card, language)` returns an item. Raises Invalid."""
     scope = f"{name}:{profile_id}"
     after = pagination.decode_cursor(scope, query["cursor"])
     policy = progress_policy()
@@ -48,7 +49,10 @@ def profile_row_json(
     rows = fetch_all(statements[audience.visibility][after is not None], parameters)
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.sorted_at.isoformat(), row.sorted_id])
     cards = shown_cards(page["items"], audience, version.load_snapshot(version.current_catalog_version()[0]))
-    page["items"] = [item_view(row, msgspec.Raw(card.encode())) for row, card in zip(page["items"], cards, strict=True)]
+    page["items"] = [
+        item_view(row, msgspec.Raw(card.encode()), audience.language)
+        for row, card in zip(page["items"], cards, strict=True)
+    ]
     if query["include_total"]:
         page["total"] = fetch_existing(statements[audience.visibility][COUNT_KEY], parameters)[0]
     return msgspec.json.encode(page)
@@ -60,34 +64,35 @@ def _page_parameters(query: PageInput, after: list | None) -> dict:
     return {"limit": query["limit"] + 1, "after_at": at, "after_id": item_id}
 
 
-def watched_item_view(row: sa.Row, card: object) -> dict:
+def watched_item_view(row: sa.Row, card: object, language: str | None) -> dict:
     """Return an item of "Continue watching"."""
-    return {"item_id": row.item_id, "title": card, "episode": _episode_view(row), "progress": progress_view(row)}
+    episode = _episode_view(row, language)
+    return {"item_id": row.item_id, "title": card, "episode": episode, "progress": progress_view(row)}
 
 
-def history_item_view(row: sa.Row, card: object) -> dict:
+def history_item_view(row: sa.Row, card: object, language: str | None) -> dict:
     """Return an item of the history."""
-    return watched_item_view(row, card) | {"plays": {"starts": row.starts, "completions": row.completions}}
+    return watched_item_view(row, card, language) | {"plays": {"starts": row.starts, "completions": row.completions}}
 
 
-def next_item_view(row: sa.Row, card: object) -> dict:
+def next_item_view(row: sa.Row, card: object, language: str | None) -> dict:
     """Return an item of "Next up"."""
-    return {"item_id": row.episode_id, "title": card, "episode": _episode_view(row), "progress": None}
+    return {"item_id": row.episode_id, "title": card, "episode": _episode_view(row, language), "progress": None}
 
 
-def watchlist_item_view(row: sa.Row, card: object) -> dict:
+def watchlist_item_view(row: sa.Row, card: object, language: str | None) -> dict:
     """Return an item of the watchlist."""
     return {"item_id": row.sorted_id, "title": card, "added_at": row.added_at}
 
 
-def _episode_view(row: Any) -> dict | None:
+def _episode_view(row: Any, language: str | None) -> dict | None:
     if row.episode_id is None:
         return None
     return {
         "id": row.episode_id,
         "season": row.episode_season,
         "number": row.episode_number,
-        "title": row.episode_title,
+        "title": localized_text(row.episode_localizations, language, "title") or row.episode_title,
         "runtime_s": row.episode_runtime_s,
     }
 

@@ -6,7 +6,7 @@ advisory lock; not under the account's row lock, which billing may hold. What on
 a slot first or admitting a device, runs in a transaction under the same lock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -32,7 +32,10 @@ ACCOUNT_ID: sa.BindParameter[str] = sa.bindparam("account_id")
 SESSION_IS_LIVE = sa.exists().where(Session.id == Stream.session_id, Session.ended_at.is_(None))
 IS_LIVE = sa.and_(Stream.ended_at.is_(None), Stream.expires_at > NOW, SESSION_IS_LIVE)
 LIVE_COUNT = (
-    sa.select(sa.func.count()).select_from(Stream).where(Stream.account_id == ACCOUNT_ID, IS_LIVE).scalar_subquery()
+    sa.select(sa.func.count())
+    .select_from(Stream)
+    .where(Stream.account_id == ACCOUNT_ID, IS_LIVE, Stream.takes_slot.is_(True))
+    .scalar_subquery()
 )
 LIVE_STREAMS_OF_ACCOUNT = (
     sa.select(*Stream.__table__.c, Device.name.label("device_name"), Device.kind.label("device_kind"))
@@ -63,6 +66,8 @@ class StreamRequest:
     """JSON of `MediaScope`."""
     plan: str | None = None
     """The code of the account's plan."""
+    takes_slot: bool = True
+    """False: counts towards no limit of streams or devices."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def claim_stream(request: StreamRequest, limits: StreamLimits, replace: str | No
     `replace` is the id of a stream to end so that this one can start.
     """
     row = _new_stream_row(request, now)
-    if replace is None and db.engine.dialect.name == "sqlite":
+    if replace is None and request.takes_slot and db.engine.dialect.name == "sqlite":
         since = now - stream_rules.DEVICE_USE_PRECISION
         if claimed := _claim_statement("sqlite").one(**row, now=now, limit=limits.streams, since=since):
             return claimed.id, claimed.current
@@ -180,21 +185,15 @@ def _claim_exclusively(
     try:
         _lock_claims(request.account_id)
         live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
-        busy = {stream.device_id for stream in live}
-        device_places.admit_device(
-            request.account_id, request.session_id, request.device_id, limits.devices, limits.evicts_devices, busy, now
-        )
+        if request.takes_slot:
+            _admit_device(request, limits, live, now)
         is_taken_over = sa.or_(Stream.item_id == request.item_id, Stream.session_id != request.session_id)
         on_device = Stream.device_id == request.device_id
         end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, on_device, is_taken_over)
         end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id == replace)
-        others = [stream for stream in live if stream.id != replace and not _is_taken_over(stream, request)]
-        if excess := max(0, len(others) + 1 - limits.streams) if limits.ends_oldest and limits.streams else 0:
-            oldest, others = [stream.id for stream in others[:excess]], others[excess:]
-            end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id.in_(oldest))
-        if len(others) >= limits.streams:
-            _shorten_overlong_streams(request.account_id, now)
-            raise StreamLimit(limit=limits.streams, streams=[stream_view(stream) for stream in others])
+        others = [s for s in live if s.takes_slot and s.id != replace and not _is_taken_over(s, request)]
+        if request.takes_slot:
+            others = _make_room(request, limits, others, now)
         has_subscriber = playback_events.has_subscriber(playback_events.STARTED)
         if db.session.scalar(sa.insert(Stream).values(row).returning(has_subscriber)):
             playback_events.publish(playback_events.STARTED, [SimpleNamespace(**row)], now)
@@ -202,7 +201,25 @@ def _claim_exclusively(
     except BaseException:
         db.session.rollback()
         raise
-    return len(others) + 1
+    return len(others) + request.takes_slot
+
+
+def _admit_device(request: StreamRequest, limits: StreamLimits, live: Sequence[Any], now: datetime) -> None:
+    busy, devices = {stream.device_id for stream in live}, limits.devices
+    device_places.admit_device(
+        request.account_id, request.session_id, request.device_id, devices, limits.evicts_devices, busy, now
+    )
+
+
+def _make_room(request: StreamRequest, limits: StreamLimits, others: list[Any], now: datetime) -> list[Any]:
+    """Return the other live streams that go on, without those that end for this one. Raises StreamLimit."""
+    if excess := max(0, len(others) + 1 - limits.streams) if limits.ends_oldest and limits.streams else 0:
+        oldest, others = [stream.id for stream in others[:excess]], others[excess:]
+        end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id.in_(oldest))
+    if len(others) >= limits.streams:
+        _shorten_overlong_streams(request.account_id, now)
+        raise StreamLimit(limit=limits.streams, streams=[stream_view(stream) for stream in others])
+    return others
 
 
 def _is_taken_over(stream: sa.Row, request: StreamRequest) -> bool:
@@ -281,6 +298,7 @@ def stream_view(stream: sa.Row) -> dict:
         "title_id": stream.title_id,
         "profile_id": stream.profile_id,
         "device": {"id": stream.device_id, "name": stream.device_name, "kind": stream.device_kind},
+        "takes_slot": stream.takes_slot,
         "state": stream.state,
         "position_s": stream.position_s,
         "started_at": stream.started_at,

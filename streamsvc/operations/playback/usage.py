@@ -25,8 +25,10 @@ _USAGE_COLUMNS = (
 _IN_PERIOD = sa.and_(
     Stream.started_at >= sa.bindparam("since", type_=Stream.started_at.type),
     Stream.started_at < sa.bindparam("until", type_=Stream.started_at.type),
+    Stream.item_id.not_like("xtr!_%", "!"),
 )
 _NAME = sa.func.coalesce(Title.title, Channel.name)
+"""Streams of films and episodes in a period; extras are none of a title's plays."""
 USAGE_BY_TITLE = (
     sa.select(Stream.title_id, _NAME.label("title"), *_USAGE_COLUMNS)
     .outerjoin(Title, Title.id == Stream.title_id)

@@ -80,27 +80,26 @@ class SuggestionsInput(CountryInput):
     locale: str | None
 
 
-class TitleInput(CountryInput):
+class LocaleInput(CountryInput):
+    """The language to respond in."""
+
+    locale: str | None
+
+
+class TitleInput(LocaleInput):
     """What to return of a title."""
 
     expand: str
-    locale: str | None
 
 
 class SectionInput(ShortListInput, CountryInput):
     """Which page of a title's seasons or of the genres to return."""
 
 
-class EpisodesInput(SectionInput):
+class EpisodesInput(ShortListInput, LocaleInput):
     """The season whose episodes to list; None lists all."""
 
     season: int | None
-
-
-class LocaleInput(CountryInput):
-    """The language to respond in."""
-
-    locale: str | None
 
 
 class ChannelsInput(PageInput):

@@ -113,13 +113,24 @@ class Variant(_RecordPart, frozen=True):
 
 
 class Extra(_RecordPart, frozen=True):
+    """A trailer or bonus material. `windows` and `age_rating` None: those of the title."""
+
     kind: Literal["trailer", "teaser", "clip", "bonus", "interview"]
     title: ShortText
     runtime_s: Seconds | None = None
     media: Media | None = None
+    external_id: Identifier | None = None
+    variants: OrNull[Annotated[list[Variant], Meta(max_length=50)]] = []
+    drm_keys: OrNull[Annotated[list[DrmKey], Meta(max_length=50)]] = []
+    artwork: OrNull[Annotated[list[Artwork], Meta(max_length=50)]] = []
+    tracks: OrNull[Annotated[list[Track], Meta(max_length=300)]] = []
+    windows: Annotated[list[Window], Meta(max_length=500)] | None = None
+    age_rating: Code | None = None
 
 
 class Episode(_RecordPart, frozen=True):
+    """An episode. `windows`, `plans` and `age_rating` None: those of the season, else of the series."""
+
     number: Number
     title: ShortText | None = None
     synopsis: LongText | None = None
@@ -130,14 +141,25 @@ class Episode(_RecordPart, frozen=True):
     drm_keys: OrNull[Annotated[list[DrmKey], Meta(max_length=50)]] = []
     markers: Markers | None = None
     artwork: OrNull[Annotated[list[Artwork], Meta(max_length=50)]] = []
+    windows: Annotated[list[Window], Meta(max_length=500)] | None = None
+    plans: Annotated[list[Code], Meta(max_length=100)] | None = None
+    age_rating: Code | None = None
+    tracks: OrNull[Annotated[list[Track], Meta(max_length=300)]] = []
+    localizations: OrNull[Annotated[dict[Code, Localization], Meta(max_length=200)]] = {}
+    external_ids: OrNull[Annotated[dict[Code, Identifier], Meta(max_length=50)]] = {}
 
 
 class Season(_RecordPart, frozen=True):
+    """A season. `windows`, `plans` and `age_rating` are the defaults of its episodes."""
+
     number: Number
     title: ShortText | None = None
     synopsis: LongText | None = None
     artwork: OrNull[Annotated[list[Artwork], Meta(max_length=50)]] = []
     episodes: OrNull[Annotated[list[Episode], Meta(max_length=5_000)]] = []
+    windows: Annotated[list[Window], Meta(max_length=500)] | None = None
+    plans: Annotated[list[Code], Meta(max_length=100)] | None = None
+    age_rating: Code | None = None
 
 
 class CatalogRecord(_RecordPart, frozen=True):
@@ -343,9 +365,12 @@ def normalize_record(record: CatalogRecord) -> CatalogRecord:
         tags=_unique(filter(None, map(text.slugify, record.tags))),
         studios=_normalize_studios(record.studios),
         alternative_titles=_normalize_alternative_titles(errors, record.alternative_titles),
+        seasons=[_normalize_season(errors, f"seasons[{i}]", season) for i, season in enumerate(record.seasons)],
+        extras=[_normalize_part(errors, f"extras[{i}]", extra) for i, extra in enumerate(record.extras)],
     )
     record = _normalize_age_ratings(errors, record)
     _check_seasons(errors, record)
+    _check_extras(errors, record)
     _check_media(errors, record)
     try:
         if "\\u0000" in encode_record(record):
@@ -361,10 +386,12 @@ Part = TypeVar("Part", bound=_RecordPart)
 
 
 def _replace_nulls(part: Part) -> Part:
-    """Return the record part with empty lists instead of nulls, also in seasons and episodes."""
+    """Return the record part with empty lists instead of nulls, also in seasons, episodes and extras."""
     nulls = {f.name: f.default_factory() for f in _LIST_FIELDS[type(part)] if getattr(part, f.name) is None}
     if isinstance(part, CatalogRecord) and part.seasons:
         nulls["seasons"] = [_replace_nulls(season) for season in part.seasons]
+    if isinstance(part, CatalogRecord) and part.extras:
+        nulls["extras"] = [_replace_nulls(extra) for extra in part.extras]
     if isinstance(part, Season) and part.episodes:
         nulls["episodes"] = [_replace_nulls(episode) for episode in part.episodes]
     return msgspec.structs.replace(part, **nulls) if nulls else part
@@ -372,8 +399,46 @@ def _replace_nulls(part: Part) -> Part:
 
 _LIST_FIELDS: dict[type[_RecordPart], list[msgspec.structs.FieldInfo]] = {
     part: [f for f in msgspec.structs.fields(part) if f.default_factory is not msgspec.NODEFAULT]
-    for part in (CatalogRecord, Season, Episode)
+    for part in (CatalogRecord, Season, Episode, Extra)
 }
+
+
+PartWithRights = TypeVar("PartWithRights", Season, Episode, Extra)
+
+
+def _normalize_season(errors: list[FieldError], field: str, season: Season) -> Season:
+    episodes = [
+        _normalize_localizations(errors, name, _normalize_part(errors, name, episode))
+        for index, episode in enumerate(season.episodes)
+        for name in (f"{field}.episodes[{index}]",)
+    ]
+    return msgspec.structs.replace(_normalize_part(errors, field, season), episodes=episodes)
+
+
+def _normalize_part(errors: list[FieldError], field: str, part: PartWithRights) -> PartWithRights:
+    """Return a season, an episode or an extra with its rights normalized."""
+    changes: dict[str, Any] = {}
+    if part.windows:
+        windows = enumerate(part.windows)
+        changes["windows"] = [_normalize_window(errors, f"{field}.windows[{i}]", window) for i, window in windows]
+    if part.age_rating is not None:
+        changes["age_rating"] = _normalize_or_report(
+            errors, f"{field}.age_rating", "unknown_rating", _normalize_age_rating, part.age_rating
+        )
+    if not isinstance(part, Extra) and part.plans:
+        changes["plans"] = _unique(part.plans)
+    return msgspec.structs.replace(part, **changes) if changes else part
+
+
+def _normalize_localizations(errors: list[FieldError], field: str, episode: Episode) -> Episode:
+    if not episode.localizations:
+        return episode
+    localizations = {
+        tag: localization
+        for name, localization in episode.localizations.items()
+        for tag in _normalize_languages(errors, f"{field}.localizations.{name}", [name])
+    }
+    return msgspec.structs.replace(episode, localizations=localizations)
 
 
 def _normalize_window(errors: list[FieldError], field: str, window: Window) -> Window:
@@ -427,8 +492,15 @@ def _check_seasons(errors: list[FieldError], record: CatalogRecord) -> None:
             )
 
 
+def _check_extras(errors: list[FieldError], record: CatalogRecord) -> None:
+    names = [extra.external_id for extra in record.extras if extra.external_id is not None]
+    if len(set(names)) < len(names):
+        errors.append(FieldError("extras", "duplicate", "The external_id of an extra must be unique within the title."))
+
+
 def _check_media(errors: list[FieldError], record: CatalogRecord) -> None:
-    parts: list[tuple[str, CatalogRecord | Episode]] = [("", record)]
+    parts: list[tuple[str, CatalogRecord | Episode | Extra]] = [("", record)]
+    parts += [(f"extras[{index}].", extra) for index, extra in enumerate(record.extras)]
     for season_index, season in enumerate(record.seasons):
         for index, episode in enumerate(season.episodes):
             parts.append((f"seasons[{season_index}].episodes[{index}].", episode))

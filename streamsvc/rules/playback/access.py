@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import NamedTuple
 
-from streamsvc.rules.maturity import ADULT_AGE, age_gate, min_age_in
+from streamsvc.rules.maturity import ADULT_AGE, UNRATED_AGE_GATE, age_gate, min_age_in
 from streamsvc.rules.playback.restrictions import TitleRules
 
 
@@ -66,7 +66,8 @@ class TitleFacts:
 
     `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
     in UTC, on which an episode is released; None if it is not known. `min_ages`: those of countries with a rating of
-    their own. `programme`: what is on now on a live channel, or what is played from its catch-up.
+    their own. `programme`: what is on now on a live channel, or what is played from its catch-up. `is_free`: needs no
+    subscription. `own_age_gate`: of an episode's or an extra's own rating, besides its title's.
     """
 
     min_age: int | None = None
@@ -78,9 +79,13 @@ class TitleFacts:
     tags: frozenset[str] = frozenset()
     min_ages: Mapping[str, int | None] = field(default_factory=dict)
     programme: ProgrammeFacts | None = None
+    is_free: bool = False
+    own_age_gate: int = 0
 
     def min_age_in(self, country: str | None) -> int | None:
-        return min_age_in(country, self.min_age, self.min_ages)
+        """Return the minimum age in a country: the title's, or that of the part's own rating if it is higher."""
+        gate = max(age_gate(min_age_in(country, self.min_age, self.min_ages)), self.own_age_gate)
+        return None if gate == UNRATED_AGE_GATE else gate
 
     @property
     def released_at(self) -> datetime | None:
@@ -160,7 +165,7 @@ def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iter
 
 
 def _plan_checks(title: TitleFacts, viewer: ViewerFacts) -> Iterator[AccessCheck]:
-    yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
+    yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan or title.is_free, "subscription_required")
     yield AccessCheck("plan", _in_plan(title, viewer), "not_in_plan")
 
 

@@ -118,11 +118,26 @@ class RejectionOut(StrictSchema):
     reason = fields.String(required=True)
 
 
+class PartWithIssue(StrictSchema):
+    """An episode or an extra; an extra has no season and no number."""
+
+    id = PrefixedId("epi", "xtr", required=True)
+    season = fields.Integer(required=True, allow_none=True)
+    number = fields.Integer(required=True, allow_none=True)
+    title = fields.String(required=True, allow_none=True)
+
+
 class TitleWithIssue(StrictSchema):
     id = PrefixedId("ttl", required=True)
     external_id = fields.String(required=True)
     title = fields.String(required=True)
     year = fields.Integer(required=True, allow_none=True)
+    part = fields.Nested(
+        PartWithIssue,
+        required=True,
+        allow_none=True,
+        metadata={"description": "The episode or extra that has the issue; null if the title has."},
+    )
 
 
 class CoverageIssue(StrictSchema):

@@ -147,7 +147,7 @@ class UsageTitleOut(UsageNumbersOut):
 class PlayedItemOut(StrictSchema):
     """The film or episode that was played. Titles that were removed from the catalogue keep their names."""
 
-    id = PrefixedId("chn", "epi", "prg", "ttl", required=True)
+    id = PrefixedId("chn", "epi", "prg", "ttl", "xtr", required=True)
     title_id = PrefixedId("chn", "ttl", required=True)
     title = fields.String(required=True, allow_none=True)
     season = fields.Integer(required=True, allow_none=True)

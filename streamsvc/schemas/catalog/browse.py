@@ -3,14 +3,10 @@
 from marshmallow import fields, validate
 
 from streamsvc.schemas.base import Choice, PageQuery, PrefixedId, QueryInt, Slug, StrictSchema, Text, page_of
-from streamsvc.schemas.catalog.titles import Artwork, CountryQuery, Locale, TitleCard
+from streamsvc.schemas.catalog.titles import Artwork, CountryQuery, Locale, LocaleQuery, TitleCard
 
 ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
 MAX_ITEMS = 2_000
-
-
-class LocaleQuery(CountryQuery):
-    locale = Locale(load_default=None)
 
 
 class PersonQuery(LocaleQuery):

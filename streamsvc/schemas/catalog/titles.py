@@ -153,16 +153,21 @@ class SuggestionsQuery(CountryQuery):
     locale = Locale(load_default=None)
 
 
-class TitleQuery(CountryQuery):
+class LocaleQuery(CountryQuery):
+    locale = Locale(
+        load_default=None, metadata={"description": "The language of the texts. Default: the profile's language."}
+    )
+
+
+class TitleQuery(LocaleQuery):
     expand = Text(
         min_length=0,
         load_default="",
         metadata={"description": "Comma-separated list of `seasons`, `credits` and `similar`."},
     )
-    locale = Locale(load_default=None)
 
 
-class EpisodesQuery(SectionQuery):
+class EpisodesQuery(ShortListQuery, LocaleQuery):
     season = QueryInt(minimum=0, maximum=100_000, load_default=None)
 
 
@@ -234,9 +239,18 @@ class Track(StrictSchema):
 
 
 class Extra(StrictSchema):
+    """A trailer or bonus material, played like a title by its id."""
+
+    id = PrefixedId("xtr", required=True)
     kind = fields.String(required=True)
     title = fields.String(required=True)
     runtime_s = fields.Integer(required=True, allow_none=True)
+    age_rating = fields.Nested(
+        AgeRating, required=True, allow_none=True, metadata={"description": "Null: as the title."}
+    )
+    artwork = fields.List(fields.Nested(Artwork), required=True)
+    tracks = fields.List(fields.Nested(Track), required=True)
+    availability = fields.Nested(Availability, required=True)
 
 
 class Episode(StrictSchema):
@@ -250,10 +264,16 @@ class Episode(StrictSchema):
     released_on = fields.Date(required=True, allow_none=True)
     markers = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
     artwork = fields.List(fields.Nested(Artwork), required=True)
+    age_rating = fields.Nested(
+        AgeRating, required=True, allow_none=True, metadata={"description": "Null: as the series."}
+    )
+    tracks = fields.List(fields.Nested(Track), required=True)
+    external_ids = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    availability = fields.Nested(Availability, required=True)
 
 
 class EpisodeDetail(Episode):
-    availability = fields.Nested(Availability, required=True)
+    """An episode, read by itself."""
 
 
 class Season(StrictSchema):

@@ -47,7 +47,7 @@ class Seconds(fields.Field):
 class PlaybackIn(StrictSchema):
     item_id = Id(
         required=True,
-        metadata={"description": "The id of a film, an episode, a live channel, or a programme on catch-up."},
+        metadata={"description": "The id of a film, an episode, an extra, a live channel, or a programme on catch-up."},
     )
     device_id = Id(
         load_default=None,
@@ -182,7 +182,7 @@ class StreamLimitsOut(StrictSchema):
 
 class CmcdOut(StrictSchema):
     sid = PrefixedId("str", required=True)
-    cid = PrefixedId("chn", "epi", "prg", "ttl", required=True)
+    cid = PrefixedId("chn", "epi", "prg", "ttl", "xtr", required=True)
 
 
 class PlaybackOut(StrictSchema):
@@ -232,6 +232,7 @@ class StreamOut(StrictSchema):
         "epi",
         "prg",
         "ttl",
+        "xtr",
         required=True,
         allow_none=True,
         metadata={"description": "Null for a title that does not exist for the selected profile, as its `title_id`."},
@@ -239,6 +240,9 @@ class StreamOut(StrictSchema):
     title_id = PrefixedId("chn", "ttl", required=True, allow_none=True)
     profile_id = PrefixedId("pro", required=True, allow_none=True)
     device = fields.Nested(StreamDeviceOut, required=True)
+    takes_slot = fields.Boolean(
+        required=True, metadata={"description": "Whether it counts towards the plan's limits; a trailer does not."}
+    )
     state = OneOf(*STATES, required=True)
     position_s = fields.Integer(required=True)
     started_at = Moment(required=True)

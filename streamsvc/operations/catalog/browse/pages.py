@@ -1,6 +1,5 @@
 """One title, its seasons and its episodes, as JSON assembled from stored fragments."""
 
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -8,32 +7,38 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.http.pagination import paginate_list
-from streamsvc.models import Episode, Season, Title, TitleCard, TitleDetail
+from streamsvc.models import Episode, Extra, Season, Title, TitleCard, TitleDetail
 from streamsvc.operations.catalog.browse import similar
+from streamsvc.operations.catalog.browse.parts import TitleParts, availability_view
 from streamsvc.operations.catalog.reading import facts
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.cards import complete_detail
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
-from streamsvc.rules.catalog.inputs import EpisodesInput, TitleInput
+from streamsvc.rules.catalog.inputs import EpisodesInput, LocaleInput, TitleInput
 from streamsvc.rules.inputs import ShortListInput
-from streamsvc.rules.playback.access import decide_access
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import fetch_all, fetch_one, format_utc
+from streamsvc.storage.database import fetch_all, fetch_one
 
 EXPANSIONS = {"seasons", "credits", "similar"}
 TITLE_COLUMNS = (*facts.ACCESS_COLUMNS, Title.id, Title.kind)
 NOT_REMOVED = Title.removed_at.is_(None)
 TITLE_BY_ID = CompiledStatement(
-    sa.select(*TITLE_COLUMNS, TitleCard.body.label("card"), TitleDetail.body.label("detail"))
+    sa.select(
+        *TITLE_COLUMNS,
+        TitleCard.body.label("card"),
+        TitleDetail.body.label("detail"),
+        sa.exists().where(Extra.title_pk == Title.pk, Extra.removed_at.is_(None)).label("has_extras"),
+    )
     .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
     .join(TitleDetail, TitleDetail.title_pk == Title.pk)
     .where(Title.id == sa.bindparam("id"), NOT_REMOVED)
 )
 TITLE_ACCESS_BY_ID = sa.select(*TITLE_COLUMNS).where(Title.id == sa.bindparam("id"), NOT_REMOVED)
-EPISODE_COLUMNS = [column for column in Episode.__table__.c if column.name not in ("media", "variants", "drm_keys")]
+UNSHOWN_COLUMNS = ("media", "variants", "drm_keys", "age_gate", "windowed", "plan_limited", "removed_at")
+EPISODE_COLUMNS = [column for column in Episode.__table__.c if column.name not in UNSHOWN_COLUMNS]
 SEASONS_OF_TITLE = (
     sa.select(Season.id, Season.number, Season.title, Season.synopsis, Season.artwork)
     .where(Season.title_pk == sa.bindparam("pk"), Season.removed_at.is_(None))
@@ -47,13 +52,11 @@ EPISODES_OF_TITLE = (
 )
 EPISODES_OF_SEASON = EPISODES_OF_TITLE.where(Episode.season == sa.bindparam("season"))
 EPISODE_BY_ID = (
-    sa.select(
-        *TITLE_COLUMNS,
-        *(column.label(f"episode_{column.name}") for column in EPISODE_COLUMNS),
-    )
-    .join(Title, Title.pk == Episode.title_pk)
-    .where(Episode.id == sa.bindparam("id"), Episode.removed_at.is_(None), NOT_REMOVED)
+    sa.select(Episode)
+    .with_only_columns(*EPISODE_COLUMNS)
+    .where(Episode.id == sa.bindparam("id"), Episode.removed_at.is_(None))
 )
+TITLE_ACCESS_BY_PK = sa.select(*TITLE_COLUMNS).where(Title.pk == sa.bindparam("pk"), NOT_REMOVED)
 
 
 def title_json(title_id: str, query: TitleInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
@@ -61,11 +64,14 @@ def title_json(title_id: str, query: TitleInput, audience: Audience, snapshot: C
     expand = set(filter(None, query["expand"].split(",")))
     if expand - EXPANSIONS:
         raise Invalid(errors={"expand": [f"Must be a comma-separated list of {', '.join(sorted(EXPANSIONS))}."]})
-    row = _require_row(TITLE_BY_ID.one(id=title_id))
-    fragments = [_availability_json(row, audience)]
+    row, language = _require_row(TITLE_BY_ID.one(id=title_id)), query["locale"] or audience.language
+    parts, availability = _open_title(row, audience)
+    fragments = [encode_json(availability)]
     [card] = shown_cards([(row.pk, row.card)], audience, snapshot, query["locale"])
+    if row.has_extras:
+        fragments.append(encode_json({"extras": parts.extra_views()}))
     if "seasons" in expand:
-        fragments.append(encode_json({"seasons": _season_views(row, with_episodes=True)}))
+        fragments.append(encode_json({"seasons": _season_views(parts, language, with_episodes=True)}))
     if "similar" in expand:
         cards = similar.list_similar_cards(row.pk, audience)
         fragments.append(json_member("similar", json_list(shown_cards(cards, audience, snapshot, query["locale"]))))
@@ -75,35 +81,41 @@ def title_json(title_id: str, query: TitleInput, audience: Audience, snapshot: C
 def seasons_json(title_id: str, query: ShortListInput, audience: Audience) -> str:
     """Return a page of a series' seasons. Raises NotFound."""
     row = _require_row(fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id}))
-    _availability_json(row, audience)
-    return encode_json(paginate_list(_season_views(row), query, f"seasons:{row.id}", _series_position))
+    parts, _ = _open_title(row, audience)
+    return encode_json(paginate_list(_season_views(parts, None), query, f"seasons:{row.id}", _season_position))
 
 
 def episodes_json(title_id: str, query: EpisodesInput, audience: Audience) -> str:
     """Return a page of a series' episodes, or of one season's if the query names it. Raises NotFound."""
     row = _require_row(fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id}))
-    _availability_json(row, audience)
+    parts, _ = _open_title(row, audience)
     if query["season"] is None:
         rows = fetch_all(EPISODES_OF_TITLE, {"pk": row.pk})
     else:
         rows = fetch_all(EPISODES_OF_SEASON, {"pk": row.pk, "season": query["season"]})
-    episodes = [_episode_view(row.id, dict(episode._mapping)) for episode in rows]
-    return encode_json(paginate_list(episodes, query, f"episodes:{row.id}:{query['season']}", _series_position))
+    shown = [episode for episode, _ in parts.visible_episodes(rows)]
+    page = paginate_list(shown, query, f"episodes:{row.id}:{query['season']}", _episode_position)
+    page["items"] = parts.episode_views(page["items"], query["locale"] or audience.language)
+    return encode_json(page)
 
 
-def episode_json(episode_id: str, audience: Audience) -> str:
-    """Return an episode with its availability. Raises NotFound."""
-    row = _require_row(fetch_one(EPISODE_BY_ID, {"id": episode_id}))
-    availability = _availability_json(row, audience, row.episode_released_on)
-    columns = {
-        name.removeprefix("episode_"): value for name, value in row._mapping.items() if name.startswith("episode_")
-    }
-    return merge_json_objects(encode_json(_episode_view(row.id, columns)), availability)
+def episode_json(episode_id: str, query: LocaleInput, audience: Audience) -> str:
+    """Return an episode with its availability. Raises NotFound, also if the profile's limits hide it or its series."""
+    episode = _require_row(fetch_one(EPISODE_BY_ID, {"id": episode_id}))
+    row = _require_row(fetch_one(TITLE_ACCESS_BY_PK, {"pk": episode.title_pk}))
+    parts, _ = _open_title(row, audience)
+    views = parts.episode_views([episode], query["locale"] or audience.language)
+    return encode_json(_require_row(next(iter(views), None)))
 
 
-def _series_position(view: dict) -> list[int]:
-    """Return the sort position of a season or an episode in its series."""
-    return [view.get("season", 0), view["number"]]
+def _season_position(view: dict) -> list[int]:
+    """Return the sort position of a season in its series."""
+    return [0, view["number"]]
+
+
+def _episode_position(row: Any) -> list[int]:
+    """Return the sort position of an episode in its series."""
+    return [row.season, row.number]
 
 
 def _require_row(row: Any | None) -> Any:
@@ -113,36 +125,25 @@ def _require_row(row: Any | None) -> Any:
     return row
 
 
-def _availability_json(row: Any, audience: Audience, released_on: date | None = None) -> str:
-    """Return `{"availability": …}` for a title's row, or for its episode that was or will be released on a day.
-
-    Raises NotFound if the profile's limits hide it.
-    """
-    title = facts.load_title_facts(row, row.id, released_on, audience.facts.title_rules is not None)
-    decision = decide_access(title, audience.facts, clock.now())
+def _open_title(row: Any, audience: Audience) -> tuple[TitleParts, dict]:
+    """Return the parts of a title's row, and `{"availability": …}`. Raises NotFound if the profile's limits hide it."""
+    parts = TitleParts(row, audience, clock.now())
+    decision = parts.decide()
     if decision.hidden:
         raise NotFound
-    return encode_json(
-        {
-            "availability": {
-                "playable": decision.playable,
-                "reason": decision.reason,
-                "starts_at": format_utc(decision.starts_at),
-                "ends_at": format_utc(decision.ends_at),
-            }
-        }
-    )
+    return parts, {"availability": availability_view(decision)}
 
 
-def _season_views(row: Any, with_episodes: bool = False) -> list[dict]:
-    """Return a title's seasons in order, each with its episode count and, on request, its episodes."""
-    by_season: dict[int, list[dict]] = {}
-    for episode in fetch_all(EPISODES_OF_TITLE, {"pk": row.pk}):
-        by_season.setdefault(episode.season, []).append(_episode_view(row.id, dict(episode._mapping)))
+def _season_views(parts: TitleParts, language: str | None, with_episodes: bool = False) -> list[dict]:
+    """Return a title's seasons in order, each with the number of episodes shown and, on request, the episodes."""
+    by_season: dict[int, list[Any]] = {}
+    for episode, _ in parts.visible_episodes(fetch_all(EPISODES_OF_TITLE, {"pk": parts.pk})):
+        by_season.setdefault(episode.season, []).append(episode)
     views = []
-    for season in fetch_all(SEASONS_OF_TITLE, {"pk": row.pk}):
+    for season in fetch_all(SEASONS_OF_TITLE, {"pk": parts.pk}):
         episodes = by_season.get(season.number, [])
-        views.append(_season_view(season, len(episodes)) | ({"episodes": episodes} if with_episodes else {}))
+        view = _season_view(season, len(episodes))
+        views.append(view | ({"episodes": parts.episode_views(episodes, language)} if with_episodes else {}))
     return views
 
 
@@ -154,22 +155,4 @@ def _season_view(season: sa.Row, episode_count: int) -> dict:
         "synopsis": season.synopsis,
         "artwork": msgspec.Raw(season.artwork.encode()) if season.artwork else [],
         "episode_count": episode_count,
-    }
-
-
-def _episode_view(title_id: str, columns: dict[str, Any]) -> dict:
-    def stored_json(name: str, default: Any) -> Any:
-        return msgspec.Raw(columns[name].encode()) if columns[name] else default
-
-    return {
-        "id": columns["id"],
-        "title_id": title_id,
-        "season": columns["season"],
-        "number": columns["number"],
-        "title": columns["title"],
-        "synopsis": columns["synopsis"],
-        "runtime_s": columns["runtime_s"],
-        "released_on": columns["released_on"],
-        "markers": stored_json("markers", {}),
-        "artwork": stored_json("artwork", []),
     }

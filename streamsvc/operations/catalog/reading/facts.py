@@ -1,14 +1,15 @@
 """Loads the facts about a title that access decisions need, for details, playback and explanations."""
 
 from collections.abc import Collection, Mapping
-from datetime import date
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Facet, Title, TitleAgeRating, TitleFacet, TitlePlan, TitleWindow
 from streamsvc.models.catalog.visibility import EVERYWHERE, LABEL_KINDS
 from streamsvc.rules.playback.access import TitleFacts, Window
+from streamsvc.rules.playback.part_rights import NO_RIGHTS, PartRights
 from streamsvc.storage.database import fetch_all
 
 ACCESS_COLUMNS = (Title.pk, Title.min_age, Title.rated_per_country, Title.windowed, Title.plan_limited)
@@ -27,8 +28,8 @@ AGE_RATINGS_OF_TITLE = sa.select(TitleAgeRating.country, TitleAgeRating.min_age)
 PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
 
 
-def load_title_facts(row: Any, title_id: str, released_on: date | None = None, with_labels: bool = False) -> TitleFacts:
-    """Return the facts of a row with ACCESS_COLUMNS. `released_on`: of an episode.
+def load_title_facts(row: Any, title_id: str, with_labels: bool = False) -> TitleFacts:
+    """Return the facts of a row with ACCESS_COLUMNS.
 
     Queries windows, plans and ratings of countries only if the title has any; most titles need no further query.
     `with_labels`: for a viewer with title rules.
@@ -39,12 +40,26 @@ def load_title_facts(row: Any, title_id: str, released_on: date | None = None, w
     if row.plan_limited:
         plans = frozenset(plan for (plan,) in fetch_all(PLANS_OF_TITLE, {"pk": row.pk}))
     genres, tags = list_title_labels(row.pk) if with_labels else (frozenset(), frozenset())
-    return TitleFacts(row.min_age, windows, plans, released_on, title_id, genres, tags, load_min_ages(row))
+    return TitleFacts(row.min_age, windows, plans, None, title_id, genres, tags, load_min_ages(row))
+
+
+def load_age_facts(row: Any) -> TitleFacts:
+    """Return no more than the ages of a row with ACCESS_COLUMNS and `rights`, those of an episode or an extra."""
+    own_age_gate = decode_rights(row.rights).age_gate or 0
+    return TitleFacts(row.min_age, min_ages=load_min_ages(row), own_age_gate=own_age_gate)
 
 
 def load_min_ages(row: Any) -> Mapping[str, int | None]:
     """Return the minimum age by country of the countries that rate the title of a row with ACCESS_COLUMNS."""
     return dict(fetch_all(AGE_RATINGS_OF_TITLE, {"pk": row.pk})) if row.rated_per_country else {}
+
+
+_rights_decoder = msgspec.json.Decoder(PartRights)
+
+
+def decode_rights(text: str | None) -> PartRights:
+    """Return the stored rights of an episode or an extra; a film has none of its own."""
+    return _rights_decoder.decode(text) if text else NO_RIGHTS
 
 
 def list_title_labels(title_pk: int) -> tuple[frozenset[str], frozenset[str]]:

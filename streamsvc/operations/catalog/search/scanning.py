@@ -22,6 +22,7 @@ from streamsvc.models import (
     TitleCard,
     TitleCredit,
 )
+from streamsvc.models.catalog.visibility import EPISODE_CONDITIONS
 from streamsvc.operations.catalog.reading.filters import FilterShape, filter_conditions
 from streamsvc.operations.catalog.search import lexemes
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
@@ -112,7 +113,7 @@ def load_rows(kind: str, ranks: list[int], shape: FilterShape, parameters: dict[
 
 @lru_cache(maxsize=500)
 def _rows_statement(kind: str, shape: FilterShape, dialect: str) -> CompiledStatement:
-    conditions = filter_conditions(shape)
+    conditions = filter_conditions(shape) + (EPISODE_CONDITIONS[shape.visibility] if kind == "episode" else [])
     return CompiledStatement(ROW_SELECTS[kind](_among(dialect), conditions))
 
 

@@ -12,7 +12,8 @@ from streamsvc.storage.database import Base, db
 Item = TypeVar("Item")
 MAX_PARAMETERS = 500
 ANALYZE_CATALOG = sa.text(
-    "ANALYZE titles, title_cards, title_facets, title_windows, title_credits, search_docs, search_entries, search_words"
+    "ANALYZE titles, title_cards, title_facets, title_windows, part_windows, title_credits,"
+    " search_docs, search_entries, search_words"
 )
 
 

@@ -11,8 +11,9 @@ import msgspec
 
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, merge_json_objects
 from streamsvc.rules.catalog.codes import language_fallbacks
-from streamsvc.rules.catalog.record import Artwork, CatalogRecord
+from streamsvc.rules.catalog.record import Artwork, CatalogRecord, Track
 from streamsvc.rules.catalog.text import slugify
+from streamsvc.rules.maturity import AgeRating
 
 
 def card_json_by_locale(record: CatalogRecord, title_id: str) -> dict[str, str]:
@@ -29,12 +30,12 @@ def _card_json(record: CatalogRecord, title_id: str, locale: str) -> str:
             "original_title": record.original_title,
             "year": record.year,
             "runtime_s": record.runtime_s,
-            "age_rating": record.rating and record.rating._asdict(),
+            "age_rating": rating_view(record.rating),
             "genres": record.genres,
             "languages": record.languages,
             "countries": record.countries,
             "synopsis": _localized_text(record, locale, "synopsis"),
-            "artwork": _artwork_view(record.artwork),
+            "artwork": artwork_view(record.artwork),
             "external_ids": record.external_ids,
         }
     )
@@ -47,22 +48,27 @@ def _localized_text(record: CatalogRecord, locale: str, name: str) -> str | None
 
 
 def detail_json(record: CatalogRecord, people: Sequence[Any]) -> str:
-    """Return what a title's page adds to its card; `people` (id, picture) are those of the credits, in their order."""
+    """Return what a title's page adds to its card; `people` (id, picture) are those of the credits, in their order.
+
+    Extras are added when the page is read, since each has rights of its own.
+    """
     credits = [
         {"person_id": person.id, "name": credit.name, "role": credit.role, "character": credit.character}
         | ({"picture": msgspec.Raw(person.picture.encode())} if person.picture else {})
         for credit, person in zip(record.credits, people, strict=True)
     ]
-    extras = [{"kind": extra.kind, "title": extra.title, "runtime_s": extra.runtime_s} for extra in record.extras]
-    return encode_json(
-        _labels(record)
-        | {
-            "credits": credits,
-            "markers": record.markers or {},
-            "tracks": [{"kind": track.kind, "language": track.language} for track in record.tracks],
-            "extras": extras,
-        }
-    )
+    detail = {"credits": credits, "markers": record.markers or {}, "tracks": tracks_view(record.tracks)}
+    return encode_json(_labels(record) | detail | ({} if record.extras else {"extras": []}))
+
+
+def tracks_view(tracks: list[Track]) -> list[dict]:
+    """Return tracks as the API shows them."""
+    return [{"kind": track.kind, "language": track.language} for track in tracks]
+
+
+def rating_view(rating: AgeRating | None) -> dict | None:
+    """Return an age rating as the API shows it."""
+    return rating and rating._asdict()
 
 
 def _labels(record: CatalogRecord) -> dict[str, Any]:
@@ -90,7 +96,8 @@ def complete_detail(detail: str) -> str:
     return detail if detail.startswith(DETAIL_START) else merge_json_objects(LABEL_DEFAULTS, detail)
 
 
-def _artwork_view(pictures: list[Artwork]) -> list[dict]:
+def artwork_view(pictures: list[Artwork]) -> list[dict]:
+    """Return artwork as the API shows it."""
     return [
         {"role": p.role, "url": p.url, "width": p.width, "height": p.height, "language": p.language} for p in pictures
     ]
@@ -98,4 +105,4 @@ def _artwork_view(pictures: list[Artwork]) -> list[dict]:
 
 def artwork_json(pictures: list[Artwork]) -> str:
     """Return artwork as JSON, as the API shows it."""
-    return encode_json(_artwork_view(pictures))
+    return encode_json(artwork_view(pictures))

@@ -1,13 +1,16 @@
 """Where the manifests of items are: the rows that tell whose files lie in a folder of a media server."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from streamsvc.models import Extra as ExtraRow
 from streamsvc.models import MediaFile
 from streamsvc.operations.catalog.titles import bulk
-from streamsvc.rules.catalog.record import CatalogRecord, Episode
+from streamsvc.operations.catalog.titles.extras import keyed_extras
+from streamsvc.rules.catalog.record import CatalogRecord, Episode, Extra
 from streamsvc.rules.playback.media_paths import MediaLocation, parse_media_url
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
@@ -22,23 +25,39 @@ def locate_media(url: str) -> MediaLocation:
     return location._replace(host="") if location.host == urlsplit(current_settings().public_url).hostname else location
 
 
-def insert_media_files(titles: Iterable[tuple[int, CatalogRecord]]) -> None:
-    """Insert the rows of titles (pk, record) that have none."""
+def insert_media_files(titles: Iterable[tuple[int, CatalogRecord]], extra_ids: Mapping[tuple[int, str], str]) -> None:
+    """Insert the rows of titles (pk, record) that have none. `extra_ids`: by (title's pk, key)."""
     rows = [
         (location.host, location.path, pk, item, location.folder)
         for pk, record in titles
-        for item, part in _iter_items(record)
+        for item, part in _iter_items(pk, record, extra_ids)
         for location in dict.fromkeys(locate_media(url) for url in (part.media or {}).values())
     ]
     bulk.insert_rows(MediaFile, COLUMNS, rows)
 
 
-def _iter_items(record: CatalogRecord) -> Iterator[tuple[str, CatalogRecord | Episode]]:
-    """Yield the film or the episodes of a record, each with its MediaFile.item."""
+def _iter_items(
+    pk: int, record: CatalogRecord, extra_ids: Mapping[tuple[int, str], str]
+) -> Iterator[tuple[str, CatalogRecord | Episode | Extra]]:
+    """Yield the film, the episodes and the extras of a record, each with its MediaFile.item."""
     yield "", record
     for season in record.seasons:
         for episode in season.episodes:
             yield f"{season.number}/{episode.number}", episode
+    for key, extra in keyed_extras(record):
+        yield extra_ids[pk, key], extra
+
+
+def is_as_open_as(title_pk: Any, item: Any, other: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that another media file is that of an extra which whoever plays the item may play.
+
+    Namely an extra of its title without rights of its own; the files of a film often lie in the folders above those of
+    its trailers. An extra's own token opens neither the film nor another extra.
+    """
+    extra = sa.alias(ExtraRow.__table__)
+    return sa.exists().where(
+        extra.c.id == other.item, extra.c.title_pk == title_pk, extra.c.rights.is_(None), item.not_like("xtr!_%", "!")
+    )
 
 
 def shares_folder(file: type[MediaFile] = MediaFile) -> sa.ColumnElement[bool]:
@@ -49,6 +68,7 @@ def shares_folder(file: type[MediaFile] = MediaFile) -> sa.ColumnElement[bool]:
         other.c.path >= file.folder,
         other.c.path <= file.folder + LAST_CODE_POINT,
         sa.or_(other.c.title_pk != file.title_pk, other.c.item != file.item),
+        sa.not_(is_as_open_as(file.title_pk, file.item, other.c)),
     )
 
 

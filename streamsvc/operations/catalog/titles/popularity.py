@@ -22,7 +22,7 @@ UPDATE_INTERVAL = timedelta(days=1)
 WEIGHT_PER_PROFILE = 10
 RECENT_PLAYS = (
     sa.select(Stream.title_id, sa.func.count(Stream.profile_id.distinct()).label("profiles"))
-    .where(Stream.started_at > sa.bindparam("since"))
+    .where(Stream.started_at > sa.bindparam("since"), Stream.item_id.not_like("xtr!_%", "!"))
     .group_by(Stream.title_id)
 )
 TITLE_RANKS = sa.select(Title.pk, Title.id, Title.rank, Title.played)

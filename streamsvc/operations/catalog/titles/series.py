@@ -9,18 +9,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Episode, Season
+from streamsvc.models import Episode, EpisodePlan, Season
 from streamsvc.operations.catalog.titles import bulk
-from streamsvc.operations.catalog.titles.cards import artwork_json
+from streamsvc.operations.catalog.titles.cards import artwork_json, rating_view, tracks_view
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
+from streamsvc.operations.catalog.titles.part_rights import encode_rights, insert_part_windows, own_rights
 from streamsvc.rules.catalog.record import CatalogRecord
 from streamsvc.rules.catalog.record import Episode as EpisodeRecord
 from streamsvc.rules.catalog.record import Season as SeasonRecord
+from streamsvc.rules.maturity import parse_age_rating
 from streamsvc.storage.database import db, insert, new_id
 
 UPDATED_EPISODE_COLUMNS = (
     "title", "synopsis", "runtime_s", "released_on", "markers", "artwork", "media", "variants", "drm_keys",
-    "removed_at",
+    "removed_at", "rights", "age_gate", "windowed", "plan_limited", "localizations", "detail",
 )  # fmt: skip
 
 
@@ -36,12 +38,21 @@ def write_series(titles: list[tuple[int, CatalogRecord]], now: datetime) -> None
     seasons = [_season_row(pk, season) for pk, record in titles for season in record.seasons]
     _upsert_rows(Season, seasons, ("title_pk", "number"), ("title", "synopsis", "artwork", "removed_at"))
     episodes = [
-        _episode_row(pk, season.number, episode)
-        for pk, record in titles
-        for season in record.seasons
-        for episode in season.episodes
+        (pk, season, episode) for pk, record in titles for season in record.seasons for episode in season.episodes
     ]
-    _upsert_rows(Episode, episodes, ("title_pk", "season", "number"), UPDATED_EPISODE_COLUMNS)
+    rows = [_episode_row(*episode) for episode in episodes]
+    _upsert_rows(Episode, rows, ("title_pk", "season", "number"), UPDATED_EPISODE_COLUMNS)
+    _insert_windows_and_plans(episodes)
+
+
+def _insert_windows_and_plans(episodes: list[tuple[int, SeasonRecord, EpisodeRecord]]) -> None:
+    """Insert what the rows of profiles select by: the windows and plans that episodes have of their own."""
+    rights = [
+        (pk, f"{season.number}/{episode.number}", own_rights(episode, season)) for pk, season, episode in episodes
+    ]
+    insert_part_windows(rights)
+    plans = [(pk, item, plan) for pk, item, own in rights if own for plan in sorted(own.plans or ())]
+    bulk.insert_rows(EpisodePlan, ("title_pk", "item", "plan_code"), plans)
 
 
 def _season_row(title_pk: int, season: SeasonRecord) -> dict:
@@ -56,11 +67,12 @@ def _season_row(title_pk: int, season: SeasonRecord) -> dict:
     }
 
 
-def _episode_row(title_pk: int, season: int, episode: EpisodeRecord) -> dict:
+def _episode_row(title_pk: int, season: SeasonRecord, episode: EpisodeRecord) -> dict:
+    rights = own_rights(episode, season)
     return {
         "id": new_id("epi"),
         "title_pk": title_pk,
-        "season": season,
+        "season": season.number,
         "number": episode.number,
         "title": episode.title,
         "synopsis": episode.synopsis,
@@ -72,7 +84,23 @@ def _episode_row(title_pk: int, season: int, episode: EpisodeRecord) -> dict:
         "variants": _encode_if_set(episode.variants),
         "drm_keys": _encode_if_set(episode.drm_keys),
         "removed_at": None,
+        "rights": encode_rights(rights),
+        "age_gate": rights.age_gate if rights else None,
+        "windowed": rights is not None and rights.windows is not None,
+        "plan_limited": rights is not None and rights.plans is not None,
+        "localizations": _encode_if_set(episode.localizations),
+        "detail": _encode_if_set(_detail(episode, season)),
     }
+
+
+def _detail(episode: EpisodeRecord, season: SeasonRecord) -> dict:
+    rating = episode.age_rating or season.age_rating
+    members = {
+        "tracks": tracks_view(episode.tracks),
+        "external_ids": episode.external_ids,
+        "age_rating": rating and rating_view(parse_age_rating(rating)),
+    }
+    return {name: value for name, value in members.items() if value}
 
 
 def _upsert_rows(model: Any, rows: list[dict], key: Sequence[str], updated_columns: Sequence[str]) -> None:

@@ -12,8 +12,10 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import (
     CatalogState,
+    EpisodePlan,
     Facet,
     MediaFile,
+    PartWindow,
     SearchDoc,
     Title,
     TitleAgeRating,
@@ -26,7 +28,7 @@ from streamsvc.models import (
     TitleWindow,
 )
 from streamsvc.models.catalog.visibility import EVERYWHERE
-from streamsvc.operations.catalog.titles import bulk, cards, media_files, search_index, series
+from streamsvc.operations.catalog.titles import bulk, cards, extras, media_files, search_index, series
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.operations.catalog.titles.people import CreditedPerson, PeopleByKey, credit_key, get_or_create_people
 from streamsvc.rules import maturity
@@ -42,7 +44,8 @@ STORED_TITLES = sa.select(
     Title.pk, Title.id, Title.external_id, Title.rank, Title.played, Title.removed_at, TitleRecord.body
 ).join(TitleRecord, TitleRecord.title_pk == Title.pk)
 TITLE_CHILD_MODELS = (
-    MediaFile, TitleCard, TitleDetail, TitleRecord, TitleAgeRating, TitleWindow, TitlePlan, TitleCredit
+    MediaFile, TitleCard, TitleDetail, TitleRecord, TitleAgeRating, TitleWindow, TitlePlan, TitleCredit, PartWindow,
+    EpisodePlan,
 )  # fmt: skip
 TRACK_KINDS = {"audio": ("audio", "audio_description"), "subtitle": ("subtitle", "caption")}
 """The kinds of track of each facet."""
@@ -160,7 +163,8 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
             for row in rows
         ],
     )
-    media_files.insert_media_files([(row.pk, row.record) for row in rows])
+    extra_ids = extras.write_extras([(row.pk, row.record) for row in rows], now)
+    media_files.insert_media_files([(row.pk, row.record) for row in rows], extra_ids)
     _insert_age_ratings(rows)
     _insert_windows_and_plans(rows)
     _insert_facets(rows, cache)
