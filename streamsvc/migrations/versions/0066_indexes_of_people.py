@@ -1,4 +1,4 @@
-"""indexes of people by id and name"""
+"""indexes of people by id, by name and by the person that they are merged into"""
 
 import sqlalchemy as sa
 
@@ -10,6 +10,7 @@ branch_labels = None
 depends_on = None
 
 HAS_ID, HAS_NO_ID = sa.text("external_id IS NOT NULL"), sa.text("external_id IS NULL")
+IS_MERGED = sa.text("merged_into IS NOT NULL")
 
 
 def only(condition):
@@ -21,9 +22,11 @@ def upgrade():
     create_index_concurrently("ix_people_name_with_id", "people", ["name"], **only(HAS_ID))
     create_index_concurrently("ix_people_name_without_id", "people", ["name"], unique=True, **only(HAS_NO_ID))
     create_index_concurrently("ix_people_name_key", "people", ["name_key", "pk"])
+    create_index_concurrently("ix_people_merged_into", "people", ["merged_into"], **only(IS_MERGED))
 
 
 def downgrade():
+    drop_index_concurrently("ix_people_merged_into", "people")
     drop_index_concurrently("ix_people_name_key", "people")
     drop_index_concurrently("ix_people_name_without_id", "people")
     drop_index_concurrently("ix_people_name_with_id", "people")

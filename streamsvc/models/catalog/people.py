@@ -22,6 +22,7 @@ class Person(Base):
         sa.Index("ix_people_name_with_id", "name", **_only("external_id IS NOT NULL")),
         sa.Index("ix_people_name_without_id", "name", unique=True, **_only("external_id IS NULL")),
         sa.Index("ix_people_name_key", "name_key", "pk"),
+        sa.Index("ix_people_merged_into", "merged_into", **_only("merged_into IS NOT NULL")),
     )
 
     pk: Mapped[int] = mapped_column(primary_key=True)
