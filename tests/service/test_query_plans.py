@@ -25,6 +25,7 @@ SMALL = {
     "operators",
     "plans",
     "price_migrations",
+    "prices",
     "sandbox_clock",
     "sandbox_payment_plans",
     "service_epoch",

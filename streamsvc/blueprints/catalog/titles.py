@@ -11,7 +11,6 @@ from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.titles.json_fragments import json_page
 from streamsvc.rules.catalog.inputs import EpisodesInput, LocaleInput, SectionInput, TitleInput, TitlesInput
 from streamsvc.schemas.catalog.titles import (
-    CountryQuery,
     EpisodeDetail,
     EpisodesQuery,
     LocaleQuery,
@@ -96,7 +95,6 @@ def list_episodes(query: EpisodesInput, title_id: str) -> Response:
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
-@bp.arguments(CountryQuery, location="query")
 @bp.arguments(LocaleQuery, location="query")
 @bp.etag
 @bp.response(200, EpisodeDetail)

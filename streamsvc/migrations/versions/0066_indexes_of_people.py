@@ -1,4 +1,4 @@
-"""indexes of people by id and name"""
+"""indexes of people by id, by name and by the person that they are merged into"""
 
 import sqlalchemy as sa
 

@@ -23,7 +23,7 @@ from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all, fetch_one
 
 EXPANSIONS = {"seasons", "credits", "similar"}
-TITLE_COLUMNS = (*facts.ACCESS_COLUMNS, Title.id, Title.kind)
+TITLE_COLUMNS = (*facts.ACCESS_COLUMNS, Title.id)
 NOT_REMOVED = Title.removed_at.is_(None)
 TITLE_BY_ID = CompiledStatement(
     sa.select(
