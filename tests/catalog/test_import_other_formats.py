@@ -187,7 +187,7 @@ CSV = b"external_id;title\nx:1;A\n"
         (b"oops\n" + ndjson(line(1)), "application/json", "ndjson"),
         (json.dumps([line(1), line(2)], indent=2).encode(), "text/plain", "ndjson"),
         (CSV, "application/x-ndjson", "csv"),
-        (gzip.compress(CSV), "application/gzip", "csv"),
+        (gzip.compress(CSV, mtime=0), "application/gzip", "csv"),
         (zip_of({"data.txt": CSV, "__MACOSX/._data.txt": "x"}), "application/zip", "csv"),
         (IMDB, "text/csv", "imdb"),
         (zip_of({"a.tsv": IMDB, "b.tsv": "x"}), "application/octet-stream", "imdb"),
