@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import Person, TitleDetail
-from streamsvc.operations.catalog.imports import importing
+from streamsvc.operations.catalog.imports import importing, local_files
 from streamsvc.operations.catalog.titles import writing
 from streamsvc.rules.catalog.record import decode_record
 from streamsvc.storage.database import db
@@ -152,17 +152,17 @@ def test_people_are_in_the_catalogue_file(catalog, clock, tmp_path):
     file = tmp_path / "titles.ndjson"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with catalog.app.app_context():
-        trial = importing.import_file(file, dry_run=True)
+        trial = local_files.import_file(file, dry_run=True)
         assert (trial.added, trial.rejected) == (3, 1)
         assert catalog.get("/v1/admin/people").json["items"] == []
-        report = importing.import_file(file)
+        report = local_files.import_file(file)
         assert (report.added, report.rejected) == (3, 1)
         [rejection] = report.rejections
         assert (rejection.line, rejection.external_id, rejection.error.field) == (3, NM2, "born_on")
         exported = catalog.get("/v1/admin/catalog-exports/ndjson").text
         assert [json.loads(line)["kind"] for line in exported.splitlines()] == ["person", "person", "movie"]
         file.write_text(exported)
-        assert importing.import_file(file).unchanged == 3
+        assert local_files.import_file(file).unchanged == 3
     [film] = catalog.get("/v1/catalog/titles").json["items"]
     assert credit(catalog, film["id"])["picture"] == SHOWN_PORTRAIT
 

@@ -25,7 +25,6 @@ SMALL = {
     "operators",
     "plans",
     "price_migrations",
-    "prices",
     "sandbox_clock",
     "sandbox_payment_plans",
     "service_epoch",
