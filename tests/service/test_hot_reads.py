@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
+from streamsvc.blueprints.sessions import sessions
 from streamsvc.http import hot_reads
 from streamsvc.models import Session
 from streamsvc.security import authentication
@@ -107,6 +108,15 @@ def test_an_ended_session_is_refused_by_the_next_hot_read(app, client, count_hot
         execute_write(sa.update(Session).values(ended_at=app.extensions["clock"]()))
     assert ann.get(CURRENT).status_code == 401
     assert count_hot() == 1
+
+
+def test_an_error_that_nobody_expected_is_logged_once_and_is_a_problem_document(app, client, monkeypatch, caplog):
+    ann = new_person(client)
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+    monkeypatch.setattr(sessions, "current_session_view", lambda viewer: 1 / 0)
+    response = ann.get(CURRENT)
+    assert (response.status_code, response.json["code"]) == (500, "internal_error")
+    assert caplog.text.count("ZeroDivisionError: ") == 1
 
 
 def test_hot_reads_are_counted_by_route(new_app, database):
