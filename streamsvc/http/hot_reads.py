@@ -109,7 +109,10 @@ class HotReads:
                     set_principal(viewer)
                 result = read.view(**arguments)
             except Exception as error:
-                result = self.app.handle_user_exception(error)
+                try:
+                    result = self.app.handle_user_exception(error)
+                except Exception:
+                    return None  # an error of our own, which Flask meets again, logs and answers
             response = self.app.make_response(result)
             return metrics.observe_duration(response) if self.has_metrics else response
 

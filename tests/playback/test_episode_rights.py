@@ -204,10 +204,7 @@ def test_a_child_finds_no_trace_of_a_season_above_its_age(ann, world):
     title = f"/v1/catalog/titles/{world.ids['show']}"
 
     def numbers():
-        pages = [
-            ann.viewer.get(f"{title}/seasons").json["items"],
-            ann.viewer.get(f"{title}?expand=seasons").json["seasons"],
-        ]
+        page, expanded = (ann.viewer.get(f"{title}{end}").json for end in ("/seasons", "?expand=seasons"))
         assert [s["id"] for s in page["items"]] == [s["id"] for s in expanded["seasons"]]
         return [season["number"] for season in page["items"]]
 

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from streamsvc.http import hot_reads
 from streamsvc.models import Session
+from streamsvc.operations.catalog.browse import browsing
 from streamsvc.security import authentication
 from streamsvc.storage.database import db, execute_write
 from tests.worlds import hot_reads as comparison
@@ -48,6 +49,17 @@ def count_hot(app):
 
 def test_the_hot_reads_are_those_of_every_page_of_a_front_end(app):
     assert set(hot_reads.HotReads(app, app.wsgi_app).table) == HOT
+
+
+def test_an_unexpected_error_in_a_hot_read_is_a_problem_document(client, count_hot, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a fault of our own")
+
+    ann = new_person(client)
+    monkeypatch.setattr(browsing, "genres_json", fail)
+    headers = {"Authorization": f"Bearer {ann.token}"}
+    response = FlaskClient.open(client, "/v1/catalog/genres", headers=headers)  # an error that is not described
+    assert (response.status_code, response.json["code"], count_hot()) == (500, "internal_error", 0)
 
 
 def test_usual_requests_of_viewers_are_hot_reads(client, count_hot):
