@@ -140,6 +140,8 @@ def test_a_collection_without_visible_titles_is_absent(catalog):
     ann = catalog.viewer()
     assert ann.get("/v1/catalog/collections").json["items"] == []
     assert ann.get("/v1/catalog/home").json["items"] == []
+    assert ann.get("/v1/catalog/collections/secret").status_code == 404
+    assert len(catalog.get("/v1/catalog/collections/secret").json["items"]) == 1
 
 
 def rows(caller):

@@ -69,17 +69,15 @@ def list_collection_items(collection_pk: int, audience: Audience, limit: int, af
 def collection_page_json(
     id_or_code: str, query: LocalizedPageInput, audience: Audience, snapshot: CatalogSnapshot
 ) -> str:
-    """Return a collection with a page of its visible titles. Raises NotFound and Invalid."""
+    """Return a collection with a page of its visible titles. Raises Invalid, and NotFound if there are none."""
     row = get_collection(id_or_code)
     language = query["locale"] or audience.language
     scope = f"collection:{row.id}"
     after = pagination.decode_cursor(scope, query["cursor"]) or [-1]
-    page = pagination.build_page(
-        list_collection_items(row.pk, audience, query["limit"] + 1, *after),
-        query["limit"],
-        scope,
-        lambda item: [item.position],
-    )
+    items = list_collection_items(row.pk, audience, query["limit"] + 1, *after)
+    if not items and query["cursor"] is None and not audience.sees_all:
+        raise NotFound
+    page = pagination.build_page(items, query["limit"], scope, lambda item: [item.position])
     total = None
     if query["include_total"]:
         total = fetch_existing(
