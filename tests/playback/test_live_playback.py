@@ -118,6 +118,18 @@ def test_what_is_not_rated_fails_closed_for_a_limited_profile(world, channel, pr
     assert len(viewer.get("/v1/catalog/channels").json["items"]) == (code != "not_found")
 
 
+def test_a_programme_above_a_new_age_limit_leaves_the_plays(world):
+    channel = world.put_channel(catchup_hours=24)
+    viewer = world.household(world.put_plan(max_streams=3))
+    put_schedule(world, ("For all", -90, -60), ("Horror night", -60, -10, {"age_rating": "DE:18"}))
+    ids = [world.programmes(viewer)[title]["id"] for title in ("For all", "Horror night")]
+    for item in (channel, *ids):
+        assert viewer.send_heartbeat(viewer.play(item).json["stream_id"]).status_code == 200
+    kids(viewer)
+    plays = viewer.get(f"/v1/profiles/{viewer.profile_id}/plays?include_total=true").json
+    assert ({play["item_id"] for play in plays["items"]}, plays["total"]) == ({channel, ids[0]}, 2)
+
+
 @pytest.mark.every_database
 @pytest.mark.parametrize("blocked", [{"tags": ["gore"]}, {"genres": ["horror"]}])
 def test_what_blocks_a_title_blocks_the_programmes_that_broadcast_it(world, blocked):
