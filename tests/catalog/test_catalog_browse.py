@@ -140,6 +140,20 @@ def test_a_collection_without_visible_titles_is_absent(catalog):
     ann = catalog.viewer()
     assert ann.get("/v1/catalog/collections").json["items"] == []
     assert ann.get("/v1/catalog/home").json["items"] == []
+    assert ann.get("/v1/catalog/collections/secret").status_code == 404
+    assert len(catalog.get("/v1/catalog/collections/secret").json["items"]) == 1
+
+
+def test_a_list_of_collections_costs_the_same_for_any_number_of_them(catalog, statements):
+    catalog.put("Film", external_id="x:1")
+    catalog.put("Hidden", external_id="x:2", windows=[])
+    for number in range(6):
+        put_collection(catalog, f"c{number}", f"x:{number % 2 + 1}")
+    ann = catalog.viewer()
+    statements.clear()
+    first, last = ann.walk("/v1/catalog/collections", limit=2, include_total="true")
+    assert [row["code"] for row in first + last] == ["c0", "c2", "c4"]
+    assert len([text for text in statements if "FROM collections" in text]) == 4, "two pages, each with its total"
 
 
 def rows(caller):

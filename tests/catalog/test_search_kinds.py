@@ -191,3 +191,18 @@ def test_hits_and_their_filters_are_read_by_key(catalog, kind, database):
         plan_of_ranks = query_plan(ranks.statement, prefer_indexes=True, **bounds)
     assert not re.search(r"SCAN (titles|episodes|people|collections|title_\w+|collection_items)|Seq Scan", plan), plan
     assert re.search("VIRTUAL TABLE INDEX|ix_search_entries_fts|pk_search_entries", plan_of_ranks), plan_of_ranks
+
+
+STRICTER = [("US:TV-PG", "US:TV-MA", {}), (None, "DE:18", {}), ("US:TV-MA", "DE:16", {"age_ratings": ["DE:6"]})]
+
+
+@pytest.mark.parametrize(("series", "own", "more"), STRICTER)
+def test_a_series_is_not_found_by_an_episode_that_is_rated_more_strictly(catalog, series, own, more):
+    episodes = [{"number": 1, "title": "Overture"}, {"number": 2, "title": "Bloodbath", "age_rating": own}]
+    rated = more if series is None else {"age_rating": series, **more}
+    catalog.put("Opera House", kind="series", seasons=[{"number": 1, "episodes": episodes}], **rated)
+    assert found(catalog, "overture") == [("series", "Opera House", "episode")]
+    for typed in ("bloodbath", "bloodbaht"):
+        assert found(catalog, typed) == []
+        assert found(catalog, typed, kinds="title,episode") == [("episode", "Bloodbath", "episode")]
+        assert catalog.get("/v1/catalog/suggestions", q=typed).json["items"] == []

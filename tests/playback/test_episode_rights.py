@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import NOON
 from tests.playback.test_playback_verdicts import COUNTRIES, PLANS, RATINGS, error_code, some_windows
-from tests.worlds.playback_steps import FILM, SHOW, Watcher, World, error_of
+from tests.worlds.playback_steps import EPISODES, FILM, SHOW, Watcher, World, error_of
 
 SERIES, TIMES = 12, 2
 DAY = timedelta(days=1)
@@ -195,6 +195,22 @@ def test_a_child_finds_no_trace_of_an_episode_above_its_age(ann, world):
     assert ann.viewer.put(ann.path("watched", world.ids["show"])).status_code == 204
     assert ann.viewer.patch(f"/v1/profiles/{ann.profile_id}", {"max_age": 6}).status_code == 200
     assert error_of(ann.viewer.play("show/1/3")) == (404, "not_found"), "its series is above the limit"
+
+
+def test_a_child_finds_no_trace_of_a_season_above_its_age(ann, world):
+    seasons = [{"number": 1, "episodes": EPISODES}, {"number": 3, "title": "To be announced"}]
+    strict = {"number": 2, "title": "The Massacre", "age_rating": "US:TV-MA", "episodes": EPISODES}
+    world.put_titles(SHOW | {"seasons": [*seasons, strict]})
+    title = f"/v1/catalog/titles/{world.ids['show']}"
+
+    def numbers():
+        page, expanded = (ann.viewer.get(f"{title}{end}").json for end in ("/seasons", "?expand=seasons"))
+        assert [s["id"] for s in page["items"]] == [s["id"] for s in expanded["seasons"]]
+        return [season["number"] for season in page["items"]]
+
+    assert numbers() == [1, 2, 3]
+    assert ann.viewer.patch(f"/v1/profiles/{ann.profile_id}", {"max_age": 14}).status_code == 200
+    assert numbers() == [1, 3]
 
 
 @pytest.fixture

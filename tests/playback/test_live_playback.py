@@ -8,7 +8,7 @@ from streamsvc.operations.catalog.channels import guide
 from streamsvc.rules.catalog.programmes import Airing, ProgrammeRecord, build_schedule
 from streamsvc.storage.database import db
 from tests.worlds.channel_steps import LiveWorld
-from tests.worlds.playback_steps import SHOW, error_of
+from tests.worlds.playback_steps import FILM, SHOW, error_of
 
 
 @pytest.fixture
@@ -116,6 +116,37 @@ def test_what_is_not_rated_fails_closed_for_a_limited_profile(world, channel, pr
     refused = viewer.play("news")
     assert refused.status_code == 201 if code is None else refused.json["code"] == code
     assert len(viewer.get("/v1/catalog/channels").json["items"]) == (code != "not_found")
+
+
+def test_a_programme_above_a_new_age_limit_leaves_the_plays(world):
+    channel = world.put_channel(catchup_hours=24)
+    viewer = world.household(world.put_plan(max_streams=3))
+    put_schedule(world, ("For all", -90, -60), ("Horror night", -60, -10, {"age_rating": "DE:18"}))
+    ids = [world.programmes(viewer)[title]["id"] for title in ("For all", "Horror night")]
+    for item in (channel, *ids):
+        assert viewer.send_heartbeat(viewer.play(item).json["stream_id"]).status_code == 200
+    kids(viewer)
+    plays = viewer.get(f"/v1/profiles/{viewer.profile_id}/plays?include_total=true").json
+    assert ({play["item_id"] for play in plays["items"]}, plays["total"]) == ({channel, ids[0]}, 2)
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("blocked", [{"tags": ["gore"]}, {"genres": ["horror"]}])
+def test_what_blocks_a_title_blocks_the_programmes_that_broadcast_it(world, blocked):
+    world.put_titles({**FILM, "external_id": "imdb:tt0000042", "tags": ["gore"], "genres": ["horror"]})
+    world.put_channel(catchup_hours=24)
+    viewer, programme = world.household(world.put_plan()), {"imdb_id": "tt0000042"}
+    put_schedule(world, ("Shown last hour", -70, -10, programme), ("On now", -10, 20, programme), ("Other", 20, 30))
+    shown = world.programmes(viewer)
+    assert viewer.put(f"/v1/profiles/{viewer.profile_id}/restrictions", {"blocked": blocked}).status_code == 200
+    assert list(world.programmes(viewer)) == ["Other"]
+    [grid] = viewer.get("/v1/catalog/programmes").json["items"]
+    assert [item["title"] for item in grid["programmes"]] == ["Other"]
+    [channel] = viewer.get("/v1/catalog/channels").json["items"]
+    page = viewer.get(f"/v1/catalog/channels/{channel['id']}").json
+    assert (channel["now"], page["now"], page["availability"]["reason"]) == (None, None, "programme_restricted")
+    for item in ("news", shown["Shown last hour"]["id"]):
+        assert error_of(viewer.play(item)) == (403, "programme_restricted")
 
 
 def test_channels_follow_windows_plans_and_the_households_rules(world):

@@ -110,7 +110,7 @@ def list_collections(query: LocalizedPageInput) -> Response:
 def get_collection(query: LocalizedPageInput, collection_id: str) -> Response:
     """Retrieve a collection.
 
-    Takes its id or code. Returns a page of its titles in the collection's order.
+    Takes its id or code. Returns a page of its titles in the collection's order; 404 if none is visible to the caller.
     """
     audience = current_audience(query["country"])
     return catalog_response(

@@ -13,11 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Channel, Programme, Progress
+from streamsvc.operations.catalog.reading.facts import list_labels_of_broadcasts
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.operations.playback.playables import Playable
 from streamsvc.rules.catalog.channels import ChannelRecord, decode_stored_channel
 from streamsvc.rules.catalog.programmes import (
     CHANNEL_PREFIX,
+    NO_LABELS,
     PROGRAMME_PREFIX,
     decode_programme,
     is_programme_listed,
@@ -140,13 +142,14 @@ class LiveItem(Playable):
     def media_owner(self) -> dict[str, Any]:
         return {"title_pk": 0, "item": "", "channel_pk": self.row.pk}
 
-    @property
-    def channel_facts(self) -> TitleFacts:
-        """The facts of the channel, with the programme that is on now or is played."""
+    def channel_facts(self, rules: TitleRules | None) -> TitleFacts:
+        """Return the facts of the channel, with the programme that is on now or is played; for a profile's rules."""
         facts, stored = self.record.facts(self.row.title_id), self.stored
         if stored.programme_id is None:
             return facts
-        programme = programme_facts(stored.min_age, stored.title_id, decode_programme(stored.programme))
+        labels = list_labels_of_broadcasts([stored.title_id]) if rules else {}
+        own_labels = labels.get(stored.title_id, NO_LABELS)
+        programme = programme_facts(stored.min_age, stored.title_id, decode_programme(stored.programme), own_labels)
         return replace(facts, programme=programme)
 
     @property
@@ -164,10 +167,10 @@ class LiveChannel(LiveItem):
         return True
 
     def facts_for(self, viewer: ViewerFacts) -> TitleFacts:
-        return self.channel_facts
+        return self.channel_facts(viewer.title_rules)
 
     def is_visible(self, country: str | None, max_age: int | None, rules: TitleRules | None) -> bool:
-        facts = self.channel_facts
+        facts = self.channel_facts(None)
         return is_age_allowed(facts.min_age, max_age) and (rules is None or rules.allow(facts.title_id, facts.genres))
 
     def owns_folder(self, location: MediaLocation) -> bool:
@@ -183,7 +186,7 @@ class CatchupProgramme(LiveItem):
     """A programme that was broadcast, or is on."""
 
     def facts_for(self, viewer: ViewerFacts) -> TitleFacts:
-        facts, stored = self.channel_facts, self.stored
+        facts, stored = self.channel_facts(viewer.title_rules), self.stored
         until = available_until(stored.ends_at, self.record.catchup_hours)
         return replace(
             facts,
@@ -192,7 +195,7 @@ class CatchupProgramme(LiveItem):
         )
 
     def is_visible(self, country: str | None, max_age: int | None, rules: TitleRules | None) -> bool:
-        facts, viewer = self.channel_facts, ViewerFacts(max_age=max_age, title_rules=rules)
+        facts, viewer = self.channel_facts(rules), ViewerFacts(max_age=max_age, title_rules=rules)
         if facts.programme is None or not is_programme_listed(facts, facts.programme, viewer):
             return False
         return rules is None or rules.allow(facts.title_id, facts.genres)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from streamsvc.models import Channel, Episode, Play, Progress, Title, TitleCard, WatchlistItem
+from streamsvc.models import Channel, Episode, Play, Programme, Progress, Title, TitleCard, WatchlistItem
 from streamsvc.models.catalog.visibility import (
     BY_TITLE_RULES,
     VISIBLE,
@@ -26,6 +26,7 @@ AFTER_AT, AFTER_ID = sa.bindparam("after_at", type_=UtcTime), sa.bindparam("afte
 SINCE = sa.bindparam("since", type_=UtcTime)
 RESUME_AFTER_S = sa.bindparam("resume_after_s", type_=sa.Integer)
 RESUME_AFTER_PERCENT = sa.bindparam("resume_after_percent", type_=sa.Integer)
+_max_age = sa.bindparam("max_age", type_=sa.Integer)
 ITEM_ID = sa.bindparam("item_id", type_=sa.String)
 EPISODE_COLUMNS = (
     Episode.id.label("episode_id"),
@@ -146,11 +147,13 @@ PLAYS = profile_statements(
     )
     .outerjoin(Title, Title.id == Play.title_id)
     .outerjoin(Channel, Channel.id == Play.title_id)
+    .outerjoin(Programme, Programme.id == Play.item_id)
     .outerjoin(Episode, Episode.id == Play.item_id)
     .where(
         Play.profile_id == PROFILE_ID,
         sa.func.coalesce(Title.removed_at, Channel.removed_at).is_(None),
-        sa.or_(WITHIN_MAX_AGE, Channel.age_gate <= sa.bindparam("max_age", type_=sa.Integer)),
+        sa.or_(WITHIN_MAX_AGE, Channel.age_gate <= _max_age),
+        sa.or_(Programme.min_age.is_(None), Programme.min_age <= _max_age),
         allowed_by_age(),
         sa.or_(ITEM_ID.is_(None), Play.item_id == ITEM_ID, Play.title_id == ITEM_ID),
     ),

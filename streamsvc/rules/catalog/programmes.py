@@ -28,6 +28,9 @@ from streamsvc.rules.playback.access import (
 PROGRAMME_PREFIX, CHANNEL_PREFIX = "prg_", "chn_"
 MAX_DURATION = timedelta(days=1)
 """A longer programme is cut."""
+Labels = tuple[frozenset[str], frozenset[str]]
+"""The codes of a title's genres, and of its tags."""
+NO_LABELS: Labels = (frozenset(), frozenset())
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 
 
@@ -119,9 +122,15 @@ def covered_range(schedule: Sequence[Airing]) -> tuple[datetime, datetime]:
     return schedule[0].starts_at, schedule[-1].ends_at or schedule[-1].starts_at
 
 
-def programme_facts(min_age: int | None, title_id: str | None, record: ProgrammeRecord) -> ProgrammeFacts:
-    """Return what access to a channel depends on while the programme is on."""
-    return ProgrammeFacts(min_age, title_id, frozenset(record.genres))
+def programme_facts(
+    min_age: int | None, title_id: str | None, record: ProgrammeRecord, labels: Labels = NO_LABELS
+) -> ProgrammeFacts:
+    """Return what access to a channel depends on while the programme is on. `labels`: of the title that it broadcasts.
+
+    They matter only to a profile with title rules.
+    """
+    genres, tags = labels
+    return ProgrammeFacts(min_age, title_id, genres.union(record.genres), tags)
 
 
 def strictest_age(channel_min_age: int | None, programme_min_age: int | None) -> int | None:

@@ -25,6 +25,8 @@ from streamsvc.rules.catalog.orthography import (
 from streamsvc.rules.catalog.record import CatalogRecord
 from streamsvc.rules.catalog.romanization import romanization_keys
 from streamsvc.rules.catalog.text import fold_text, joined_words, without_article, without_spaces
+from streamsvc.rules.maturity import age_gate, parse_age_rating
+from streamsvc.rules.playback.access import is_adult
 
 INDEX_VERSION = 4
 """Increment with every change of the tokens or of the titles' sort keys, so that they are rebuilt."""
@@ -150,10 +152,27 @@ def external_id_tokens(external_id: str, external_ids: dict[str, str]) -> set[st
 
 
 def episode_tokens_of_series(record: CatalogRecord) -> set[str]:
-    """Return the tokens of a series' episodes, up to MAX_EPISODE_TOKENS."""
+    """Return the tokens of a series' episodes, up to MAX_EPISODE_TOKENS.
+
+    Without the episodes that some who see the series do not: the series would reveal them.
+    """
+    return _tokens_of_episodes(record, withheld=False)
+
+
+def withheld_episode_tokens(record: CatalogRecord) -> set[str]:
+    """Return the tokens that `episode_tokens_of_series` leaves out: those episodes are found only as hits of their own.
+
+    Their words still serve as spelling corrections.
+    """
+    return _tokens_of_episodes(record, withheld=True)
+
+
+def _tokens_of_episodes(record: CatalogRecord, withheld: bool) -> set[str]:
     tokens: set[str] = set()
     for season in record.seasons:
         for episode in season.episodes:
+            if _is_withheld(record, episode.age_rating or season.age_rating) != withheld:
+                continue
             for name in episode_names(episode):
                 tokens |= other_tokens(name.text, EPISODE)
             if ids := getattr(episode, "external_ids", None):
@@ -161,6 +180,18 @@ def episode_tokens_of_series(record: CatalogRecord) -> set[str]:
             if len(tokens) > MAX_EPISODE_TOKENS:
                 return tokens
     return tokens
+
+
+def _is_withheld(record: CatalogRecord, rating: str | None) -> bool:
+    """Whether an episode's own rating hides it from somebody, in some country, who sees its series.
+
+    Namely from an age limit, or from visitors without a token, who see unrated titles but none for adults.
+    """
+    if rating is None:
+        return False
+    own = parse_age_rating(rating).min_age
+    series = [record.min_age, *(other.min_age for other in record.ratings_by_country.values())]
+    return age_gate(own) > min(map(age_gate, series)) or (is_adult(own) and None in series)
 
 
 def episode_names(episode: Any) -> list[Name]:

@@ -53,11 +53,15 @@ class Window:
 
 @dataclass(frozen=True)
 class ProgrammeFacts:
-    """What access to a channel depends on while a programme is on. `min_age` None: that of the channel counts."""
+    """What access to a channel depends on while a programme is on. `min_age` None: that of the channel counts.
+
+    `genres` and `tags`: its own, and those of the title that it broadcasts.
+    """
 
     min_age: int | None = None
     title_id: str | None = None
     genres: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,7 @@ def is_programme_allowed(programme: ProgrammeFacts, viewer: ViewerFacts) -> bool
     if programme.min_age is not None and not is_age_allowed(programme.min_age, viewer.max_age):
         return False
     rules = viewer.title_rules
-    return rules is None or not rules.blocked.contains(programme.title_id or "", programme.genres, frozenset())
+    return rules is None or not rules.blocked.contains(programme.title_id or "", programme.genres, programme.tags)
 
 
 def is_adult(min_age: int | None) -> bool:

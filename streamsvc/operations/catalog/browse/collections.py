@@ -48,6 +48,15 @@ def _item_count_statement(visible: Any) -> sa.Select:
     )
 
 
+def _collections_statement(visible: Any) -> sa.Select:
+    has_title = sa.exists().where(
+        CollectionItem.collection_pk == Collection.pk, Title.pk == CollectionItem.title_pk, visible
+    )
+    return sa.select(*COLLECTION_COLUMNS).where(has_title.correlate(Collection))
+
+
+COLLECTIONS = per_visibility(_collections_statement) | {"all": sa.select(*COLLECTION_COLUMNS)}
+"""Those with a visible title; for operators, also those without any title."""
 COLLECTION_ITEMS = per_visibility(_items_statement)
 COLLECTION_ITEM_COUNT = per_visibility(_item_count_statement)
 
@@ -69,17 +78,15 @@ def list_collection_items(collection_pk: int, audience: Audience, limit: int, af
 def collection_page_json(
     id_or_code: str, query: LocalizedPageInput, audience: Audience, snapshot: CatalogSnapshot
 ) -> str:
-    """Return a collection with a page of its visible titles. Raises NotFound and Invalid."""
+    """Return a collection with a page of its visible titles. Raises Invalid, and NotFound if there are none."""
     row = get_collection(id_or_code)
     language = query["locale"] or audience.language
     scope = f"collection:{row.id}"
     after = pagination.decode_cursor(scope, query["cursor"]) or [-1]
-    page = pagination.build_page(
-        list_collection_items(row.pk, audience, query["limit"] + 1, *after),
-        query["limit"],
-        scope,
-        lambda item: [item.position],
-    )
+    items = list_collection_items(row.pk, audience, query["limit"] + 1, *after)
+    if not items and query["cursor"] is None and not audience.sees_all:
+        raise NotFound
+    page = pagination.build_page(items, query["limit"], scope, lambda item: [item.position])
     total = None
     if query["include_total"]:
         total = fetch_existing(
@@ -94,14 +101,14 @@ def collection_page_json(
 def collections_json(query: LocalizedPageInput, audience: Audience) -> str:
     """Return a page of the collections with at least one visible title."""
     language = query["locale"] or audience.language
-    collections = fetch_all(sa.select(*COLLECTION_COLUMNS).order_by(Collection.pk))
-    page = pagination.paginate_list(
-        [row for row in collections if audience.sees_all or list_collection_items(row.pk, audience, 1)],
-        query,
-        "collections",
-        lambda row: [row.pk],
-    )
+    visible, parameters = COLLECTIONS[audience.visibility], audience.sql_parameters()
+    [after] = pagination.decode_cursor("collections", query["cursor"]) or [0]
+    select = visible.where(Collection.pk > sa.bindparam("after")).order_by(Collection.pk).limit(sa.bindparam("limit"))
+    rows = fetch_all(select, {**parameters, "after": after, "limit": query["limit"] + 1})
+    page = pagination.build_page(rows, query["limit"], "collections", lambda row: [row.pk])
     page["items"] = [{"id": row.id, "code": row.code, "title": localized_title(row, language)} for row in page["items"]]
+    if query["include_total"]:
+        page["total"] = fetch_existing(sa.select(sa.func.count()).select_from(visible.subquery()), parameters)[0]
     return encode_json(page)
 
 

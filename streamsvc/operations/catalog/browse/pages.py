@@ -135,15 +135,20 @@ def _open_title(row: Any, audience: Audience) -> tuple[TitleParts, dict]:
 
 
 def _season_views(parts: TitleParts, language: str | None, with_episodes: bool = False) -> list[dict]:
-    """Return a title's seasons in order, each with the number of episodes shown and, on request, the episodes."""
-    by_season: dict[int, list[Any]] = {}
-    for episode, _ in parts.visible_episodes(fetch_all(EPISODES_OF_TITLE, {"pk": parts.pk})):
-        by_season.setdefault(episode.season, []).append(episode)
+    """Return a title's seasons in order, each with the number of episodes shown and, on request, the episodes.
+
+    Without the seasons whose episodes are all hidden.
+    """
+    rows = fetch_all(EPISODES_OF_TITLE, {"pk": parts.pk})
+    by_season: dict[int, list[Any]] = {episode.season: [] for episode in rows}
+    for episode, _ in parts.visible_episodes(rows):
+        by_season[episode.season].append(episode)
     views = []
     for season in fetch_all(SEASONS_OF_TITLE, {"pk": parts.pk}):
         episodes = by_season.get(season.number, [])
-        view = _season_view(season, len(episodes))
-        views.append(view | ({"episodes": parts.episode_views(episodes, language)} if with_episodes else {}))
+        if episodes or season.number not in by_season:
+            view = _season_view(season, len(episodes))
+            views.append(view | ({"episodes": parts.episode_views(episodes, language)} if with_episodes else {}))
     return views
 
 

@@ -4,7 +4,7 @@ Lists scan channels in their order and test each with the one access decision, u
 programme that the profile's limits forbid.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,11 +15,13 @@ from streamsvc.http import pagination
 from streamsvc.models import Channel, Programme
 from streamsvc.operations.catalog.channels import views
 from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.facts import list_labels_of_broadcasts
 from streamsvc.rules.catalog.channels import ChannelRecord, decode_stored_channel, matches, window_times
 from streamsvc.rules.catalog.inputs import ChannelsInput, GuideInput, ProgrammesInput
 from streamsvc.rules.catalog.programmes import (
     MAX_DURATION,
-    ProgrammeRecord,
+    NO_LABELS,
+    Labels,
     decode_programme,
     is_programme_listed,
     programme_facts,
@@ -29,6 +31,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_all
 
+LabelsByTitle = Mapping[str | None, Labels]
 CHUNK_SIZE = 200
 """Channels that a list reads at a time."""
 _NOW = sa.bindparam("now", type_=UtcTime)
@@ -92,10 +95,11 @@ def list_channels(query: ChannelsInput, audience: Audience, now: datetime) -> Do
     page, times = _list_page(f"channels:{filters}", query, filters, audience, now)
     channels = page["items"]
     on_now = _programmes_now_and_next(channels, now)
+    labels = _load_labels([row for rows in on_now.values() for row in rows], audience)
     language = query["locale"] or audience.language
     items = [views.channel_view(channel.id, channel.record) for channel in channels]
     for channel, item in zip(channels, items, strict=True):
-        item |= _now_and_next_view(channel, on_now, audience, language, now)
+        item |= _now_and_next_view(channel, on_now, labels, audience, language, now)
     boundaries = [time for programmes in on_now.values() for row in programmes for time in (row.starts_at, row.ends_at)]
     return Document(page | {"items": items}, _next_time([*times, *boundaries], now))
 
@@ -154,18 +158,20 @@ def get_channel(channel_id: str, locale: str | None, audience: Audience, now: da
     channel = _get_visible_channel(channel_id, audience, now)
     on_now = _programmes_now_and_next([channel], now)
     view = views.channel_view(channel.id, channel.record)
-    view |= _now_and_next_view(channel, on_now, audience, locale or audience.language, now)
+    labels = _load_labels(on_now.get(channel.pk, ()), audience)
+    view |= _now_and_next_view(channel, on_now, labels, audience, locale or audience.language, now)
     facts = channel.facts
     if current := _current(on_now.get(channel.pk, ()), now):
-        facts = _with_programme(facts, current)
+        facts = _with_programme(facts, current, labels)
     decision = decide_access(facts, audience.facts, now)
     boundaries = [time for rows in on_now.values() for row in rows for time in (row.starts_at, row.ends_at)]
     view["availability"] = views.availability_view(decision)
     return Document(view, _next_time([*window_times(channel.record), *boundaries], now))
 
 
-def _with_programme(facts: TitleFacts, row: Any) -> TitleFacts:
-    programme = programme_facts(row.min_age, row.title_id, decode_programme(row.body))
+def _with_programme(facts: TitleFacts, row: Any, labels: LabelsByTitle) -> TitleFacts:
+    own_labels = labels.get(row.title_id, NO_LABELS)
+    programme = programme_facts(row.min_age, row.title_id, decode_programme(row.body), own_labels)
     return replace(facts, programme=programme)
 
 
@@ -192,11 +198,11 @@ def list_programmes(
         PROGRAMMES_BETWEEN.where(Programme.starts_at > start) if start else PROGRAMMES_BETWEEN,
         _range_parameters([channel.pk], since, until),
     )
-    shown = [row for row in rows if is_shown(channel, row, audience)]
+    shown = _shown_rows(channel, rows, audience, _load_labels(rows, audience))
     page = pagination.build_page(shown, query["limit"], scope, lambda row: [row.starts_at.isoformat()])
     if query["include_total"]:
         every = fetch_all(PROGRAMMES_BETWEEN, _range_parameters([channel.pk], since, until))
-        page["total"] = sum(is_shown(channel, row, audience) for row in every)
+        page["total"] = len(_shown_rows(channel, every, audience, _load_labels(every, audience)))
     language = query["locale"] or audience.language
     items = [views.programme_view(channel.id, channel.record, row, language, now) for row in page["items"]]
     return Document(page | {"items": items}, _next_time(_catchup_ends(items), now))
@@ -212,14 +218,14 @@ def list_guide(times: tuple[datetime, datetime], query: GuideInput, audience: Au
     if channels:
         for row in fetch_all(PROGRAMMES_BETWEEN, _range_parameters(list(channels), since, until)):
             rows[row.channel_pk].append(row)
+    labels = _load_labels([row for of_channel in rows.values() for row in of_channel], audience)
     language = query["locale"] or audience.language
     items: list[dict[str, Any]] = [
         {
             "channel": views.channel_reference(channel.id, channel.record),
             "programmes": [
                 views.programme_view(channel.id, channel.record, row, language, now)
-                for row in rows[pk]
-                if is_shown(channel, row, audience)
+                for row in _shown_rows(channel, rows[pk], audience, labels)
             ],
         }
         for pk, channel in channels.items()
@@ -236,12 +242,20 @@ def _catchup_ends(programmes: list[dict]) -> list[datetime]:
     return [programme["catchup"]["available_until"] for programme in programmes if programme["catchup"]]
 
 
-def is_shown(channel: ListedChannel, row: Any, audience: Audience) -> bool:
-    """Whether the guide shows a programme to the audience."""
-    if audience.sees_all or (audience.facts.max_age is None and audience.facts.title_rules is None):
-        return True
-    record: ProgrammeRecord = decode_programme(row.body)
-    return is_programme_listed(channel.facts, programme_facts(row.min_age, row.title_id, record), audience.facts)
+def _load_labels(rows: Iterable[Any], audience: Audience) -> LabelsByTitle:
+    """Return the labels of the titles that the programmes of rows broadcast, if the audience has title rules."""
+    if audience.facts.title_rules is None:
+        return {}
+    return list_labels_of_broadcasts(row.title_id for row in rows)
+
+
+def _shown_rows(channel: ListedChannel, rows: Iterable[Any], audience: Audience, labels: LabelsByTitle) -> list[Any]:
+    """Return the rows of the programmes that the guide shows to the audience."""
+    viewer = audience.facts
+    if audience.sees_all or (viewer.max_age is None and viewer.title_rules is None):
+        return list(rows)
+    programmes = [(row, _with_programme(channel.facts, row, labels).programme) for row in rows]
+    return [row for row, programme in programmes if programme and is_programme_listed(channel.facts, programme, viewer)]
 
 
 def _programmes_now_and_next(channels: Sequence[ListedChannel], now: datetime) -> dict[int, list[Any]]:
@@ -260,9 +274,14 @@ def _current(rows: Sequence[Any], now: datetime) -> Any | None:
 
 
 def _now_and_next_view(
-    channel: ListedChannel, on_now: dict[int, list[Any]], audience: Audience, language: str | None, now: datetime
+    channel: ListedChannel,
+    on_now: dict[int, list[Any]],
+    labels: LabelsByTitle,
+    audience: Audience,
+    language: str | None,
+    now: datetime,
 ) -> dict:
-    rows = [row for row in on_now.get(channel.pk, ()) if is_shown(channel, row, audience)]
+    rows = _shown_rows(channel, on_now.get(channel.pk, ()), audience, labels)
     following = next((row for row in rows if row.starts_at > now), None)
     return {
         name: row and views.programme_view(channel.id, channel.record, row, language, now)

@@ -1,6 +1,6 @@
 """Loads the facts about a title that access decisions need, for details, playback and explanations."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,6 +8,8 @@ import sqlalchemy as sa
 
 from streamsvc.models import Facet, Title, TitleAgeRating, TitleFacet, TitlePlan, TitleWindow
 from streamsvc.models.catalog.visibility import EVERYWHERE, LABEL_KINDS
+from streamsvc.operations.catalog.titles import bulk
+from streamsvc.rules.catalog.programmes import Labels
 from streamsvc.rules.playback.access import TitleFacts, Window
 from streamsvc.rules.playback.part_rights import NO_RIGHTS, PartRights
 from streamsvc.storage.database import fetch_all
@@ -77,6 +79,16 @@ def list_labels_of_titles(title_pks: Collection[int]) -> dict[int, tuple[frozens
         codes.setdefault((pk, kind), set()).add(code)
     genre, tag = LABEL_KINDS
     return {pk: (frozenset(codes.get((pk, genre), ())), frozenset(codes.get((pk, tag), ()))) for pk in title_pks}
+
+
+def list_labels_of_broadcasts(title_ids: Iterable[str | None]) -> dict[str | None, Labels]:
+    """Return {id: (codes of its genres, of its tags)} of the titles that programmes broadcast, by public id."""
+    labels: dict[str | None, Labels] = {}
+    for chunk in bulk.in_chunks(sorted(set(filter(None, title_ids)))):
+        rows = fetch_all(sa.select(Title.pk, Title.id).where(Title.id.in_(chunk)))
+        by_pk = list_labels_of_titles([row.pk for row in rows])
+        labels |= {row.id: by_pk[row.pk] for row in rows}
+    return labels
 
 
 def list_title_windows(title_pk: int) -> tuple[Window, ...]:

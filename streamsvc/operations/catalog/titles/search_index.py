@@ -29,6 +29,7 @@ from streamsvc.rules.catalog.tokens import (
     person_tokens,
     record_names,
     record_tokens,
+    withheld_episode_tokens,
 )
 from streamsvc.rules.catalog.typos import sound_key
 from streamsvc.storage.database import db
@@ -43,7 +44,8 @@ def insert_docs(titles: list[tuple[int, CatalogRecord]], known_words: set[str]) 
     """
     docs = sorted(((rank, record_tokens(record)) for rank, record in titles), key=BY_RANK)
     bulk.insert_rows(SearchDoc, ("rank", "words"), [(rank, format_tokens(tokens)) for rank, tokens in docs])
-    insert_words({word for _, tokens in docs for word in correctable_words(tokens)}, known_words)
+    all_tokens = [*(tokens for _, tokens in docs), *(withheld_episode_tokens(record) for _, record in titles)]
+    insert_words({word for tokens in all_tokens for word in correctable_words(tokens)}, known_words)
 
 
 def insert_words(words: set[str], known_words: set[str]) -> None:
