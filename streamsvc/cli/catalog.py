@@ -173,20 +173,20 @@ def import_with_progress(
             raise click.UsageError("--with requires --format imdb")
         if max_removals_percent is not None and source.format in LIVE_FORMATS:
             raise click.UsageError(f"--remove-missing is not possible with {source.format}, which has no titles")
-        if not source.is_recognized:
-            click.echo(
-                f"The format was not recognized; the file was read as {source.format}. Name its --format.", err=True
-            )
-        elif source.is_guess and source.format != local_files.DEFAULT_FORMAT:
+        if source.is_guess and source.format != local_files.DEFAULT_FORMAT:
             click.echo(f"The file was read as {source.format}; name another --format if that is wrong.", err=True)
         with progress_bar(source.size, "Importing titles") as bar:
-            return local_files.import_source(
+            report = local_files.import_source(
                 source,
                 lambda lines: bar.update(max(0, source.position(lines) - bar.pos)),
                 dry_run,
                 max_removals_percent,
                 options,
             )
+        if not source.is_recognized and report.rejected:
+            notice = f"The format was not recognized; the file was read as {source.format}. Name its --format."
+            click.echo(notice, err=True)
+        return report
 
 
 def format_summary(report: CatalogImportReport) -> str:
