@@ -478,7 +478,7 @@ class Settings:
     catalog: str = setting(
         "private",
         one_of("private", "public"),
-        "`public`: catalogue reads need no token. Visitors without one see no titles rated 18 or above.",
+        "`public`: catalogue reads, except of channels, need no token. Visitors see no titles rated 18 or above.",
     )
     catalog_reads_per_minute: int = setting(
         600,

@@ -96,21 +96,8 @@ def import_catalog(
     except (OSError, EOFError, zlib.error, BadZipFile, FileTooLarge) as error:
         raise click.ClickException(f"The file cannot be read: {error}") from None
     click.echo(format_summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
-    for warning in report.warnings[:MAX_REPORTED]:
-        place = f"{warning['file']}: " if warning["file"] else ""
-        times = f" ({warning['count']} times)" if warning["count"] > 1 else ""
-        field = f"{warning['field']}: " if warning["field"] else ""
-        click.echo(
-            f"warning: {place}line {warning['line']}: {field}{warning['code']}: {warning['reason']}{times}", err=True
-        )
-    for rejection in report.rejections[:MAX_REPORTED]:
-        title, cause = rejection.external_id or "", rejection.error
-        place = f"{rejection.file}: " if rejection.file else ""
-        click.echo(
-            f"{place}line {rejection.line} {title}: {cause.field or 'line'}: {cause.code}: {cause.reason}", err=True
-        )
-    if len(report.rejections) > MAX_REPORTED:
-        click.echo(f"… and {len(report.rejections) - MAX_REPORTED} more", err=True)
+    _print_warnings(report)
+    _print_rejections(report)
     if report.not_removed:
         click.echo(report.not_removed, err=True)
     if report.shared_media_folders:
@@ -141,6 +128,28 @@ def export_catalog(file_format: str) -> None:
     sys.stdout.writelines(EXPORTERS[file_format](current_settings().public_url))
 
 
+def _print_warnings(report: CatalogImportReport) -> None:
+    for warning in report.warnings[:MAX_REPORTED]:
+        place = f"{warning['file']}: " if warning["file"] else ""
+        times = f" ({warning['count']} times)" if warning["count"] > 1 else ""
+        field = f"{warning['field']}: " if warning["field"] else ""
+        _print_line(f"warning: {place}line {warning['line']}: {field}{warning['code']}: {warning['reason']}{times}")
+
+
+def _print_rejections(report: CatalogImportReport) -> None:
+    for rejection in report.rejections[:MAX_REPORTED]:
+        title, cause = rejection.external_id or "", rejection.error
+        place = f"{rejection.file}: " if rejection.file else ""
+        _print_line(f"{place}line {rejection.line} {title}: {cause.field or 'line'}: {cause.code}: {cause.reason}")
+    if report.errors > MAX_REPORTED:
+        click.echo(f"… and {report.errors - MAX_REPORTED} more", err=True)
+
+
+def _print_line(text: str) -> None:
+    """Print text that a file may have chosen; what would control the terminal is replaced."""
+    click.echo("".join(c if c.isprintable() else "\ufffd" for c in text), err=True)
+
+
 def _read_options(columns: tuple[str, ...], encoding: str | None, media_base_url: str | None) -> ReadOptions:
     """Return the options. Raises UsageError."""
     try:
@@ -159,7 +168,7 @@ def import_with_progress(
 ) -> CatalogImportReport:
     """Import a file, with a progress bar on a terminal."""
     gc_tuning.tune_gc()
-    with local_files.open_source(file, file_format, other_files) as source:
+    with local_files.open_source(file, file_format, other_files, options) as source:
         if other_files and source.format != "imdb":
             raise click.UsageError("--with requires --format imdb")
         if max_removals_percent is not None and source.format in LIVE_FORMATS:
@@ -167,13 +176,17 @@ def import_with_progress(
         if source.is_guess and source.format != local_files.DEFAULT_FORMAT:
             click.echo(f"The file was read as {source.format}; name another --format if that is wrong.", err=True)
         with progress_bar(source.size, "Importing titles") as bar:
-            return local_files.import_source(
+            report = local_files.import_source(
                 source,
                 lambda lines: bar.update(max(0, source.position(lines) - bar.pos)),
                 dry_run,
                 max_removals_percent,
                 options,
             )
+        if not source.is_recognized and report.rejected:
+            notice = f"The format was not recognized; the file was read as {source.format}. Name its --format."
+            click.echo(notice, err=True)
+        return report
 
 
 def format_summary(report: CatalogImportReport) -> str:

@@ -6,6 +6,8 @@ from urllib.parse import quote
 import pytest
 
 from streamsvc.cli.catalog import catalog as commands
+from streamsvc.operations.catalog.formats.encodings import LEGACY_ENCODINGS, DetectedEncoding
+from streamsvc.schemas.admin.catalog import IMPORT_ENCODINGS
 from tests.catalog.test_import import counts, rejections, send
 from tests.worlds.catalog_world import Catalog
 
@@ -168,3 +170,26 @@ def test_the_command_line_maps_columns_and_prints_warnings(app, catalog, tmp_pat
     assert catalog.titles() == ["Der Film"]
     assert run("--map", "Kennung=externalid").exit_code == 2
     assert run("--encoding", "rot13").exit_code == 2
+
+
+def test_a_mapping_alone_makes_a_file_a_table_and_one_of_an_absent_column_is_reported(app, catalog, tmp_path):
+    file = tmp_path / "films.dat"
+    file.write_text("Kennung,Bezeichnung,Erscheinungsjahr\nx:1,Der Film,1999\n")
+    mapping = ["--map", "Kennung=external_id", "--map", "Bezeichnung=title", "--map", "Jahrgang=year"]
+    done = app.test_cli_runner().invoke(commands, ["import", str(file), *mapping])
+    assert (done.exit_code, "1 added" in done.output, "read as csv" in done.output) == (0, True, True), done.output
+    assert "Jahrgang: missing_column: The file has no such column" in done.output
+    assert record(catalog, "x:1")["year"] == 1999
+
+
+def test_every_encoding_that_is_guessed_can_be_named():
+    assert {DetectedEncoding(name).label for name in LEGACY_ENCODINGS} <= set(IMPORT_ENCODINGS)
+
+
+def test_the_command_line_counts_all_rejections_and_says_that_a_format_was_not_recognized(app, tmp_path):
+    file = tmp_path / "films.dat"
+    file.write_text("\x1b[31m\n" * 1_100)
+    done = app.test_cli_runner().invoke(commands, ["import", str(file)])
+    assert "1100 rejected" in done.output
+    assert "… and 1080 more" in done.output
+    assert "The format was not recognized; the file was read as ndjson." in done.output

@@ -125,8 +125,15 @@ def check_library(catalog):
     assert first["artwork"][0]["url"].endswith("-thumb.jpg")
 
 
+def info_zip_of():
+    """Pack the files as Info-ZIP's zip does: names in UTF-8, without the flag that says so."""
+    return zip_of().replace(b"\x00\x08\x08\x00", b"\x00\x00\x08\x00")
+
+
 @pytest.mark.every_database
-@pytest.mark.parametrize("pack", [zip_of, tar_of, lambda: tar_of(mode="w")], ids=["zip", "tar.gz", "tar"])
+@pytest.mark.parametrize(
+    "pack", [zip_of, info_zip_of, tar_of, lambda: tar_of(mode="w")], ids=["zip", "Info-ZIP", "tar.gz", "tar"]
+)
 def test_an_archive_of_a_library_comes_in_and_what_cannot_is_reported_by_its_file(catalog, pack):
     result = send(catalog, pack(), "application/octet-stream", media_base_url=BASE)
     assert (result["format"], result["format_guessed"], result["status"]) == ("nfo", True, "done")

@@ -8,7 +8,8 @@ from streamsvc.schemas.base import Choice, Moment, OneOf, PrefixedId, QueryBool,
 IMPORT_FORMATS = ("ndjson", "csv", "imdb", "roku", "tmdb", "m3u", "nfo", "xmltv", "xmltv_programmes")
 IMPORT_ENCODINGS = (
     "utf-8", "utf-16", "utf-16-le", "utf-16-be", "windows-1252", "iso-8859-1", "iso-8859-2", "iso-8859-15",
-    "windows-1250", "windows-1251", "windows-1253", "windows-1254", "shift_jis", "gb18030", "big5", "euc-kr",
+    "windows-1250", "windows-1251", "windows-1253", "windows-1254", "windows-1255", "windows-1256",
+    "shift_jis", "gb18030", "big5", "euc-kr",
 )  # fmt: skip
 
 

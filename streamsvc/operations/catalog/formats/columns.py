@@ -30,7 +30,7 @@ _ALIASES = {
              "titulo titolo",
     "original_title": "original_title original_name originaltitel titre_original titulo_original titolo_originale",
     "year": "year release_year released release_date premiere_date start_year date_published air_date first_air_date "
-            "premiered jahr annee ano anno",
+            "premiered jahr erscheinungsjahr produktionsjahr annee ano anno",
     "runtime": "runtime duration length running_time run_time laufzeit dauer duree duracion durata minutes seconds",
     "synopsis": "synopsis overview description plot summary storyline abstract handlung inhalt beschreibung resume "
                 "sinopsis descripcion trama descrizione",

@@ -39,10 +39,14 @@ class DetectedEncoding(NamedTuple):
     is_guess: bool = False
 
     @property
+    def label(self) -> str:
+        """The name by which operators state the encoding."""
+        return codecs.lookup(self.name).name.replace("cp125", "windows-125").replace("euc_kr", "euc-kr")
+
+    @property
     def warnings(self) -> tuple[FileWarning, ...]:
         """The warning that the encoding is a guess."""
-        label = codecs.lookup(self.name).name
-        reason = f"The file is not in UTF-8 and was read as {label}; name its encoding if that is wrong."
+        reason = f"The file is not in UTF-8 and was read as {self.label}; name its encoding if that is wrong."
         return (FileWarning("", "encoding_guessed", reason),) if self.is_guess else ()
 
 

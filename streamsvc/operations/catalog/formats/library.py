@@ -55,6 +55,7 @@ SELECT_NAMED_AFTER = """
     WHERE folder = ? AND position = 1 AND name >= ? AND name < ? AND name NOT LIKE '%.nfo' ORDER BY name LIMIT 2000
 """
 ZIP_SIGNATURE = b"PK"
+ZIP_UTF_8_FLAG = 0x800
 TAR_SIGNATURE, TAR_SIGNATURE_AT, TAR_HEAD_BYTES = b"ustar", 257, 512
 LINK = "link"
 SHOW_FILE = "tvshow.nfo"
@@ -125,10 +126,11 @@ class Library:
         """Index a zip archive. Raises BadZipFile, and FileTooLarge."""
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
+                path = _decode_path(member)
                 if stat.S_ISLNK(member.external_attr >> 16):
-                    self._skip(member.filename, LINK, "Links are not followed.")
+                    self._skip(path, LINK, "Links are not followed.")
                 elif not member.is_dir():
-                    self._add(member.filename, partial(_read_member, archive, member))
+                    self._add(path, partial(_read_member, archive, member))
 
     def add_tar(self, file: BinaryIO) -> None:
         """Index a tar archive, reading it once from start to end. Raises OSError, and FileTooLarge."""
@@ -244,6 +246,19 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) 
         raise zipfile.BadZipFile("it must be stored or deflated")
     with archive.open(member) as file:
         return file.read(limit)
+
+
+def _decode_path(member: zipfile.ZipInfo) -> str:
+    """Return the path of a zip archive's member.
+
+    Info-ZIP and macOS write UTF-8 without the flag that says so; zipfile reads such names as code page 437.
+    """
+    if member.flag_bits & ZIP_UTF_8_FLAG:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode()
+    except UnicodeError:
+        return member.filename
 
 
 def _is_safe(path: str) -> bool:

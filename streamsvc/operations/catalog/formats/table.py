@@ -21,6 +21,7 @@ from streamsvc.operations.catalog.formats.columns import find_columns
 from streamsvc.operations.catalog.formats.encodings import DetectedEncoding, detect_encoding, open_as_utf_8
 from streamsvc.operations.catalog.formats.rows import RowReader
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES
+from streamsvc.rules.catalog.text import fold_text
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_COLUMNS = 1_000
@@ -56,7 +57,15 @@ def read_csv(file: BinaryIO, after: int = 0, options: ReadOptions | None = None)
         return
     reader = RowReader(columns, [row for row in sample if len(row) == len(header)], options.media_base_url)
     if after < source.number:
-        yield FileEntry(source.number, warnings=(*encoding.warnings, *_unknown_columns(unknown), *reader.warnings))
+        yield FileEntry(
+            source.number,
+            warnings=(
+                *encoding.warnings,
+                *_missing_columns(header, options),
+                *_unknown_columns(unknown),
+                *reader.warnings,
+            ),
+        )
     yield from _read_rows(source, rows, after, len(header), reader)
 
 
@@ -133,6 +142,12 @@ def _is_separator_line(header: list[str], delimiter: str) -> bool:
 def _describe_header(header: list[str], delimiter: str) -> str:
     names = ", ".join(header[:20]) or "none"
     return f"No column is known as a title or an external_id. Columns, delimited by {delimiter!r}: {names}. Map them."
+
+
+def _missing_columns(header: list[str], options: ReadOptions) -> list[FileWarning]:
+    names = {fold_text(name) for name in header}
+    reason = "The file has no such column, so its mapping has no effect."
+    return [FileWarning(name, "missing_column", reason) for name in options.columns if fold_text(name) not in names]
 
 
 def _unknown_columns(names: list[str]) -> list[FileWarning]:

@@ -63,7 +63,10 @@ class CatalogImportReport:
     """Manifests that lie in a folder with another item's."""
     not_removed: str | None = None
     """Why titles missing from the file were not removed although that was requested."""
+    errors: int = 0
+    """Errors of all rejected entries."""
     rejections: list[EntryRejection] = field(default_factory=list)
+    """The first of these errors."""
     warnings: list[dict[str, Any]] = field(default_factory=list)
 
     def add_outcome(self, outcome: Counter) -> None:
@@ -79,6 +82,7 @@ class CatalogImportReport:
             EntryRejection(entry.line, name, _sanitize_error(error), entry.before, file) for error in entry.errors
         ]
         self.rejected += 1
+        self.errors += len(rejections)
         self.rejections += rejections[: max(0, MAX_REPORTED_REJECTIONS - len(self.rejections))]
         return rejections
 

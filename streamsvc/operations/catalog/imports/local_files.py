@@ -27,11 +27,16 @@ class LocalSource(NamedTuple):
     """Bytes of the files on disk, or NFO files in the folder."""
     position: Callable[[int], int]
     """How much of `size` is done, from the number of lines that are."""
+    is_recognized: bool = True
+    """Whether the format was named or recognized; else it is the default one."""
 
 
 @contextmanager
 def open_source(
-    path: Path | str, file_format: str | None = None, others: Sequence[Path | str] = ()
+    path: Path | str,
+    file_format: str | None = None,
+    others: Sequence[Path | str] = (),
+    options: ReadOptions = reading.NO_OPTIONS,
 ) -> Iterator[LocalSource]:
     """Open a file, plain or packed, or a folder, and guess its format unless it is named.
 
@@ -44,10 +49,12 @@ def open_source(
     with ExitStack() as stack:
         raws = [stack.enter_context(io.FileIO(name)) for name in (path, *others)]
         readers = [stored_files.ArchiveReader(raw) for raw in raws]
-        name = file_format or stored_files.guess_format(readers[0]) or DEFAULT_FORMAT
+        found = file_format or stored_files.guess_format(readers[0], options)
+        name = found or DEFAULT_FORMAT
         files = [file for reader in readers for file in _open_unpacked(reader, name)]
         size = sum(os.fstat(raw.fileno()).st_size for raw in raws)
-        yield LocalSource(name, file_format is None, files, size, lambda _: sum(raw.tell() for raw in raws))
+        is_guess, is_recognized = file_format is None, found is not None
+        yield LocalSource(name, is_guess, files, size, lambda _: sum(raw.tell() for raw in raws), is_recognized)
 
 
 def _open_unpacked(file: stored_files.ArchiveReader, file_format: str) -> Sequence[BinaryIO]:
@@ -73,7 +80,7 @@ def import_file(
     catalogue. `others` are IMDb's other files. Raises OSError, EOFError, zlib.error or BadZipFile for a file that
     cannot be unpacked, and FileTooLarge.
     """
-    with open_source(path, file_format, others) as source:
+    with open_source(path, file_format, others, options) as source:
         return import_source(source, on_progress, dry_run, most_removals_percent, options)
 
 
