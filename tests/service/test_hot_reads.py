@@ -11,7 +11,6 @@ from flask.testing import FlaskClient
 from streamsvc.blueprints.sessions import sessions
 from streamsvc.http import hot_reads
 from streamsvc.models import Session
-from streamsvc.operations.catalog.browse import browsing
 from streamsvc.security import authentication
 from streamsvc.storage.database import db, execute_write
 from tests.worlds import hot_reads as comparison
