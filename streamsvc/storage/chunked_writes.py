@@ -19,6 +19,11 @@ PAUSE_S = 0.005
 """Between two chunks: other processes check for SQLite's write lock every millisecond."""
 
 
+def let_others_write() -> None:
+    """Pause between two transactions of long work."""
+    time.sleep(PAUSE_S)
+
+
 def write_in_chunks(keys: sa.Select[Any], write: Callable[[sa.Connection, list], None]) -> int:
     """Select up to `CHUNK_SIZE` keys, and `write(connection, keys)` to their rows in a transaction, until none is left.
 
@@ -32,7 +37,7 @@ def write_in_chunks(keys: sa.Select[Any], write: Callable[[sa.Connection, list],
         count += len(chunk)
         if len(chunk) < CHUNK_SIZE:
             break
-        time.sleep(PAUSE_S)
+        let_others_write()
     return count
 
 

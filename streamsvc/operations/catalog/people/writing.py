@@ -11,6 +11,7 @@ from streamsvc.models import Person, TitleCredit, TitleDetail, TitleRecord
 from streamsvc.operations.catalog.titles import bulk, cards, people, writing
 from streamsvc.rules.catalog.person import PersonRecord, encode_person
 from streamsvc.rules.catalog.record import decode_stored_record
+from streamsvc.storage.chunked_writes import let_others_write
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
@@ -96,6 +97,7 @@ def handle_credit_updates(payload: dict, now: datetime) -> None:
     until, after = clock.wall_time() + MAX_RUN_TIME, payload["after"]
     while (after := update_details(payload["people"], after)) and clock.wall_time() < until:
         db.session.commit()
+        let_others_write()
     if after:
         jobs.enqueue_job("catalog_credits", {"people": payload["people"], "after": after}, now)
 
@@ -129,3 +131,4 @@ def compute_missing_name_keys(payload: dict, now: datetime) -> None:
         for pk, key in keys.items():
             db.session.execute(sa.update(Person).where(Person.pk == pk).values(name_key=key))
         db.session.commit()
+        let_others_write()

@@ -9,6 +9,7 @@ from streamsvc import clock
 from streamsvc.models import CatalogState, Collection, Facet, SearchDoc, Title, TitleFacet, TitleRecord
 from streamsvc.operations.catalog.titles import bulk, fulltext, search_index, writing
 from streamsvc.rules.catalog import record, tokens
+from streamsvc.storage.chunked_writes import let_others_write
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
@@ -40,6 +41,7 @@ def handle_catalog_reindex(payload: dict, now: datetime) -> None:
     reindex = REINDEX_PARTS[part]
     while (after := reindex(after)) and clock.wall_time() < until:
         db.session.commit()
+        let_others_write()
     if after is None and part == "titles":
         after, part = 0, "people"
     if after is not None:
