@@ -4,6 +4,9 @@ import hashlib
 
 from flask import Response, request
 
+PRIVATE = "private, no-cache"
+"""`Cache-Control` of what depends on the caller: browsers store it, and revalidate it on every use."""
+
 
 def compute_etag(*parts: object) -> str:
     """Compute a strong ETag over everything that the response depends on."""

@@ -1,6 +1,6 @@
 """From sign-up to playback with the real catalogue: one story over TCP, with two web processes.
 
-`make test` tells it on PostgreSQL; test_wheel.py seeds the same catalogue on SQLite.
+`make test` runs it on PostgreSQL; test_wheel.py seeds the same catalogue on SQLite.
 """
 
 import gzip

@@ -1,14 +1,13 @@
 """GET·PUT·DELETE /v1/admin/channels/{external_id}."""
 
-import sqlalchemy as sa
 from flask import Response
 from marshmallow import INCLUDE, Schema
 
 from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import CHANNEL
 from streamsvc.blueprints.admin.preconditions import check_preconditions
-from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
+from streamsvc.blueprints.admin.stored_records import record_etag, record_response, requested_record_response
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.channels import writing
 from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.requests import NotFound
@@ -16,7 +15,6 @@ from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin channels", __name__, url_prefix="/v1/admin/channels", description="Manage live channels.")
-CACHE_CONTROL = "private, no-cache"
 RECORD_BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChannelRecord"}}}}
 STORED_RECORD = {"$ref": "#/components/schemas/StoredChannelRecord"}
 
@@ -42,10 +40,10 @@ def replace_channel(body: dict, external_id: str) -> Response:
     from an import of a guide.
     """
     row = writing.lock_channel(external_id)
-    check_preconditions(_etag(row) if row else None)
+    check_preconditions(record_etag(row) if row else None)
     writing.replace_channel(row.external_id if row else external_id, body, row, clock.now())
     db.session.commit()
-    return _channel_response(writing.get_channel(external_id))
+    return record_response(writing.get_channel(external_id))
 
 
 @bp.route("/<path:external_id>")
@@ -58,7 +56,7 @@ def get_channel_record(external_id: str) -> Response:
     Takes its external id or its id. The format is that of a line of the catalogue file.
     """
     row = writing.get_channel(external_id)
-    return not_modified_response(_etag(row), CACHE_CONTROL) or _channel_response(row)
+    return requested_record_response(row)
 
 
 @bp.route("/<path:external_id>", methods=["DELETE"])
@@ -74,14 +72,6 @@ def delete_channel(external_id: str) -> None:
     row = writing.lock_channel(external_id)
     if row is None:
         raise NotFound
-    check_preconditions(_etag(row))
+    check_preconditions(record_etag(row))
     writing.remove_channel(row, clock.now())
     db.session.commit()
-
-
-def _etag(row: sa.Row) -> str:
-    return compute_etag(row.id, row.body)
-
-
-def _channel_response(row: sa.Row) -> Response:
-    return add_cache_headers(json_response(writing.channel_record_json(row).encode()), _etag(row), CACHE_CONTROL)

@@ -1,14 +1,13 @@
 """GET /v1/admin/people, GET·PUT·DELETE /v1/admin/people/{external_id}, POST /v1/admin/people/{id}/merge."""
 
-import sqlalchemy as sa
 from flask import Response
 from marshmallow import INCLUDE
 
 from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import PERSON, PERSON_BY_ID
 from streamsvc.blueprints.admin.preconditions import check_preconditions
-from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
+from streamsvc.blueprints.admin.stored_records import record_etag, record_response, requested_record_response
+from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.catalog.people import editing
 from streamsvc.operations.catalog.people.writing import delete_person_record
@@ -21,7 +20,6 @@ from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin people", __name__, url_prefix="/v1/admin/people", description="Manage the people of credits.")
-CACHE_CONTROL = "private, no-cache"
 RECORD_BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/PersonRecord"}}}}
 STORED_RECORD = {"$ref": "#/components/schemas/StoredPersonRecord"}
 
@@ -53,10 +51,10 @@ def replace_person(body: dict, external_id: str) -> Response:
     when the worker has rebuilt them.
     """
     row = editing.lock_person(external_id)
-    check_preconditions(_etag(row) if row else None)
+    check_preconditions(record_etag(row) if row else None)
     editing.replace_person(row.external_id if row else external_id, body, row, clock.now())
     db.session.commit()
-    return _person_response(editing.get_person(external_id))
+    return record_response(editing.get_person(external_id))
 
 
 @bp.route("/<path:external_id>")
@@ -69,7 +67,7 @@ def get_person_record(external_id: str) -> Response:
     Takes the external id or the id. 404 for somebody who is only named in credits.
     """
     row = editing.get_person(external_id)
-    return not_modified_response(_etag(row), CACHE_CONTROL) or _person_response(row)
+    return requested_record_response(row)
 
 
 @bp.route("/<path:external_id>", methods=["DELETE"])
@@ -85,7 +83,7 @@ def delete_person(external_id: str) -> None:
     row = editing.lock_person(external_id)
     if row is None:
         raise NotFound
-    check_preconditions(_etag(row))
+    check_preconditions(record_etag(row))
     delete_person_record(row, clock.now())
     db.session.commit()
 
@@ -104,11 +102,3 @@ def merge_person(body: PersonMergeInput, person_id: str) -> dict:
     still leads to the page of the other person, whose record is the one that counts. `dry_run` only counts.
     """
     return editing.merge_person(person_id, body["into"], body["dry_run"], clock.now())
-
-
-def _etag(row: sa.Row) -> str:
-    return compute_etag(row.id, row.body)
-
-
-def _person_response(row: sa.Row) -> Response:
-    return add_cache_headers(json_response(editing.person_record_json(row).encode()), _etag(row), CACHE_CONTROL)

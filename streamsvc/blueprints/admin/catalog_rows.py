@@ -6,7 +6,7 @@ from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import COLLECTION, HOME
 from streamsvc.blueprints.admin.preconditions import check_preconditions
 from streamsvc.http.edge import Blueprint
-from streamsvc.http.etags import compute_etag, not_modified_response
+from streamsvc.http.etags import PRIVATE, compute_etag, not_modified_response
 from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.outbox.audited_changes import audited
@@ -19,7 +19,6 @@ from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin rows", __name__, url_prefix="/v1/admin", description="Collections and the home page.")
-CACHE_CONTROL = "private, no-cache"
 
 
 @bp.route("/collections/<code>")
@@ -32,7 +31,7 @@ def get_collection_definition(code: str) -> Response | tuple[dict, dict[str, str
     Returns its titles and localizations, and the items' external ids in order.
     """
     definition = collections.get_collection_definition(code)
-    return not_modified_response(compute_etag(definition), CACHE_CONTROL) or (definition, _headers(definition))
+    return not_modified_response(compute_etag(definition), PRIVATE) or (definition, _headers(definition))
 
 
 @bp.route("/collections/<code>", methods=["PUT"])
@@ -78,7 +77,7 @@ def get_home_rows() -> Response | tuple[dict, dict[str, str]]:
     `items` is empty while the home page shows the default rows.
     """
     definition = {"items": home.list_configured_rows()}
-    return not_modified_response(compute_etag(definition), CACHE_CONTROL) or (definition, _headers(definition))
+    return not_modified_response(compute_etag(definition), PRIVATE) or (definition, _headers(definition))
 
 
 @bp.route("/home", methods=["PUT"])
@@ -124,4 +123,4 @@ def _lock_and_check_etag(code: str) -> None:
 
 
 def _headers(definition: dict) -> dict[str, str]:
-    return {"ETag": f'"{compute_etag(definition)}"', "Cache-Control": CACHE_CONTROL}
+    return {"ETag": f'"{compute_etag(definition)}"', "Cache-Control": PRIVATE}

@@ -1,14 +1,13 @@
 """GET·PUT·PATCH·DELETE /v1/admin/titles/{external_id}."""
 
-import sqlalchemy as sa
 from flask import Response
 from marshmallow import INCLUDE, Schema
 
 from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import TITLE
 from streamsvc.blueprints.admin.preconditions import check_preconditions
-from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
+from streamsvc.blueprints.admin.stored_records import record_etag, record_response, requested_record_response
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.titles import editing
 from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.requests import NotFound
@@ -16,7 +15,6 @@ from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin titles", __name__, url_prefix="/v1/admin/titles", description="Manage titles.")
-CACHE_CONTROL = "private, no-cache"
 RECORD_BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/TitleRecord"}}}}
 STORED_RECORD = {"$ref": "#/components/schemas/StoredTitleRecord"}
 
@@ -41,10 +39,10 @@ def replace_title(body: dict, external_id: str) -> Response:
     Takes the whole record, as in a line of the catalogue file. Supports If-Match and If-None-Match.
     """
     row = editing.lock_title(external_id)
-    check_preconditions(_etag(row) if row else None)
+    check_preconditions(record_etag(row) if row else None)
     editing.replace_title(row.external_id if row else external_id, body, row, clock.now())
     db.session.commit()
-    return _title_response(editing.get_title(external_id))
+    return record_response(editing.get_title(external_id))
 
 
 @bp.route("/<path:external_id>", methods=["PATCH"])
@@ -61,12 +59,12 @@ def update_title(body: dict, external_id: str) -> Response:
     row = editing.lock_title(external_id)
     if row is None:
         raise NotFound
-    check_preconditions(_etag(row), required=True)
+    check_preconditions(record_etag(row), required=True)
     editing.replace_title(
         row.external_id, editing.apply_merge_patch(editing.decode_title_record(row), body), row, clock.now()
     )
     db.session.commit()
-    return _title_response(editing.get_title(external_id))
+    return record_response(editing.get_title(external_id))
 
 
 @bp.route("/<path:external_id>")
@@ -79,7 +77,7 @@ def get_title_record(external_id: str) -> Response:
     Takes its external id or its id. The format is that of a line of the catalogue file.
     """
     row = editing.get_title(external_id)
-    return not_modified_response(_etag(row), CACHE_CONTROL) or _title_response(row)
+    return requested_record_response(row)
 
 
 @bp.route("/<path:external_id>", methods=["DELETE"])
@@ -95,14 +93,6 @@ def delete_title(external_id: str) -> None:
     row = editing.lock_title(external_id)
     if row is None:
         raise NotFound
-    check_preconditions(_etag(row))
+    check_preconditions(record_etag(row))
     editing.remove_title(row, clock.now())
     db.session.commit()
-
-
-def _etag(row: sa.Row) -> str:
-    return compute_etag(row.id, row.body)
-
-
-def _title_response(row: sa.Row) -> Response:
-    return add_cache_headers(json_response(editing.title_record_json(row).encode()), _etag(row), CACHE_CONTROL)

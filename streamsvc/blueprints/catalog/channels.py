@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from flask import Response
 
 from streamsvc import clock
-from streamsvc.blueprints.catalog.responses import PRIVATE, current_audience
+from streamsvc.blueprints.catalog.responses import current_audience
 from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
+from streamsvc.http.etags import PRIVATE, add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.catalog.channels import reading
 from streamsvc.operations.catalog.channels.reading import Document
 from streamsvc.operations.catalog.reading.audience import Audience

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from flask import Response, request
 from werkzeug.datastructures import HeaderSet
 
-from streamsvc.http.etags import compute_etag
+from streamsvc.http.etags import PRIVATE, compute_etag
 from streamsvc.http.kept_responses import kept_response
 from streamsvc.http.trusted_proxies import client_country, client_origin
 from streamsvc.operations.catalog.reading import version
@@ -19,8 +19,6 @@ from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.security.authentication import current_viewer, is_operator_request, is_visitor_request
 from streamsvc.settings import current_settings
 
-PRIVATE = "private, no-cache"
-"""Browsers store the response and revalidate it on every use, since the profile may have changed in between."""
 PUBLIC = "public, max-age=60, s-maxage=60"
 """For visitors without a token, from whose country alone the response follows."""
 BY_ADDRESS = "private, max-age=60"

@@ -20,6 +20,7 @@ from streamsvc.rules.catalog.record import (
     LongText,
     OrNull,
     ShortText,
+    convert_part,
     translate_error,
 )
 
@@ -69,10 +70,7 @@ def decode_person(line: bytes) -> PersonRecord:
 
 def convert_person(value: Any) -> PersonRecord:
     """Return the normalized record in a JSON value. Raises InvalidRecord."""
-    try:
-        return normalize_person(msgspec.convert(value, PersonRecord))
-    except msgspec.ValidationError as error:
-        raise InvalidRecord(translate_error(str(error), PersonRecord)) from None
+    return normalize_person(convert_part(value, PersonRecord))
 
 
 def decode_stored_person(text: str) -> PersonRecord:

@@ -108,7 +108,7 @@ def _time(errors: list[FieldError], element: Element, name: str) -> datetime | N
 
 
 def _length(element: Element) -> timedelta | None:
-    """Return the programme's length, which stands in for a missing end of the last programme."""
+    """Return the programme's length, from which the end of the last programme follows if the file has none."""
     units = {"seconds": 1, "minutes": 60, "hours": 3600}
     for child in element.each("length"):
         text, unit = child.text.strip(), units.get(child.attributes.get("units", ""))

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from streamsvc.models import Channel, ChannelMediaFile, Programme
 from streamsvc.operations.catalog.titles import bulk, writing
-from streamsvc.operations.catalog.titles.json_fragments import encode_json, merge_json_objects
 from streamsvc.operations.catalog.titles.media_files import locate_media
 from streamsvc.rules.catalog.channels import ChannelRecord, convert_channel, encode_channel
 from streamsvc.rules.catalog.record import InvalidRecord
@@ -41,11 +40,6 @@ def get_channel(id_or_external_id: str) -> sa.Row:
     if row is None:
         raise NotFound
     return row
-
-
-def channel_record_json(row: sa.Row) -> str:
-    """Return a stored channel's record as JSON, with the channel's id."""
-    return merge_json_objects(encode_json({"id": row.id}), row.body)
 
 
 def load_channel_members(name: str) -> dict | None:

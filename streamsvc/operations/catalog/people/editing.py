@@ -11,7 +11,6 @@ from streamsvc.http import pagination
 from streamsvc.models import Person, TitleCredit
 from streamsvc.operations.catalog.people.writing import enqueue_detail_updates, write_people
 from streamsvc.operations.catalog.titles import writing
-from streamsvc.operations.catalog.titles.json_fragments import encode_json, merge_json_objects
 from streamsvc.rules.catalog.inputs import PeopleInput
 from streamsvc.rules.catalog.person import convert_person
 from streamsvc.rules.catalog.record import InvalidRecord
@@ -66,11 +65,6 @@ def get_person(external_id: str) -> sa.Row:
     if row is None:
         raise NotFound
     return row
-
-
-def person_record_json(row: sa.Row) -> str:
-    """Return a stored person's record as JSON, with the person's id."""
-    return merge_json_objects(encode_json({"id": row.id}), row.body)
 
 
 def decode_person_record(row: sa.Row) -> dict:

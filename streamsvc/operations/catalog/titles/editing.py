@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.titles import writing
-from streamsvc.operations.catalog.titles.json_fragments import encode_json, merge_json_objects
 from streamsvc.rules.catalog.record import InvalidRecord, convert_record
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, fetch_one
@@ -35,11 +34,6 @@ def get_title(id_or_external_id: str) -> sa.Row:
     if row is None:
         raise NotFound
     return row
-
-
-def title_record_json(row: sa.Row) -> str:
-    """Return a stored title's record as JSON, with the title's id."""
-    return merge_json_objects(encode_json({"id": row.id}), row.body)
 
 
 def decode_title_record(row: sa.Row) -> dict:
