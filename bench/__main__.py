@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import report, servers
-from bench.hot_paths import HOT_PATHS
+from bench.hot_paths import HOT_PATHS, call_app
 from bench.load import run_load
 from bench.seeded_service import SeededService
 
@@ -134,13 +134,9 @@ def cpu_time_us(app, requests) -> float:
 
     Processor time, because other load on the machine does not count in it.
     """
-    environs, statuses = [request.environ() for request in requests], []
+    environs = [request.environ() for request in requests]
     started = time.process_time()
-    for environ in environs:
-        body = app.wsgi_app(environ, lambda status, headers, _=None: statuses.append(status))
-        for _ in body:
-            pass
-        body.close()
+    statuses = [call_app(app, environ)[0] for environ in environs]
     elapsed_s = time.process_time() - started
     assert all(status[0] == "2" for status in statuses), next(s for s in statuses if s[0] != "2")
     return elapsed_s / len(requests) * 1e6

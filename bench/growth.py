@@ -32,7 +32,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from bench import report, servers
-from bench.hot_paths import Request
+from bench.hot_paths import Request, call_app
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress_bar
 from streamsvc.http import pagination
@@ -186,15 +186,10 @@ class Catalogue:
         for index in range(first, first + RUN_LENGTH):
             environ = requests[index % len(requests)].environ()
             started = self.clock()
-            body, status = self._call_app(environ)
+            status, body = call_app(self.app, environ)
             times_us.append((self.clock() - started) * 1e6)
             assert status.startswith("200"), (status, body)
         return times_us
-
-    def _call_app(self, environ) -> tuple[bytes, str]:
-        statuses = []
-        with closing(self.app.wsgi_app(environ, lambda status, *_: statuses.append(status))) as body:
-            return b"".join(body), statuses[0]
 
     def _create_viewer(self) -> str:
         """The token of a new viewer who has finished one title and started others."""
@@ -246,7 +241,7 @@ class Catalogue:
         return self._get_requests(f"/v1/catalog/{endpoint}?q={text.replace(' ', '+')}" for text in queries)
 
     def _person_requests(self):
-        titles = [json.loads(self._call_app(request.environ())[0]) for request in self._title_requests()]
+        titles = [json.loads(call_app(self.app, request.environ())[1]) for request in self._title_requests()]
         return self._get_requests(f"/v1/catalog/people/{title['credits'][0]['person_id']}" for title in titles)
 
     def _title_requests(self):

@@ -42,6 +42,16 @@ class Request:
         return EnvironBuilder(self.path, method=self.method, headers=headers, json=self.body).get_environ()
 
 
+def call_app(app, environ: dict) -> tuple[str, bytes]:
+    """The status line and the body of the response of a WSGI application, which need not have a `close`."""
+    statuses = []
+    chunks = app.wsgi_app(environ, lambda status, headers, _=None: statuses.append(status))
+    body = b"".join(chunks)
+    if hasattr(chunks, "close"):
+        chunks.close()
+    return statuses[0], body
+
+
 def session_requests(service):
     """Read the current session: account, profiles, subscription, entitlements."""
     return [Request("GET", "/v1/sessions/current", token) for token in service.tokens]
