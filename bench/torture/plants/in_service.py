@@ -102,8 +102,8 @@ def ignored_key():
     """Every request has an idempotency key of its own."""
     read = idempotency._read_request_key
 
-    def read_new_key(required):
-        key = read(required)
+    def read_new_key(*arguments):
+        key = read(*arguments)
         if key:
             key.id = new_id("key")
         return key
