@@ -83,9 +83,9 @@ def import_catalog(
     remove_missing: bool,
     max_removals_percent: int | None,
 ) -> None:
-    """Import titles, channels or programmes from FILE, plain or packed, or from a folder of NFO files.
+    """Import titles, people, channels or programmes from FILE, plain or packed, or from a folder of NFO files.
 
-    NDJSON has one title or channel per line. Valid entries are imported; rejected ones are reported. Importing the same
+    NDJSON has one title, person or channel per line. Valid entries are imported; rejected ones are reported. Importing the same
     file again changes nothing. Exits with 1 if a line was rejected, or if the removals were aborted.
     """
     if dry_run or not remove_missing:
