@@ -85,8 +85,9 @@ def import_catalog(
 ) -> None:
     """Import titles, people, channels or programmes from FILE, plain or packed, or from a folder of NFO files.
 
-    NDJSON has one title, person or channel per line. Valid entries are imported; rejected ones are reported. Importing the same
-    file again changes nothing. Exits with 1 if a line was rejected, or if the removals were aborted.
+    NDJSON has one title, person or channel per line. Valid entries are imported; rejected ones are reported.
+    Importing the same file again changes nothing. Exits with 1 if a line was rejected, or if the removals were
+    aborted.
     """
     if dry_run or not remove_missing:
         max_removals_percent = None
