@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from streamsvc.schemas.base import Country, Moment, PageQuery, PrefixedId, QueryInt, StrictSchema, Text, page_of
-from streamsvc.schemas.catalog.titles import AgeRating, Artwork, Availability, Ids, Locale
+from streamsvc.schemas.catalog.titles import AgeRating, Artwork, Availability, CountryQuery, Ids, Locale
 
 MAX_GRID_CHANNELS = 50
 
@@ -14,21 +14,24 @@ class ChannelsQuery(PageQuery):
     genre = Text(max_length=64, load_default=None)
     group = Text(max_length=500, load_default=None, metadata={"description": "The channel's group, as it is written."})
     language = Locale(load_default=None)
-    country = Country(load_default=None, metadata={"description": "The country of the channel."})
+    country = Country(
+        load_default=None,
+        metadata={
+            "description": "The country of the channel, as `origin_country`. Without a token: the country of the "
+            "visitor, unless the service knows it."
+        },
+    )
+    origin_country = Country(load_default=None, metadata={"description": "The country of the channel."})
     locale = Locale(
         load_default=None, metadata={"description": "The language of the programmes. Default: the profile's language."}
     )
 
 
-class ChannelQuery(StrictSchema):
+class ChannelQuery(CountryQuery):
     locale = Locale(load_default=None)
-    country = Country(
-        load_default=None,
-        metadata={"description": "The country for which availability is computed; only for operators."},
-    )
 
 
-class TimesQuery(StrictSchema):
+class TimesQuery(CountryQuery):
     since = Moment(
         data_key="from",
         load_default=None,

@@ -252,7 +252,7 @@ def _load_labels(rows: Iterable[Any], audience: Audience) -> LabelsByTitle:
 def _shown_rows(channel: ListedChannel, rows: Iterable[Any], audience: Audience, labels: LabelsByTitle) -> list[Any]:
     """Return the rows of the programmes that the guide shows to the audience."""
     viewer = audience.facts
-    if audience.sees_all or (viewer.max_age is None and viewer.title_rules is None):
+    if audience.sees_all or not viewer.has_limits:
         return list(rows)
     programmes = [(row, _with_programme(channel.facts, row, labels).programme) for row in rows]
     return [row for row, programme in programmes if programme and is_programme_listed(channel.facts, programme, viewer)]
