@@ -105,4 +105,3 @@ def _requested_times(
         hours = int(longest / timedelta(hours=1))
         raise Invalid(errors={"to": [f"Must be after `from`, by at most {hours} hours."]})
     return since, until
-
