@@ -63,17 +63,22 @@ def catalog_response(
 
 
 def document_response(document: Document, audience: Audience, now: datetime) -> Response:
-    """Return the document under an ETag of its content, or 304 if the client has it.
+    """Return the document as `live_response` does, fresh until the next change of it is due at most."""
+    fresh_s = math.floor((document.changes_at - now).total_seconds()) if document.changes_at else None
+    return live_response(encode_json(document.members), audience, fresh_s)
 
-    For what changes without the catalogue's version, such as what is on now. A copy of an operator or a visitor is
-    fresh until the next change is due, at most. A viewer's is revalidated on every use, as everywhere in the
+
+def live_response(text: str, audience: Audience, fresh_s: int | None = None) -> Response:
+    """Return JSON under an ETag of its content, or 304 if the client has it.
+
+    For what changes without the catalogue's version, such as what is on now. `fresh_s`: for how long a copy of an
+    operator or a visitor is fresh at most. A viewer's is revalidated on every use, as everywhere in the
     catalogue: another profile may have been selected.
     """
     longest_s = OPERATOR_MAX_AGE_S if audience.sees_all else VISITOR_MAX_AGE_S
-    if document.changes_at:
-        longest_s = min(longest_s, math.floor((document.changes_at - now).total_seconds()))
+    longest_s = longest_s if fresh_s is None else min(longest_s, fresh_s)
+    body = text.encode()
     cache_control = f"private, max-age={longest_s}" if audience.sees_all else _cache_control(longest_s)
-    body = encode_json(document.members).encode()
     etag = compute_etag(body)
     response = not_modified_response(etag, cache_control)
     return _add_vary(response or add_cache_headers(json_response(body), etag, cache_control))

@@ -73,9 +73,10 @@ class SearchInput(PageInput, TitleFiltersInput, CountryInput):
 
 
 class SuggestionsInput(CountryInput):
-    """The partially typed words to complete."""
+    """The partially typed words to complete, and into which kinds of things."""
 
     q: str
+    kinds: list[str] | None
     limit: int
     locale: str | None
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Channel, Programme, Title
-from streamsvc.operations.catalog.titles import bulk, writing
+from streamsvc.operations.catalog.titles import bulk, search_index, writing
 from streamsvc.rules.catalog.channels import decode_stored_channel
 from streamsvc.rules.catalog.programmes import MAX_DURATION, Airing, covered_range, encode_programme, programme_id
 from streamsvc.storage import chunked_writes
@@ -73,8 +73,21 @@ def _replace_channel_programmes(channel: Any, schedule: Sequence[Airing], title_
         kept = {name: statement.excluded[name] for name in ("ends_at", "min_age", "title_id", "body")}
         key = ["channel_pk", "starts_at"]
         db.session.execute(statement.on_conflict_do_update(index_elements=key, set_=kept), changed)
+    _index_programmes(channel.pk, schedule, rows, changed, scope)
     added = len([row for row in changed if row["starts_at"] not in stored])
     return Counter(added=added, changed=len(changed) - added, unchanged=len(rows) - len(changed), removed=len(removed))
+
+
+def _index_programmes(
+    channel_pk: int, schedule: Sequence[Airing], rows: dict[datetime, dict], changed: list[dict], scope: dict[str, Any]
+) -> None:
+    """Index the programmes that changed, and those that an older release did not index."""
+    outdated = {row["starts_at"] for row in changed}
+    indexed = set(db.session.scalars(search_index.INDEXED_STARTS, scope)) - outdated
+    wanted = [airing for airing in schedule if airing.starts_at not in indexed]
+    search_index.replace_programmes(
+        channel_pk, [(airing.starts_at, rows[airing.starts_at]["title_id"], airing.record) for airing in wanted]
+    )
 
 
 def _programme_row(channel: Any, airing: Airing, title_ids: dict[str, str]) -> dict[str, Any]:
