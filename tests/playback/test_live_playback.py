@@ -138,6 +138,29 @@ def plays_of(viewer, query=""):
 
 
 @pytest.mark.every_database
+def test_a_programme_without_a_rating_has_that_of_the_title_it_broadcasts(world):
+    world.put_titles(
+        {**FILM, "external_id": "imdb:tt0000042", "age_rating": "DE:16"},
+        {**FILM, "external_id": "imdb:tt0000043", "adult": True, "age_rating": None},
+        {**FILM, "external_id": "imdb:tt0000044", "age_rating": None},
+    )
+    world.put_channel(catchup_hours=24)
+    viewer = world.household(world.put_plan())
+    put_schedule(
+        world, ("Rated", -40, -30, {"imdb_id": "tt0000042"}), ("Adult", -30, -20, {"imdb_id": "tt0000043"}),
+        ("Cut for all", -20, -10, {"imdb_id": "tt0000042", "age_rating": "DE:6"}),
+        ("Unrated", -10, 0, {"imdb_id": "tt0000044"}), ("Rated again", 0, 30, {"imdb_id": "tt0000042"}),
+    )  # fmt: skip
+    ids = {title: item["id"] for title, item in world.programmes(viewer).items()}
+    assert len(ids) == 5
+    kids(viewer)
+    assert list(world.programmes(viewer)) == ["Cut for all", "Unrated"]
+    assert error_of(viewer.play(ids["Rated"])) == error_of(viewer.play(ids["Adult"])) == (404, "not_found")
+    assert error_of(viewer.play("news")) == (403, "programme_restricted")
+    assert viewer.play(ids["Cut for all"]).status_code == 201
+
+
+@pytest.mark.every_database
 def test_plays_of_channels_and_programmes_follow_the_title_rules(world):
     world.put_titles(FILM, {**FILM, "external_id": "imdb:tt0000042", "tags": ["gore"], "genres": ["horror"]})
     news, sport = world.put_channel(catchup_hours=24), world.put_channel("sport", name="Sport", genres=["sport"])

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable
-from datetime import datetime
 from operator import itemgetter
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -176,29 +176,28 @@ INDEXED_STARTS = sa.select(ProgrammeEntry.starts_at).where(
 )
 
 
-def replace_programmes(channel_pk: int, programmes: Iterable[tuple[datetime, str | None, ProgrammeRecord]]) -> None:
-    """Write the entries of programmes (start, title's id, record). Their words serve no corrections: guides have many.
+def replace_programmes(programmes: Iterable[tuple[dict[str, Any], ProgrammeRecord]]) -> None:
+    """Write the entries of programmes (values of the row, record). Their words serve no corrections: guides have many.
 
     The entries of programmes that are deleted go with them.
     """
     entries = {
-        programme_rank(channel_pk, starts_at): _programme_entry(channel_pk, starts_at, title_id, record)
-        for starts_at, title_id, record in programmes
+        programme_rank(row["channel_pk"], row["starts_at"]): _programme_entry(row, record) for row, record in programmes
     }
     bulk.delete_rows(ProgrammeEntry, "rank", sorted(entries))
     columns = ("rank", "channel_pk", "starts_at", "repeat_key", "words")
     bulk.insert_rows(ProgrammeEntry, columns, [(rank, *entries[rank]) for rank in sorted(entries)])
 
 
-def _programme_entry(channel_pk: int, starts_at: datetime, title_id: str | None, record: ProgrammeRecord) -> tuple:
+def _programme_entry(row: dict[str, Any], record: ProgrammeRecord) -> tuple:
     """Return the values of an entry. A repeat has the same words and all that decides who may watch it."""
     texts = record.localizations.items()
     titles = {Name(record.title), *(Name(text.title, tag) for tag, text in texts)}
     subtitles = {record.subtitle, *(text.subtitle for _, text in texts)} - {None}
     words = format_tokens(programme_tokens(titles, filter(None, subtitles)))
-    identity = (channel_pk, words, record.min_age, title_id, sorted(record.genres))
+    identity = (row["channel_pk"], words, row["min_age"], row["title_id"], sorted(record.genres))
     repeat_key = int.from_bytes(hashlib.sha256(repr(identity).encode()).digest()[:8]) >> 1
-    return channel_pk, starts_at, repeat_key, words
+    return row["channel_pk"], row["starts_at"], repeat_key, words
 
 
 def _replace_entries(kind: EntryKind, refs: Iterable[int], entries: dict[int, tuple[int, set[str]]]) -> None:
