@@ -51,15 +51,13 @@ def put_channels(app):
 
 
 @pytest.mark.one_database
-@pytest.mark.parametrize(
-    "size", [{"width": 1280, "height": 800}, {"width": 390, "height": 844}], ids=["desktop", "phone"]
-)
-def test_chromium_shows_channels_to_a_visitor_and_plays_one_for_a_subscriber(site, size, tmp_path):
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+def test_chromium_shows_channels_to_a_visitor_and_plays_one_for_a_subscriber(site, width, height, tmp_path):
     url, app = site
     price = World(app).plan("standard", 999)
     ann = new_person(app.test_client(), "ann", country="DE")
     with launch_chromium() as browser:
-        page = browser.new_context(locale="de-DE", viewport=size).new_page()
+        page = browser.new_context(locale="de-DE", viewport={"width": width, "height": height}).new_page()
         errors = []
         page.on("pageerror", lambda error: errors.append(str(error)))
 
