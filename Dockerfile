@@ -13,7 +13,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 ca-certificates postgresql-client \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --home-dir /data --create-home --shell /usr/sbin/nologin streamsvc
+    && useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin streamsvc \
+    && install --directory --owner streamsvc --group streamsvc --mode 700 /data
 COPY --from=build /opt/streamsvc /opt/streamsvc
 ENV PATH=/opt/streamsvc/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
     STREAMSVC_ENV=production STREAMSVC_HOST=0.0.0.0 STREAMSVC_DATA_DIR=/data
