@@ -55,7 +55,7 @@ def put_channels(app):
 def test_chromium_shows_channels_to_a_visitor_and_plays_one_for_a_subscriber(site, width, height, tmp_path):
     url, app = site
     price = World(app).plan("standard", 999)
-    ann = new_person(app.test_client(), "ann", country="DE")
+    ann = new_person(app.test_client(), "ann")
     with launch_chromium() as browser:
         page = browser.new_context(locale="de-DE", viewport={"width": width, "height": height}).new_page()
         errors = []

@@ -9,7 +9,7 @@ const ACCESS_MESSAGES = {
   not_available_in_country: "This is not available in your country.",
   not_yet_available: "This is not available yet.",
   no_longer_available: "This is no longer available.",
-  programme_restricted: "What is on now is not shown here.",
+  programme_restricted: "You may not watch the programme that is on now.",
 };
 let me = null; // the body of GET /v1/sessions/current, including its CSRF token; null while signed out
 let isPublic = null; // whether the catalogue needs no sign-in; null: not known yet
@@ -81,11 +81,11 @@ function card(title) {
     h("small", {}, [caption].flat().filter(Boolean).join(" · ") || " ")));
 }
 // A live channel: what is on, how far it is, and what comes next.
-function channelCard({ id, name, number, now, next, title, channel }) {
+function channelCard({ id, name, number, now, next, title, starts_at, channel }) {
   if (channel) ({ id, name, number } = channel); // a programme that was found
   const progress = now && h("progress", { max: Date.parse(now.ends_at) - Date.parse(now.starts_at), value: Date.now() - Date.parse(now.starts_at), "aria-label": "elapsed" });
   return h("a", { class: "channel card", href: `#/channel/${id}` }, h("strong", {}, [number, name].filter(Boolean).join(" ")),
-    title ? h("span", {}, title) : now !== undefined && h("span", {}, now?.title ?? "No programme is known."), progress,
+    title ? h("span", {}, `${Date.parse(starts_at) > Date.now() ? formatTime(starts_at) : "Now"}: ${title}`) : now !== undefined && h("span", {}, now?.title ?? "No programme is known."), progress,
     next && h("small", {}, `${formatClock(next.starts_at)} ${next.title}`));
 }
 const channelList = (channels) => h("ul", { class: "channels" }, channels.map((channel) => h("li", {}, channelCard(channel))));
