@@ -381,7 +381,7 @@ async function search(_, query) {
   if (searchField.value !== q && document.activeElement !== searchField) searchField.value = q;
   const path = `/search?q=${encodeURIComponent(q)}&limit=30`;
   const [results, live] = await Promise.all([catalog(path), catalog(`/search?q=${encodeURIComponent(q)}&kinds=channel,programme&limit=12`)]);
-  return [h("h1", {}, results.items.length || live.items.length ? `Results for “${q}”` : `No results for “${q}”`), pagedGrid(path, results),
+  return [h("h1", {}, results.items.length || live.items.length ? `Results for “${q}”` : `No results for “${q}”`), results.items.length > 0 && pagedGrid(path, results),
     live.items.length > 0 && [h("h2", {}, "Channels and programmes"), channelList(live.items)]];
 }
 async function title(id) {
