@@ -11,12 +11,13 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from tests.conftest import migrate_database
 from tests.worlds.service import TIMEOUT_S, Service, running_service, wait_until
 
 
 @pytest.fixture(scope="module")
 def service(database, new_database, tmp_path_factory):
-    url = new_database(database, "served")
+    url = new_database(database, "served", migrate_database)
     with running_service(url, tmp_path_factory.mktemp("served"), STREAMSVC_METRICS="1") as running:
         yield running
 

@@ -9,8 +9,6 @@ from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, Outcome
 from streamsvc.operations.billing.core import charging
 from tests.worlds.billing_world import FEATURES, World
 
-pytestmark = pytest.mark.every_database
-
 SLOW_BANK = "pm_card_authenticationRequired"
 
 
@@ -277,6 +275,7 @@ def test_a_preview_and_the_reports_show_what_is_paid_for(world, prices, ann):
     assert (month["new_minor"], month["expansion_minor"]) == (1000, 0)
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize("outcome", [SUCCEEDED, DECLINED])
 def test_an_outcome_and_a_pause_at_the_same_moment_leave_either_plan_and_its_money(app, world, prices, outcome):
     """The pause gives up the waiting change; whichever holds the lock first decides."""
