@@ -11,7 +11,7 @@ from tests.worlds.service import DEMO_SETTINGS, Service, seed_demo, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("streamsvc", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
-LINES = '{"external_id": "wheel:1", "kind": "movie", "title": "A Film", "extras": [{"kind": "trailer"}]}\n'
+LINES = '{"external_id": "wheel:1", "kind": "movie", "title": "A Film"}\n'
 
 
 @pytest.fixture(scope="module")
