@@ -1,4 +1,7 @@
-"""`streamsvc serve` as an operator runs it: real processes over TCP, on both databases, with processes that die."""
+"""`streamsvc serve` as an operator runs it: real processes over TCP, with processes that die.
+
+`make test` runs it on PostgreSQL; test_wire.py and test_wheel.py serve on SQLite.
+"""
 
 import json
 import os
@@ -13,6 +16,8 @@ import pytest
 
 from tests.conftest import migrate_database
 from tests.worlds.service import TIMEOUT_S, Service, running_service, wait_until
+
+pytestmark = pytest.mark.either_database
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,6 @@ def test_an_invalid_setting_is_reported_in_one_sentence(tmp_path):
     ]
 
 
-@pytest.mark.one_database
 def test_web_processes_and_the_worker_are_replaced_when_killed(service):
     for word in ("gunicorn", "worker"):
         before = {p.pid for p in service.children(word)}
@@ -62,7 +66,6 @@ UNREADABLE = {
 CODES = {414: "request_uri_too_long", 431: "request_header_fields_too_large", 400: "bad_request"}
 
 
-@pytest.mark.one_database
 def test_requests_that_never_reach_the_app_get_a_problem_document(service):
     for status, raw_request in UNREADABLE.items():
         with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
@@ -106,7 +109,6 @@ def test_a_key_created_on_the_command_line_is_printed_last_and_works(service, ke
     assert service.get("/v1/sandbox/clock")[0] == 401
 
 
-@pytest.mark.one_database
 def test_the_metrics_of_all_web_processes_are_added_up(service):
     def count_requests():
         with urlopen(f"http://127.0.0.1:{service.port}/metrics") as response:
