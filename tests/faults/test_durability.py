@@ -18,7 +18,13 @@ from tests.worlds.playback_steps import CARTOON, FILM, World
 from tests.worlds.postgres import started_server
 
 ROOT = Path(__file__).parent.parent.parent
-NEVER_BY_ITSELF = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB"}
+NEVER_BY_ITSELF = {
+    "wal_writer_delay": "10s",
+    "wal_writer_flush_after": "1GB",
+    "wal_level": "minimal",  # else the server logs a snapshot every 15 seconds
+    "max_wal_senders": "0",
+    "autovacuum": "off",
+}
 """Only a durable commit writes the log: whatever is not durable is lost in the crash."""
 RELAXED_WRITES = {
     "SESSION_USE": {"security/authentication.py:_find_viewer", "security/operators.py:find_operator_by_session"},
