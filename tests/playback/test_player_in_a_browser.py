@@ -1,4 +1,7 @@
-"""hls.js and dash.js in Chromium play guarded ladders from nginx: heartbeats renew the token, a stopped stream gets no more."""
+"""hls.js and dash.js in Chromium play guarded ladders from nginx.
+
+Heartbeats renew the token, and a stopped stream gets no more segments.
+"""
 
 import shutil
 import time
@@ -46,28 +49,29 @@ def wait_for(page, condition, timeout_s=300):
 
 
 @contextmanager
-def guarded_site(layout, app_of, folder, ladder, record=FILM, **settings):
+def guarded_site(layout, app_of, folder, ladder, manifest, **record):
     """A film behind nginx, and pages with players. If cross-origin, page, API and media have an origin each."""
     if missing := [name for name, path in FILES.items() if not path.exists()]:
         pytest.skip(f"{missing} are not installed: npm ci in tests/players")
     is_cross = layout == "cross_origin"
-    port, manifest = media_servers.free_port(), "manifest.mpd" if "dash" in ladder.name else "master.m3u8"
+    port = media_servers.free_port()
     media = f"http://127.0.0.1:{port}" if is_cross else f"http://localhost:{port}"
     with launch_chromium() as browser, local_server(Pages) as pages:
         page_origin = f"http://localhost:{pages.server_port}" if is_cross else media
         worlds = []
 
         def create(url):
-            own = {"public_url": url if is_cross else media, "media_url": f"{media}/media/{{item_id}}/{manifest}"}
+            settings = {"public_url": url if is_cross else media, "media_url": f"{media}/media/{{item_id}}/master.m3u8"}
             if is_cross:
-                own["cors_origins"] = (page_origin,)
-            worlds.append(World(app_of(**own, **settings)))
+                settings["cors_origins"] = (page_origin,)
+            worlds.append(World(app_of(**settings)))
             return worlds[0].app
 
         with serve_app(create) as api:
             (world,) = worlds
-            world.put_titles(record)
-            shutil.copytree(ladder, folder / "root/media" / world.ids["film"])
+            kind = "dash" if manifest.endswith(".mpd") else "hls"
+            world.put_titles({**FILM, "media": {kind: f"{media}/media/film/{manifest}"}, **record})
+            shutil.copytree(ladder, folder / "root/media/film")
             (folder / "root/pages").mkdir()
             for file in FILES.values():
                 shutil.copy(file, folder / "root/pages")
@@ -107,7 +111,7 @@ def test_hls_js_plays_up_to_the_plans_height_until_the_stream_is_stopped(layout,
     def app_of(**settings):
         return new_app(database, f"hls_{layout}", filter_manifests=is_cross, **settings)
 
-    with guarded_site(layout, app_of, tmp_path, ladder) as site:
+    with guarded_site(layout, app_of, tmp_path, ladder, "master.m3u8") as site:
         viewer = site.world.household(plan=site.world.put_plan(max_height=360))
         page, failures, hosts = start_player(site, viewer)
         wait_for(page, "video.currentTime > 8 && log.tokens.length > 2 && video.textTracks[0]?.cues?.length > 0")
@@ -126,19 +130,19 @@ def test_hls_js_plays_up_to_the_plans_height_until_the_stream_is_stopped(layout,
 def test_dash_js_asks_only_for_what_the_plan_has_until_the_stream_is_stopped(layout, database, new_app, tmp_path):
     """The manifest is filtered; whoever has a larger plan gets the tall representation of the same film."""
     ladder = media_servers.make_dash_ladder(tmp_path / "dash")
-    record = {**FILM, "variants": [{"path": "1/", "height": 360}]}
+    variants = [{"path": "1/", "height": 360}]
 
     def app_of(**settings):
         return new_app(database, f"dash_{layout}", filter_manifests=True, **settings)
 
-    with guarded_site(layout, app_of, tmp_path, ladder, record) as site:
+    with guarded_site(layout, app_of, tmp_path, ladder, "manifest.mpd", variants=variants) as site:
         viewer = site.world.household(plan=site.world.put_plan("basic", max_height=240))
         page, failures, hosts = start_player(site, viewer)
         wait_for(page, "video.currentTime > 8 && log.tokens.length > 2")
         log = page.evaluate("log")
         assert (page.evaluate("video.videoHeight"), log["heights"]) == (180, [180])
         assert len(set(log["tokens"])) > 2 and set(log["heartbeats"]) == {200} and log["refused"] == log["errors"] == []
-        fetched = {part["url"].partition(f"/{site.world.ids['film']}/")[2] for part in log["loaded"]}
+        fetched = {part["url"].partition("/media/film/")[2] for part in log["loaded"]}
         assert {"0/init.mp4", "0/00003.m4s", "2/init.mp4", "2/00003.m4s"} < fetched
         assert not [path for path in fetched if path.startswith("1/")]
 
