@@ -20,6 +20,7 @@ function describe(path, method, item) {
   const media = Object.keys(spec.requestBody?.content ?? {});
   const successes = Object.entries(spec.responses).filter(([status]) => status.startsWith("2"));
   const results = successes.map(([, response]) => nameOf(response.content?.["application/json"]?.schema));
+  const types = successes.flatMap(([, response]) => Object.keys(response.content ?? {}));
   const page = results.length === 1 && components.schemas[results[0]]?.properties;
   const isList = Boolean(page?.items && page.next_cursor && parameter("cursor"));
   return {
@@ -29,6 +30,7 @@ function describe(path, method, item) {
     ...(spec.security?.length === 0 && { isOpen: true }),
     ...(results.some((name) => NEW_TOKENS.has(name)) && { hasToken: true }),
     ...(media.length > 0 && media[0] !== "application/json" && { sends: media[0] === FORM ? "form" : "bytes" }),
+    ...(types.some((type) => type !== "application/json") && { returnsBytes: true }),
     ...(isList && { limit: parameter("limit").schema.maximum ?? 100 }),
   };
 }

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,14 @@ def command(tmp_path_factory):
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
+    shutil.copytree(ROOT / "clients/python", source / "clients/python")
     pip = ("-m", "pip", "--disable-pip-version-check", "-q")
     subprocess.run([sys.executable, *pip, "wheel", "--no-deps", "-w", str(folder), str(source)], check=True)
     shutil.rmtree(source)
     subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
     [wheel] = folder.glob("*.whl")
+    folders = {name.partition("/")[0].partition("-")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert folders == {"streamsvc"}, "the clients are packages of their own"
     subprocess.run([str(folder / "env/bin/python"), *pip, "install", str(wheel)], check=True)
     return folder / "env/bin/streamsvc"
 

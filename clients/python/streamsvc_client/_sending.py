@@ -55,7 +55,7 @@ class _Sender:
         return (
             response.status_code == 401
             and "Authorization" in request.headers
-            and error_from(response).__dict__["code"] == "not_signed_in"
+            and ApiError(response).code == "not_signed_in"
         )
 
     def _adopt(self, token: str) -> None:
@@ -69,7 +69,7 @@ class _Sender:
         if response.headers.get("Content-Type", "").partition(";")[0] != "application/json":
             if is_binary:
                 return response.content
-            raise ApiError(response)
+            raise ApiError(response, "The response is not JSON, so it is not the service's.")
         result = response.json()
         if has_token and (token := result.get("token") or result.get("access_token")):
             self._adopt(token)

@@ -27,11 +27,13 @@ class ApiError(StreamsvcError):
     for each invalid field; `retry_after_s` is how long to wait, if the response says so.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, detail: str = "") -> None:
         self.problem = _read_problem(response)
         self.status = response.status_code
         self.code: str | None = self.problem.get("code") or self.problem.get("error")
-        self.detail: str = self.problem.get("detail") or self.problem.get("error_description") or response.reason_phrase
+        self.detail: str = (
+            detail or self.problem.get("detail") or self.problem.get("error_description") or response.reason_phrase
+        )
         self.request_id: str | None = response.headers.get("X-Request-Id")
         self.errors: dict[str, list[str]] = self.problem.get("errors") or {}
         self.retry_after_s = _retries.retry_after_s(response)

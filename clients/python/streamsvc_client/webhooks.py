@@ -47,9 +47,8 @@ def verify_webhook(
 
 
 def _sign(secret: str, signed: bytes) -> str:
-    encoded = secret.removeprefix("whsec_").rstrip("=")
     try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except binascii.Error:
         raise ValueError("the secret is not base64") from None
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()

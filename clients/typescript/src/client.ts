@@ -11,6 +11,7 @@ export interface Operation {
   isOpen?: true;
   hasToken?: true;
   sends?: "form" | "bytes";
+  returnsBytes?: true;
   /** Of a list: the most items per page. */
   limit?: number;
 }
@@ -106,16 +107,17 @@ export class Client {
   async call<N extends Name>(name: N, ...[args]: Rest<N>): Promise<Result<N>> {
     const operation: Operation = OPERATIONS[name];
     const response = await this.#send(operation, args ?? {});
-    const type = response.headers.get("Content-Type")?.split(";")[0];
-    if (type === "application/json") {
-      const result = await response.json();
-      this.csrfToken = result?.csrf_token ?? this.csrfToken;
-      const token = operation.hasToken && (result?.token ?? result?.access_token);
-      if (token) this.#adopt(token);
-      return result;
-    }
     const bytes = await response.arrayBuffer();
-    return (bytes.byteLength ? bytes : undefined) as Result<N>;
+    if (!bytes.byteLength) return undefined as Result<N>;
+    if (response.headers.get("Content-Type")?.split(";")[0] !== "application/json") {
+      if (operation.returnsBytes) return bytes as Result<N>;
+      throw new ApiError(response, { detail: "The response is not JSON, so it is not the service's." });
+    }
+    const result = JSON.parse(new TextDecoder().decode(bytes));
+    this.csrfToken = result?.csrf_token ?? this.csrfToken;
+    const token = operation.hasToken && (result?.token ?? result?.access_token);
+    if (token) this.#adopt(token);
+    return result;
   }
 
   /** Iterate over the items of all pages of a list, which are fetched when needed. */
