@@ -207,7 +207,7 @@ class Operation:
         return "bytes" if len(self.contents) > 1 else kinds.pop()
 
     def _url(self) -> str:
-        path = re.sub(r"{(\w+)}", lambda found: f"{{quote({argument(found[1])})}}", self.path)
+        path = re.sub(r"{(\w+)}", lambda found: f"{{quote_id({argument(found[1])})}}", self.path)
         return f'f"{path}"' if "{" in path else f'"{path}"'
 
     def _query(self) -> str:
@@ -270,10 +270,9 @@ def write_operations(description: dict) -> str:
     ]
     text = (
         "from __future__ import annotations\n\nfrom collections.abc import AsyncIterator, Iterator\n"
-        "from typing import Any, Literal\nfrom urllib.parse import quote as quote_path\n\n"
-        "from streamsvc_client._sending import AsyncSender, SyncSender, new_key\n"
+        "from typing import Any, Literal\n\n"
+        "from streamsvc_client._sending import AsyncSender, SyncSender, new_key, quote_id\n"
         "from streamsvc_client.types import *\n\n\n"
-        "def quote(part: str) -> str:\n    return quote_path(part, safe='')\n\n\n"
     )
     for name, sender, is_async in (("Client", "SyncSender", False), ("AsyncClient", "AsyncSender", True)):
         methods = "\n".join(operation.write(is_async) for operation in operations)

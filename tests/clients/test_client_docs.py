@@ -32,6 +32,8 @@ def webhook_headers():
 def test_the_python_examples_run(page, python_package, site, capsys):
     names = {}
     exec(compile(read_examples(page, "python", site.url), page.name, "exec"), names)
+    for client in [each for each in names.values() if isinstance(each, names["Client"])]:
+        client.close()
     output = capsys.readouterr().out
     assert "'url': " in output
     if page == PAGE:

@@ -206,6 +206,9 @@ def test_errors_have_types_and_what_they_say(api, viewer, site):
         viewer.get_title("ttl_00000000000000000000000000")
     with pytest.raises(api.NotFoundError):
         viewer.get_title("../../admin/accounts")
+    for wrong in ("", ".", ".."):
+        with pytest.raises(ValueError, match="not an id"):
+            viewer.delete_session(wrong)
 
 
 def test_a_refusal_carries_what_its_problem_has(api, viewer, site):

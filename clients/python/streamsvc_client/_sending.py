@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from threading import Lock
 from typing import Any, Self
+from urllib.parse import quote
 
 import anyio
 import httpx
@@ -21,6 +22,13 @@ Query = Mapping[str, Any]
 def new_key() -> str:
     """Return a new idempotency key."""
     return str(uuid.uuid4())
+
+
+def quote_id(value: str) -> str:
+    """Return an id for a path. One that would lead to another path is an error."""
+    if value in ("", ".", ".."):
+        raise ValueError(f"{value!r} is not an id")
+    return quote(value, safe="")
 
 
 class _Sender:

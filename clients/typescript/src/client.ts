@@ -106,8 +106,7 @@ export class Client {
   /** Call an operation by its name. Throws ApiError and NoResponseError. */
   async call<N extends Name>(name: N, ...[args]: Rest<N>): Promise<Result<N>> {
     const operation: Operation = OPERATIONS[name];
-    const response = await this.#send(operation, args ?? {});
-    const bytes = await response.arrayBuffer();
+    const { response, bytes } = await this.#send(operation, args ?? {});
     if (!bytes.byteLength) return undefined as Result<N>;
     if (response.headers.get("Content-Type")?.split(";")[0] !== "application/json") {
       if (operation.returnsBytes) return bytes as Result<N>;
@@ -133,18 +132,22 @@ export class Client {
     } while (cursor);
   }
 
-  async #send(operation: Operation, args: Call): Promise<Response> {
-    const { renewToken, maxRetries = 3, maxWaitS = 60 } = this.#options;
+  async #send(operation: Operation, args: Call): Promise<{ response: Response; bytes: ArrayBuffer }> {
+    const { renewToken, maxRetries = 3, maxWaitS = 60, timeoutS = 30 } = this.#options;
     const key = args.idempotencyKey ?? (operation.takesKey && crypto.randomUUID());
     const { method } = operation;
     let mayRenew = renewToken !== undefined && !operation.isOpen;
     for (let attempt = 0; ; attempt++) {
       const token = this.token;
+      const [url, init] = this.#build(operation, args, key || undefined);
+      const timeout = AbortSignal.timeout(timeoutS * 1000);
       let failure: ApiError | NoResponseError;
       try {
-        const response = await this.#fetch(operation, args, key || undefined);
-        if (response.ok || response.status === 304) return response;
-        failure = new ApiError(response, await readProblem(response));
+        const signal = args.signal ? AbortSignal.any([args.signal, timeout]) : timeout;
+        const response = await fetch(url, { ...init, signal });
+        const bytes = await response.arrayBuffer();
+        if (response.ok || response.status === 304) return { response, bytes };
+        failure = new ApiError(response, readProblem(bytes));
       } catch (error) {
         if (args.signal?.aborted) throw error;
         failure = new NoResponseError("no response", { cause: error });
@@ -163,9 +166,9 @@ export class Client {
     }
   }
 
-  #fetch(operation: Operation, args: Call, key: string | undefined): Promise<Response> {
-    const { baseUrl, timeoutS = 30, credentials } = this.#options;
-    const path = operation.path.replace(/{(\w+)}/g, (_, name) => encodeURIComponent(args.path?.[name] ?? ""));
+  #build(operation: Operation, args: Call, key: string | undefined): [string, RequestInit] {
+    const { baseUrl, credentials } = this.#options;
+    const path = operation.path.replace(/{(\w+)}/g, (_, name) => encodeId(args.path?.[name]));
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(args.query ?? {}))
       if (value !== undefined && value !== null) query.set(name, String(value));
@@ -180,10 +183,8 @@ export class Client {
       headers.set("Content-Type", "application/json");
       body = JSON.stringify(args.body);
     }
-    const timeout = AbortSignal.timeout(timeoutS * 1000);
-    const signal = args.signal ? AbortSignal.any([args.signal, timeout]) : timeout;
     const url = `${baseUrl}${path}${query.size ? `?${query}` : ""}`;
-    return fetch(url, { method: operation.method, headers, body, signal, credentials });
+    return [url, { method: operation.method, headers, body, credentials }];
   }
 
   /** Replace an expired token. Calls that expire together share one renewal. */
@@ -201,6 +202,12 @@ export class Client {
 }
 
 export interface Client extends Operations {}
+
+/** Return an id for a path. One that would lead to another path is an error. */
+function encodeId(value: string | undefined): string {
+  if (!value || value === "." || value === "..") throw new RangeError(`${JSON.stringify(value)} is not an id`);
+  return encodeURIComponent(value);
+}
 
 for (const name of Object.keys(OPERATIONS) as Name[])
   Object.defineProperty(Client.prototype, name, {

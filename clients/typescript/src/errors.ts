@@ -42,9 +42,9 @@ export class NoResponseError extends Error {
 }
 
 /** Return the problem document of a response, or the error of OAuth; empty for anything else. */
-export async function readProblem(response: Response): Promise<Record<string, any>> {
+export function readProblem(bytes: ArrayBuffer): Record<string, any> {
   try {
-    const problem = JSON.parse(await response.text());
+    const problem = JSON.parse(new TextDecoder().decode(bytes));
     return problem && typeof problem === "object" ? problem : {};
   } catch {
     return {};
