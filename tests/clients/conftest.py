@@ -18,7 +18,17 @@ from tests.worlds.service import running_service
 ROOT = Path(__file__).parent.parent.parent
 CLIENTS = ROOT / "clients"
 TITLE_COUNT = 30
-BUILT = ("node_modules", "dist", "generated", "build", "*.egg-info", "__pycache__", "types.py", "problems.py")
+BUILT = (
+    "node_modules",
+    "dist",
+    "generated",
+    "build",
+    "*.egg-info",
+    "__pycache__",
+    "types.py",
+    "problems.py",
+    "operations.py",
+)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +71,7 @@ def copy_clean(name: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def python_package(tmp_path_factory):
-    """A folder with `streamsvc_client`, installed from a clean copy by way of its source distribution."""
+    """A folder with `streamsvc_client`, installed from a clean copy."""
     pytest.importorskip("httpx", reason="the extra `clients` is not installed")
     folder = tmp_path_factory.mktemp("python_client")
     source = copy_clean("python", folder)

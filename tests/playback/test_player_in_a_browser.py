@@ -40,7 +40,7 @@ class Pages(LocalHandler):
         return self.respond(200, file.read_bytes(), **{"Content-Type": TYPES[file.suffix[1:]]})
 
 
-def wait_for(page, condition, timeout_s=300):
+def wait_for(page, condition, timeout_s=120):
     """Wait until the condition is true in the page; what the player has logged by then is the failure's message."""
     deadline = time.monotonic() + timeout_s
     while not page.evaluate(condition):
