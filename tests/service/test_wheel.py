@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,14 @@ def command(tmp_path_factory):
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
+    shutil.copytree(ROOT / "clients/python", source / "clients/python")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
     subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, source], check=True)
     shutil.rmtree(source)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
     [wheel] = folder.glob("*.whl")
+    folders = {name.partition("/")[0].partition("-")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert folders == {"streamsvc"}, "the clients are packages of their own"
     subprocess.run([*pip, "--python", folder / "env/bin/python", "install", "--no-compile", wheel], check=True)
     return folder / "env/bin/streamsvc"
 
