@@ -158,10 +158,13 @@ class Front:
             log.exception("a request was not read")
             send_problem(proto, 500)
         else:
-            with body.stream:
-                await self.loop.run_in_executor(self.pool, self._serve, environ, proto, body.is_truncated)
+            self.pool.submit(self._serve_with_body, body)
         if not body.is_complete and "HTTP_EXPECT" not in environ:
             await body.discard()
+
+    def _serve_with_body(self, body: "Body") -> None:
+        with body.stream:
+            self._serve(body.environ, body.proto, closes=body.is_truncated)
 
 
 class Body:

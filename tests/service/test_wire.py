@@ -201,21 +201,27 @@ def test_a_reload_replaces_all_processes_without_a_gap(service):
     assert len(service.children("")) == len(old)
 
 
-def test_sigterm_resets_no_connection(service):
+def test_sigterm_resets_no_connection(service, connect):
+    """Nor does it close one that has been made and has sent nothing yet."""
+    fresh = connect()
     with Traffic(service.port, clients=8) as traffic:
         time.sleep(0.5)
         service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        fresh.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_response(fresh.makefile("rb"))[0] == 200
         assert service.process.wait(60) == 0
     assert traffic.failures == []
     assert traffic.refused == 8
 
 
-def test_a_full_log_stops_nothing_and_a_killed_supervisor_leaves_no_process(service, server):
+@pytest.mark.usefixtures("only_gunicorn")
+def test_a_full_log_stops_nothing_and_a_killed_supervisor_leaves_no_process(service):
     log, service.log = service.log, Path("/dev/full")
     service.start()
     service.log = log
     wait_until(service.is_ready)
-    count, victim = len(service.children("")), service.children(server)[0]
+    count, victim = len(service.children("")), service.children("gunicorn")[0]
     victim.kill()
     wait_until(
         lambda: not victim.is_running() and len(service.children("")) == count and service.get("/livez")[0] == 200
