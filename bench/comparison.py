@@ -57,7 +57,7 @@ def measure(service: SeededService, database: str, options) -> Rounds:
     rounds: Rounds = {path: [] for path in options.only}
     with ExitStack() as stack:
         running = run_contenders(service, database, options, stack)
-        postgres = servers.find_database_processes(service.env["STREAMSVC_DATABASE_URL"])
+        postmaster = servers.find_postmaster(service.env["STREAMSVC_DATABASE_URL"])
         for path in options.only:
             hot_path = HOT_PATHS[path]
             ours = prepare_requests(service, hot_path)
@@ -78,7 +78,7 @@ def measure(service: SeededService, database: str, options) -> Rounds:
                 service.reset_streams()
                 names = random.sample(list(turns), len(turns))
                 rounds[path].append(
-                    {name: take_turn(*turns[name], postgres, options.seconds, connections) for name in names}
+                    {name: take_turn(*turns[name], postmaster, options.seconds, connections) for name in names}
                 )
     return rounds
 
@@ -93,11 +93,11 @@ def prepare_requests(service: SeededService, hot_path: HotPath) -> list[Request]
     return add_etags(service.app, requests) if hot_path.is_conditional else requests
 
 
-def take_turn(server: servers.Server, requests: Iterator[bytes], postgres: list, seconds: float, connections: int):
+def take_turn(server: servers.Server, requests: Iterator[bytes], postmaster, seconds: float, connections: int) -> Turn:
     """Put a server under load, and return the processor time of a response."""
-    before, database_before = server.cpu_s(), servers.cpu_s(postgres)
+    before, database_before = server.cpu_s(), servers.database_cpu_s(postmaster)
     load = run_load(server.host, requests, seconds, connections)
-    used, database_used = server.cpu_s() - before, servers.cpu_s(postgres) - database_before
+    used, database_used = server.cpu_s() - before, servers.database_cpu_s(postmaster) - database_before
     return Turn(used / load.count * 1e6, database_used / load.count * 1e6, load)
 
 

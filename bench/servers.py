@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -95,16 +95,25 @@ def cpu_s(processes: list[psutil.Process]) -> float:
     return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
 
 
-def find_database_processes(url: str) -> list[psutil.Process]:
-    """All processes of the PostgreSQL server on this machine that has the database; none for SQLite."""
+def find_postmaster(url: str) -> psutil.Process | None:
+    """The main process of the PostgreSQL server on this machine that has the database; None for SQLite."""
     if not url.startswith("postgresql"):
-        return []
+        return None
     import psycopg
 
     with psycopg.connect(url) as connection:
-        backend = psutil.Process(connection.info.backend_pid)
-        server = backend.parent()
-    return [server, *(child for child in server.children(recursive=True) if child.pid != backend.pid)]
+        return psutil.Process(connection.info.backend_pid).parent()
+
+
+def database_cpu_s(postmaster: psutil.Process | None) -> float:
+    """The processor time of all of PostgreSQL's processes, those that have ended included."""
+    if postmaster is None:
+        return 0.0
+    used_s = sum(postmaster.cpu_times()[:4])
+    for process in postmaster.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            used_s += cpu_s([process])
+    return used_s
 
 
 def _wait_until_ready(port, started, ready: int | None):

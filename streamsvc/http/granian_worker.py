@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 BACKLOG, MAX_CONNECTIONS = 2048, 10_000
 KEEP_THREADS_S = 10**9
+MAX_DIRECT_THREADS = 3
 FIRST_BYTES_S = 1.0
 """How long a process that stops waits for the first bytes of a connection that it has already accepted."""
 DIGITS = re.compile("[0-9]{1,18}")
@@ -74,15 +75,17 @@ class Scheduler(CallbackScheduler):
 class Front:
     """Calls the app for the requests that Granian has read.
 
-    Half of the threads are Granian's, and serve requests without a body as they come. The other half serve those whose
-    body is complete, and whatever finds no thread of the first half free.
+    Up to `threads` requests are served at a time: those without a body by a few threads of Granian's, as they come;
+    those whose body is complete, and whatever finds none of these threads free, by a pool. A thread keeps a connection
+    to the database, so that there are at most four more of them than `rules/connections.py` counts threads.
     """
 
     def __init__(self, app: Flask, loop: asyncio.AbstractEventLoop, threads: int, request_timeout_s: float) -> None:
         self.app, self.loop, self.request_timeout_s = app, loop, request_timeout_s
-        self.direct_threads = max(1, threads // 2)
-        self.free = threading.Semaphore(self.direct_threads)
-        self.pool = ThreadPoolExecutor(max(1, threads - self.direct_threads))
+        self.direct_threads = max(1, min(MAX_DIRECT_THREADS, threads // 2))
+        self.direct = threading.Semaphore(self.direct_threads)
+        self.all = threading.Semaphore(max(threads, self.direct_threads + 1))
+        self.pool = ThreadPoolExecutor(threads)
         self.large_bodies = 0
         self.readers: set[asyncio.Task] = set()
         self.is_stopping = False
@@ -96,18 +99,22 @@ class Front:
                 self.loop.call_soon_threadsafe(self._start_reading, environ, proto, time.monotonic())
             elif environ["PATH_INFO"] == RESERVED_PATH:
                 self._serve(environ, proto)
-            elif self.free.acquire(blocking=False):
+            elif self.direct.acquire(blocking=False):
                 try:
-                    self._serve(environ, proto)
+                    self._serve_in_turn(environ, proto)
                 finally:
-                    self.free.release()
+                    self.direct.release()
             else:
-                self.pool.submit(self._serve, environ, proto)
+                self.pool.submit(self._serve_in_turn, environ, proto)
         except ServerError as error:
             send_problem(proto, *error.args)
         except Exception:
             log.exception("a request was not served")
             send_problem(proto, 500)
+
+    def _serve_in_turn(self, environ: "WSGIEnvironment", proto: Any) -> None:
+        with self.all:
+            self._serve(environ, proto)
 
     def _serve(self, environ: "WSGIEnvironment", proto: Any, closes: bool = False) -> None:
         """Call the app and send its response. `closes`: the connection ends with it."""
@@ -163,7 +170,7 @@ class Front:
             await body.discard()
 
     def _serve_with_body(self, body: "Body") -> None:
-        with body.stream:
+        with body.stream, self.all:
             self._serve(body.environ, body.proto, closes=body.is_truncated)
 
 

@@ -36,6 +36,11 @@ def test_every_path_succeeds_and_takes_time(service):
     assert all(time_us > 0 for of_path in times_us.values() for time_us in of_path)
 
 
+def test_the_processor_time_of_postgresql_is_found(service, database):
+    postmaster = servers.find_postmaster(service.env["STREAMSVC_DATABASE_URL"])
+    assert (servers.database_cpu_s(postmaster) > 0) == (database == "postgresql")
+
+
 @pytest.mark.one_database
 def test_a_short_run_is_reported_without_failures(service, monkeypatch):
     monkeypatch.setattr(servers, "WORKERS", 1)
