@@ -92,7 +92,7 @@ def measure_database(service, database: str, options) -> tuple:
     if options.calls and database == "sqlite":
         times_us = comparison.measure_in_process(service, options.only, options.rounds, options.calls)
         hash_us = time_hash(service.app)
-    return comparison.measure(service, database, options), times_us, hash_us
+    return comparison.measure(service, options), times_us, hash_us
 
 
 def time_hash(app) -> float:

@@ -33,31 +33,25 @@ Rounds = dict[str, list[dict[str, Turn]]]
 """Path → for each round the turns by contender."""
 
 
-def run_contenders(service: SeededService, database: str, options, stack: ExitStack) -> dict[str, servers.Server]:
+def run_contenders(service: SeededService, options, stack: ExitStack) -> dict[str, servers.Server]:
     """Start the servers; those of the service that keep no responses are named `gunicorn anew`, `granian anew`."""
     running = {}
     for name, kind in BARE.items():
         if name in options.contenders:
             running[name] = stack.enter_context(servers.run_server(kind, "bench.bare:app", service.env))
     for kind in OURS:
-        env = service.env | {"STREAMSVC_THREADS": str(count_threads(kind, database))}
         if kind in options.contenders:
-            running[kind] = stack.enter_context(servers.run_server(kind, APP, env))
+            running[kind] = stack.enter_context(servers.run_server(kind, APP, service.env))
             if any(HOT_PATHS[path].is_fresh for path in options.only):
-                running[f"{kind} anew"] = stack.enter_context(servers.run_server(kind, FRESH_APP, env))
+                running[f"{kind} anew"] = stack.enter_context(servers.run_server(kind, FRESH_APP, service.env))
     return running
 
 
-def count_threads(kind: str, database: str) -> int:
-    """As docs/deployment.md recommends: the default, but two for Granian on SQLite."""
-    return 2 if (kind, database) == ("granian", "sqlite") else servers.THREADS
-
-
-def measure(service: SeededService, database: str, options) -> Rounds:
+def measure(service: SeededService, options) -> Rounds:
     """Send the requests of each path to all servers, in turns of random order."""
     rounds: Rounds = {path: [] for path in options.only}
     with ExitStack() as stack:
-        running = run_contenders(service, database, options, stack)
+        running = run_contenders(service, options, stack)
         postmaster = servers.find_postmaster(service.env["STREAMSVC_DATABASE_URL"])
         for path in options.only:
             hot_path = HOT_PATHS[path]

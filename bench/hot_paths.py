@@ -51,7 +51,7 @@ class Request:
 class HotPath:
     """What viewers ask for. `is_fresh`: of a service that keeps no responses; `is_conditional`: they have it already.
 
-    `connections`: how many ask at a time, where it is not the run's number.
+    `connections`: how many ask at a time, where it is not the run's number: a process refuses sign-ins that would wait.
     """
 
     requests: Callable[[SeededService], list[Request]]
@@ -201,6 +201,6 @@ HOT_PATHS = {
     "playback": HotPath(playback_requests),
     "heartbeat": HotPath(heartbeat_requests),
     "progress": HotPath(progress_requests),
-    "sign-in": HotPath(sign_in_requests, connections=2),
-    "sign-up": HotPath(sign_up_requests, connections=2),
+    "sign-in": HotPath(sign_in_requests, connections=1),
+    "sign-up": HotPath(sign_up_requests, connections=1),
 }

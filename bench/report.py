@@ -102,9 +102,11 @@ def format_results(results: dict[str, Rounds], times_us: dict[str, list[float]],
     """The report, as Markdown. `times_us`: the times in process by path, on SQLite."""
     parts = ["# What the hot paths cost", "```\n" + describe_machine() + "\n```", method]
     parts += ["![ratios](results.svg)", "## Goals", format_ratio_goals(results)]
-    if times_us:
-        parts += ["In process, SQLite:", format_in_process_goals(times_us, hash_us)]
     parts += ["Measured elsewhere:", format_markdown([("what", "by"), *((k, f"`{v}`") for k, v in ELSEWHERE.items())])]
+    if times_us:
+        parts += ["## A call in process, SQLite", format_in_process_goals(times_us, hash_us)]
+        rows = [(path, f"{median(of_path):,.0f}") for path, of_path in times_us.items()]
+        parts.append(format_markdown([("path", "µs"), *rows]))
     for database, rounds in results.items():
         parts += [f"## {database}", format_comparison(rounds)]
     return "\n\n".join(parts) + "\n"
