@@ -19,7 +19,7 @@ def parse_arguments():
     parser.add_argument("--database", default="sqlite,postgresql", help="the databases, comma-separated")
     parser.add_argument("--only", default=",".join(HOT_PATHS), help="comma-separated paths: " + ", ".join(HOT_PATHS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.6, help="duration per contender and round")
+    parser.add_argument("--seconds", type=float, default=0.5, help="duration per contender and round")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--calls", type=int, default=150, help="calls in process per path and round; 0: none")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where results.md is written")
