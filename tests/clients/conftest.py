@@ -36,7 +36,7 @@ def site(new_database, tmp_path_factory):
     """The service: its `url`, an operator's `key`, a `price` and 30 films; `proxy` is in front of it."""
     url = new_database("sqlite", "clients", migrate_database)
     folder = tmp_path_factory.mktemp("service")
-    with running_service(url, folder, migrated=True, STREAMSVC_WORKERS="1") as service:
+    with running_service(url, folder, STREAMSVC_WORKERS="1") as service:
         key = service.command("api-keys", "create", "--scope", "admin", "--name", "clients").stdout.split()[-1]
         prices = [{"currency": "EUR", "amount_minor": 999, "interval": "month", "tax": "inclusive"}]
         plan = {"name": "Standard", "features": {**FEATURES, "max_streams": 2}, "prices": prices}
