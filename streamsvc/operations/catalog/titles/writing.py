@@ -87,8 +87,8 @@ class WriteCache:
             cache.clear()
 
     def trim(self) -> None:
-        """Empty the caches of people and words that exceed MAX_CACHED entries."""
-        for cache in (self.people, self.words):
+        """Empty the caches that exceed MAX_CACHED entries."""
+        for cache in (self.facets, self.people, self.words):
             if len(cache) > MAX_CACHED:
                 cache.clear()
 
