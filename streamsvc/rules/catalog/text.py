@@ -105,6 +105,8 @@ def replace_number_words(words: list[str]) -> list[str]:
 
     `twenty two` is `22`, `one hundred and one` is `101`, and `one two three`, read digit by digit, `123`.
     """
+    if NUMBER_VALUES.keys().isdisjoint(words):
+        return words
     replaced, index = [], 0
     while index < len(words):
         digits, end = _digits_at(words, index)
