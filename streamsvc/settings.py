@@ -483,7 +483,10 @@ class Settings:
     catalog: str = setting(
         "private",
         one_of("private", "public"),
-        "`public`: catalogue reads, except of channels, need no token. Visitors see no titles rated 18 or above.",
+        "`public`: catalogue reads need no token. Visitors see nothing rated 18 or above.",
+    )
+    adult_in_feeds: bool = setting(
+        False, parse_flag, "The feeds for Roku and search engines have titles and episodes rated 18 or above, too."
     )
     catalog_reads_per_minute: int = setting(
         600,

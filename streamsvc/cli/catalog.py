@@ -131,7 +131,7 @@ def export_catalog(file_format: str) -> None:
 
     The output is a catalogue file, or a feed that includes licence windows.
     """
-    sys.stdout.writelines(EXPORTERS[file_format](current_settings().public_url))
+    sys.stdout.writelines(EXPORTERS[file_format](current_settings()))
 
 
 def _print_warnings(report: CatalogImportReport) -> None:

@@ -1,4 +1,4 @@
-"""The tokens by which a title, an episode, a collection or a person is found.
+"""The tokens by which a title, an episode, a collection, a person, a channel or a programme is found.
 
 The first letter of a token is its class, so one index without columns and positions is enough:
 
@@ -29,7 +29,7 @@ from streamsvc.rules.catalog.text import fold_text, joined_words, without_articl
 from streamsvc.rules.maturity import age_gate, parse_age_rating
 from streamsvc.rules.playback.access import is_adult
 
-INDEX_VERSION = 4
+INDEX_VERSION = 5
 """Increment with every change of the tokens or of the titles' sort keys, so that they are rebuilt."""
 MAX_TOKEN_LENGTH = 100
 MAX_MARKED_LENGTH = MAX_TOKEN_LENGTH - 3  # with a class before it and a mark after it
@@ -220,6 +220,22 @@ def episode_tokens(names: Iterable[Name], season: int, number: int, series: Iter
 def person_tokens(name: str) -> set[str]:
     """Return the tokens of a person; two words joined find no more than the name without spaces."""
     return clip_tokens(token for token in name_tokens(Name(name), with_joined=False) if token[0] != "j")
+
+
+def channel_tokens(name: Name, number: str | None, external_id: str) -> set[str]:
+    """Return the tokens of a channel: its name, its number and its external id."""
+    numbers = {"j" + word for word in fold_for_search(number or "").split()}
+    return clip_tokens(name_tokens(name) | numbers | external_id_tokens(external_id, {}))
+
+
+def programme_tokens(titles: Iterable[Name], subtitles: Iterable[str]) -> set[str]:
+    """Return the tokens of a programme: its names, and its subtitles as the names of episodes."""
+    tokens: set[str] = set()
+    for title in titles:
+        tokens |= name_tokens(title)
+    for subtitle in subtitles:
+        tokens |= other_tokens(subtitle, EPISODE)
+    return clip_tokens(tokens)
 
 
 def correctable_words(tokens: set[str]) -> set[str]:

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 MAX_PARAMETERS = 500
 ANALYZE_CATALOG = sa.text(
     "ANALYZE titles, title_cards, title_facets, title_windows, part_windows, title_credits,"
-    " search_docs, search_entries, search_words"
+    " search_docs, search_entries, search_words, programme_entries"
 )
 
 
