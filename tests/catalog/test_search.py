@@ -37,6 +37,11 @@ Batman Begins = 30
 8½ = 5
 M*A*S*H = 8
 Москва слезам не верит = 3
+추격자 = 4
+שלום = 2
+الظلام = 2
+隠し砦の三悪人 = 3
+8 femmes = 4
 """
 TYPED = """
 spider man → Spider-Man
@@ -90,6 +95,15 @@ nolen → Insomnia
 the martix → The Matrix
 масква → Москва слезам не верит
 the matrix movie → The Matrix
+추겨자 → 추격자
+שלומ → שלום
+שלופ → שלום
+الظلم → الظلام
+vjcrdf → Москва слезам не верит
+ьфекшч → The Matrix
+akuo → שלום
+かくし砦の三悪人 → 隠し砦の三悪人
+huit femmes → 8 femmes
 """
 
 
@@ -131,6 +145,12 @@ def test_typed_queries_find_the_intended_title(catalog):
     for line in TYPED.strip().splitlines():
         typed, title = line.split(" → ")
         assert catalog.search(typed)[:1] == [title], typed
+
+
+def test_one_wrong_word_of_several_hides_no_title_behind_a_poor_hit(catalog):
+    catalog.put("Kuch Kuch Hota Hai")
+    catalog.put("Hedda Kuchar Hotan")
+    assert catalog.search("kuch kuch hota he") == ["Hedda Kuchar Hotan", "Kuch Kuch Hota Hai"]
 
 
 def test_hits_are_ranked_exact_then_prefix_then_words(catalog):

@@ -63,8 +63,9 @@ class SearchPosition(NamedTuple):
 
 
 class Search(NamedTuple):
-    """A search: its words, the kinds of hits, and which titles count."""
+    """A search: the query as typed, its words, the kinds of hits, and which titles count."""
 
+    query: str
     words: list[str]
     kinds: tuple[HitKind, ...]
     audience: Audience
@@ -103,7 +104,7 @@ def build_search(query: SearchInput, audience: Audience, snapshot: CatalogSnapsh
     scope = "search:" + " ".join(words)
     if kinds != DEFAULT_KINDS or shape != FilterShape(shape.visibility):
         scope += f":{kinds}:{shape[1:]}:{sorted(parameters.items())}"
-    return Search(words, kinds, audience, shape, parameters, scope)
+    return Search(query["q"], words, kinds, audience, shape, parameters, scope)
 
 
 def search_page(search: Search, limit: int, cursor: str | None) -> tuple[list[SearchHit], str | None]:
@@ -124,7 +125,7 @@ def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSIT
     def confidence() -> int:
         return positions[-1].confidence if positions else position.confidence
 
-    for number, stage in _iter_stages(search.words, position, confidence):
+    for number, stage in _iter_stages(search, position, confidence):
         weight = match_weight(stage.match)
         for kind in range(position.kind if number == position.stage else 0, len(search.kinds)):
             here = number == position.stage and kind == position.kind
@@ -186,7 +187,7 @@ def count_hits(search: Search) -> int:
     def confidence() -> int:
         return sum(count * match_weight(match) for match, count in counts)
 
-    for _, stage in _iter_stages(search.words, FIRST_POSITION, confidence):
+    for _, stage in _iter_stages(search, FIRST_POSITION, confidence):
         for kind in search.kinds:
             counts.append((stage.match, _count_stage(search, kind, stage.expression)))
     return sum(count for _, count in counts)
@@ -207,12 +208,13 @@ def match_weight(match: str) -> int:
 
 
 def _iter_stages(
-    words: list[str], position: SearchPosition, confidence: Callable[[], int]
+    search: Search, position: SearchPosition, confidence: Callable[[], int]
 ) -> Iterator[tuple[int, SearchStage]]:
     """Yield (number, stage) from a position on.
 
     Guesses follow only if the certain stages gave few hits, and the last resort only if nothing was found.
     """
+    words = search.words
     if not words:
         return
     certain = distinct_certain_stages(tuple(words))
@@ -223,7 +225,7 @@ def _iter_stages(
     all_stages = search_stages(words, corrections)
     yield from list(enumerate(all_stages))[max(position.stage, len(certain)) :]
     if position.stage >= len(all_stages) or confidence() == 0:
-        yield from enumerate(last_resort_stages(words, corrections), len(all_stages))
+        yield from enumerate(last_resort_stages(search.query, words, corrections), len(all_stages))
 
 
 def _hits_query(expression: tuple, limit: int, visibility: Visibility) -> tuple[CompiledStatement, str]:
