@@ -13,4 +13,5 @@ def retyped_queries(query: str) -> list[str]:
     typed = query.lower()
     if typed.isascii():
         return [typed.translate(str.maketrans(_QWERTY, layout)) for layout in _LAYOUTS]
-    return [typed.translate(str.maketrans(layout, _QWERTY)) for layout in _LAYOUTS if set(typed) <= {*layout, " "}]
+    letters = {letter for letter in typed if not letter.isascii()}
+    return [typed.translate(str.maketrans(layout, _QWERTY)) for layout in _LAYOUTS if letters <= set(layout)]

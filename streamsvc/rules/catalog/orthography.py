@@ -76,5 +76,5 @@ def is_hangul_initials(word: str) -> bool:
 
 
 def is_ideograph(word: str) -> bool:
-    """Whether a word is a Chinese character, as each of a query is."""
-    return "\u3400" <= word[0] <= "\u9fff" or word[0] >= "\U00020000"
+    """Whether a word is a Chinese character: text folded for search has each as a word."""
+    return "\u4e00" <= word[0] <= "\u9fff"

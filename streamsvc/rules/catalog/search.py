@@ -37,7 +37,6 @@ MAX_QUERY_LENGTH = 200
 MAX_QUERY_WORDS = 12
 MIN_JOINED_LENGTH = 5  # letters; with fewer, `them` would match the start of "The Matrix"
 MAX_WORDS_TO_JOIN = 4  # words
-MAX_WORDS_TO_LEAVE_OUT = 6  # words; of a longer query, none is left out while it has hits
 STOP_WORDS = frozenset(
     "the a an and of in on to le la les de der die das del el il los las und et y e og och en i".split()
 )
@@ -123,21 +122,22 @@ def _word_variants(words: list[str]) -> list[list[str]]:
 
 
 def guess_stages(words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
-    """Return the stages that follow the certain ones: with corrected words, then with all words but one of several."""
+    """Return the stages with corrected words, in names and in any token; they follow the certain stages."""
     words = distinctive_words(words)
-    expressions: list[Expression] = []
-    if any(corrections.get(word) for word in words):
-        expressions = [
-            _all(_any(_word_alternatives(word, corrections, "n", _prefix("n" + word))) for word in words),
-            _all(_any(_word_alternatives(word, corrections, "npj", _anywhere(word))) for word in words),
-        ]
-    if 2 < len(words) <= MAX_WORDS_TO_LEAVE_OUT:
-        expressions += [_all_but_one(map(_in_name, words)), _all_but_one(map(_anywhere, words))]
-    return [SearchStage("fuzzy", expression) for expression in expressions]
+    if not any(corrections.get(word) for word in words):
+        return []
+    return [
+        SearchStage(
+            "fuzzy", _all(_any(_word_alternatives(word, corrections, "n", _prefix("n" + word))) for word in words)
+        ),
+        SearchStage(
+            "fuzzy", _all(_any(_word_alternatives(word, corrections, "npj", _anywhere(word))) for word in words)
+        ),
+    ]
 
 
 def last_resort_stages(query: str, words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
-    """Return the stages for queries without other hits, without overlap.
+    """Return the stages for queries without certain hits, without overlap among them and with the guesses.
 
     All words but one, the Chinese characters without the kana, and the query as another keyboard would have it.
     """
@@ -150,7 +150,8 @@ def last_resort_stages(query: str, words: list[str], corrections: dict[str, list
     for retyped in filter(None, map(query_words, retyped_queries(query))):
         exact, prefix, in_names, _ = (stage.expression for stage in certain_stages(retyped))
         expressions += [exact, _any([prefix, in_names])]
-    return _without_earlier([SearchStage("fuzzy", expression) for expression in expressions])
+    guesses = [stage.expression for stage in guess_stages(words, corrections)]
+    return _without_earlier([SearchStage("fuzzy", expression) for expression in expressions], without=guesses)
 
 
 def _all_but_one(parts: Iterable[Expression]) -> Expression:

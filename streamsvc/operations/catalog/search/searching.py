@@ -36,6 +36,8 @@ HitKind = Literal["title", EntryKind]
 KINDS: tuple[HitKind, ...] = ("title", "person", "collection", "episode")
 """The kinds of hits in the order in which a stage has them."""
 DEFAULT_KINDS: tuple[HitKind, ...] = ("title",)
+CERTAIN_WEIGHT = 100
+"""The weight of a hit that has all words as typed; an exact one weighs three of them, and a hundred guesses one."""
 
 
 class SearchHit(NamedTuple):
@@ -52,7 +54,7 @@ class SearchHit(NamedTuple):
 class SearchPosition(NamedTuple):
     """Where a page starts: the stage, the rank after which it continues, the confidence from earlier hits, the kind.
 
-    Each hit raises the confidence that nothing else was meant, an exact one as much as three others.
+    Each hit raises the confidence that nothing else was meant, by its weight.
     """
 
     stage: int = 0
@@ -204,7 +206,7 @@ def _count_stage(search: Search, kind: HitKind, expression: Expression) -> int:
 
 def match_weight(match: str) -> int:
     """Return how much a hit raises the confidence that nothing else was meant."""
-    return 3 if match == "exact" else 1
+    return {"exact": 3 * CERTAIN_WEIGHT, "fuzzy": 1}.get(match, CERTAIN_WEIGHT)
 
 
 def _iter_stages(
@@ -212,20 +214,23 @@ def _iter_stages(
 ) -> Iterator[tuple[int, SearchStage]]:
     """Yield (number, stage) from a position on.
 
-    Guesses follow only if the certain stages gave few hits, and the last resort only if nothing was found.
+    Guesses follow only if the certain stages gave few hits, and the last resort only if nothing was found, or for
+    several words, of which one may be wrong, nothing but guesses.
     """
     words = search.words
     if not words:
         return
     certain = distinct_certain_stages(tuple(words))
     yield from list(enumerate(certain))[position.stage :]
-    if position.stage < len(certain) and confidence() >= MIN_CERTAIN_HITS:
+    if position.stage < len(certain) and confidence() >= MIN_CERTAIN_HITS * CERTAIN_WEIGHT:
         return
-    corrections = suggest_corrections(distinctive_words(words))
+    distinctive = distinctive_words(words)
+    corrections = suggest_corrections(distinctive)
     all_stages = search_stages(words, corrections)
     yield from list(enumerate(all_stages))[max(position.stage, len(certain)) :]
-    if position.stage >= len(all_stages) or confidence() == 0:
-        yield from enumerate(last_resort_stages(search.query, words, corrections), len(all_stages))
+    if position.stage >= len(all_stages) or confidence() < (CERTAIN_WEIGHT if len(distinctive) > 2 else 1):
+        last = enumerate(last_resort_stages(search.query, words, corrections), len(all_stages))
+        yield from (numbered for numbered in last if numbered[0] >= position.stage)
 
 
 def _hits_query(expression: tuple, limit: int, visibility: Visibility) -> tuple[CompiledStatement, str]:
