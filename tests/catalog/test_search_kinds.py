@@ -82,7 +82,8 @@ def test_a_hit_names_the_field_by_which_it_was_found(catalog, typed, title, fiel
 def test_other_kinds_are_found_only_on_request(catalog):
     assert {kind for kind, *_ in found(catalog, "ozymandias")} == {"series"}
     assert found(catalog, "ozymandias", kinds="episode") == [("episode", "Ozymandias", "episode")]
-    assert found(catalog, "breaking bad s05e02", kinds="episode") == [("episode", "Ozymandias", "episode")]
+    for number in ("s05e02", "s5e02", "5x02", "5x2"):
+        assert found(catalog, f"breaking bad {number}", kinds="episode") == [("episode", "Ozymandias", "episode")]
     assert found(catalog, "bryan", kinds=ALL)[0] == ("person", "Bryan Cranston", "person")
     assert found(catalog, "silent", kinds=ALL) == [("collection", "Silent cinema", "collection")]
     episode = catalog.get("/v1/catalog/search", q="ozymandias", kinds=ALL).json["items"][0]

@@ -15,7 +15,11 @@ _ALPHABETS = (
     ascii_lowercase + digits,
     "абвгдежзийклмнопрстуфхцчшщъыьэюяёєіїґ",
     "αβγδεζηθικλμνξοπρσςτυφχψω",
+    "ابتثجحخدذرزسشصضطظعغفقكلمنهوي",
+    "אבגדהוזחטיכלמנסעפצקרשת",
+    "".join(map(chr, (*range(0x1100, 0x1113), *range(0x1161, 0x1176), *range(0x11A8, 0x11C3)))),
 )
+"""The letters of each alphabet as `normalize_spelling` leaves them: a Korean syllable is two or three letters."""
 
 
 def words_one_edit_away(word: str) -> set[str]:
