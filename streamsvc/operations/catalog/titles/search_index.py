@@ -197,7 +197,7 @@ def _programme_entry(row: dict[str, Any], record: ProgrammeRecord) -> tuple:
     texts = record.localizations.items()
     titles = {Name(record.title), *(Name(text.title, tag) for tag, text in texts)}
     subtitles = {record.subtitle, *(text.subtitle for _, text in texts)} - {None}
-    words = format_tokens(programme_tokens(titles, filter(None, subtitles)))
+    [words] = format_tokens([programme_tokens(titles, filter(None, subtitles))])
     identity = (row["channel_pk"], words, row["min_age"], row["title_id"], sorted(record.genres))
     repeat_key = int.from_bytes(hashlib.sha256(repr(identity).encode()).digest()[:8]) >> 1
     return row["channel_pk"], row["starts_at"], repeat_key, words
