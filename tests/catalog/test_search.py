@@ -3,6 +3,7 @@
 import pytest
 
 from tests.worlds.catalog_world import Catalog
+from tests.worlds.scenes import set_scene
 
 pytestmark = pytest.mark.every_database
 
@@ -116,8 +117,7 @@ PLAIN = (
 )
 
 
-@pytest.fixture
-def catalog(app):
+def build_catalog(app):
     catalog = Catalog(app)
     for number, line in enumerate(TITLES.strip().splitlines()):
         title, popularity = line.split(" = ")
@@ -125,6 +125,11 @@ def catalog(app):
     people = [{"name": "Christopher Nolan", "role": "director"}, {"name": "Robert De Niro", "role": "actor"}]
     catalog.put("Insomnia", credits=people, original_title="Søvnløs", popularity=1)
     return catalog
+
+
+@pytest.fixture
+def catalog(app):
+    return set_scene(app, build_catalog)
 
 
 def test_typed_queries_find_the_intended_title(catalog):

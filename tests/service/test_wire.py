@@ -31,7 +31,7 @@ def service(server, new_database, tmp_path_factory):
     url = new_database("sqlite", "wire", migrate_database)
     settings = {"STREAMSVC_WORKERS": "1", "STREAMSVC_THREADS": str(THREADS), "STREAMSVC_REQUEST_TIMEOUT_S": "1"}
     settings |= {"STREAMSVC_SERVER": server, "GUNICORN_CMD_ARGS": f"--worker-connections {MAX_CONNECTIONS}"}
-    with running_service(url, folder, migrated=True, **settings) as running:
+    with running_service(url, folder, **settings) as running:
         yield running
 
 
