@@ -1,6 +1,6 @@
 """`streamsvc serve` as an operator runs it: real processes over TCP, with processes that die.
 
-On SQLite gunicorn serves, on PostgreSQL Granian does.
+`make test` runs it on PostgreSQL; test_wire.py and test_wheel.py serve on SQLite.
 """
 
 import json
@@ -18,10 +18,12 @@ from tests.conftest import migrate_database
 from tests.worlds.service import TIMEOUT_S, Service, running_service, wait_until
 from tests.worlds.wire import exchange
 
+pytestmark = pytest.mark.either_database
 
-@pytest.fixture(scope="module")
-def server(database):
-    return "granian" if database == "postgresql" else "gunicorn"
+
+@pytest.fixture(scope="module", params=["gunicorn", "granian"])
+def server(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +85,11 @@ UNREADABLE = {
 CODES = {414: "request_uri_too_long", 431: "request_header_fields_too_large", 400: "bad_request"}
 
 
-def test_requests_that_never_reach_the_app_get_a_problem_document(service):
+def test_requests_that_never_reach_the_app_get_a_problem_document(service, server):
+    """On Granian, only those that hyper can read do."""
     for status, raw_request in UNREADABLE.items():
+        if (status, server) == (400, "granian"):
+            continue
         with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
             connection.sendall(raw_request)
             head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
@@ -93,7 +98,7 @@ def test_requests_that_never_reach_the_app_get_a_problem_document(service):
         assert (problem["status"], problem["code"]) == (status, CODES[status])
         assert re.fullmatch("(The request|A header)[^'%]+[.]", problem["detail"]), "not gunicorn's own sentence"
         assert b"application/problem+json" in head
-        assert f"X-Request-Id: {problem['request_id']}".encode() in head
+        assert f"x-request-id: {problem['request_id']}".encode() in head.lower()
 
 
 def test_a_body_that_ends_early_is_not_taken_for_a_whole_one(service):
