@@ -14,6 +14,7 @@ x   a whole name of something else, always with a mark: an episode, a character,
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from streamsvc.rules.catalog.orthography import (
@@ -59,14 +60,15 @@ def fold_for_search(text: str) -> str:
     return normalize_spelling(fold_text(text))
 
 
-def name_tokens(name: Name) -> set[str]:
-    """Return the tokens of one name."""
+def name_tokens(name: Name, with_joined: bool = True) -> set[str]:
+    """Return the tokens of one name; without its joined words unless `with_joined`."""
     folded = fold_for_search(name.text)
     words = folded.split()
     tokens = {"n" + word for word in words}
     for full_name in {folded, without_article(folded)}:
         tokens |= {"c" + without_spaces(full_name), "s" + full_name.replace(" ", "_")}
-    tokens |= {"j" + joined for joined in joined_words(folded)}
+    if with_joined:
+        tokens |= {"j" + joined for joined in joined_words(folded)}
     if not folded.isascii():
         tokens |= _tokens_of_other_scripts(name.text, words)
     if name.language and name.language.split("-")[0] in COMPOUNDING_LANGUAGES:
@@ -120,8 +122,7 @@ def record_tokens(record: CatalogRecord) -> set[str]:
         tokens |= name_tokens(name)
     if record.year:
         tokens.add(f"j{record.year}")
-    for person in {credit.name for credit in record.credits}:
-        tokens |= {"p" + word for word in fold_for_search(person).split()}
+    tokens.update(*map(_credit_tokens, {credit.name for credit in record.credits}))
     for character in {credit.character for credit in record.credits if credit.character}:
         tokens |= character_tokens(character)
     for mark, texts in ((TAG, record.tags), (STUDIO, record.studios)):
@@ -130,6 +131,11 @@ def record_tokens(record: CatalogRecord) -> set[str]:
     tokens |= external_id_tokens(record.external_id, record.external_ids)
     tokens |= episode_tokens_of_series(record)
     return clip_tokens(tokens)
+
+
+@lru_cache(maxsize=50_000)
+def _credit_tokens(name: str) -> frozenset[str]:
+    return frozenset("p" + word for word in fold_for_search(name).split())
 
 
 def clip_tokens(tokens: Iterable[str]) -> set[str]:
@@ -213,7 +219,7 @@ def episode_tokens(names: Iterable[Name], season: int, number: int, series: Iter
 
 def person_tokens(name: str) -> set[str]:
     """Return the tokens of a person; two words joined find no more than the name without spaces."""
-    return clip_tokens(token for token in name_tokens(Name(name)) if token[0] != "j")
+    return clip_tokens(token for token in name_tokens(Name(name), with_joined=False) if token[0] != "j")
 
 
 def channel_tokens(name: Name, number: str | None, external_id: str) -> set[str]:

@@ -43,6 +43,8 @@ LIVE_KINDS: dict[str, Callable[..., dict[int, Any]]] = {
 }
 """The kinds whose hits change with time alone, and what loads them."""
 DEFAULT_KINDS: tuple[HitKind, ...] = ("title",)
+CERTAIN_WEIGHT = 100
+"""The weight of a hit that has all words as typed; an exact one weighs three of them, and a hundred guesses one."""
 
 
 class SearchHit(NamedTuple):
@@ -59,7 +61,7 @@ class SearchHit(NamedTuple):
 class SearchPosition(NamedTuple):
     """Where a page starts: the stage, the rank after which it continues, the confidence from earlier hits, the kind.
 
-    Each hit raises the confidence that nothing else was meant, an exact one as much as three others.
+    Each hit raises the confidence that nothing else was meant, by its weight.
     """
 
     stage: int = 0
@@ -70,8 +72,9 @@ class SearchPosition(NamedTuple):
 
 
 class Search(NamedTuple):
-    """A search: its words, the kinds of hits, and which titles, channels and programmes count at a time."""
+    """A search: the text as typed, its words, the kinds of hits, and which titles, channels and programmes count."""
 
+    text: str
     words: list[str]
     kinds: tuple[HitKind, ...]
     audience: Audience
@@ -79,7 +82,7 @@ class Search(NamedTuple):
     parameters: dict[str, Any]
     scope: str
     """What its cursors are valid for."""
-    query: TitleFiltersInput
+    filters: TitleFiltersInput
     now: datetime
 
     @property
@@ -112,7 +115,7 @@ def build_search(query: SearchInput, audience: Audience, snapshot: CatalogSnapsh
     scope = "search:" + " ".join(words)
     if kinds != DEFAULT_KINDS or shape != FilterShape(shape.visibility):
         scope += f":{kinds}:{shape[1:]}:{sorted(parameters.items())}"
-    return Search(words, kinds, audience, shape, parameters, scope, query, clock.now())
+    return Search(query["q"], words, kinds, audience, shape, parameters, scope, query, clock.now())
 
 
 def search_page(search: Search, limit: int, cursor: str | None) -> tuple[list[SearchHit], str | None]:
@@ -133,7 +136,7 @@ def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSIT
     def confidence() -> int:
         return positions[-1].confidence if positions else position.confidence
 
-    for number, stage in _iter_stages(search.words, position, confidence):
+    for number, stage in _iter_stages(search, position, confidence):
         weight = match_weight(stage.match)
         for kind in range(position.kind if number == position.stage else 0, len(search.kinds)):
             here = number == position.stage and kind == position.kind
@@ -186,7 +189,7 @@ def _hit_of_row(kind: str, rank: int, row: Any, match: str) -> SearchHit:
 def _load_rows(search: Search, kind: HitKind, ranks: list[int]) -> dict[int, Any]:
     """Return those of a kind that the caller may see and that pass the filters, by rank."""
     if load := LIVE_KINDS.get(kind):
-        return load(ranks, search.query, search.audience, search.now)
+        return load(ranks, search.filters, search.audience, search.now)
     return scanning.load_rows(kind, ranks, search.shape, search.sql_parameters)
 
 
@@ -204,7 +207,7 @@ def count_hits(search: Search) -> int:
     def confidence() -> int:
         return sum(count * match_weight(match) for match, count in counts)
 
-    for _, stage in _iter_stages(search.words, FIRST_POSITION, confidence):
+    for _, stage in _iter_stages(search, FIRST_POSITION, confidence):
         for kind in search.kinds:
             counts.append((stage.match, _count_stage(search, kind, stage.expression)))
     return sum(count for _, count in counts)
@@ -220,27 +223,31 @@ def _count_stage(search: Search, kind: HitKind, expression: Expression) -> int:
 
 def match_weight(match: str) -> int:
     """Return how much a hit raises the confidence that nothing else was meant."""
-    return 3 if match == "exact" else 1
+    return {"exact": 3 * CERTAIN_WEIGHT, "fuzzy": 1}.get(match, CERTAIN_WEIGHT)
 
 
 def _iter_stages(
-    words: list[str], position: SearchPosition, confidence: Callable[[], int]
+    search: Search, position: SearchPosition, confidence: Callable[[], int]
 ) -> Iterator[tuple[int, SearchStage]]:
     """Yield (number, stage) from a position on.
 
-    Guesses follow only if the certain stages gave few hits, and the last resort only if nothing was found.
+    Guesses follow only if the certain stages gave few hits, and the last resort only if nothing was found, or for
+    several words, of which one may be wrong, nothing but guesses.
     """
+    words = search.words
     if not words:
         return
     certain = distinct_certain_stages(tuple(words))
     yield from list(enumerate(certain))[position.stage :]
-    if position.stage < len(certain) and confidence() >= MIN_CERTAIN_HITS:
+    if position.stage < len(certain) and confidence() >= MIN_CERTAIN_HITS * CERTAIN_WEIGHT:
         return
-    corrections = suggest_corrections(distinctive_words(words))
+    distinctive = distinctive_words(words)
+    corrections = suggest_corrections(distinctive)
     all_stages = search_stages(words, corrections)
     yield from list(enumerate(all_stages))[max(position.stage, len(certain)) :]
-    if position.stage >= len(all_stages) or confidence() == 0:
-        yield from enumerate(last_resort_stages(words, corrections), len(all_stages))
+    if position.stage >= len(all_stages) or confidence() < (CERTAIN_WEIGHT if len(distinctive) > 2 else 1):
+        last = enumerate(last_resort_stages(search.text, words, corrections), len(all_stages))
+        yield from (numbered for numbered in last if numbered[0] >= position.stage)
 
 
 def _hits_query(expression: tuple, limit: int, visibility: Visibility) -> tuple[CompiledStatement, str]:

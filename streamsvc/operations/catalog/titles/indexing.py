@@ -25,7 +25,7 @@ RECORD_PAGE = (
 )
 
 
-@jobs.recurring_job("catalog_search_index", timedelta(hours=1))
+@jobs.recurring_job("catalog_search_index", timedelta(minutes=1))
 def enqueue_reindex_if_outdated(payload: dict, now: datetime) -> None:
     """Enqueue a rebuild of the index if a new release has other rules for it."""
     index_version = db.session.scalar(sa.select(CatalogState.search_version))

@@ -57,9 +57,12 @@ def insert_docs(titles: list[tuple[int, CatalogRecord]], known_words: set[str]) 
     Titles are inserted in order of rank, since SQLite's index flushes its buffer at every step back.
     """
     docs = sorted(((rank, record_tokens(record)) for rank, record in titles), key=BY_RANK)
-    bulk.insert_rows(SearchDoc, ("rank", "words"), [(rank, format_tokens(tokens)) for rank, tokens in docs])
-    all_tokens = [*(tokens for _, tokens in docs), *(withheld_episode_tokens(record) for _, record in titles)]
-    insert_words({word for tokens in all_tokens for word in correctable_words(tokens)}, known_words)
+    words = format_tokens([tokens for _, tokens in docs])
+    bulk.insert_rows(SearchDoc, ("rank", "words"), list(zip((rank for rank, _ in docs), words, strict=True)))
+    all_tokens: set[str] = set().union(
+        *(tokens for _, tokens in docs), *(withheld_episode_tokens(record) for _, record in titles)
+    )
+    insert_words(correctable_words(all_tokens), known_words)
 
 
 def insert_words(words: set[str], known_words: set[str]) -> None:
@@ -194,7 +197,7 @@ def _programme_entry(row: dict[str, Any], record: ProgrammeRecord) -> tuple:
     texts = record.localizations.items()
     titles = {Name(record.title), *(Name(text.title, tag) for tag, text in texts)}
     subtitles = {record.subtitle, *(text.subtitle for _, text in texts)} - {None}
-    words = format_tokens(programme_tokens(titles, filter(None, subtitles)))
+    [words] = format_tokens([programme_tokens(titles, filter(None, subtitles))])
     identity = (row["channel_pk"], words, row["min_age"], row["title_id"], sorted(record.genres))
     repeat_key = int.from_bytes(hashlib.sha256(repr(identity).encode()).digest()[:8]) >> 1
     return row["channel_pk"], row["starts_at"], repeat_key, words
@@ -208,15 +211,16 @@ def _replace_entries(kind: EntryKind, refs: Iterable[int], entries: dict[int, tu
 
 def _insert_entries(kind: EntryKind, entries: dict[int, tuple[int, set[str]]]) -> None:
     """Insert entries by key: (popularity, tokens). Their words are in the titles' tokens too, for corrections."""
+    words = format_tokens([tokens for _, tokens in entries.values()])
     rows = [
-        (encode_entry_rank(kind, popularity, ref), kind, ref, format_tokens(tokens))
-        for ref, (popularity, tokens) in entries.items()
+        (encode_entry_rank(kind, popularity, ref), kind, ref, text)
+        for (ref, (popularity, _)), text in zip(entries.items(), words, strict=True)
     ]
     bulk.insert_rows(SearchEntry, ("rank", "kind", "ref", "words"), sorted(rows, key=BY_RANK))
 
 
-def format_tokens(tokens: set[str]) -> str:
-    """Return tokens as the database in use stores them: words, or the literal of a tsvector."""
+def format_tokens(entries: list[set[str]]) -> list[str]:
+    """Return the tokens of each entry as the database in use stores them: words, or the literal of a tsvector."""
     if db.engine.dialect.name == "postgresql":
-        return " ".join(f"'{token}'" for token in sorted(tokens))
-    return " ".join(sorted(tokens))
+        return [" ".join(f"'{token}'" for token in sorted(tokens)) for tokens in entries]
+    return [" ".join(sorted(tokens)) for tokens in entries]
