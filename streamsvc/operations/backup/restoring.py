@@ -17,7 +17,7 @@ from streamsvc.models import (
     RecoveryCode,
     Restore,
 )
-from streamsvc.models.subscriptions import SandboxCharge, Subscription
+from streamsvc.models.subscriptions import SandboxCharge, Subscription, SubscriptionEvent
 from streamsvc.operations.backup.archive import format_moment
 from streamsvc.operations.backup.tombstones import Tombstones, list_since
 from streamsvc.operations.credentials.sessions import count_live_sessions, end_all_sessions
@@ -67,7 +67,7 @@ def secure_restored_database(
     db.session.commit()
     for found in tombstones:
         _revoke_credentials(found, service_taken_at, now, report)
-        _hold_subscriptions(list_since(found.subscriptions, service_taken_at), now, report)
+        _hold_subscriptions(found, now, report)
         db.session.commit()
         _delete_accounts(found, now, report)
     report.open += describe_unknown(tombstones, service_taken_at)
@@ -122,8 +122,12 @@ def _revoke_credentials(found: Tombstones, since: datetime, now: datetime, repor
     report.open += [f"{key} has its former email address again" for key in db.session.scalars(existing)]
 
 
-def _hold_subscriptions(changed: set[str], now: datetime, report: RestoreReport) -> None:
+def _hold_subscriptions(found: Tombstones, now: datetime, report: RestoreReport) -> None:
     """Put subscriptions that were changed or canceled since on billing hold: they would be charged as they were."""
+    last = sa.select(SubscriptionEvent.subscription_id, sa.func.max(SubscriptionEvent.seq))
+    last = last.where(SubscriptionEvent.subscription_id.in_(found.subscriptions.keys()))
+    rows = db.session.execute(last.group_by(SubscriptionEvent.subscription_id))
+    changed = [key for key, seq in rows if seq < found.subscriptions[key]]
     is_billed = (Subscription.id.in_(changed), Subscription.status.in_(LIVE_STATUSES))
     hold = sa.update(Subscription).where(*is_billed, Subscription.billing_held_at.is_(None))
     reason = "it was changed after the backup from which the database was restored"

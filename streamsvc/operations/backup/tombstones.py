@@ -6,7 +6,7 @@ They are read from the database that a restore replaces, and can be written to a
 
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,6 +17,8 @@ from streamsvc.operations.backup.archive import BackupError, format_moment, writ
 from streamsvc.storage.database import format_utc
 
 FORMAT = "streamsvc tombstones 1"
+LONGEST_REQUEST = timedelta(minutes=1)
+"""How much earlier than a moment an event may say it was, although it was committed later."""
 PASSWORD_ACTIONS = ("authn_password_change", "account_recovered", "access_revoked", "credentials_revoked")
 FACTOR_ACTIONS = ("authn_factor_removed", "identity_unlinked", "access_revoked", "credentials_revoked")
 """After the last two, which do not say what was removed, all passkeys and linked identities of the account go."""
@@ -48,13 +50,13 @@ class Tombstones:
     operators: dict[str, str | None] = field(default_factory=dict)
     """Operators who were disabled, removed or reset."""
     api_keys: dict[str, str | None] = field(default_factory=dict)
-    subscriptions: dict[str, str | None] = field(default_factory=dict)
-    """Subscriptions that their owners or operators changed, such as by canceling them."""
+    subscriptions: dict[str, int] = field(default_factory=dict)
+    """The number of the last change by owner or operator, such as a cancellation, of subscriptions changed since."""
 
 
 def list_since(ids: dict[str, str | None], moment: datetime) -> set[str]:
-    """List the ids of the events at or after a moment."""
-    return {key for key, at in ids.items() if at is None or datetime.fromisoformat(at) >= moment}
+    """List the ids of the events since a moment, and those whose transaction may have ended after it."""
+    return {key for key, at in ids.items() if at is None or datetime.fromisoformat(at) >= moment - LONGEST_REQUEST}
 
 
 def read_tombstones(connection: sa.Connection, since: datetime, now: datetime) -> Tombstones:
@@ -69,10 +71,10 @@ def read_tombstones(connection: sa.Connection, since: datetime, now: datetime) -
         found.api_keys[row.id] = format_utc(row.revoked_at)
     for row in connection.execute(sa.select(OperatorAccount.id).where(OperatorAccount.status != "active")):
         found.operators[row.id] = None
-    changes = sa.select(SubscriptionEvent.subscription_id, SubscriptionEvent.at)
-    changes = changes.where(SubscriptionEvent.at >= since, SubscriptionEvent.actor.is_not(None))
-    for row in connection.execute(changes.order_by(SubscriptionEvent.at)):
-        found.subscriptions[row.subscription_id] = format_utc(row.at)
+    changes = sa.select(SubscriptionEvent.subscription_id, sa.func.max(SubscriptionEvent.seq).label("last"))
+    changes = changes.where(SubscriptionEvent.at >= since - LONGEST_REQUEST, SubscriptionEvent.actor.is_not(None))
+    for row in connection.execute(changes.group_by(SubscriptionEvent.subscription_id)):
+        found.subscriptions[row.subscription_id] = row.last
     _read_credential_changes(connection, since, found)
     return found
 
@@ -80,7 +82,9 @@ def read_tombstones(connection: sa.Connection, since: datetime, now: datetime) -
 def _read_credential_changes(connection: sa.Connection, since: datetime, found: Tombstones) -> None:
     actions = {*PASSWORD_ACTIONS, *FACTOR_ACTIONS, *CODE_ACTIONS, *EMAIL_ACTIONS, "operator_reset"}
     events = sa.select(AuditEvent.action, AuditEvent.account_id, AuditEvent.actor, AuditEvent.details, AuditEvent.at)
-    events = events.where(AuditEvent.at >= since, AuditEvent.action.in_(actions)).order_by(AuditEvent.seq)
+    events = events.where(AuditEvent.at >= since - LONGEST_REQUEST, AuditEvent.action.in_(actions)).order_by(
+        AuditEvent.seq
+    )
     for event in connection.execute(events):
         owner, at, details = event.account_id or event.actor, format_utc(event.at), event.details or {}
         if event.action in PASSWORD_ACTIONS:
