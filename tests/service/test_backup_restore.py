@@ -89,7 +89,7 @@ def change_everything(made, world):
     made.ids["subscription"] = subscription
     with world.app.app_context():
         people.remove_operator(made.ids["operator"], world.clock())
-        execute_write(sa.delete(Passkey).where(Passkey.id == "pky_1"))
+        db.session.execute(sa.delete(Passkey).where(Passkey.id == "pky_1"))
         audit.record_event("authn_factor_removed", made.ids["kept"], factor="passkey", passkey="pky_1")
         db.session.commit()
 
@@ -160,8 +160,9 @@ def test_the_service_is_degraded_and_charges_nobody(restored, app):
         execute_write(sa.delete(Worker).where(Worker.id == "w"))
         before = fetch_one(sa.select(sa.func.count()).select_from(Subscription))
         assert jobs.find_next_due_job(LATER) is not None
-    ann = world.person()
-    refused = ann.subscribe(world.plan("q", 500))
+    ann = sessions_steps.new_person(app.test_client(), "late")
+    assert ann.post("/v1/payment-methods", {"token": "pm_card_visa"}).status_code == 201
+    refused = ann.post("/v1/subscriptions", {"price_id": world.plan("q", 500)}, headers={"Idempotency-Key": "k"})
     assert (refused.status_code, refused.json["code"]) == (503, "unavailable")
     assert "restored from a backup" in refused.json["detail"]
     with app.app_context():
