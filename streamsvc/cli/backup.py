@@ -95,7 +95,7 @@ def create_tombstones(path: Path) -> None:
 
 def parse_as_of(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
     try:
-        return value and parse_moment(value)  # type: ignore[return-value]
+        return parse_moment(value) if value else None
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 

@@ -21,9 +21,8 @@ from streamsvc.operations.backup.dumps import Dump, StartProgress
 
 DEBIAN_PROGRAMS = Path("/usr/lib/postgresql")
 NO_OWNERS = ("--no-owner", "--no-privileges")
-LOCALE = (
-    "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = current_database()"
-)
+LOCALE = "SELECT pg_encoding_to_char(encoding), to_jsonb(d) FROM pg_database d WHERE datname = current_database()"
+LOCALE_PROVIDERS = {"i": "LOCALE_PROVIDER icu ICU_LOCALE", "b": "LOCALE_PROVIDER builtin BUILTIN_LOCALE"}
 OWN_SETTINGS = (
     "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
     " WHERE setrole = 0 AND datname = :name"
@@ -45,6 +44,7 @@ class PostgresqlStore:
     def dump(self, folder: Path, start_progress: StartProgress) -> Iterator[Dump]:
         with self._connect(self.database, "REPEATABLE READ") as connection:
             program = find_program("pg_dump", server_version(connection))
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             snapshot = connection.scalar(sa.text("SELECT pg_export_snapshot()"))
             taken_at, rows = clock.wall_time(), count_tables(connection)
             size = connection.scalar(sa.text("SELECT pg_database_size(current_database())"))
@@ -53,6 +53,7 @@ class PostgresqlStore:
 
                 def read_output() -> Iterator[bytes]:
                     with self._running(command, self.database, stdout=subprocess.PIPE) as process:
+                        assert process.stdout is not None, "it is a pipe"
                         while chunk := process.stdout.read(CHUNK_BYTES):
                             advance(len(chunk))
                             yield chunk
@@ -63,8 +64,7 @@ class PostgresqlStore:
     def create_scratch(self, folder: Path | None = None) -> Iterator[str]:
         name = f"streamsvc_scratch_{secrets.token_hex(6)}"
         with self._connect(self.database) as connection:
-            encoding, collate, ctype = connection.execute(sa.text(LOCALE)).one()
-            locale = f"ENCODING '{encoding}' LC_COLLATE '{collate}' LC_CTYPE '{ctype}'"
+            locale = describe_locale(*connection.execute(sa.text(LOCALE)).one())
             try:
                 connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE template0 {locale}')
             except sa.exc.DBAPIError as error:
@@ -82,6 +82,7 @@ class PostgresqlStore:
             program = find_program("pg_restore", server_version(connection))
         command = [program, *NO_OWNERS, "--exit-on-error", "--single-transaction"]
         with self._running(command, name, stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None, "it is a pipe"
             try:
                 for chunk in chunks:
                     process.stdin.write(chunk)
@@ -192,6 +193,14 @@ def find_program(name: str, version: int) -> str:
     raise BackupError(
         f"{name} {version} or newer is missing: apt-get install postgresql-client, and put it on the PATH"
     )
+
+
+def describe_locale(encoding: str, database: dict) -> str:
+    """Return the options of CREATE DATABASE that give another one the same encoding and order of texts."""
+    options = f"ENCODING '{encoding}' LC_COLLATE '{database['datcollate']}' LC_CTYPE '{database['datctype']}'"
+    provider = LOCALE_PROVIDERS.get(database.get("datlocprovider", "c"))  # PostgreSQL 14 has none
+    locale = database.get("datlocale") or database.get("daticulocale")  # from 17 on, and before
+    return f"{options} {provider} '{locale}'" if provider else options
 
 
 def server_version(connection: sa.Connection) -> int:

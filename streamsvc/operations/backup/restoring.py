@@ -100,9 +100,8 @@ def _end_sessions(count: int, taken_at: datetime, now: datetime) -> None:
 
 def _revoke_credentials(found: Tombstones, since: datetime, now: datetime, report: RestoreReport) -> None:
     changed = list_since(found.passwords, since)
-    for model, listed in ((Account, report.passwords), (OperatorAccount, report.operators)):
-        has_old = (model.id.in_(changed), model.password_hash.is_not(None))
-        listed += db.session.scalars(sa.update(model).where(*has_old).values(password_hash=None).returning(model.id))
+    report.passwords += _remove_passwords(Account, changed)
+    report.operators += _remove_passwords(OperatorAccount, changed)
     of_account = list_since(found.factors, since)
     for factor, ids in ((Passkey, found.passkeys), (Identity, found.identities)):
         is_removed = sa.or_(factor.id.in_(list_since(ids, since)), factor.account_id.in_(of_account))
@@ -120,6 +119,14 @@ def _revoke_credentials(found: Tombstones, since: datetime, now: datetime, repor
     report.api_keys += db.session.scalars(revoke)
     existing = sa.select(Account.id).where(Account.id.in_(list_since(found.emails, since)), Account.status != "deleted")
     report.open += [f"{key} has its former email address again" for key in db.session.scalars(existing)]
+
+
+def _remove_passwords(model: type[Account] | type[OperatorAccount], changed: set[str]) -> list[str]:
+    """Remove the former passwords of these accounts or operators; returns the ids of those that had one."""
+    has_password = (model.id.in_(changed), model.password_hash.is_not(None))
+    return list(
+        db.session.scalars(sa.update(model).where(*has_password).values(password_hash=None).returning(model.id))
+    )
 
 
 def _hold_subscriptions(found: Tombstones, now: datetime, report: RestoreReport) -> None:
