@@ -79,9 +79,8 @@ def restore_archive(
                 carry_over_sandbox_journal(source)
         report = secure_restored_database(manifest.taken, manifest.service_taken, tombstones, now)
         _print_report(report)
-        click.echo(
-            f"former database: {sum(former.values()):,} rows" if former else "former database: none that can be read"
-        )
+        rows = "not read" if former is None else f"{sum(former.values()):,} rows"
+        click.echo(f"former database: {rows}")
         if not yes:
             click.echo(DRY_RUN)
             return
