@@ -1,14 +1,18 @@
 """`streamsvc backup`: complete or absent, of one moment; and what `backup verify` and `restore` refuse."""
 
+import re
+import shlex
 import sqlite3
 import threading
 import zipfile
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 import sqlalchemy as sa
 
+from streamsvc.cli import group
 from streamsvc.cli.backup import backup
 from streamsvc.models import Account, Restore
 from streamsvc.operations.backup.archive import DUMPS, SECRET_KEY
@@ -18,6 +22,7 @@ from tests.worlds.backups import KEY, app_on, fail, migrate_to, read_manifest, r
 from tests.worlds.billing_world import World
 
 pytestmark = pytest.mark.every_database
+PAGE = Path(__file__).parent.parent.parent / "docs" / "backup.md"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,26 @@ def make(app, path, *options):
     result = app.test_cli_runner().invoke(backup, [str(path), *options])
     assert result.exit_code == 0, (result.output, result.exception)
     return result.output
+
+
+def list_documented_commands():
+    """The commands in the examples of docs/backup.md, as arguments."""
+    examples = "".join(PAGE.read_text().split("```")[1::2])
+    texts = re.findall(r"streamsvc ((?:backup|restore|billing) [^&|\n]+)", re.sub(r"\$\(.*?\)", "DATE", examples))
+    return [shlex.split(text) for text in texts]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("arguments", list_documented_commands(), ids=" ".join)
+def test_every_documented_command_exists(arguments):
+    command = group
+    while isinstance(command, click.Group):
+        name, command, arguments = command.resolve_command(click.Context(command), with_default(command, arguments))
+    assert command.make_context(name, arguments).command is command
+
+
+def with_default(command, arguments):
+    return ["create", *arguments] if command is backup and arguments[0] not in command.commands else arguments
 
 
 def count_accounts(url):

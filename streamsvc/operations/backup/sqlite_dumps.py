@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -91,6 +92,8 @@ class SqliteStore:
         scratch = _path_of(url)
         with _connect(scratch) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")
+        if self.path.exists():
+            copy_access(self.path, scratch)
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         kept = self._keep_former(moment) if self.path.exists() else ""
@@ -134,6 +137,14 @@ def create_private_file(folder: Path, name: str) -> Path:
     except OSError as error:
         raise BackupError(f"{folder} cannot be written to: {error.strerror}") from None
     return path
+
+
+def copy_access(source: Path, target: Path) -> None:
+    """Give a file the owner and the permissions of another: root may restore what another user's service reads."""
+    shutil.copymode(source, target)
+    status = source.stat()
+    with suppress(PermissionError):  # only root can give files away; the owner is then the same
+        os.chown(target, status.st_uid, status.st_gid)
 
 
 def remove_database(path: Path) -> None:
