@@ -48,6 +48,12 @@ def give(world, person, amount_minor):
     assert world.operator.post(path, {"amount_minor": amount_minor, "currency": "USD"}).status_code == 201
 
 
+def dispute(world, invoice, amount_minor=None):
+    body = {"amount_minor": amount_minor} if amount_minor else {}
+    response = world.operator.post(f"/v1/sandbox/payments/{invoice['payments'][0]['id']}/dispute", body)
+    assert response.status_code in (200, 204)
+
+
 def credit(person):
     return sum(balance["amount_minor"] for balance in person.balances())
 
@@ -189,8 +195,7 @@ def test_a_gift_does_not_become_money_by_paying_for_a_chargeback(world, price):
         [invoice] = [invoice for invoice in ann.invoices() if invoice["payments"]]
         return invoice
 
-    [payment] = charged()["payments"]
-    assert world.operator.post(f"/v1/sandbox/payments/{payment['id']}/dispute").status_code in (200, 204)
+    dispute(world, charged())
     assert (charged()["status"], charged()["balance_minor"]) == ("open", paid_out), "owed in money"
     give(world, ann, 1)
     assert charged()["balance_minor"] == paid_out
@@ -198,6 +203,25 @@ def test_a_gift_does_not_become_money_by_paying_for_a_chargeback(world, price):
     paid = ann.post(f"/v1/invoices/{charged()['id']}/payments")
     assert (paid.status_code, charged()["status"]) == (201, "paid"), paid.json
     assert world.differences() == []
+
+
+def test_credit_repays_what_was_written_off_on_a_void_invoice(world, price):
+    """A payment that became credit is charged back when the credit has been spent: later credit makes up for it."""
+    ann = world.person()
+    ann.subscribe(price)
+    world.next_charge("partial")
+    ann.post("/v1/gift-purchases", {"currency": "USD", "amount_minor": 2500})
+    bought, void = ann.invoices()
+    assert (void["status"], credit(ann)) == ("void", 1250)
+    dispute(world, bought, 1000)
+    assert credit(ann) == 250, "it pays what is owed again"
+    dispute(world, void)
+    assert credit(ann) == 0
+    give(world, ann, 1)
+    assert credit(ann) == 0
+    world.operator.post(f"/v1/admin/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"})
+    [returned] = [-invoice["total_minor"] for invoice in ann.invoices() if invoice["total_minor"] < 0]
+    assert (credit(ann), world.differences()) == (returned - 999, [])
 
 
 def test_a_refusal_of_the_provider_gives_the_credit_back(world, price, monkeypatch):

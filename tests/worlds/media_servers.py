@@ -166,6 +166,22 @@ def running_nginx(folder: Path, root: Path, port: int, service_port: int, page_o
 
 
 @contextmanager
+def running_site(nginx: str, folder: Path, port: int, site: str):
+    """Run nginx with these servers and upstreams. `port`: one that it listens on."""
+    folder.mkdir()
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"{'user root;' if os.getuid() == 0 else ''}\ndaemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\n"
+        f"error_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{site}\n}}\n"
+    )
+    command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    with _running(command, port, folder):
+        yield
+
+
+@contextmanager
 def running_catalog_cache(folder: Path, port: int, service_port: int, plain: bool):
     """Run nginx as a cache of the catalogue: with the shipped configuration, or `plain`, which heeds `Vary` alone."""
     nginx = require_program("nginx")
