@@ -13,6 +13,7 @@ from streamsvc.gateways.payments.interface import (
     REQUIRES_ACTION,
     SUCCEEDED,
     UNKNOWN,
+    Outcome,
     ProviderCharge,
     ProviderRefund,
     ProviderUnavailable,
@@ -45,7 +46,7 @@ def list_discrepancies(since: datetime, now: datetime) -> list[Discrepancy]:
     provider = current_provider()
     refunds, charges = provider.list_recent_refunds(since), provider.list_charges(since)
     lost = [charge for charge in charges if charge.payment_id and not _find_payment(charge.payment_id)]
-    found = list(_compare_payments_in_flight(now))
+    found = list(_compare_payments_in_flight(charges, now))
     found += _compare_failed_payments(charges, now)
     for charge in lost:
         found += _compare_lost_charge(charge, [r for r in refunds if r.charge == charge.reference], now)
@@ -59,19 +60,23 @@ def _find_payment(payment_id: str) -> sa.Row | None:
     return fetch_one(sa.select(*columns).where(Payment.id == payment_id))
 
 
-def _compare_payments_in_flight(now: datetime) -> Iterator[Discrepancy]:
+def _compare_payments_in_flight(charges: list[ProviderCharge], now: datetime) -> Iterator[Discrepancy]:
     """Yield payments of which the provider knows the outcome. Raises ProviderUnavailable."""
+    succeeded = {charge.payment_id: _success(charge) for charge in charges if charge.status == SUCCEEDED}
     in_flight = Payment.status.in_(IN_FLIGHT_STATUSES), Payment.provider == current_provider().name
-    payments = db.session.scalars(sa.select(Payment).where(*in_flight).order_by(Payment.id)).all()
-    for payment in payments:
+    for payment in db.session.scalars(sa.select(Payment).where(*in_flight).order_by(Payment.id)).all():
         amount, status = (payment.amount_minor, payment.currency, payment.account_id), payment.status
         payment_id = payment.id
-        outcome = find_current_outcome(payment, now)
+        outcome = succeeded.get(payment_id) or find_current_outcome(payment, now)
         if outcome and outcome.status == UNKNOWN and outcome.reference is None:
             raise ProviderUnavailable
         if outcome and outcome.status not in (UNKNOWN, status):
             what = f"{status} in the books, {outcome.status} at the provider"
             yield Discrepancy(payment_id, *amount, what, partial(charging.complete_payment, payment_id, outcome, now))
+
+
+def _success(charge: ProviderCharge) -> Outcome:
+    return Outcome(SUCCEEDED, charge.reference, captured_minor=charge.amount_minor)
 
 
 def _compare_failed_payments(charges: list[ProviderCharge], now: datetime) -> Iterator[Discrepancy]:
@@ -81,13 +86,8 @@ def _compare_failed_payments(charges: list[ProviderCharge], now: datetime) -> It
         if payment and payment.status == "failed" and charge.status == SUCCEEDED:
             amount = charge.amount_minor, charge.currency, payment.account_id
             what = "failed in the books, succeeded at the provider"
-            yield Discrepancy(payment.id, *amount, what, partial(_complete_late_payment, payment.id, now))
-
-
-def _complete_late_payment(payment_id: str, now: datetime) -> None:
-    outcome = find_current_outcome(db.session.get_one(Payment, payment_id), now)
-    if outcome:
-        charging.complete_payment(payment_id, outcome, now)
+            book = partial(charging.complete_payment, payment.id, _success(charge), now)
+            yield Discrepancy(payment.id, *amount, what, book)
 
 
 def _compare_lost_charge(charge: ProviderCharge, refunds: list[ProviderRefund], now: datetime) -> Iterator[Discrepancy]:
