@@ -6,7 +6,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv
 COPY . /source
 RUN python3 -m venv /opt/streamsvc \
-    && /opt/streamsvc/bin/pip install --no-cache-dir --no-compile '/source[postgres,stripe,oidc,metrics]' \
+    && /opt/streamsvc/bin/pip install --no-cache-dir --no-compile '/source[postgres,stripe,oidc,metrics,granian]' \
     && /opt/streamsvc/bin/pip uninstall -y pip setuptools
 
 FROM debian:bookworm-slim

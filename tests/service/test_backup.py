@@ -262,9 +262,9 @@ def test_an_older_schema_is_migrated(new_app, database, new_database, tmp_path):
     app = new_app(database, "older", clock=Clock(), secret_key=(KEY,))
     url = app.extensions["settings"].database_url
     close_app(app)
-    migrate_to(url, "0067")
+    migrate_to(url, "0070")
     make(app, tmp_path / "b")
-    assert read_manifest(tmp_path / "b")["revision"] == "0067"
+    assert read_manifest(tmp_path / "b")["revision"] == "0070"
     succeed(new_database(database, "younger"), "restore", tmp_path / "b", "--yes")
 
 

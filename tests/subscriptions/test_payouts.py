@@ -14,8 +14,6 @@ from streamsvc.operations.billing.invoices import refunds
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 
 @pytest.fixture
 def world(app):
@@ -254,6 +252,7 @@ def test_an_unknown_outcome_is_a_state_and_is_resolved(world, price, monkeypatch
     assert (refunded(world), events(world), world.differences()) == ([own], ["payout.paid"], [])
 
 
+@pytest.mark.every_database
 def test_a_payout_is_made_once_for_its_key_and_once_of_many_at_once(world, price):
     ann, bob = with_credit(world, price), world.person()
     own = credit(ann)
@@ -292,6 +291,7 @@ def test_payouts_are_listed_and_exported(world, price):
     assert "'=1+1" in rows[0] and bob.id not in table.text
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize(
     ("change", "check"),
     [
@@ -310,6 +310,7 @@ def test_the_audit_knows_payouts(world, price, change, check):
     assert check in {difference.check for difference in world.differences()}
 
 
+@pytest.mark.every_database
 def test_a_refund_of_a_payout_that_is_not_booked_is_found(world, price):
     ann = with_credit(world, price)
     payout = pay_out(world, ann).json

@@ -6,7 +6,7 @@ from alembic import op
 from streamsvc.storage.database import UtcTime
 
 revision = "0080"
-down_revision = "0067"
+down_revision = "0070"
 branch_labels = None
 depends_on = None
 
