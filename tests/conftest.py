@@ -193,11 +193,16 @@ def migrate_database(url):
 
 def close_app(app):
     """Close all database connections of the app."""
-    for connection, _ in vars(compiled_statements._thread).pop("connections", {}).values():
-        connection.close()  # returns this thread's connection to the pool, which is then disposed of
+    return_connections()
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose()
+
+
+def return_connections():
+    """Return the connections of this thread to their pools."""
+    for connection, _ in vars(compiled_statements._thread).pop("connections", {}).values():
+        connection.close()
 
 
 def disable_ping(app):

@@ -97,7 +97,7 @@ def secure_in_place(settings: Settings, as_of: datetime, tombstone_files: Sequen
         raise BackupError(f"{format_utc(as_of)} is in the future; --as-of is the time up to which it was restored")
     if missing := settings.find_missing_file():
         raise BackupError(f"{missing} does not exist or is empty")
-    with create_app(settings).app_context():
+    with _app_context(settings):
         if not is_schema_current():
             raise BackupError("the schema is older than the code; run `streamsvc db upgrade` first")
         if not yes:
@@ -105,6 +105,16 @@ def secure_in_place(settings: Settings, as_of: datetime, tombstone_files: Sequen
             return
         _print_report(secure_restored_database(as_of, as_of, tombstones, clock.now()))
         click.echo(NEXT_STEPS)
+
+
+@contextmanager
+def _app_context(settings: Settings) -> Iterator[None]:
+    """The context of an app with these settings; at its end, all connections are closed."""
+    with create_app(settings).app_context():
+        try:
+            yield
+        finally:
+            _dispose_engines()
 
 
 @contextmanager
@@ -119,13 +129,9 @@ def _restored(settings: Settings, path: Path, folder: Path | None = None) -> Ite
         with store.create_scratch(folder) as url:
             store.load(url, read_dump(archive, manifest, path))
             _require_rows(manifest, store.count_rows(url))
-            app = create_app(settings.replace(database_url=url))
-            with app.app_context():
-                try:
-                    flask_migrate.upgrade()
-                    yield manifest, url
-                finally:
-                    _dispose_engines()
+            with _app_context(settings.replace(database_url=url)):
+                flask_migrate.upgrade()
+                yield manifest, url
 
 
 def _require_restorable(manifest: Manifest, store: Store) -> None:

@@ -42,9 +42,9 @@ PUBLIC_WITH_401 = {
 NOT_AUDITED = [("POST", "/v1/admin/explain")]
 """A POST that changes nothing."""
 OPENED = [
-    *("channels", "channels/<channel_id>", "channels/<channel_id>/programmes", "programmes"),
+    *("channels", "channels/<channel_id>", "channels/<channel_id>/programmes"),
     *("collections", "collections/<collection_id>", "episodes/<episode_id>", "filters", "genres", "home"),
-    *("people/<person_id>", "search", "suggestions"),
+    *("people/<person_id>", "programmes", "search", "suggestions"),
     *("titles", "titles/<title_id>", "titles/<title_id>/episodes", "titles/<title_id>/seasons"),
 ]
 """Routes below /v1/catalog that a public catalogue opens to visitors without a token."""

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import flask_migrate
 from click.testing import CliRunner
+from flask.cli import ScriptInfo
 
+from streamsvc.app import create_app
 from streamsvc.cli import group
 from streamsvc.operations.backup.archive import DUMPS, MANIFEST
 from streamsvc.worker.restore_hold import refresh_restore_hold
@@ -28,7 +30,18 @@ ENV = {
 def run(url, *arguments, **env):
     """Run a command with the settings of a database; returns click's result, with all output in `output`."""
     variables = {**ENV, "STREAMSVC_DATABASE_URL": url, **env}
-    return CliRunner().invoke(group, [str(argument) for argument in arguments], env=variables)
+    apps = []
+
+    def create():
+        apps.append(create_app())
+        return apps[-1]
+
+    words = [str(argument) for argument in arguments]
+    result = CliRunner().invoke(group, words, env=variables, obj=ScriptInfo(create_app=create))
+    conftest.return_connections()
+    for app in apps:
+        conftest.close_app(app)
+    return result
 
 
 def succeed(url, *arguments, **env):

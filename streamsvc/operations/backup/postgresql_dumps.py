@@ -66,7 +66,7 @@ class PostgresqlStore:
         with self._connect(self.database) as connection:
             locale = describe_locale(*connection.execute(sa.text(LOCALE)).one())
             try:
-                connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE template0 {locale}')
+                connection.exec_driver_sql(f"CREATE DATABASE {_quote(name)} TEMPLATE template0 {locale}")
             except sa.exc.DBAPIError as error:
                 reason = f"{error.orig}".strip().splitlines()[0]
                 raise BackupError(f"no scratch database can be created ({reason}): ALTER ROLE … CREATEDB") from None
@@ -74,7 +74,7 @@ class PostgresqlStore:
             yield self.url.set(database=name).render_as_string(hide_password=False)
         finally:
             with self._connect(self.database) as connection:
-                connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {_quote(name)} WITH (FORCE)")
 
     def load(self, url: str, chunks: Iterator[bytes]) -> None:
         name = make_url(url).database or ""
@@ -105,12 +105,12 @@ class PostgresqlStore:
                 raise BackupError(f"{self.database} has {clients} connections; stop the service, and others, first")
             for setting in connection.scalars(sa.text(OWN_SETTINGS), {"name": self.database}).all():
                 name, _, value = setting.partition("=")
-                quoted = value.replace("'", "''")
-                connection.exec_driver_sql(f"ALTER DATABASE \"{scratch}\" SET {name} = '{quoted}'")
+                text = value.replace("'", "''")
+                connection.exec_driver_sql(f"ALTER DATABASE {_quote(scratch)} SET {name} = '{text}'")
         with self._connect(self._maintenance_database(scratch), "READ COMMITTED") as connection:
             try:
-                connection.exec_driver_sql(f'ALTER DATABASE "{self.database}" RENAME TO "{kept}"')
-                connection.exec_driver_sql(f'ALTER DATABASE "{scratch}" RENAME TO "{self.database}"')
+                connection.exec_driver_sql(f"ALTER DATABASE {_quote(self.database)} RENAME TO {_quote(kept)}")
+                connection.exec_driver_sql(f"ALTER DATABASE {_quote(scratch)} RENAME TO {_quote(self.database)}")
                 connection.commit()
             except sa.exc.DBAPIError as error:
                 raise BackupError(f"the databases cannot be renamed: {error.orig}") from None
@@ -225,3 +225,8 @@ def read_revision(connection: sa.Connection) -> str:
     if not sa.inspect(connection).has_table("alembic_version"):
         raise BackupError("the database has no schema; run `streamsvc db upgrade` first")
     return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+
+
+def _quote(name: str) -> str:
+    """Return the name of a database as an identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -95,7 +95,9 @@ def describe_unknown(tombstones: list[Tombstones], service_taken_at: datetime) -
 def _end_sessions(count: int, taken_at: datetime, now: datetime) -> None:
     """End the sessions of viewers and operators, and what is about to become one: mailed links, pending flows."""
     end_all_sessions(None, f"restored from a backup of {format_moment(taken_at)}", count)
-    execute_in_session(sa.update(OperatorSession).where(OperatorSession.ended_at.is_(None)).values(ended_at=now))
+    signed_in = sa.select(OperatorSession.operator_id).where(OperatorSession.ended_at.is_(None)).distinct()
+    for operator_id in db.session.scalars(signed_in).all():
+        OperatorSession.revoke_all(operator_id, now)
     is_open = (MailedToken.used_at.is_(None), MailedToken.kind.not_in(KEPT_TOKEN_KINDS))
     execute_in_session(sa.update(MailedToken).where(*is_open).values(used_at=now))
     execute_in_session(sa.update(PendingFlow).where(PendingFlow.used_at.is_(None)).values(used_at=now))

@@ -40,6 +40,7 @@ def close_account(account_id: str, now: datetime) -> None:
     account = lock_existing_row(Account, account_id)
     email, was_verified = account.email, account.email_verified
     _end_access(account, now)
+    audit.record_event("account_closed", account_id)
     if not grace_period:
         _erase(account_id, email, now)
         mail.enqueue_mail("account_deleted", email, now)
@@ -80,7 +81,6 @@ def _end_access(account: Account, now: datetime) -> None:
     account.status, account.status_reason = "deleted", account.status_reason if is_disabled else None
     account.email = account.email_key = f"{account_id}@deleted.invalid"
     account.email_verified_at = None
-    audit.record_event("account_closed", account_id)
 
 
 def _erase(account_id: str, email: str | None, now: datetime) -> None:

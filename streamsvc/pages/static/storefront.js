@@ -609,6 +609,7 @@ async function play(id, query) {
       showLimits(payload);
       if (payload.grant) showGrant(payload.grant);
     } catch (error) {
+      if (newState === "stopped") return; // nobody is on this page any more
       if (error.code !== "stream_ended") return notify(error.message);
       end(); // first, so that no further heartbeat is sent for this stream
       main.replaceChildren(h("h1", {}, "Playback ended"), h("p", {}, ACCESS_MESSAGES[error.reason] ?? `Reason: ${error.reason.replaceAll("_", " ")}.`), h("a", { class: "button primary", href: "#/" }, "Home"));
