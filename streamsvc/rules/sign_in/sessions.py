@@ -11,6 +11,8 @@ OPERATOR_TOKEN_PREFIX = "ops_"
 DEVICE_TRUST_PREFIX = "sdt_"
 REAUTHENTICATION_WINDOW = timedelta(minutes=10)
 LAST_SEEN_GRAIN = timedelta(minutes=5)
+LAST_SEEN_MARGIN = timedelta(hours=1)
+"""How long before a session would expire unused its use is always recorded."""
 
 
 @dataclass(frozen=True)
