@@ -163,11 +163,20 @@ ROW_SELECTS = {
 
 
 def count_rows(
-    kind: str, model: Any, expression: search.Expression, bounds: tuple[int, int], shape: FilterShape, parameters: dict
-) -> int:
-    """Count the rows of a kind that an expression matches and that pass the filters; it tests every one."""
-    total = 0
-    for ranks in iter_rank_chunks(model, expression, bounds, budget=bounds[1] - bounds[0]):
-        if ranks:
-            total += len(load_rows(kind, ranks, shape, parameters))
-    return total
+    kind: str,
+    model: Any,
+    expression: search.Expression,
+    bounds: tuple[int, int],
+    shape: FilterShape,
+    parameters: dict,
+    budget: int,
+) -> tuple[int, int]:
+    """Count the rows of a kind that an expression matches and that pass the filters; tests up to `budget` of them.
+
+    Returns the count and how many were tested.
+    """
+    count = tested = 0
+    for ranks in iter_rank_chunks(model, expression, bounds, budget):
+        count += len(load_rows(kind, ranks, shape, parameters)) if ranks else 0
+        tested += len(ranks)
+    return count, tested
