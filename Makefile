@@ -15,11 +15,13 @@ help:
 	@echo "make test     install the test requirements, run the tests on SQLite and PostgreSQL"
 	@echo "make test-both  run every test on both databases: make test runs half of the scenarios on either"
 	@echo "make browser  run the browser tests; requires Chromium, nginx, Caddy, ffmpeg (make test skips those it cannot run)"
-	@echo "make clients  check the API description with linters, validators and generated clients (some ten minutes)"
+	@echo "make clients  check the API description with linters, validators and generated clients, and the clients in"
+	@echo "              clients/ against a running service (some ten minutes)"
 	@echo "make install  create .venv with the streamsvc command"
 	@echo "make lint     check style and types"
 	@echo "make openapi  regenerate openapi.json from the code"
-	@echo "make bench    measure the hot paths against a Flask view that returns a constant, and in larger catalogues"
+	@echo "make bench    measure the hot paths against a Flask view that returns a constant, into bench/results.md (ten"
+	@echo "              minutes), then in larger catalogues, imports and renewals"
 	@echo "              (SIZES=10000,100000,1000000 includes a million titles; importing them takes a while)"
 	@echo "make torture  break what the service depends on, on both databases, and check its promises (an hour; the"
 	@echo "              report is bench/torture.md, the options are those of python -m bench.torture --help)"
@@ -64,6 +66,8 @@ lint: .venv/installed-test
 	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python clients/python/generate.py
+	cd clients/python && $(CURDIR)/$(BIN)/mypy
 
 openapi: .venv/installed-test
 	STREAMSVC_SANDBOX=1 $(BIN)/flask openapi write openapi.json

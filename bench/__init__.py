@@ -1,13 +1,14 @@
 """Benchmarks of the hot paths, as ratios to a bare Flask view that returns a constant of the same size.
 
-    make bench                                   SQLite, over loopback and in process; about three minutes
-    python -m bench --database postgresql        the same on PostgreSQL, which is started for the run
-    python -m bench --in-process                 WSGI calls without a socket: less noise, no server
+    python -m bench                              both databases and servers, over loopback and in process; ten minutes
+    python -m bench --database postgresql        one database
     python -m bench --only list,playback --rounds 7 --seconds 4
 
-Everything runs on the real demo catalogue with 2,000 subscribed viewers. In each round of a path, streamsvc and the
-bare view take turns in random order; the result is the median of the rounds' ratios, so that other load on the machine
-affects both. `wrk` generates the load if it is installed, otherwise an asyncio client in a separate process. Either
-runs on the same machine and takes processor time from both contenders, so ratios over loopback slightly favour the
-slower one, and absolute figures are valid for this machine only.
+It writes bench/results.md and bench/results.svg: each goal beside what was measured. Everything runs on the real demo
+catalogue with 2,000 subscribed viewers, and with the sandbox off, whose clock costs a query per request.
+
+Times are processor time, of all processes of a server per response, because other load on the machine does not count
+in it; PostgreSQL's has a column of its own. In each round of a path, streamsvc on gunicorn and on Granian and the bare
+view on three servers take turns in random order; a ratio is the median of the rounds' ratios. The client is asyncio in
+the process of the bench, so that req/s and the percentiles suffer from it, and processor time does not.
 """

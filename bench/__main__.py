@@ -1,35 +1,31 @@
 """python -m bench: see the docstring of the package for the method."""
 
 import argparse
-import itertools
 import json
-import os
-import random
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import report, servers
 from bench.hot_paths import HOT_PATHS, call_app
-from bench.load import run_load
-from bench.seeded_service import SeededService
 
-WARM_UP_S = 1
-CALLS_PER_ROUND = 400
+HASHES = 5
 
 
 def parse_arguments():
+    from bench.comparison import BARE, OURS
+
     parser = argparse.ArgumentParser("python -m bench", description="Compare the hot paths to a bare Flask view.")
-    parser.add_argument("--database", default="sqlite", help="sqlite, postgresql (started for the run), or a URL")
-    parser.add_argument("--in-process", action="store_true", help="only WSGI calls")
-    parser.add_argument("--over-loopback", action="store_true", help="only HTTP")
+    parser.add_argument("--database", default="sqlite,postgresql", help="the databases, comma-separated")
     parser.add_argument("--only", default=",".join(HOT_PATHS), help="comma-separated paths: " + ", ".join(HOT_PATHS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2, help="duration per contender and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.5, help="duration per contender and round")
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--calls", type=int, default=150, help="calls in process per path and round; 0: none")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where results.md is written")
+    parser.add_argument("--contenders", default=";".join((*BARE, *OURS)), help="separated by semicolons")
     options = parser.parse_args()
-    options.only = options.only.split(",")
+    options.only, options.contenders = options.only.split(","), options.contenders.split(";")
     if unknown := set(options.only) - set(HOT_PATHS):
         parser.error(f"no such path: {', '.join(unknown)}")
     return options
@@ -50,83 +46,65 @@ def create_database(kind: str, folder: Path):
 
 
 def main():
+    from bench import report
+
     options = parse_arguments()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
-        url = stack.enter_context(create_database(options.database, folder))
-        print(report.describe_machine(), flush=True)
-        env = {"STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(folder)}
-        service = SeededService(servers.environment_without_settings() | env)
-        requests = {path: HOT_PATHS[path](service) for path in options.only}
-        samples = {path: sample_body(service.app, of_path[0]) for path, of_path in requests.items()}
-        (folder / "samples.json").write_text(json.dumps(samples))
-        os.environ["BENCH_SAMPLES"] = str(folder / "samples.json")
-        dialect = url.partition(":")[0]
-        if not options.over_loopback:
-            rounds = measure_in_process(service, requests, options)
-            table = report.format_in_process_table(rounds)
-            print(f"\nIn process, {dialect}; processor time, ratio to bare Flask\n{table}", flush=True)
-        if not options.in_process:
-            rounds = measure_over_loopback(service, requests, options, folder)
-            setup = f"{servers.WORKERS} workers × {servers.THREADS} threads, {options.connections} connections"
-            print(f"\nOver loopback, {dialect}, {setup}; ratio to bare Flask")
-            print(report.format_loopback_table(rounds))
+    started, results, times_us, hash_us = time.monotonic(), {}, {}, 0.0
+    print(report.describe_machine(), flush=True)
+    for database in options.database.split(","):
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
+            url = stack.enter_context(create_database(database, folder))
+            service = prepare_service(url, folder)
+            rounds, in_process, hashing_us = measure_database(service, database, options)
+        results[database] = rounds
+        times_us, hash_us = in_process or times_us, hashing_us or hash_us
+        print(f"\n{database}\n{report.format_comparison(rounds)}", flush=True)
+    method = (
+        f"`python -m bench`: {options.rounds} rounds of {options.seconds} s per server, {options.connections} "
+        f"connections, the sandbox off; {(time.monotonic() - started) / 60:.0f} minutes. `µs` is the processor time of "
+        "all processes of a server per response, `database µs` that of all of PostgreSQL's. `to bare sync` is that of "
+        "bare Flask on gunicorn's sync workers divided by it, as the median of the rounds; `to bare there` the same "
+        "for bare Flask on that server. On `anew`, no responses are kept."
+    )
+    (options.folder / "results.md").write_text(report.format_results(results, times_us, hash_us, method))
+    (options.folder / "results.svg").write_text(report.format_plot(results))
+    print(f"\n{report.format_ratio_goals(results)}")
 
 
-def sample_body(app, request) -> str:
-    """The body of the response to one request, which the bare view returns too."""
-    response = app.test_client().open(request.environ())
-    assert response.status_code < 300, response.text
-    return response.text
+def prepare_service(url: str, folder: Path, **kwargs):
+    """A SeededService on an empty database, as the bench runs it. `kwargs`: see there."""
+    from bench import servers
+    from bench.seeded_service import SeededService
+
+    env = {"STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(folder), "STREAMSVC_TRUSTED_PROXIES": "1"}
+    env["BENCH_SAMPLES"] = str(folder / "samples.json")
+    return SeededService(servers.environment_without_settings() | env, **kwargs)
 
 
-def measure_over_loopback(service, requests, options, folder) -> dict:
-    """Path → [(streamsvc's LoadResult, the bare view's)] over HTTP."""
-    rounds = {path: [] for path in requests}
-    bare_env = service.env | {"BENCH_SAMPLES": os.environ["BENCH_SAMPLES"]}
-    with (
-        servers.run_gunicorn("streamsvc.app:create_app()", service.env) as streamsvc,
-        servers.run_gunicorn("bench.bare:app", bare_env) as bare,
-    ):
-        for path, of_path in requests.items():
-            contenders = [
-                (streamsvc, [request.encode(streamsvc) for request in of_path]),
-                (bare, [request.encode(bare) for request in bare_requests(path, of_path[:100])]),
-            ]
-            for host, encoded in contenders:
-                run_load(host, encoded, WARM_UP_S, options.connections, folder)
-            for _ in range(options.rounds):
-                service.reset_streams()
-                results = {
-                    host: run_load(host, encoded, options.seconds, options.connections, folder)
-                    for host, encoded in random.sample(contenders, 2)
-                }
-                rounds[path].append((results[streamsvc], results[bare]))
-    return rounds
+def measure_database(service, database: str, options) -> tuple:
+    """(rounds over loopback, times in process by path, µs of a password hash); the last two on SQLite only."""
+    from bench import comparison
+
+    samples = comparison.check_samples(service, options.only)
+    Path(service.env["BENCH_SAMPLES"]).write_text(json.dumps(samples))
+    times_us, hash_us = {}, 0.0
+    if options.calls and database == "sqlite":
+        times_us = comparison.measure_in_process(service, options.only, options.rounds, options.calls)
+        hash_us = time_hash(service.app)
+    return comparison.measure(service, options), times_us, hash_us
 
 
-def bare_requests(path, requests) -> list:
-    """The same requests, addressed to the bare view."""
-    return [type(request)(request.method, f"/{path}", request.token, request.body) for request in requests]
+def time_hash(app) -> float:
+    """The processor time of one password hash, in microseconds."""
+    from streamsvc.security.password_hashing import hash_password
 
-
-def measure_in_process(service, requests, options) -> dict:
-    """Path → [(streamsvc's µs a request, the bare view's)] by WSGI calls."""
-    from bench.bare import app as bare
-
-    app = service.app
-    rounds = {path: [] for path in requests}
-    for path, of_path in requests.items():
-        endless, constant = itertools.cycle(of_path), bare_requests(path, of_path[:1])
-        service.reset_streams()
-        cpu_time_us(app, list(itertools.islice(endless, 50)))
-        for _ in range(options.rounds):
-            service.reset_streams()
-            batches = [(app, list(itertools.islice(endless, CALLS_PER_ROUND))), (bare, constant * CALLS_PER_ROUND)]
-            random.shuffle(batches)
-            times_us = {contender: cpu_time_us(contender, batch) for contender, batch in batches}
-            rounds[path].append((times_us[app], times_us[bare]))
-    return rounds
+    with app.app_context():
+        hash_password("a long secret 8")
+        started = time.process_time()
+        for _ in range(HASHES):
+            hash_password("a long secret 8")
+    return (time.process_time() - started) / HASHES * 1e6
 
 
 def cpu_time_us(app, requests) -> float:
@@ -138,7 +116,8 @@ def cpu_time_us(app, requests) -> float:
     started = time.process_time()
     statuses = [call_app(app, environ)[0] for environ in environs]
     elapsed_s = time.process_time() - started
-    assert all(status[0] == "2" for status in statuses), next(s for s in statuses if s[0] != "2")
+    unexpected = [status for status in statuses if status[0] not in "2" and status[:3] != "304"]
+    assert not unexpected, unexpected[0]
     return elapsed_s / len(requests) * 1e6
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from flask import Flask, Response, request
 
 app = Flask("bare", static_folder=None)
+app.extensions["watch_clock"] = lambda: None  # gunicorn_conf.py calls it in each worker
 SAMPLES = json.loads(Path(os.environ["BENCH_SAMPLES"]).read_text()) if "BENCH_SAMPLES" in os.environ else {}
 
 

@@ -4,6 +4,7 @@
     python -m bench.growth --sizes 10000,100000,1000000           also a million; importing them takes a while
     python -m bench.growth --database postgresql
     python -m bench.growth --folder /var/tmp/catalogues           keep the databases (SQLite) and reuse them
+    python -m bench.growth --rounds 0                             only import
 
 Generated catalogues with the shape of IMDb's (scripts/make_titles.py) are imported by the service's own import, each in
 a separate process; the report has its speed and peak memory. Then one viewer reads, by WSGI calls in this process and
@@ -50,6 +51,8 @@ SORTS = ("-added", "title", "-year", "-popularity")
 PAGE_SIZE = 50
 REQUESTS = 100
 """Different requests per path; each round sends each of them once."""
+PEAK_PERCENTAGES = (10, 50, 100)
+"""How much of an import is done when its peak memory so far is read."""
 RUN_LENGTH = 10
 """Requests to one catalogue before the next takes its turn."""
 NEW_VIEWER = {"password": "seven red herons at noon", "country": "DE", "time_zone": "UTC"}
@@ -78,6 +81,8 @@ def main():
         envs = create_environments(options, folder, stack)
         imports = {size: fill_database(size, env) for size, env in envs.items()}
         print(f"\nImport, {options.database}\n{format_imports_table(imports)}", flush=True)
+        if not options.rounds:
+            return
         catalogues = [Catalogue(size, env, options.database) for size, env in envs.items()]
         times = measure_reads(catalogues, options.rounds)
         heading = f"Reads, {options.database}; µs, and the ratio to {catalogues[0].size:,} titles"
@@ -120,16 +125,23 @@ def import_titles(size: int) -> dict:
     app = create_app(Settings.from_env(os.environ))
     generator = subprocess.Popen([sys.executable, str(GENERATOR), str(size)], stdout=subprocess.PIPE)
     gc_tuning.tune_gc()  # as the import command does
-    started = time.perf_counter()
+    started, peaks_mib = time.perf_counter(), {}
     with app.app_context(), generator.stdout as file, progress_bar(size, f"Importing {size:,} titles") as bar:
-        summary = importing.import_entries(ndjson.read_ndjson(file), lambda done: bar.update(done - bar.pos))
+
+        def record_progress(done: int) -> None:
+            bar.update(done - bar.pos)
+            for percent in PEAK_PERCENTAGES:
+                if done * 100 >= percent * size:
+                    peaks_mib.setdefault(percent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+        summary = importing.import_entries(ndjson.read_ndjson(file), record_progress)
         database_bytes = db.session.scalar(sa.text(SIZE_QUERIES[db.engine.dialect.name]))
     assert (summary.added, summary.rejected, generator.wait()) == (size, 0, 0), summary
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": time.perf_counter() - started,
         "processor_s": usage.ru_utime + usage.ru_stime,
-        "peak_mib": usage.ru_maxrss / 1024,
+        "peaks_mib": [*peaks_mib.values(), usage.ru_maxrss / 1024],
         "mib": database_bytes / 2**20,
     }
 
@@ -285,14 +297,15 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def format_imports_table(imports: dict[int, dict]) -> str:
-    rows = [("titles", "s", "titles/s", "processor s", "peak MiB", "database MiB")]
+    peaks = [f"peak MiB at {percent} %" for percent in PEAK_PERCENTAGES]
+    rows = [("titles", "s", "titles/s", "processor s", *peaks, "at the end", "database MiB")]
     rows += [
         (
             f"{size:,}",
             f"{result['seconds']:.0f}",
             f"{size / result['seconds']:.0f}",
             f"{result['processor_s']:.0f}",
-            f"{result['peak_mib']:.0f}",
+            *(f"{peak:.0f}" for peak in result["peaks_mib"]),
             f"{result['mib']:.0f}",
         )
         for size, result in imports.items()

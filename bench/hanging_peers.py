@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import report
+from tests.conftest import migrate_database
 from tests.service.test_mail import smtp_server
 from tests.worlds.broken_peers import broken_peer, hang
 from tests.worlds.service import Service, running_service
@@ -73,6 +74,7 @@ class RawService:
 
 @contextmanager
 def hanging_service(url: str, folder: Path, call_budget_s: int) -> Iterator[HangingService]:
+    """Serve a migrated database."""
     with broken_peer(hang) as port, smtp_server() as (inbox, smtp_port):
         settings = {
             "SANDBOX": "0",
@@ -125,11 +127,11 @@ def measure(hanging: HangingService, clients: int, duration_s: float) -> Measure
 
 def main() -> None:
     print(report.describe_machine())
-    with (
-        tempfile.TemporaryDirectory(prefix="streamsvc-bench-") as name,
-        hanging_service(f"sqlite:///{name}/hanging.sqlite", Path(name), call_budget_s=10) as hanging,
-    ):
-        measured = measure(hanging, CLIENTS, DURATION_S)
+    with tempfile.TemporaryDirectory(prefix="streamsvc-bench-") as name:
+        url = f"sqlite:///{name}/hanging.sqlite"
+        migrate_database(url)
+        with hanging_service(url, Path(name), call_budget_s=10) as hanging:
+            measured = measure(hanging, CLIENTS, DURATION_S)
     rows = {"POST /v1/payment-methods": [(status, seconds) for status, _, seconds in measured.payments]}
     for path, responses in (rows | measured.others).items():
         statuses = ", ".join(f"{count} × {status}" for status, count in Counter(r[0] for r in responses).items())

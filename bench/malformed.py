@@ -374,7 +374,11 @@ def main():
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
         url = stack.enter_context(create_database(options.database, folder))
         settings = Settings(
-            database_url=url, secret_key=("a secret for benchmarks, long enough",), sandbox=True, **CHEAP_HASHING
+            database_url=url,
+            secret_key=("a secret for benchmarks, long enough",),
+            sandbox=True,
+            guests=True,
+            **CHEAP_HASHING,
         )
         app = create_app(settings.with_defaults(), now=Clock())
         with app.app_context():

@@ -23,6 +23,7 @@ from bench.__main__ import create_database
 from streamsvc.app import create_app
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db
+from tests.conftest import migrate_database
 from tests.worlds.next_migration import configuration_with, write_migration
 from tests.worlds.service import running_service
 
@@ -71,6 +72,7 @@ def main():
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
         url = stack.enter_context(create_database(kind, folder))
+        migrate_database(url)
         service = stack.enter_context(running_service(url, folder, STREAMSVC_LOGIN_THROTTLE="0", STREAMSVC_GUESTS="1"))
         app = create_app(Settings(database_url=url, sandbox=True, data_dir=str(folder)).with_defaults())
         with app.app_context(), db.engine.begin() as connection:

@@ -6,7 +6,11 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-PACKAGES = ("flask", "werkzeug", "sqlalchemy", "gunicorn", "flask-smorest", "marshmallow", "msgspec")
+from bench.comparison import BASELINE, OURS, Rounds
+from bench.goals import ELSEWHERE, HASHES, IN_PROCESS_US, RATIOS
+
+PACKAGES = ("flask", "werkzeug", "sqlalchemy", "gunicorn", "granian", "flask-smorest", "marshmallow", "msgspec")
+COLORS = {"gunicorn": "#4477aa", "granian": "#ee6677"}
 
 
 def describe_machine() -> str:
@@ -20,43 +24,125 @@ def describe_machine() -> str:
     )
 
 
-def format_loopback_table(rounds: dict[str, list[tuple]]) -> str:
-    """`rounds`: path → [(streamsvc's LoadResult, bare Flask's)]."""
-    rows = [("path", "ratio", "req/s", "(min–max)", "p50 ms", "p99 ms", "bare req/s", "bare p99 ms", "failures")]
-    for path, pairs in rounds.items():
-        streamsvc, bare = zip(*pairs, strict=True)
-        rates = [result.per_second for result in streamsvc]
-        rows.append(
-            (
-                path,
-                f"{median(a.per_second / b.per_second for a, b in pairs):.2f}",
-                f"{median(rates):.0f}",
-                f"({min(rates):.0f}–{max(rates):.0f})",
-                f"{median(result.p50_ms for result in streamsvc):.1f}",
-                f"{median(result.p99_ms for result in streamsvc):.1f}",
-                f"{median(result.per_second for result in bare):.0f}",
-                f"{median(result.p99_ms for result in bare):.1f}",
-                str(sum(result.failures for result in (*streamsvc, *bare))),
-            )
-        )
-    return format_table(rows)
+def find_ratio(rounds: list[dict], contender: str, baseline: str = BASELINE) -> float:
+    """The median of the rounds' ratios of the baseline's processor time to the contender's; above 1 it is faster."""
+    return median(turns[baseline].server_us / max(turns[contender].server_us, 1) for turns in rounds)
 
 
-def format_in_process_table(rounds: dict[str, list[tuple[float, float]]]) -> str:
-    """`rounds`: path → [(streamsvc's µs a request, bare Flask's)]."""
-    rows = [("path", "ratio", "µs", "(min–max)", "bare µs")]
-    for path, pairs in rounds.items():
-        streamsvc, bare = zip(*pairs, strict=True)
-        rows.append(
-            (
-                path,
-                f"{median(b / a for a, b in pairs):.2f}",
-                f"{median(streamsvc):.0f}",
-                f"({min(streamsvc):.0f}–{max(streamsvc):.0f})",
-                f"{median(bare):.0f}",
+def format_comparison(rounds: Rounds) -> str:
+    """A row for each path and contender, as a Markdown table."""
+    header = (
+        "path",
+        "server",
+        "µs",
+        "database µs",
+        "to bare sync",
+        "to bare there",
+        "req/s",
+        "p50 ms",
+        "p99 ms",
+        "failed",
+    )
+    rows = [header]
+    for path, of_path in rounds.items():
+        for contender in of_path[0]:
+            turns = [turns[contender] for turns in of_path]
+            bare = f"bare Flask, {contender}"
+            own = f"{find_ratio(of_path, contender, bare):.2f}" if bare in of_path[0] else ""
+            rows.append(
+                (
+                    path,
+                    contender,
+                    f"{median(turn.server_us for turn in turns):.0f}",
+                    f"{median(turn.database_us for turn in turns):.0f}" if contender in OURS else "",
+                    f"{find_ratio(of_path, contender):.2f}",
+                    own,
+                    f"{median(turn.load.per_second for turn in turns):.0f}",
+                    f"{median(turn.load.p50_ms for turn in turns):.1f}",
+                    f"{median(turn.load.p99_ms for turn in turns):.1f}",
+                    str(sum(turn.load.failures for turn in turns)),
+                )
             )
-        )
-    return format_table(rows)
+    return format_markdown(rows)
+
+
+def format_ratio_goals(results: dict[str, Rounds]) -> str:
+    """Each goal for a ratio beside what was measured. `results`: the rounds by database."""
+    rows = [("path", "database", "server", "goal", "measured", "")]
+    for goal in RATIOS:
+        of_path = results.get(goal.database, {}).get(goal.path)
+        for server in OURS:
+            least = getattr(goal, server)
+            measured = find_ratio(of_path, server) if of_path else None
+            rows.append((goal.path, goal.database, server, f"≥ {least:.2f}", *judge(measured, least, "{:.2f}")))
+    return format_markdown(rows)
+
+
+def format_in_process_goals(times_us: dict[str, list[float]], hash_us: float) -> str:
+    """Each goal for a call in process beside what was measured; `hash_us`: a password hash alone."""
+    rows = [("path", "goal", "measured", "")]
+    for path, most in IN_PROCESS_US.items():
+        measured = median(times_us[path]) if path in times_us else None
+        rows.append((path, f"≤ {most:,} µs", *judge(measured, most, "{:,.0f} µs", is_most=True)))
+    for path, least in HASHES.items():
+        measured = hash_us / median(times_us[path]) if path in times_us else None
+        rows.append((path, f"≥ {least} of argon2id alone", *judge(measured, least, "{:.2f}")))
+    return format_markdown(rows)
+
+
+def judge(measured: float | None, goal: float, form: str, is_most: bool = False) -> tuple[str, str]:
+    """The measured value as text, and whether it meets the goal."""
+    if measured is None:
+        return "", "not measured"
+    is_met = measured <= goal if is_most else measured >= goal
+    return form.format(measured), "met" if is_met else "**missed**"
+
+
+def format_results(results: dict[str, Rounds], times_us: dict[str, list[float]], hash_us: float, method: str) -> str:
+    """The report, as Markdown. `times_us`: the times in process by path, on SQLite."""
+    parts = ["# What the hot paths cost", "```\n" + describe_machine() + "\n```", method]
+    parts += ["![ratios](results.svg)", "## Goals", format_ratio_goals(results)]
+    parts += ["Measured elsewhere:", format_markdown([("what", "by"), *((k, f"`{v}`") for k, v in ELSEWHERE.items())])]
+    if times_us:
+        parts += ["## A call in process, SQLite", format_in_process_goals(times_us, hash_us)]
+        rows = [(path, f"{median(of_path):,.0f}") for path, of_path in times_us.items()]
+        parts.append(format_markdown([("path", "µs"), *rows]))
+    for database, rounds in results.items():
+        parts += [f"## {database}", format_comparison(rounds)]
+    return "\n\n".join(parts) + "\n"
+
+
+def format_plot(results: dict[str, Rounds]) -> str:
+    """The ratios to bare Flask on gunicorn's sync workers as bars, in SVG; a line marks 1."""
+    bars, y, scale = [], 40, 110
+    for database, rounds in results.items():
+        bars.append(f'<text x="10" y="{y}" font-weight="bold">{database}</text>')
+        y += 10
+        for path, of_path in rounds.items():
+            bars.append(f'<text x="10" y="{y + 16}">{path}</text>')
+            for server in OURS:
+                ratio = find_ratio(of_path, server)
+                width = min(ratio, 5) * scale
+                bars.append(f'<rect x="110" y="{y}" width="{width:.0f}" height="9" fill="{COLORS[server]}"/>')
+                bars.append(f'<text x="{114 + width:.0f}" y="{y + 9}" font-size="9">{ratio:.2f}</text>')
+                y += 11
+            y += 6
+        y += 30
+    legend = "".join(
+        f'<text x="{250 + 90 * i}" y="20" fill="{color}">{server}</text>'
+        for i, (server, color) in enumerate(COLORS.items())
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{y}" font-family="sans-serif" font-size="12">'
+        f'<rect width="100%" height="100%" fill="white"/><text x="10" y="20">bare Flask (sync) ÷ streamsvc, CPU</text>'
+        f'{legend}<path d="M{110 + scale} 30V{y - 20}" stroke="#888"/>{"".join(bars)}</svg>\n'
+    )
+
+
+def format_markdown(rows: list[tuple]) -> str:
+    """The rows as a Markdown table; the first row is the header."""
+    header, *rest = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([header, "|" + "---|" * len(rows[0]), *rest])
 
 
 def format_table(rows: list[tuple]) -> str:

@@ -179,8 +179,9 @@ def disrupt_service(number, postmaster) -> str:
 def parse_arguments():
     parser = argparse.ArgumentParser("python -m bench.revocation", description=__doc__.splitlines()[0])
     parser.add_argument("--database", default="sqlite", help="sqlite, or postgresql (started for the run)")
+    parser.add_argument("--server", choices=("gunicorn", "granian"), default="gunicorn")
     parser.add_argument("--rounds", type=int, default=2_000)
-    parser.add_argument("--shake-every", type=int, default=50, help="rounds between two disruptions")
+    parser.add_argument("--shake-every", type=int, default=50, help="rounds between two disruptions; Granian: none")
     parser.add_argument("--plant", action="store_true", help="cache tokens for one second: the run must find it")
     return parser.parse_args()
 
@@ -215,9 +216,10 @@ def main():
         with accounts.local_app_context(env):
             rounds = create_rounds(options.rounds)
         app = "bench.revocation:create_app_with_token_cache()" if options.plant else "streamsvc.app:create_app()"
-        host = stack.enter_context(servers.run_gunicorn(app, env))
+        host = stack.enter_context(servers.run_server(options.server, app, env)).host
+        shake_every = options.shake_every if options.server == "gunicorn" else options.rounds + 1
         print(report.describe_machine(), flush=True)
-        stale, undisturbed, disrupted = asyncio.run(run_rounds(host, rounds, options.shake_every, postmaster))
+        stale, undisturbed, disrupted = asyncio.run(run_rounds(host, rounds, shake_every, postmaster))
     print(f"\n{options.database}: {options.rounds} revocations under {CLIENTS} clients; stale accepts: {stale}")
     print(format_times_table(undisturbed | {f"during a {kind}": times_s for kind, times_s in disrupted.items()}))
     sys.exit((stale == 0) if options.plant else (stale > 0))

@@ -1,16 +1,24 @@
-"""Servers under load: gunicorn with the product's configuration, for streamsvc and for the bare Flask view alike."""
+"""Servers under load, for streamsvc and for the bare Flask view alike, and the processor time that they use."""
 
 import os
+import select
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
+from streamsvc.cli.supervisor import READY_FD_VARIABLE
+
 ROOT = Path(__file__).parent.parent
-WORKERS, THREADS = "2", "8"
+WORKERS, THREADS = 2, 8
 TIMEOUT_S = 60
+SYNC = ["-k", "sync", "-w", str(WORKERS), "--log-level", "error", "--no-control-socket"]
+PLAIN_GRANIAN = [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", str(WORKERS)]
+PLAIN_GRANIAN += ["--blocking-threads", "2", "--no-log"]
 
 
 def find_free_port() -> int:
@@ -20,24 +28,104 @@ def find_free_port() -> int:
 
 @contextmanager
 def run_gunicorn(app: str, env: dict):
-    """Serve `app` with the environment `env`, and yield host:port."""
-    port = find_free_port()
-    server_env = env | {"STREAMSVC_PORT": str(port), "STREAMSVC_WORKERS": WORKERS, "STREAMSVC_THREADS": THREADS}
-    server_env |= {"STREAMSVC_LOG_LEVEL": "error", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "gunicorn", "-c", "python:streamsvc.http.gunicorn_conf", app]
-    process = subprocess.Popen(command, env=server_env, cwd=ROOT)
+    """Serve `app` by the product's configuration of gunicorn with the environment `env`, and yield host:port."""
+    with run_server("gunicorn", app, env) as server:
+        yield server.host
+
+
+@contextmanager
+def run_server(kind: str, app: str, env: dict):
+    """Serve `app`, a `module:name` or `module:factory()`, and yield a Server.
+
+    `kind`: `gunicorn` and `granian` are the product's web processes, `sync` and `plain granian` the servers as they
+    come.
+    """
+    reports_ready = kind in ("gunicorn", "granian")
+    ready, ready_writer = os.pipe()
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
+        port, fd = listener.getsockname()[1], listener.fileno()
+        if kind == "plain granian":
+            listener.close()
+        server_env = {"STREAMSVC_THREADS": str(THREADS)} | env | {READY_FD_VARIABLE: str(ready_writer)}
+        server_env |= {"STREAMSVC_PORT": str(port), "STREAMSVC_WORKERS": str(WORKERS)}
+        server_env |= {"STREAMSVC_LOG_LEVEL": "error", "PYTHONPATH": str(ROOT)}
+        fds = (ready_writer,) if kind == "plain granian" else (ready_writer, fd)
+        cwd = "/" if kind == "sync" else ROOT  # where gunicorn does not find the product's gunicorn.conf.py
+        started = [
+            subprocess.Popen(command, env=server_env, cwd=cwd, pass_fds=fds)
+            for command in list_commands(kind, app, port, fd)
+        ]
+    os.close(ready_writer)
     try:
-        _wait_until_ready(port, process)
-        yield f"127.0.0.1:{port}"
+        _wait_until_ready(port, started, ready if reports_ready else None)
+        yield Server(f"127.0.0.1:{port}", started)
     finally:
-        process.terminate()
-        process.wait(TIMEOUT_S)
+        os.close(ready)
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(TIMEOUT_S)
 
 
-def _wait_until_ready(port, process):
-    """Wait until a worker responds: gunicorn accepts connections before its workers have started."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
+def list_commands(kind: str, app: str, port: int, listener_fd: int) -> list[list[str]]:
+    """The commands that serve `app` together."""
+    if kind == "plain granian":
+        return [[*PLAIN_GRANIAN, "--port", str(port), app]]
+    if kind == "granian":
+        return [[sys.executable, "-m", "bench.granian_process", str(listener_fd), app]] * WORKERS
+    options = SYNC if kind == "sync" else ["-c", "python:streamsvc.http.gunicorn_conf"]
+    return [[sys.executable, "-m", "gunicorn", *options, "--bind", f"fd://{listener_fd}", app]]
+
+
+class Server:
+    """A running server. `host`: host:port."""
+
+    def __init__(self, host: str, started: list[subprocess.Popen]):
+        self.host = host
+        roots = [psutil.Process(process.pid) for process in started]
+        self.processes = [*roots, *(child for root in roots for child in root.children(recursive=True))]
+
+    def cpu_s(self) -> float:
+        """The processor time that all of its processes have used."""
+        return cpu_s(self.processes)
+
+
+def cpu_s(processes: list[psutil.Process]) -> float:
+    """The processor time of all threads of these processes, in seconds."""
+    return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
+
+
+def find_postmaster(url: str) -> psutil.Process | None:
+    """The main process of the PostgreSQL server on this machine that has the database; None for SQLite."""
+    if not url.startswith("postgresql"):
+        return None
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        return psutil.Process(connection.info.backend_pid).parent()
+
+
+def database_cpu_s(postmaster: psutil.Process | None) -> float:
+    """The processor time of all of PostgreSQL's processes, those that have ended included."""
+    if postmaster is None:
+        return 0.0
+    used_s = sum(postmaster.cpu_times()[:4])
+    for process in postmaster.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            used_s += cpu_s([process])
+    return used_s
+
+
+def _wait_until_ready(port, started, ready: int | None):
+    """Wait until all workers have reported to `ready`, or one of them responds."""
+    deadline, reported = time.monotonic() + TIMEOUT_S, 0
+    while all(process.poll() is None for process in started) and time.monotonic() < deadline:
+        if ready is not None:
+            if select.select([ready], [], [], 0.1)[0]:
+                reported += len(os.read(ready, WORKERS))
+            if reported >= WORKERS:
+                return
+            continue
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as connection:
                 connection.sendall(b"GET /livez HTTP/1.0\r\n\r\n")

@@ -1,8 +1,8 @@
 """python -m bench.slow_clients: how long healthy requests take while slow and silent clients hold connections open.
 
 A service with the default settings on a new SQLite database serves two clients that read the plans, first alone, then
-next to each kind of slow client. Prints the 50th and 99th percentile of each, in milliseconds. `--worker-class gthread`
-measures gunicorn's own threaded worker instead.
+next to each kind of slow client. Prints the 50th and 99th percentile of each, in milliseconds. `--server granian`
+measures Granian instead, `--worker-class gthread` gunicorn's own threaded worker.
 """
 
 import argparse
@@ -96,6 +96,7 @@ def measure(port: int, seconds: float) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser("python -m bench.slow_clients", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=15, help="for each kind of client")
+    parser.add_argument("--server", choices=("gunicorn", "granian"), default="gunicorn")
     parser.add_argument("--worker-class", default="streamsvc.http.worker.BufferingWorker")
     options = parser.parse_args()
     print(report.describe_machine())
@@ -105,8 +106,8 @@ def main() -> None:
         env |= {"STREAMSVC_DATA_DIR": folder, "STREAMSVC_SANDBOX": "1"}
         env["GUNICORN_CMD_ARGS"] = f"--worker-class {options.worker_class}"
         subprocess.run([sys.executable, "-m", "streamsvc.cli", "db", "upgrade"], env=env, check=True)
-        host = stack.enter_context(servers.run_gunicorn("streamsvc.app:create_app()", env))
-        port = int(host.rpartition(":")[2])
+        server = stack.enter_context(servers.run_server(options.server, "streamsvc.app:create_app()", env))
+        port = int(server.host.rpartition(":")[2])
         measure(port, 1)
         for name, attack in ATTACKS.items():
             with SlowClients(port, *attack):

@@ -347,6 +347,11 @@ class Settings:
     )
     host: str = setting("127.0.0.1", str, "Address that `serve` listens on.")
     port: int = setting(8000, integer_between(1, 65535), "Port that `serve` listens on; `PORT` works too.")
+    server: str = setting(
+        "gunicorn",
+        one_of("gunicorn", "granian"),
+        "What serves HTTP in `serve`; `granian` uses less CPU, and needs the extra `granian`.",
+    )
     workers: int = setting(2, integer_between(1, 64), "Web processes of `serve`; `WEB_CONCURRENCY` works too.")
     threads: int = setting(8, integer_between(1, 128), "Threads per web process.")
     database_connections: int = setting(
@@ -478,7 +483,10 @@ class Settings:
     catalog: str = setting(
         "private",
         one_of("private", "public"),
-        "`public`: catalogue reads, except of channels, need no token. Visitors see no titles rated 18 or above.",
+        "`public`: catalogue reads need no token. Visitors see nothing rated 18 or above.",
+    )
+    adult_in_feeds: bool = setting(
+        False, parse_flag, "The feeds for Roku and search engines have titles and episodes rated 18 or above, too."
     )
     catalog_reads_per_minute: int = setting(
         600,
@@ -812,6 +820,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: allowed in the sandbox only")
         if self.payment_provider == "stripe" and find_spec("stripe") is None:
             raise SettingsError(f"{PREFIX}PAYMENT_PROVIDER: needs the extra `stripe`: pip install 'streamsvc[stripe]'")
+        if self.server == "granian" and find_spec("granian") is None:
+            raise SettingsError(f"{PREFIX}SERVER: granian needs the extra `granian`: pip install 'streamsvc[granian]'")
         if self.oidc_providers and find_spec("joserfc") is None:
             raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra `oidc`: pip install 'streamsvc[oidc]'")
         if (self.usernames or self.phones) and not (find_spec("precis_i18n") and find_spec("phonenumbers")):

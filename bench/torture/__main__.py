@@ -18,6 +18,8 @@ DATABASES = ("sqlite", "postgresql")
 MIN_PHASE_S = 5.0
 PLANT_OVERHEAD_S = 25.0
 """How long it takes to start a service with a planted fault and to check it."""
+PLANT_ATTEMPTS = 2
+"""How often a planted fault is looked for: whether a kill meets one that acts now and then is a matter of chance."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -82,9 +84,12 @@ def run_phase(result: PhaseResult, context: Context, plants: dict[str, str]) -> 
     started = time.monotonic()
     result.checks = run_once(result.phase, context)
     for plant, check in plants.items():
-        checks = run_once(result.phase, context.planted(plant, result.phase.plant_s, context.folder))
-        result.plants[plant] = any(c.name == check and not c.passed for c in checks)
-        result.plant_figures[plant] = next((c.figure for c in checks if c.name == check), describe(checks))
+        for _ in range(PLANT_ATTEMPTS):
+            checks = run_once(result.phase, context.planted(plant, result.phase.plant_s, context.folder))
+            result.plants[plant] = any(c.name == check and not c.passed for c in checks)
+            result.plant_figures[plant] = next((c.figure for c in checks if c.name == check), describe(checks))
+            if result.plants[plant]:
+                break
     result.seconds = time.monotonic() - started
     show_progress(result.phase, context, result.headline())
     print()

@@ -15,7 +15,12 @@ from streamsvc.operations.catalog.formats import FileTooLarge, ReadOptions
 from streamsvc.operations.catalog.formats.columns import UnknownTarget, parse_mapping
 from streamsvc.operations.catalog.imports import local_files
 from streamsvc.operations.catalog.imports.importing import CatalogImportReport
-from streamsvc.operations.catalog.imports.reading import FORMATS, LIVE_FORMATS, NO_OPTIONS
+from streamsvc.operations.catalog.imports.reading import (
+    FORMATS,
+    LIVE_FORMATS,
+    NO_OPTIONS,
+    explain_unrecognized_format,
+)
 from streamsvc.schemas.admin.catalog import IMPORT_ENCODINGS
 from streamsvc.settings import current_settings
 from streamsvc.worker import gc_tuning
@@ -126,7 +131,7 @@ def export_catalog(file_format: str) -> None:
 
     The output is a catalogue file, or a feed that includes licence windows.
     """
-    sys.stdout.writelines(EXPORTERS[file_format](current_settings().public_url))
+    sys.stdout.writelines(EXPORTERS[file_format](current_settings()))
 
 
 def _print_warnings(report: CatalogImportReport) -> None:
@@ -185,8 +190,7 @@ def import_with_progress(
                 options,
             )
         if not source.is_recognized and report.rejected:
-            notice = f"The format was not recognized; the file was read as {source.format}. Name its --format."
-            click.echo(notice, err=True)
+            click.echo(explain_unrecognized_format(source.format, "--format"), err=True)
         return report
 
 

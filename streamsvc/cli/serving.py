@@ -11,7 +11,7 @@ import click
 from flask.cli import with_appcontext
 
 from streamsvc.cli.clock import require_trusted_clock
-from streamsvc.cli.supervisor import READY_FD_VARIABLE, Program, Supervisor
+from streamsvc.cli.supervisor import Program, Supervisor, report_ready
 from streamsvc.http import metrics
 from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
@@ -25,14 +25,15 @@ NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` f
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on.")
 @click.option("--workers", type=int, help="Web processes.")
+@click.option("--server", help="What serves HTTP: gunicorn (the default) or granian.")
 @click.option("--no-worker", is_flag=True, help="Serve requests only; run `streamsvc worker` separately.")
-def serve(host: str | None, port: int | None, workers: int | None, no_worker: bool) -> None:
-    """Serve the API with gunicorn, and run one worker.
+def serve(host: str | None, port: int | None, workers: int | None, server: str | None, no_worker: bool) -> None:
+    """Serve the API, and run one worker.
 
     A process that dies is replaced. SIGTERM finishes current requests and jobs, then stops. SIGHUP starts new
     processes, and stops the old ones once the new ones are ready.
     """
-    for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
+    for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers), ("SERVER", server)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
     _require_current_schema()
@@ -40,16 +41,25 @@ def serve(host: str | None, port: int | None, workers: int | None, no_worker: bo
     listener = _listen(settings.host, settings.port)
     if settings.metrics:
         metrics.reset_metrics_folder(metrics.use_metrics_folder(settings))
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:streamsvc.http.gunicorn_conf"]
-    gunicorn += ["--bind", f"fd://{listener.fileno()}", "streamsvc.app:create_app()"]
-    programs = {"web": Program(gunicorn, ready_bytes=settings.workers, listener=listener)}
+    programs = _web_programs(settings, listener)
     if not no_worker:
         programs["worker"] = Program([sys.executable, "-m", "streamsvc.cli", "worker"], ready_bytes=1)
     sys.exit(Supervisor(programs).run())
 
 
+def _web_programs(settings: Settings, listener: socket.socket) -> dict[str, Program]:
+    """Return gunicorn, which starts the web processes, or the web processes on Granian."""
+    if settings.server == "granian":
+        command = [sys.executable, "-m", "streamsvc.cli.granian_process", str(listener.fileno())]
+        program = Program(command, ready_bytes=1, listener=listener)
+        return {f"web {number}": program for number in range(1, settings.workers + 1)}
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:streamsvc.http.gunicorn_conf"]
+    command += ["--bind", f"fd://{listener.fileno()}", "streamsvc.app:create_app()"]
+    return {"web": Program(command, ready_bytes=settings.workers, listener=listener)}
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    """Listen here, not in gunicorn: connections wait while its processes are replaced. Raises ClickException."""
+    """Listen here, not in the web processes: connections wait while these are replaced. Raises ClickException."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
@@ -83,13 +93,7 @@ def worker(once: bool) -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    run_worker(stop, _report_ready)
-
-
-def _report_ready() -> None:
-    """Tell `streamsvc serve`, which then stops the worker that this one replaces."""
-    if ready_fd := os.environ.get(READY_FD_VARIABLE):
-        os.write(int(ready_fd), b".")
+    run_worker(stop, report_ready)
 
 
 def _configure_logging() -> None:

@@ -169,6 +169,12 @@ def _is_gone(child: Child) -> bool:
     return True
 
 
+def report_ready() -> None:
+    """Tell the supervisor, from one of its processes, which then stops the process that this one replaces."""
+    if ready_fd := os.environ.get(READY_FD_VARIABLE):
+        os.write(int(ready_fd), b".")
+
+
 def _log(message: str) -> None:
     """Write a line to the standard error stream, if it takes one at once: no log may stop the service."""
     try:

@@ -72,7 +72,10 @@ class MsgspecJsonProvider(JSONProvider):
         return msgspec.json.encode(obj).decode()
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        return msgspec.json.decode(s)
+        try:
+            return msgspec.json.decode(s)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
         return json_response(msgspec.json.encode(self._prepare_response_obj(args, kwargs)))

@@ -2,11 +2,11 @@
 
 import os
 import socket
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gunicorn import util
 
+from streamsvc.http.request_limits import MAX_FIELD_BYTES, MAX_LINE_BYTES
 from streamsvc.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ timeout = 60
 graceful_timeout = 30
 keepalive = 5
 max_requests = 0
-limit_request_line = 8190
+limit_request_line = MAX_LINE_BYTES
+limit_request_field_size = MAX_FIELD_BYTES
 control_socket_disable = True
 loglevel = _settings.log_level
 
@@ -52,33 +53,12 @@ if _settings.metrics:
         metrics.remove_process(worker.pid)
 
 
-RETRY_AFTER_S = 5
-PROBLEMS = {
-    400: ("bad_request", "The request is not valid HTTP."),
-    408: ("request_timeout", "The request did not arrive in time. Send it again, faster."),
-    414: ("request_uri_too_long", f"The request line is too long; send at most {limit_request_line:,} bytes."),
-    431: ("request_header_fields_too_large", "A header is too long, or there are too many; send less."),
-    500: ("internal_error", "The service failed on this request. Try again later."),
-    501: (
-        "not_implemented",
-        "The only transfer coding that is supported is chunked.",
-    ),
-    503: ("unavailable", "The service is temporarily unavailable; try again shortly."),
-}
-"""The code and the sentence for each status that gunicorn itself responds with in practice."""
-
-
 def write_problem(connection: socket.socket, status: int, reason: str, message: str) -> None:
     """Report an error that never reaches the app, such as a broken request line, as a problem document."""
-    from streamsvc.http import edge  # loaded in the worker only
+    from streamsvc.http.server_problems import server_problem  # loaded in the worker only
 
-    code, detail = PROBLEMS.get(status) or (HTTPStatus(status).name.lower(), f"{reason}.")
-    request_id = edge.new_request_id()
-    body = edge.problem_body(status, code, detail, request_id)
-    headers = {"Content-Type": edge.PROBLEM_MEDIA_TYPE, "Content-Length": len(body), "X-Request-Id": request_id}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = RETRY_AFTER_S
-    lines = [f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
+    headers, body = server_problem(status, reason)
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers), "", ""]
     util.write_nonblock(connection, "\r\n".join(lines).encode() + body)
 
 

@@ -21,18 +21,14 @@ from gunicorn.http.errors import (
 from gunicorn.http.parser import RequestParser
 
 from streamsvc.http.request_body import MAX_BODY_BYTES
+from streamsvc.http.request_limits import MAX_HEAD_BYTES, SPOOL_ABOVE_BYTES, is_valid_host, max_body_bytes
 
 if TYPE_CHECKING:
     from gunicorn.config import Config
     from gunicorn.http.message import Request
 
-MAX_HEAD_BYTES = 64 * 1024
-LARGE_BODIES = {("POST", "/v1/admin/imports"): 64 << 20}
-"""(method, path) -> the most bytes of its body, where that is more than `MAX_BODY_BYTES`."""
-SPOOL_ABOVE_BYTES = 64 * 1024
 MAX_CHUNK_LINE_BYTES, MAX_TRAILER_BYTES = 1024, 8 * 1024
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 ABSOLUTE_TARGET = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 BARE_LF = re.compile(rb"(?<!\r)\n")
 
@@ -93,7 +89,7 @@ class RequestReader:
         headers = dict(request.headers)
         check_host(request, headers)
         self.request = request
-        self.max_body_bytes = LARGE_BODIES.get((request.method, request.path), MAX_BODY_BYTES)
+        self.max_body_bytes = max_body_bytes(request.method, request.path)
         if "TRANSFER-ENCODING" in headers:
             if headers["TRANSFER-ENCODING"].lower() != "chunked":
                 raise UnsupportedTransferCoding(headers["TRANSFER-ENCODING"])
@@ -218,8 +214,7 @@ def check_host(request: "Request", headers: dict[str, str]) -> None:
         if request.version >= (1, 1):
             raise InvalidHeader("HOST", req=request)
         return
-    match = HOST.fullmatch(host)
-    if match is None or int(match[1] or 0) > 65535:
+    if not is_valid_host(host):
         raise InvalidHeader("HOST", req=request)
     target = ABSOLUTE_TARGET.match(request.uri)
     if target and target[1].lower() != host.lower():

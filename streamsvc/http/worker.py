@@ -6,7 +6,6 @@ socket. Written against gunicorn 27; setup.cfg pins it.
 """
 
 import errno
-import resource
 import selectors
 import socket
 import struct
@@ -18,18 +17,21 @@ from typing import Any
 from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from streamsvc.http.request_limits import (
+    KEEPALIVE_AFTER_STOP_S,
+    LINGER_S,
+    MAX_LARGE_BODIES,
+    RESERVED_PATH,
+    body_deadline,
+    raise_open_file_limit,
+)
 from streamsvc.http.request_reader import RequestReader
 from streamsvc.settings import Settings
 
 RECEIVE_BYTES = 64 * 1024
 SWEEP_INTERVAL_S = 0.5
-KEEPALIVE_AFTER_STOP_S, LINGER_S = 2.0, 2.0
-MIN_BODY_BYTES_PER_S = 32 * 1024
-MAX_LARGE_BODIES = 4
 SEND_BUFFER_BYTES, SEND_TIMEOUT_S = 256 * 1024, 30
 """A response that fits into the buffer leaves its thread at once, however slowly the client reads it."""
-MAX_OPEN_FILES = 16_384
-RESERVED_PATH = "/livez"
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 NOTHING_TO_ACCEPT = (errno.EAGAIN, errno.EWOULDBLOCK)
 
@@ -62,10 +64,7 @@ class BufferingWorker(ThreadWorker):
         self.waiting: dict[Connection, None] = {}  # for bytes of their clients; the longest waiting first
         self.next_sweep = 0.0
         self.reserved_thread = ThreadPoolExecutor(1)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        raise_open_file_limit()
         super().init_process()
 
     def run(self) -> None:
@@ -197,7 +196,7 @@ class BufferingWorker(ThreadWorker):
         if reader.has_large_body and sum(c.reader.has_large_body for c in self.waiting) > MAX_LARGE_BODIES:
             self._refuse(connection, 503, "Service Unavailable")
             return
-        connection.deadline = connection.started + 2 * self.request_timeout_s + reader.body_bytes / MIN_BODY_BYTES_PER_S
+        connection.deadline = body_deadline(connection.started, self.request_timeout_s, reader.body_bytes)
         if reader.expects_continue and not connection.was_told_to_continue:
             connection.was_told_to_continue = True
             try:

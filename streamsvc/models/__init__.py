@@ -8,7 +8,7 @@ from streamsvc.models.catalog.imports import Import, ImportChunk, ImportedTitle,
 from streamsvc.models.catalog.parts import EpisodePlan, Extra, PartWindow
 from streamsvc.models.catalog.people import Person, TitleCredit
 from streamsvc.models.catalog.rows import Collection, CollectionItem, HomeRow
-from streamsvc.models.catalog.search import SearchDoc, SearchEntry, SearchWord
+from streamsvc.models.catalog.search import ProgrammeEntry, SearchDoc, SearchEntry, SearchWord
 from streamsvc.models.catalog.series import Episode, Season
 from streamsvc.models.catalog.titles import (
     CatalogState,
@@ -85,6 +85,7 @@ __all__ = [
     "Play",
     "Profile",
     "Programme",
+    "ProgrammeEntry",
     "Progress",
     "RateLimitCounter",
     "RateLimitKey",

@@ -6,6 +6,7 @@ import secrets
 import pytest
 
 from tests.worlds.playback_steps import Watcher, World
+from tests.worlds.scenes import set_scene
 
 pytestmark = pytest.mark.every_database
 
@@ -38,19 +39,28 @@ def record_of(name, **rating):
 
 
 @pytest.fixture
-def world(app, monkeypatch):
+def world(app, request, monkeypatch):
     settings = dataclasses.replace(app.extensions["settings"], country_header="X-Country")
     monkeypatch.setitem(app.extensions, "settings", settings)
-    world = World(app)
-    world.put_titles(*(record_of(name, **rating) for name, rating in RATED.items()))
-    items = {"title": "All", "items": list(RATED)}
-    assert world.operator.put("/v1/admin/collections/all", items).status_code == 200
-    return world
+    return set_scene(app, build_world, "kid" in request.fixturenames)
 
 
 @pytest.fixture
 def kid(world):
     """A profile with an age limit that has watched everything before it was limited."""
+    return world.kid
+
+
+def build_world(app, with_kid):
+    world = World(app)
+    world.put_titles(*(record_of(name, **rating) for name, rating in RATED.items()))
+    items = {"title": "All", "items": list(RATED)}
+    assert world.operator.put("/v1/admin/collections/all", items).status_code == 200
+    world.kid = create_kid(world) if with_kid else None
+    return world
+
+
+def create_kid(world):
     kid = Watcher(world)
     at(kid, "US")
     for name in RATED:

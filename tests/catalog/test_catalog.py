@@ -4,15 +4,27 @@ import pytest
 
 from streamsvc.operations.catalog.reading import list_statements
 from tests.worlds.catalog_world import Catalog
+from tests.worlds.scenes import set_scene
+
+
+def build_catalog(app, with_films):
+    catalog = Catalog(app)
+    if with_films:
+        put_films(catalog)
+    return catalog
 
 
 @pytest.fixture
-def catalog(app):
-    return Catalog(app)
+def catalog(app, request):
+    return set_scene(app, build_catalog, "films" in request.fixturenames)
 
 
 @pytest.fixture
 def films(catalog):
+    return catalog
+
+
+def put_films(catalog):
     catalog.put(
         "Alpha",
         year=1994,
@@ -35,7 +47,6 @@ def films(catalog):
     )
     catalog.put("Charlie", year=2001, genres=["comedy"], runtime_s=6000, countries=["US", "GB"], languages=["en"])
     catalog.put("Delta", kind="series", genres=["drama"], age_rating="DE:6", popularity=7)
-    return catalog
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,11 @@ def catalog(app):
 
 
 def run_worker(app, clock):
+    """Start the worker and let it run for a minute."""
     clock.advance(hours=2)
     with app.app_context():
         jobs.schedule_recurring()
-        clock.advance(hours=1)
+        clock.advance(minutes=1)
         jobs.run_due_jobs(clock.at)
         assert db.session.scalars(sa.select(jobs.Job.last_error).where(jobs.Job.last_error.is_not(None))).all() == []
 

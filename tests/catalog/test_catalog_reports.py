@@ -145,3 +145,35 @@ def test_a_media_actions_feed_includes_regions_and_times(catalog):
     assert (film["@type"], film["duration"], film["@id"].endswith(title)) == ("Movie", "PT6600S", True)
     assert catalog.get("/v1/admin/catalog-exports/xml").status_code == 404
     assert catalog.viewer().get("/v1/admin/catalog-exports/ndjson").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("form", "items", "name"), [("roku", "assets", "titles"), ("schema.org", "dataFeedElement", "name")]
+)
+def test_feeds_have_no_adult_titles_unless_the_operator_says_so(catalog, form, items, name):
+    episodes = [{"number": 1, "title": "Tame"}, {"number": 2, "title": "Wild", "age_rating": "DE:18"}]
+    seasons = [{"number": 1, "episodes": episodes}, {"number": 2, "age_rating": "GB:18", "episodes": episodes[:1]}]
+    catalog.put("Series", kind="series", age_rating="DE:16", seasons=seasons)
+    catalog.put("For all", age_rating="US:R", age_ratings=["DE:16", "GB:15"])
+    catalog.put("Unrated")
+    hidden = {
+        "Rated": {"age_rating": "US:NC-17"},
+        "Rated in Germany": {"age_rating": "US:R", "age_ratings": ["DE:18"]},
+        "Porn": {"adult": True},
+        "Rated low porn": {"adult": True, "age_rating": "DE:0"},
+    }
+    for title, members in hidden.items():
+        catalog.put(title, **members)
+
+    def names():
+        elements = catalog.get(f"/v1/admin/catalog-exports/{form}").json[items]
+        return [element[name] if isinstance(element[name], str) else element[name][0]["value"] for element in elements]
+
+    parts = ["Tame"] if form == "roku" else []
+    assert names() == ["Series", *parts, "For all", "Unrated"]
+    former = catalog.app.extensions["settings"]
+    catalog.app.extensions["settings"] = former.replace(adult_in_feeds=True)
+    parts = ["Tame", "Wild", "Tame"] if form == "roku" else []
+    assert names() == ["Series", *parts, "For all", "Unrated", *hidden]
+    catalog.app.extensions["settings"] = former
+    assert len(catalog.get("/v1/admin/catalog-exports/ndjson").text.splitlines()) == 7

@@ -37,6 +37,7 @@ FILM = """<?xml version="1.0" encoding="UTF-8" standalone="yes" ?>
     <fanart><thumb>https://image.example/fanart.jpg</thumb></fanart>
     <actor><name>Max Schreck</name><role>Count Orlok</role><order>0</order>
         <thumb>https://image.example/schreck.jpg</thumb></actor>
+    <sorttitle>Nosferatu 1</sorttitle><english_title>Nosferatu: A Symphony of Horror</english_title>
 </movie>
 https://www.themoviedb.org/movie/653?language=de&page=1
 """
@@ -105,6 +106,8 @@ def check_library(catalog):
     assert (film["genres"], film["countries"]) == (["horror", "fantasy"], ["DE"])
     assert [(credit["name"], credit["role"]) for credit in film["credits"]] == [
         ("F. W. Murnau", "director"), ("Henrik Galeen", "writer"), ("Max Schreck", "actor")]  # fmt: skip
+    assert film["sort_title"] == "Nosferatu 1"
+    assert film["alternative_titles"] == [{"title": "Nosferatu: A Symphony of Horror", "language": "en"}]
     assert film["tracks"] == [{"kind": "audio", "language": "de"}, {"kind": "subtitle", "language": "en"}]
     own = f"{BASE}/Films/Nosferatu%20%281922%29"
     assert film["media"] == {"mkv": f"{own}/Nosferatu%20%281922%29.mkv"}
@@ -260,3 +263,31 @@ def test_a_library_of_too_much_text_or_too_many_files_fails(catalog, monkeypatch
             patch.setattr(library, limit, 2)
             result = send(catalog, zip_of())
             assert (result["status"], result["error"][:22]) == ("failed", "The file is too large:"), limit
+
+
+PEOPLE = """<movie><title>Nosferatu</title><originaltitle>Nosferatu, eine Symphonie</originaltitle>
+<title>Nosferatu</title><originaltitle>Nosferatu, eine Symphonie</originaltitle>
+<english_title>Face / Off</english_title>
+<director tmdbid="9087">F. W. Murnau</director><director tmdbid="x">Nobody</director>
+<director><name>Two</name><tmdbid>2</tmdbid></director>
+<credits tmdbid="9078" imdbid="nm0301893">Henrik Galeen</credits><credits tmdbid="3">A / B</credits>
+<actor><name>Max Schreck</name><type>Actor</type><tmdbid>9080</tmdbid></actor>
+<actor><name>Greta Schröder</name><imdbid>nm0775180</imdbid><tmdbid>9079</tmdbid></actor>
+<actor><name>Alexander Granach</name><profile>https://www.themoviedb.org/person/9081-granach</profile></actor>
+<actor><name>Ruth Landshoff</name><imdbid>0484577</imdbid><tmdbid>0</tmdbid></actor></movie>"""
+
+
+@pytest.mark.every_database
+def test_people_have_the_ids_that_tinymediamanager_and_emby_write(catalog):
+    result = send(catalog, PEOPLE.encode())
+    assert counts(result) == [1, 0, 0, 0], result
+    film = catalog.get("/v1/admin/titles/title:nosferatu").json
+    assert film["original_title"] == "Nosferatu, eine Symphonie"
+    assert film["alternative_titles"] == [{"title": "Face / Off", "language": "en"}]
+    assert [(credit["name"], credit.get("person")) for credit in film["credits"]] == [
+        ("F. W. Murnau", "tmdb:person:9087"), ("Nobody", None), ("Two", "tmdb:person:2"),
+        ("Henrik Galeen", "imdb:nm0301893"), ("A", None), ("B", None), ("Max Schreck", "tmdb:person:9080"),
+        ("Greta Schröder", "imdb:nm0775180"), ("Alexander Granach", "tmdb:person:9081"), ("Ruth Landshoff", None),
+    ]  # fmt: skip
+    credit = catalog.get(f"/v1/catalog/titles/{film['id']}").json["credits"][7]
+    assert catalog.get(f"/v1/catalog/people/{credit['person_id']}").json["name"] == "Greta Schröder"

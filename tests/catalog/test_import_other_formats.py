@@ -28,8 +28,13 @@ MOVIE = {
     "original_title": "Nosferatu, eine Symphonie des Grauens", "poster_path": "/p.jpg", "release_date": "1922-02-16",
     "production_countries": [{"iso_3166_1": "DE", "name": "Germany"}], "runtime": 95, "title": "Nosferatu",
     "vote_count": 2100, "popularity": 17.5,
-    "credits": {"cast": [{"name": "Max Schreck", "character": "Count Orlok", "order": 0}],
-                "crew": [{"name": "F. W. Murnau", "job": "Director"}, {"name": "N. N.", "job": "Catering"}]},
+    "credits": {"cast": [{"id": 9080, "name": "Max Schreck", "character": "Count Orlok", "order": 0,
+                          "credit_id": "52fe4264c3a36847f801b083", "profile_path": "/s.jpg"}],
+                "crew": [{"id": 9087, "name": "F. W. Murnau", "job": "Director", "department": "Directing"},
+                         {"id": 1, "name": "N. N.", "job": "Catering"}, {"name": "Henrik Galeen", "job": "Writer"}]},
+    "alternative_titles": {"titles": [{"iso_3166_1": "US", "title": "Nosferatu the Vampire", "type": "Working title"},
+                                      {"iso_3166_1": "SU", "title": "Носферату", "type": ""},
+                                      {"iso_3166_1": "BR", "title": " ", "type": ""}]},
     "release_dates": {"results": [{"iso_3166_1": "SE", "release_dates": [{"certification": "15", "type": 3}]},
                                   {"iso_3166_1": "DE", "release_dates": [{"certification": "", "type": 1},
                                                                          {"certification": "12", "type": 3}]}]},
@@ -42,6 +47,8 @@ SERIES = {
     "id": 77, "name": "Fantômas", "first_air_date": "1913-05-09", "original_language": "fr", "origin_country": ["FR"],
     "episode_run_time": [54], "external_ids": {"imdb_id": None, "tvdb_id": 5}, "seasons": [{"season_number": 1}],
     "content_ratings": {"results": [{"iso_3166_1": "US", "rating": "TV-14"}]},
+    "created_by": [{"id": 77, "credit_id": "5", "name": "Louis Feuillade", "gender": 2, "profile_path": None}],
+    "alternative_titles": {"results": [{"iso_3166_1": "IT", "title": "Fantomas", "type": ""}]},
     "season/1": {"season_number": 1, "name": "The First", "episodes": [
         {"episode_number": 1, "name": "À l'ombre", "overview": "", "air_date": "1913-05-09", "runtime": 54,
          "still_path": "/s.jpg"}]},
@@ -67,8 +74,16 @@ def test_details_of_tmdb_come_in(catalog, shape):
     film = record(catalog, "imdb:tt0013442")
     assert (film["year"], film["runtime_s"]) == (1922, 5700)
     assert (film["age_rating"], film["age_ratings"]) == ("DE:12", ["SE:15"])
-    assert film["credits"] == [{"name": "F. W. Murnau", "role": "director"},
-                               {"name": "Max Schreck", "role": "actor", "character": "Count Orlok"}]  # fmt: skip
+    assert film["credits"] == [
+        {"name": "F. W. Murnau", "role": "director", "person": "tmdb:person:9087"},
+        {"name": "Henrik Galeen", "role": "writer"},
+        {"name": "Max Schreck", "role": "actor", "character": "Count Orlok", "person": "tmdb:person:9080"},
+    ]
+    assert film["alternative_titles"] == [
+        {"title": "Nosferatu the Vampire", "country": "US", "kind": "working-title"},
+        {"title": "Носферату"},
+    ]
+    assert catalog.search("Nosferatu the Vampire") == ["Nosferatu"]
     assert [image["url"].rpartition("/")[2] for image in film["artwork"]] == ["p.jpg", "b.jpg", "q.jpg"]
     assert (film["artwork"][2]["language"], film["languages"], film["countries"]) == ("de", ["de"], ["DE"])
     assert film["localizations"] == {"fr": {"title": "Nosferatu le vampire"}}
@@ -76,9 +91,27 @@ def test_details_of_tmdb_come_in(catalog, shape):
     assert catalog.get("/v1/admin/collections/vampire-films").json["items"] == ["imdb:tt0013442"]
     show = record(catalog, "tmdb:tv:77")
     assert (show["kind"], show["year"], show["age_rating"]) == ("series", 1913, "US:TV-14")
+    assert show["credits"] == [{"name": "Louis Feuillade", "role": "creator", "person": "tmdb:person:77"}]
+    assert show["alternative_titles"] == [{"title": "Fantomas", "country": "IT"}]
     assert show["seasons"][0]["title"] == "The First"
     assert show["seasons"][0]["episodes"][0]["released_on"] == "1913-05-09"
     assert counts(send(catalog, body.encode(), "application/json")) == [0, 0, 2, 0]
+
+
+@pytest.mark.every_database
+def test_two_people_of_one_name_are_two_by_their_ids_at_tmdb(catalog):
+    def movie(number, person):
+        return {"id": number, "title": f"Film {number}", "overview": "", "credits": {"cast": [person]}}
+
+    young, old = {"id": 1136406, "name": "Tom Holland"}, {"id": 22214, "name": "Tom Holland"}
+    assert counts(send(catalog, json.dumps([movie(1, young), movie(2, old), movie(3, young)]).encode())) == [3, 0, 0, 0]
+    titles = [catalog.get(f"/v1/catalog/titles/{record(catalog, f'tmdb:movie:{n}')['id']}").json for n in (1, 2, 3)]
+    first, second, third = (title["credits"][0]["person_id"] for title in titles)
+    assert first == third != second
+    body = {"name": "Tom Holland", "born_on": "1943-07-11"}
+    person = catalog.client.put("/v1/admin/people/tmdb:person:22214", json=body)
+    assert person.status_code in (200, 201), person.json
+    assert catalog.get(f"/v1/catalog/people/{second}").json["born_on"] == "1943-07-11"
 
 
 def test_lists_and_id_files_of_tmdb_come_in_and_people_do_not(catalog):
@@ -211,9 +244,22 @@ def test_a_format_is_guessed_from_the_content_and_can_be_overridden(catalog, bod
 
     guessed = create("")
     assert (guessed["format"], guessed["format_guessed"]) == (guess, True)
+    if body.startswith((b"\x89PNG", b"PK\3\4 no archive", b"<html/>")):
+        [warning] = guessed["warnings"]
+        assert (warning["code"], warning["line"], warning["count"]) == ("unrecognized_format", 1, 1)
+        assert f"read as {guess}" in warning["reason"]
+        assert all(name in warning["reason"] for name in ("?format=", *reading.FORMATS))
+    else:
+        assert guessed["warnings"] == []
     if content_type != "application/zip":
         named = create("?format=roku")
-        assert (named["format"], named["format_guessed"]) == ("roku", False)
+        assert (named["format"], named["format_guessed"], named["warnings"]) == ("roku", False, [])
+
+
+def test_the_hint_of_an_unrecognized_file_stays_with_its_rejections(catalog):
+    result = send(catalog, b"<html/>\n", "text/xml")
+    assert (result["status"], counts(result)) == ("done", [0, 0, 0, 1])
+    assert [warning["code"] for warning in result["warnings"]] == ["unrecognized_format"]
 
 
 WRONG_VALUES = (

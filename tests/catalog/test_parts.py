@@ -130,7 +130,8 @@ def test_coverage_reports_episodes_and_extras(app, catalog):
     windows = ([], window(13), window(15), window(-1), [*window(13), {}])
     episodes = [media, {}, {"released_on": "2026-03-01"}, *(media | {"windows": own} for own in windows)]
     bare = EXTRA | {"external_id": "t:2", "title": "Bare"}
-    show = catalog.put("Serial", external_id="x:1", kind="series", extras=[EXTRA | media, bare], **series(*episodes))
+    trailer = EXTRA | {"media": {"hls": "https://m.example/trailer/1.m3u8"}}
+    show = catalog.put("Serial", external_id="x:1", kind="series", extras=[trailer, bare], **series(*episodes))
     catalog.put("Plain", external_id="x:2", kind="series", extras=[EXTRA], **series({}, {}))
     issues = {issue["code"]: issue for issue in catalog.get("/v1/admin/coverage").json["issues"]}
     found = {

@@ -12,7 +12,7 @@ from tests.worlds import media_servers
 from tests.worlds.catalog_world import Catalog
 from tests.worlds.local_server import POLL_INTERVAL_S
 
-TITLES, HOME = "/v1/catalog/titles", "/v1/catalog/home"
+TITLES, CHANNELS = "/v1/catalog/titles", "/v1/catalog/channels"
 PAGE = "https://app.video.example"
 WINDOWS = {"Everywhere": None, "German": [{"countries": ["DE"]}], "American": [{"countries": ["US"]}]}
 COUNTRY_HEADERS = {"plain": "X_Country", "shipped": "CF_IPCountry"}
@@ -21,11 +21,14 @@ pytestmark = pytest.mark.one_database
 
 @pytest.fixture(scope="module")
 def service(database, new_app):
-    """A served app with a title for everyone, one for Germany and one for America."""
+    """A served app with a title and a channel for everyone, for Germany and for America."""
     trusted = {"trusted_proxies": 1, "country_header": "X-Country", "cors_origins": (PAGE,)}
     app = new_app(database, "caches", catalog="public", **trusted)
     catalog = Catalog(app)
     ids = {name: catalog.put(name, windows=windows) for name, windows in WINDOWS.items()}
+    for name, windows in WINDOWS.items():
+        path = f"/v1/admin/channels/{name}"
+        assert catalog.client.put(path, json={"name": name, "windows": windows}).status_code == 200
     american = catalog.viewer(country="US")
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(POLL_INTERVAL_S,))
@@ -45,11 +48,15 @@ def cache(request, service, tmp_path):
 
 
 def read(cache, country, path=TITLES, token=None, **headers):
-    """(what the cache did, the names of the titles) of a request from a country."""
+    """(what the cache did, the names of the titles or channels) of a request from a country."""
     named = {cache.country_header: country} if country else {}
     response = cache.server.get(path, token, **named, **headers)
     assert response.status == 200, response.body
-    return response.headers["X-Cache-Status"], sorted(item["title"] for item in json.loads(response.body)["items"])
+    return response.headers["X-Cache-Status"], sorted(map(name_of, json.loads(response.body)["items"]))
+
+
+def name_of(item):
+    return item.get("title") or item.get("name") or item["channel"]["name"]
 
 
 def is_stored(cache, country, path=TITLES):
@@ -62,20 +69,23 @@ def is_stored(cache, country, path=TITLES):
     return True
 
 
-def test_a_country_gets_its_own_titles_and_shares_them(cache):
+@pytest.mark.parametrize("path", [TITLES, CHANNELS, "/v1/catalog/programmes?limit=9"])
+def test_a_country_gets_its_own_titles_and_channels_and_shares_them(cache, path):
     for country, own in (("DE", ["Everywhere", "German"]), ("US", ["American", "Everywhere"])):
-        assert read(cache, country) == ("MISS", own)
-        assert is_stored(cache, country)
-        assert read(cache, None)[1] == ["Everywhere"]
-        assert read(cache, country) == ("HIT", own)
+        assert read(cache, country, path) == ("MISS", own)
+        assert is_stored(cache, country, path)
+        assert read(cache, None, path)[1] == ["Everywhere"]
+        assert read(cache, country, path) == ("HIT", own)
     if not cache.is_plain:
-        assert read(cache, "DE", X_Country="US")[1] == ["Everywhere", "German"], "a client's header counts nothing"
+        own = ["Everywhere", "German"]
+        assert read(cache, "DE", path, X_Country="US")[1] == own, "a client's header counts nothing"
 
 
-def test_a_viewer_is_neither_served_from_the_cache_nor_stored_in_it(cache, service):
+@pytest.mark.parametrize("listing", [TITLES, CHANNELS])
+def test_a_viewer_is_neither_served_from_the_cache_nor_stored_in_it(cache, service, listing):
     token = service.viewer.client.environ_base["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
     for visit_first in (True, False):
-        path = f"{TITLES}?limit={50 + visit_first}"
+        path = f"{listing}?limit={50 + visit_first}"
         if visit_first:
             assert is_stored(cache, "DE", path)
         for _ in range(2):

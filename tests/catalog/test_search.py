@@ -3,6 +3,7 @@
 import pytest
 
 from tests.worlds.catalog_world import Catalog
+from tests.worlds.scenes import set_scene
 
 pytestmark = pytest.mark.every_database
 
@@ -37,6 +38,11 @@ Batman Begins = 30
 8½ = 5
 M*A*S*H = 8
 Москва слезам не верит = 3
+추격자 = 4
+שלום = 2
+الظلام = 2
+隠し砦の三悪人 = 3
+8 femmes = 4
 """
 TYPED = """
 spider man → Spider-Man
@@ -90,6 +96,15 @@ nolen → Insomnia
 the martix → The Matrix
 масква → Москва слезам не верит
 the matrix movie → The Matrix
+추겨자 → 추격자
+שלומ → שלום
+שלופ → שלום
+الظلم → الظلام
+vjcrdf → Москва слезам не верит
+ьфекшч → The Matrix
+akuo → שלום
+かくし砦の三悪人 → 隠し砦の三悪人
+huit femmes → 8 femmes
 """
 
 
@@ -116,8 +131,7 @@ PLAIN = (
 )
 
 
-@pytest.fixture
-def catalog(app):
+def build_catalog(app):
     catalog = Catalog(app)
     for number, line in enumerate(TITLES.strip().splitlines()):
         title, popularity = line.split(" = ")
@@ -127,10 +141,22 @@ def catalog(app):
     return catalog
 
 
+@pytest.fixture
+def catalog(app):
+    return set_scene(app, build_catalog)
+
+
 def test_typed_queries_find_the_intended_title(catalog):
     for line in TYPED.strip().splitlines():
         typed, title = line.split(" → ")
         assert catalog.search(typed)[:1] == [title], typed
+
+
+def test_one_wrong_word_of_several_hides_no_title_behind_a_poor_guess(catalog):
+    catalog.put("El secreto de sus ojos")
+    catalog.put("Secrets of Ojos", credits=[{"name": "Ana Tusa", "role": "actor"}])
+    assert catalog.search("secreto de tuss ojos") == ["Secrets of Ojos", "El secreto de sus ojos"]
+    assert catalog.search("secreto de sus ojos") == ["El secreto de sus ojos"]
 
 
 def test_hits_are_ranked_exact_then_prefix_then_words(catalog):
@@ -168,6 +194,11 @@ def test_guesses_are_paged(catalog):
     assert {match for match, _ in whole} == {"fuzzy"}
     paged = [item["title"] for page in catalog.walk("/v1/catalog/search", q="tempset", limit=3) for item in page]
     assert paged == [title for _, title in whole]
+
+
+def test_hits_of_last_resort_are_paged_over_their_stages(catalog):
+    pages = list(catalog.walk("/v1/catalog/search", q="matrix leone", limit=1))
+    assert [item["title"] for page in pages for item in page] == ["The Matrix", "Léon: The Professional"]
 
 
 def test_quotes_and_operators_are_plain_text(catalog):

@@ -10,6 +10,7 @@ from streamsvc.operations.catalog.reading.filters import FilterShape
 from streamsvc.operations.catalog.search import scanning
 from tests.worlds.catalog_world import Catalog
 from tests.worlds.plans import query_plan
+from tests.worlds.scenes import set_scene
 
 pytestmark = pytest.mark.every_database
 
@@ -17,8 +18,7 @@ ALL = "title,episode,collection,person"
 TRACKS = [{"kind": "audio", "language": "fr-CA"}, {"kind": "subtitle", "language": "de"}]
 
 
-@pytest.fixture
-def catalog(app):
+def build_catalog(app):
     catalog = Catalog(app)
     episodes = [{"number": 1, "title": "Pilot"}, {"number": 2, "title": "Ozymandias"}]
     catalog.put(
@@ -46,6 +46,11 @@ def catalog(app):
     body = {"title": "Silent cinema", "items": ["test:Silence"]}
     assert catalog.client.put("/v1/admin/collections/quiet", json=body).status_code == 200
     return catalog
+
+
+@pytest.fixture
+def catalog(app):
+    return set_scene(app, build_catalog)
 
 
 def found(caller, q, **query):
@@ -77,7 +82,8 @@ def test_a_hit_names_the_field_by_which_it_was_found(catalog, typed, title, fiel
 def test_other_kinds_are_found_only_on_request(catalog):
     assert {kind for kind, *_ in found(catalog, "ozymandias")} == {"series"}
     assert found(catalog, "ozymandias", kinds="episode") == [("episode", "Ozymandias", "episode")]
-    assert found(catalog, "breaking bad s05e02", kinds="episode") == [("episode", "Ozymandias", "episode")]
+    for number in ("s05e02", "s5e02", "5x02", "5x2"):
+        assert found(catalog, f"breaking bad {number}", kinds="episode") == [("episode", "Ozymandias", "episode")]
     assert found(catalog, "bryan", kinds=ALL)[0] == ("person", "Bryan Cranston", "person")
     assert found(catalog, "silent", kinds=ALL) == [("collection", "Silent cinema", "collection")]
     episode = catalog.get("/v1/catalog/search", q="ozymandias", kinds=ALL).json["items"][0]

@@ -1,7 +1,8 @@
 """Proves the API description with programs that nobody here wrote: `make clients`.
 
 Linters read it, AJV validates what the test suite's requests returned, generated clients in TypeScript and Python walk
-from sign-up to cancellation, and Schemathesis calls every operation and follows what the responses offer.
+from sign-up to cancellation, and Schemathesis calls every operation and follows what the responses offer. The packages
+and the collection in clients/ are built from clean copies, and tested and documented against a running service.
 """
 
 import os
@@ -59,6 +60,7 @@ def main() -> int:
             walk_in_typescript(url)
             walk_in_python(url, folder / "client")
             call_every_operation(service, url)
+    check_packages()
     print(f"── {len(FAILED)} steps failed: {', '.join(FAILED)}" if FAILED else "── all steps passed")
     return len(FAILED)
 
@@ -94,6 +96,14 @@ def call_every_operation(service, url: str) -> None:
         command += ["--phases", PHASES, "--max-time", MAX_TIME_S, "-H", f"Authorization: Bearer {token}"]
         command += [option for operation in NOT_CALLED for option in ("--exclude-operation-id", operation)]
         run(f"Schemathesis as {name}", *command)
+
+
+def check_packages() -> None:
+    """Build the clients and the Postman collection, and run their tests and the examples of docs/clients.md."""
+    for name in ("typescript", "postman"):
+        folder = ROOT / "clients" / name
+        run(f"npm ci in {name}", *"npm ci --ignore-scripts --no-audit --no-fund --silent".split(), folder=folder)
+    run("client packages", sys.executable, "-m", "pytest", "-q", HERE, folder=ROOT, STREAMSVC_TEST_DATABASES="sqlite")
 
 
 if __name__ == "__main__":

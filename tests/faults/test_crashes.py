@@ -14,9 +14,10 @@ from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import IdempotencyKey, Job
 from streamsvc.models.subscriptions import Payment, Refund
 from streamsvc.storage.database import db
-from tests.conftest import delete_all_rows
+from tests.conftest import NOON, delete_all_rows
 from tests.faults.crash_runner import CrashRunner
 from tests.worlds.billing_world import World
+from tests.worlds.scenes import set_scene
 
 UNIT = os.environ.get("STREAMSVC_TEST_CRASHES", "commit")
 MAX_CRASH_POINTS = 2_000
@@ -33,9 +34,15 @@ def crash_runner(shared_app):
 class Scene:
     """A viewer who is about to do one thing, on an otherwise empty database."""
 
-    def __init__(self, app):
+    @classmethod
+    def begin(cls, app):
+        """Return the scene, whatever happened before."""
         with app.app_context():
             delete_all_rows(db.engine)
+        app.extensions["clock"].at = NOON
+        return set_scene(app, cls)
+
+    def __init__(self, app):
         self.world = World(app)
         self.cheap, self.dear = self.world.plan("p", 1000, 3000)
         self.viewer = self.world.person()
@@ -209,9 +216,9 @@ KINDS = [Subscribing, Renewing, Changing, Refunding, PayingOut, BuyingAGift]
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_crash_at_any_point_neither_loses_nor_doubles_money(app, crash_runner, kind):
-    crash_runner.run_to_end(**kind(app).task())
+    crash_runner.run_to_end(**kind.begin(app).task())
     for n in range(1, MAX_CRASH_POINTS):
-        scene = kind(app)
+        scene = kind.begin(app)
         died = crash_runner.crashes(**scene.task(), unit=UNIT, n=n)
         try:
             assert_consistent(scene)
@@ -224,7 +231,7 @@ def test_a_crash_at_any_point_neither_loses_nor_doubles_money(app, crash_runner,
 
 def test_the_check_detects_a_charge_sent_with_another_key(app, crash_runner, monkeypatch):
     """Only the idempotency key makes a crash harmless: without it the same check fails."""
-    scene = Subscribing(app)
+    scene = Subscribing.begin(app)
     assert crash_runner.crashes(**scene.task(), unit="commit", n=5)
     charge = SandboxProvider.charge
     monkeypatch.setattr(

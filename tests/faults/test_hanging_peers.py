@@ -30,6 +30,7 @@ from streamsvc.gateways.peers import CallFailed, CallNotMade, CallTimedOut, Peer
 from streamsvc.rules.sign_in.hook import parse_decision
 from streamsvc.rules.thread_shares import share_threads
 from streamsvc.worker import jobs
+from tests.conftest import migrate_database
 from tests.worlds.billing_world import World
 from tests.worlds.broken_peers import HTTP_FAULTS, SMTP_FAULTS, broken_peer, hang
 from tests.worlds.stripe_events import use_stripe
@@ -206,7 +207,7 @@ def test_an_endpoint_that_hangs_gets_one_delivery_at_a_time_and_is_then_left_alo
 
 
 def test_forty_hanging_calls_to_stripe_hold_nobody_else(new_database, tmp_path):
-    with hanging_service(new_database("sqlite", "peers"), tmp_path, call_budget_s=4) as hanging:
+    with hanging_service(new_database("sqlite", "peers", migrate_database), tmp_path, call_budget_s=4) as hanging:
         measured = measure(hanging, clients=40, duration_s=3)
         samples = hanging.service.raw("/metrics")
     assert {payment[:2] for payment in measured.payments} == {(503, "2")}

@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import NOON
 from tests.playback.test_playback_verdicts import COUNTRIES, PLANS, RATINGS, error_code, some_windows
 from tests.worlds.playback_steps import EPISODES, FILM, SHOW, Watcher, World, error_of
+from tests.worlds.scenes import set_scene
 
 SERIES, TIMES = 12, 2
 DAY = timedelta(days=1)
@@ -82,14 +83,20 @@ def test_an_episode_and_a_film_with_the_same_rights_are_decided_alike(app, clock
     assert len(outcomes) >= 4 and rows == {True, False}
 
 
+def build_world(app, with_ann):
+    world = World(app)
+    world.ann = Watcher(world) if with_ann else None
+    return world
+
+
 @pytest.fixture
-def world(app):
-    return World(app)
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
 
 
 @pytest.fixture
 def ann(world):
-    return Watcher(world)
+    return world.ann
 
 
 def put_show(world, *episodes, **season):

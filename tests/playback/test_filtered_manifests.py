@@ -182,7 +182,7 @@ def test_a_player_reads_what_is_left_of_a_real_dash_manifest(site, tmp_path):
         heights = sorted(set(played.stdout.split()))
         return heights, sorted({path for path, _ in site.origin.requests if "init" in path})
 
-    every = [f"/ladder/init-{number}.mp4" for number in range(3)]
+    every = [f"/ladder/{number}/init.mp4" for number in range(3)]
     assert probe("ladder/manifest.mpd") == (["audio", "video,180", "video,360"], every)
     assert probe("served.mpd") == (["audio", "video,180"], [every[0], every[2]])
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.worlds.playback_steps import FILM, World, error_of
+from tests.worlds.scenes import set_scene
 
 CDN = "https://cdn.example"
 EPISODES = [{"number": n, "runtime_s": 1500, "media": {"hls": f"{CDN}/show/e{n}.m3u8"}} for n in (1, 10)]
@@ -12,18 +13,23 @@ def title(name, url=None, **more):
     return {**FILM, "external_id": name, "title": name.title(), **({"media": {"hls": url}} if url else {}), **more}
 
 
+def build_world(app, with_ann):
+    world = World(app)
+    world.ann = world.household(plan=world.put_plan(max_streams=9)) if with_ann else None
+    return world
+
+
 @pytest.fixture
-def world(app):
-    return World(app)
+def world(app, request):
+    return set_scene(app, build_world, "opens" in request.fixturenames)
 
 
 @pytest.fixture
 def opens(world, client):
     """Play an item and return a function that tells which status the token gets for a path."""
-    ann = world.household(plan=world.put_plan(max_streams=9))
 
     def play(item):
-        response = ann.play(item)
+        response = world.ann.play(item)
         assert response.status_code == 201, response.json
         headers = {"Authorization": f"Bearer {response.json['grant']['token']}"}
 

@@ -130,6 +130,80 @@ def test_a_programme_above_a_new_age_limit_leaves_the_plays(world):
     assert ({play["item_id"] for play in plays["items"]}, plays["total"]) == ({channel, ids[0]}, 2)
 
 
+def plays_of(viewer, query=""):
+    """Return the items of the profile's plays; the total must be theirs."""
+    page = viewer.get(f"/v1/profiles/{viewer.profile_id}/plays?include_total=true{query}").json
+    assert page["total"] == len(page["items"])
+    return {play["item_id"] for play in page["items"]}
+
+
+@pytest.mark.every_database
+def test_a_programme_without_a_rating_has_that_of_the_title_it_broadcasts(world):
+    world.put_titles(
+        {**FILM, "external_id": "imdb:tt0000042", "age_rating": "DE:16"},
+        {**FILM, "external_id": "imdb:tt0000043", "adult": True, "age_rating": None},
+        {**FILM, "external_id": "imdb:tt0000044", "age_rating": None},
+    )
+    world.put_channel(catchup_hours=24)
+    viewer = world.household(world.put_plan())
+    put_schedule(
+        world, ("Rated", -40, -30, {"imdb_id": "tt0000042"}), ("Adult", -30, -20, {"imdb_id": "tt0000043"}),
+        ("Cut for all", -20, -10, {"imdb_id": "tt0000042", "age_rating": "DE:6"}),
+        ("Unrated", -10, 0, {"imdb_id": "tt0000044"}), ("Rated again", 0, 30, {"imdb_id": "tt0000042"}),
+    )  # fmt: skip
+    ids = {title: item["id"] for title, item in world.programmes(viewer).items()}
+    assert len(ids) == 5
+    kids(viewer)
+    assert list(world.programmes(viewer)) == ["Cut for all", "Unrated"]
+    assert error_of(viewer.play(ids["Rated"])) == error_of(viewer.play(ids["Adult"])) == (404, "not_found")
+    assert error_of(viewer.play("news")) == (403, "programme_restricted")
+    assert viewer.play(ids["Cut for all"]).status_code == 201
+
+
+@pytest.mark.every_database
+def test_plays_of_channels_and_programmes_follow_the_title_rules(world):
+    world.put_titles(FILM, {**FILM, "external_id": "imdb:tt0000042", "tags": ["gore"], "genres": ["horror"]})
+    news, sport = world.put_channel(catchup_hours=24), world.put_channel("sport", name="Sport", genres=["sport"])
+    viewer = world.household(world.put_plan(max_streams=9))
+    sibling = viewer.on_another_device()
+    sibling.profile_id = viewer.post("/v1/profiles", {"name": "Other"}).json["id"]
+    assert sibling.patch("/v1/sessions/current", {"profile_id": sibling.profile_id}).status_code == 200
+    put_schedule(world, ("Gore", -90, -60, {"imdb_id": "tt0000042"}), ("Match", -60, -30, {"genres": ["sport"]}),
+                 ("Talk", -30, -10))  # fmt: skip
+    gore, match, talk = (world.programmes(viewer)[title]["id"] for title in ("Gore", "Match", "Talk"))
+    every = {world.ids["film"], news, sport, gore, match, talk}
+    for item in every:
+        assert viewer.send_heartbeat(viewer.play(item).json["stream_id"]).status_code == 200
+    assert sibling.send_heartbeat(sibling.play(gore).json["stream_id"]).status_code == 200
+    assert plays_of(viewer) == every
+    path = f"/v1/profiles/{viewer.profile_id}/restrictions"
+    for rules, hidden in (
+        ({"blocked": {"tags": ["gore"]}}, {gore}),
+        ({"blocked": {"genres": ["horror"]}}, {gore}),
+        ({"blocked": {"titles": [world.ids["imdb:tt0000042"]]}}, {gore}),
+        ({"blocked": {"genres": ["sport"]}}, {sport, match}),
+        ({"blocked": {"titles": [news]}}, {news, gore, match, talk}),
+        ({"blocked": {"titles": [world.ids["film"]]}}, {world.ids["film"]}),
+        ({"allowed_only": {"titles": [sport]}}, every - {sport}),
+        ({"allowed_only": {"genres": ["sport"]}}, every - {sport}),
+        ({"allowed_only": {"titles": [news], "genres": ["sport"]}, "blocked": {"tags": ["gore"]}},
+         {gore, world.ids["film"]}),
+    ):  # fmt: skip
+        assert viewer.put(path, rules).status_code == 200
+        assert plays_of(viewer) == every - hidden, rules
+        for item in every:
+            own = {news, gore, match, talk} if item == news else {item}
+            assert plays_of(viewer, f"&item_id={item}") == own - hidden
+    assert plays_of(sibling) == {gore}
+    assert viewer.put(path, {"blocked": {"tags": ["gore"]}}).status_code == 200
+    world.clock.advance(hours=30)
+    with world.app.app_context():
+        guide.purge_old_programmes({}, world.clock())
+    assert plays_of(viewer) == {world.ids["film"], news, sport}, "nobody knows any more what a programme broadcast"
+    assert viewer.delete(f"/v1/profiles/{viewer.profile_id}/history/{news}").status_code == 204
+    assert plays_of(viewer) == {world.ids["film"], sport}
+
+
 @pytest.mark.every_database
 @pytest.mark.parametrize("blocked", [{"tags": ["gore"]}, {"genres": ["horror"]}])
 def test_what_blocks_a_title_blocks_the_programmes_that_broadcast_it(world, blocked):

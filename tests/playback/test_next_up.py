@@ -6,18 +6,24 @@ import pytest
 
 from tests.conftest import NOON
 from tests.worlds.playback_steps import CARTOON, EPISODES, FILM, SHOW, Watcher, World, error_of
+from tests.worlds.scenes import set_scene
 
 
-@pytest.fixture
-def world(app):
+def build_world(app, with_ann):
     world = World(app)
     world.put_titles(FILM, CARTOON, SHOW)
+    world.ann = Watcher(world) if with_ann else None
     return world
 
 
 @pytest.fixture
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
+
+
+@pytest.fixture
 def ann(world):
-    return Watcher(world)
+    return world.ann
 
 
 @pytest.fixture

@@ -13,19 +13,25 @@ from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import db, format_utc
 from tests.worlds.playback_steps import CARTOON, FILM, SHOW, World, error_of
+from tests.worlds.scenes import set_scene
+
+
+def build_world(app, with_ann):
+    world = World(app)
+    world.put_titles(FILM, CARTOON)
+    world.ann = world.household(plan=world.put_plan()) if with_ann else None
+    return world
 
 
 @pytest.fixture
-def world(app):
-    world = World(app)
-    world.put_titles(FILM, CARTOON)
-    return world
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
 
 
 @pytest.fixture
 def ann(world):
     """A viewer on a TV, with a plan of two streams at 1080 lines."""
-    return world.household(plan=world.put_plan())
+    return world.ann
 
 
 def test_a_started_playback_has_everything_a_player_needs(world, ann):

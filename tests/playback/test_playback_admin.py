@@ -9,6 +9,7 @@ from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.worlds.plans import query_plan
 from tests.worlds.playback_steps import CARTOON, FILM, Caller, World, error_of
+from tests.worlds.scenes import set_scene
 
 ORDER = [
     "account",
@@ -28,16 +29,21 @@ ORDER = [
 ]
 
 
-@pytest.fixture
-def world(app):
+def build_world(app, with_ann):
     world = World(app)
     world.put_titles(FILM, CARTOON)
+    world.ann = world.household(plan=world.put_plan()) if with_ann else None
     return world
 
 
 @pytest.fixture
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
+
+
+@pytest.fixture
 def ann(world):
-    return world.household(plan=world.put_plan())
+    return world.ann
 
 
 @pytest.fixture

@@ -8,21 +8,27 @@ from streamsvc.operations.outbox import security_events
 from streamsvc.operations.playback import maintenance, streams
 from streamsvc.storage.database import db
 from tests.worlds.playback_steps import FILM, World
+from tests.worlds.scenes import set_scene
 from tests.worlds.sessions_steps import run_jobs
 
 ALL = ["playback.started", "playback.completed", "playback.ended"]
 
 
-@pytest.fixture
-def world(app):
+def build_world(app, with_ann):
     world = World(app)
     world.put_titles(FILM)
+    world.ann = world.household(plan=world.put_plan()) if with_ann else None
     return world
 
 
 @pytest.fixture
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
+
+
+@pytest.fixture
 def ann(world):
-    return world.household(plan=world.put_plan())
+    return world.ann
 
 
 def subscribe(world, kinds):

@@ -15,23 +15,28 @@ from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db
 from tests.conftest import NOON, SECRET
 from tests.worlds.playback_steps import CARTOON, FILM, World, error_of
+from tests.worlds.scenes import set_scene
 
 KEYS = playback_tokens.media_keys((SECRET,))
 SCOPE = MediaScope(("cdn.example",), ("/media/ttl_1/",))
 GRANT = PlaybackToken("str_1", "acc_1", "pro_1", "ttl_1", "DE", SCOPE, 1080, None, NOON)
 
 
-@pytest.fixture
-def world(app):
+def build_world(app, with_ann):
     world = World(app)
     world.put_titles(FILM, CARTOON)
+    world.ann = world.household(plan=world.put_plan()) if with_ann else None
     return world
 
 
 @pytest.fixture
+def world(app, request):
+    return set_scene(app, build_world, "token" in request.fixturenames)
+
+
+@pytest.fixture
 def token(world):
-    ann = world.household(plan=world.put_plan())
-    return ann.play("film").json["grant"]["token"]
+    return world.ann.play("film").json["grant"]["token"]
 
 
 @pytest.fixture

@@ -7,21 +7,27 @@ import pytest
 
 from tests.conftest import NOON
 from tests.worlds.playback_steps import CARTOON, FILM, SHOW, Watcher, World, error_of
+from tests.worlds.scenes import set_scene
 
 SHORT = {"external_id": "short", "kind": "movie", "title": "A Short", "runtime_s": 300, "age_rating": "US:G"}
 NO_RUNTIME = {"external_id": "live", "kind": "movie", "title": "A Concert", "age_rating": "US:G"}
 
 
-@pytest.fixture
-def world(app):
+def build_world(app, with_ann):
     world = World(app)
     world.put_titles(FILM, CARTOON, SHORT, NO_RUNTIME, SHOW)
+    world.ann = Watcher(world) if with_ann else None
     return world
 
 
 @pytest.fixture
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
+
+
+@pytest.fixture
 def ann(world):
-    return Watcher(world)
+    return world.ann
 
 
 def watch(ann, clock, item, positions, behind=timedelta(), viewer=None, state="playing", **more):

@@ -9,23 +9,29 @@ from streamsvc.models import Profile
 from streamsvc.rules.playback.restrictions import closed_until
 from streamsvc.storage.database import db
 from tests.worlds.playback_steps import CARTOON, FILM, SHOW, World, error_of
+from tests.worlds.scenes import set_scene
 
 NOTHING = {"blocked": {"titles": [], "genres": [], "tags": []}, "allowed_only": None, "viewing_hours": None}
 EVENINGS = [{"days": ["fri", "sat"], "start": "20:00", "end": "01:30"}]
 
 
-@pytest.fixture
-def world(app):
+def build_world(app, with_ann):
     world = World(app)
     world.put_titles(
         FILM | {"genres": ["Horror"], "tags": ["Gore"]}, CARTOON | {"genres": ["Family"]}, SHOW | {"genres": ["Drama"]}
     )
+    world.ann = world.household(plan=world.put_plan(max_streams=9), time_zone="Europe/Berlin") if with_ann else None
     return world
 
 
 @pytest.fixture
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
+
+
+@pytest.fixture
 def ann(world):
-    return world.household(plan=world.put_plan(max_streams=9), time_zone="Europe/Berlin")
+    return world.ann
 
 
 def restrict(viewer, **restrictions):

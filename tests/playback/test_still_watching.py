@@ -5,20 +5,26 @@ from datetime import timedelta
 import pytest
 
 from tests.worlds.playback_steps import FILM, World, error_of
+from tests.worlds.scenes import set_scene
 
 FOUR_HOURS = 4 * 60
 
 
-@pytest.fixture
-def world(app):
+def build_world(app, with_ann):
     world = World(app)
     world.put_titles(FILM)
+    world.ann = world.household(plan=world.put_plan(max_streams=1)) if with_ann else None
     return world
 
 
 @pytest.fixture
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
+
+
+@pytest.fixture
 def ann(world):
-    return world.household(plan=world.put_plan(max_streams=1))
+    return world.ann
 
 
 @pytest.fixture

@@ -10,20 +10,26 @@ from streamsvc.operations.playback import account_plays, heartbeats, usage
 from streamsvc.storage.database import db
 from tests.worlds.plans import query_plan
 from tests.worlds.playback_steps import FILM, SHOW, Caller, World, error_of
+from tests.worlds.scenes import set_scene
 
 REPORT = "/v1/admin/reports/usage?from=2026-01-15&to=2026-01-17"
 
 
-@pytest.fixture
-def world(app):
+def build_world(app, with_ann):
     world = World(app)
     world.put_titles(FILM, SHOW)
+    world.ann = world.household(plan=world.put_plan()) if with_ann else None
     return world
 
 
 @pytest.fixture
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
+
+
+@pytest.fixture
 def ann(world):
-    return world.household(plan=world.put_plan())
+    return world.ann
 
 
 def watch(viewer, item, minutes, last="stopped"):

@@ -10,6 +10,7 @@ from streamsvc.rules.catalog.text import (
     without_article,
     without_spaces,
 )
+from streamsvc.rules.catalog.tokens import fold_for_search
 from streamsvc.rules.catalog.typos import words_one_edit_away
 
 
@@ -131,3 +132,10 @@ def test_short_words_are_not_corrected():
 
 def test_edits_in_other_alphabets_are_corrected():
     assert "москва" in words_one_edit_away("масква")
+    assert "שלומ" in words_one_edit_away("שלופ")
+    assert "تايتانيك" in words_one_edit_away("تيتانيك")
+
+
+@pytest.mark.parametrize("typed", ["메트릭스", "매트리스", "매틀릭스"])
+def test_one_letter_of_a_korean_syllable_is_corrected(typed):
+    assert fold_for_search("매트릭스") in words_one_edit_away(fold_for_search(typed))

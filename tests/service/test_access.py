@@ -42,6 +42,7 @@ PUBLIC_WITH_401 = {
 NOT_AUDITED = [("POST", "/v1/admin/explain")]
 """A POST that changes nothing."""
 OPENED = [
+    *("channels", "channels/<channel_id>", "channels/<channel_id>/programmes", "programmes"),
     *("collections", "collections/<collection_id>", "episodes/<episode_id>", "filters", "genres", "home"),
     *("people/<person_id>", "search", "suggestions"),
     *("titles", "titles/<title_id>", "titles/<title_id>/episodes", "titles/<title_id>/seasons"),

@@ -1,9 +1,15 @@
-"""What `make bench` calls works with every kind of response: those of Flask, and of hot reads."""
+"""What `make bench` calls works: every path in process on both databases, and over loopback with its report."""
+
+from types import SimpleNamespace
 
 import pytest
 
-from bench.__main__ import cpu_time_us
-from bench.hot_paths import Request, call_app
+from bench import report, servers
+from bench.__main__ import cpu_time_us, measure_database, prepare_service
+from bench.comparison import BASELINE, check_samples, measure_in_process
+from bench.hot_paths import HOT_PATHS, Request, call_app
+from tests.conftest import close_app
+from tests.worlds.service import seed_demo
 
 
 @pytest.mark.one_database
@@ -12,3 +18,37 @@ def test_a_bench_calls_the_app(app, path):
     status, body = call_app(app, Request("GET", path).environ())
     assert (status, body[:1]) == ("200 OK", b"{")
     assert cpu_time_us(app, [Request("GET", path)]) > 0
+
+
+@pytest.fixture(scope="module")
+def service(database, new_database, tmp_path_factory):
+    seeded = prepare_service(
+        new_database(database, "bench", seed_demo), tmp_path_factory.mktemp("bench"), viewers=60, has_demo=True
+    )
+    yield seeded
+    close_app(seeded.app)
+
+
+def test_every_path_succeeds_and_takes_time(service):
+    paths = [path for path in HOT_PATHS if not path.startswith("sign-")]
+    assert all(check_samples(service, list(HOT_PATHS)).values())
+    times_us = measure_in_process(service, paths, rounds=1, calls=2)
+    assert all(time_us > 0 for of_path in times_us.values() for time_us in of_path)
+
+
+def test_the_processor_time_of_postgresql_is_found(service, database):
+    postmaster = servers.find_postmaster(service.env["STREAMSVC_DATABASE_URL"])
+    assert (servers.database_cpu_s(postmaster) > 0) == (database == "postgresql")
+
+
+@pytest.mark.one_database
+def test_a_short_run_is_reported_without_failures(service, monkeypatch):
+    monkeypatch.setattr(servers, "WORKERS", 1)
+    contenders, paths = [BASELINE, "granian"], ["session", "list-304", "verify", "sign-up"]
+    options = SimpleNamespace(only=paths, contenders=contenders, rounds=1, seconds=0.2, connections=2, calls=0)
+    rounds, *_ = measure_database(service, "sqlite", options)
+    assert {path: turns[name].load.failures for path in paths for turns in rounds[path] for name in contenders} == (
+        dict.fromkeys(paths, 0)
+    )
+    text = report.format_comparison(rounds)
+    assert text.count("\n| ") == len(paths) * len(contenders)

@@ -15,6 +15,8 @@ from tests.worlds.browser import launch_chromium, serve_app
 from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import Person, code_of, new_person
 
+pytestmark = pytest.mark.either_database
+
 FRONT_END, CONSOLE = "https://app.example", "https://ops.example:8443"
 FOREIGN = (
     "https://evil.example",

@@ -21,17 +21,23 @@ from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, 
 from tests.conftest import NOON
 from tests.worlds.billing_world import World
 from tests.worlds.machine import Machine
+from tests.worlds.scenes import set_scene
 
 pytestmark = pytest.mark.every_database
+
+
+def build_world(app):
+    world = World(app)
+    world.subscriber = world.person()
+    assert world.subscriber.subscribe(world.plan("p", 1000)).status_code == 201
+    world.go_to(NOON + timedelta(minutes=1))
+    return world
 
 
 @pytest.fixture
 def world(app):
     """A service with a paying subscriber and a live worker."""
-    world = World(app)
-    world.subscriber = world.person()
-    assert world.subscriber.subscribe(world.plan("p", 1000)).status_code == 201
-    world.go_to(NOON + timedelta(minutes=1))
+    world = set_scene(app, build_world)
     with app.app_context():
         now = clocks.wall_time()
         execute_write(sa.insert(Worker).values(id="w", started_at=now, seen_at=now))

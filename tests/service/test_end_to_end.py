@@ -22,7 +22,7 @@ TV = {"name": "Living room", "kind": "tv"}
 @pytest.fixture(scope="module")
 def service(database, new_database, tmp_path_factory):
     url = new_database(database, "thread", seed_demo)
-    with running_service(url, tmp_path_factory.mktemp("thread"), migrated=True, **DEMO_SETTINGS) as running:
+    with running_service(url, tmp_path_factory.mktemp("thread"), **DEMO_SETTINGS) as running:
         yield running
 
 

@@ -17,6 +17,7 @@ from streamsvc.schemas.subscriptions.subscriptions import PlanIn
 from streamsvc.security.authentication import public
 from streamsvc.settings import Settings
 from tests.conftest import close_app
+from tests.worlds.billing_world import World
 
 pytestmark = pytest.mark.one_database
 SIGN_IN = {"email": "ann@example.com", "password": "seven red herons"}
@@ -71,6 +72,13 @@ def test_a_body_that_is_not_strict_json_is_malformed(client, body):
         assert_problem(post(client, body), 400, "malformed_json")
     else:
         assert set(assert_problem(post(client, body), 422, "invalid")["errors"]) == {"email", "password"}
+
+
+def test_a_deeply_nested_body_is_malformed_where_the_sandbox_looks_into_it_first(app):
+    operator = World(app).operator
+    body, headers = DEEP, {**operator.headers(), "Content-Type": "application/json"}
+    response = app.test_client().put("/v1/admin/referral-rewards/EUR", data=body, headers=headers)
+    assert_problem(response, 400, "malformed_json")
 
 
 @pytest.mark.parametrize("value", [None, [], {}, True, 1, 1.5, 2**63, -1, "", "\x00", "x" * 300_000])

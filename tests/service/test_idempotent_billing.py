@@ -6,6 +6,7 @@ from types import CodeType, ModuleType
 import pytest
 
 from tests.worlds.billing_world import World
+from tests.worlds.scenes import set_scene
 
 BILLING = "streamsvc.operations.billing.core"
 BILLING_STEPS = {
@@ -62,9 +63,19 @@ def test_every_request_that_can_bill_accepts_an_idempotency_key(app):
     assert without_key == set(EXEMPT)
 
 
+def build_world(app):
+    world = World(app)
+    price = world.plan("standard", 1000)
+    world.ann, world.bob = world.person(), world.person()
+    for person in (world.ann, world.bob):
+        person.subscribe(price)
+    return world
+
+
 @pytest.fixture
 def world(app):
-    return World(app)
+    """A world with two subscribers."""
+    return set_scene(app, build_world)
 
 
 def prepare_anchor(world, ann, path):
@@ -129,9 +140,7 @@ PREPARATIONS = [function for name, function in list(globals().items()) if name.s
 
 @pytest.mark.parametrize("prepare", PREPARATIONS, ids=lambda prepare: prepare.__name__.removeprefix("prepare_"))
 def test_a_repeated_request_of_any_method_acts_once_and_gets_the_same_response(world, prepare):
-    ann, bob, price = world.person(), world.person(), world.plan("standard", 1000)
-    ann.subscribe(price)
-    bob.subscribe(price)
+    ann, bob = world.ann, world.bob
     method, path, body = prepare(world, ann, f"/v1/subscriptions/{ann.subscription()['id']}")
     untouched = bob.subscription(), bob.invoices()
 
@@ -151,8 +160,7 @@ def test_a_repeated_request_of_any_method_acts_once_and_gets_the_same_response(w
 
 
 def test_a_declined_addition_is_declined_again_under_its_key_and_tried_anew_under_another(world):
-    ann, price = world.person(), world.plan("standard", 1000)
-    ann.subscribe(price)
+    ann = world.ann
     path = f"/v1/subscriptions/{ann.subscription()['id']}"
     _, path, body = prepare_more_units(world, ann, path)
     world.next_charge("decline")
@@ -166,8 +174,7 @@ def test_a_declined_addition_is_declined_again_under_its_key_and_tried_anew_unde
 
 
 def test_a_key_of_one_removal_cannot_be_used_for_another(world):
-    ann, price = world.person(), world.plan("standard", 1000)
-    ann.subscribe(price)
+    ann = world.ann
     path = f"/v1/subscriptions/{ann.subscription()['id']}"
     headers = ann.headers(**{"Idempotency-Key": "k"})
     assert ann.client.delete(f"{path}/plan-change", headers=headers).status_code == 200

@@ -20,6 +20,8 @@ from streamsvc.worker import jobs
 from tests.conftest import NOON
 from tests.worlds.sessions_steps import new_person, run_jobs
 
+pytestmark = pytest.mark.either_database
+
 HOSTILE = "https://tv.example/#/x?token=<script>"
 
 

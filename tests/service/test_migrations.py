@@ -58,7 +58,7 @@ def test_every_migration_can_be_reverted(database, new_app):
 
 
 def test_plain_webhook_secrets_are_encrypted_by_the_migration(database, new_app):
-    app = new_app(database, "sealed")
+    app = new_app(database, "sealed", fill=None)
     old_table = sa.table(
         "webhook_endpoints",
         *(sa.column(c) for c in ("id", "url", "secret", "old_secret")),
@@ -66,7 +66,7 @@ def test_plain_webhook_secrets_are_encrypted_by_the_migration(database, new_app)
     )
     row = {"id": "whe_1", "url": "https://example.com", "secret": "whsec_new", "old_secret": None}
     with app.app_context():
-        flask_migrate.downgrade(revision="0006")
+        flask_migrate.upgrade(revision="0006")
         db.session.execute(sa.insert(old_table).values(row | {"created_at": datetime(2026, 1, 1, tzinfo=UTC)}))
         db.session.commit()
         flask_migrate.upgrade()
@@ -77,7 +77,6 @@ def test_plain_webhook_secrets_are_encrypted_by_the_migration(database, new_app)
         flask_migrate.downgrade(revision="0006")
         assert db.session.execute(sa.select(old_table.c.secret)).scalar() == "whsec_new"
         db.session.rollback()
-        flask_migrate.upgrade()
 
 
 def test_a_downgrade_purges_deleted_profiles_instead_of_bringing_them_back(database, new_app):

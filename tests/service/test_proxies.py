@@ -10,6 +10,8 @@ from tests.conftest import close_app
 from tests.worlds.catalog_world import Catalog
 from tests.worlds.sessions_steps import Person, mails, new_person
 
+pytestmark = pytest.mark.either_database
+
 PROXY, STRANGER = "10.0.0.1", "198.51.100.66"
 
 

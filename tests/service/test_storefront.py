@@ -20,6 +20,8 @@ from tests.worlds.browser import add_authenticator, launch_chromium, serve_app
 from tests.worlds.catalog_world import Catalog
 from tests.worlds.sessions_steps import mails, new_person, verify
 
+pytestmark = pytest.mark.either_database
+
 STREAMSVC = Path(mail.__file__).parent.parent.parent
 
 

@@ -12,6 +12,8 @@ from tests.worlds.browser import launch_chromium, serve_app
 from tests.worlds.stripe_js import SCRIPT_URL, StripeHosts
 from tests.worlds.stripe_server import stripe_server
 
+pytestmark = pytest.mark.either_database
+
 KEY = "pk_test_1"
 STRIPE = {"payment_provider": "stripe", "stripe_secret_key": "sk_test_1", "stripe_webhook_secret": "whsec_1"}
 OWN_POLICY = {

@@ -20,6 +20,8 @@ from tests.worlds.billing_world import World
 from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import everything
 
+pytestmark = pytest.mark.either_database
+
 
 class Receiver:
     """What the receiving server has got, and the statuses it responds with."""

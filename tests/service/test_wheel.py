@@ -3,42 +3,69 @@
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.worlds.service import Service, wait_until
+from tests.worlds.service import DEMO_SETTINGS, Service, seed_demo, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("streamsvc", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+LINES = '{"external_id": "wheel:1", "kind": "movie", "title": "A Film"}\n'
 
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    """`streamsvc` in a new environment with the wheel and its requirements, without this checkout."""
+    """`streamsvc` in a new environment with the wheel and its requirements, without this checkout.
+
+    The modules that it imports are compiled at their first import, as nobody needs the others here.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
-    pip = ("-m", "pip", "--disable-pip-version-check", "-q")
-    subprocess.run([sys.executable, *pip, "wheel", "--no-deps", "-w", str(folder), str(source)], check=True)
+    shutil.copytree(ROOT / "clients/python", source / "clients/python")
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, source], check=True)
     shutil.rmtree(source)
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
     [wheel] = folder.glob("*.whl")
-    subprocess.run([str(folder / "env/bin/python"), *pip, "install", str(wheel)], check=True)
+    folders = {name.partition("/")[0].partition("-")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert folders == {"streamsvc"}, "the clients are packages of their own"
+    subprocess.run([*pip, "--python", folder / "env/bin/python", "install", "--no-compile", wheel], check=True)
     return folder / "env/bin/streamsvc"
 
 
-def test_the_demo_runs_from_an_installed_wheel(command, tmp_path):
+@pytest.fixture
+def service(command, tmp_path):
+    """A service whose environment names no database: it is in the data folder."""
     service = Service("", tmp_path)
-    env = {name: value for name, value in service.env.items() if name not in ("STREAMSVC_DATABASE_URL", "PYTHONPATH")}
+    left_out = ("STREAMSVC_DATABASE_URL", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    service.env = {name: value for name, value in (service.env | DEMO_SETTINGS).items() if name not in left_out}
+    service.env["STREAMSVC_WORKERS"] = "1"
+    return service
+
+
+def test_an_empty_database_is_migrated_and_filled_from_an_installed_wheel(command, service, tmp_path):
+    (tmp_path / "titles.ndjson").write_text(LINES)
+    for arguments in (("db", "upgrade"), ("catalog", "import", "titles.ndjson")):
+        run = subprocess.run([command, *arguments], env=service.env, cwd=tmp_path, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+    assert "1 added" in run.stdout
+
+
+def test_the_demo_runs_from_an_installed_wheel(command, service, new_database, tmp_path):
+    """In a copy of the database that others have seeded: it reads its own catalogue and finds it unchanged."""
+    service.env["STREAMSVC_DATABASE_URL"] = new_database("sqlite", "wheel", seed_demo)
     with service.log.open("w") as log:
-        service.process = subprocess.Popen([command, "demo"], env=env, cwd=tmp_path, stdout=log, stderr=log)
+        service.process = subprocess.Popen([command, "demo"], env=service.env, cwd=tmp_path, stdout=log, stderr=log)
     try:
         wait_until(lambda: service.is_ready() or service.process.poll() is not None)
         assert service.is_ready(), service.log.read_text()
+        assert "17472 unchanged" in service.log.read_text()
         assert {plan["code"] for plan in service.get("/v1/plans?country=DE&currency=EUR")[1]["items"]}
         public_url = service.get("/openapi.json")[1]["info"]["contact"]["url"]
         assert public_url == f"http://127.0.0.1:{service.port}", "links have its own port"

@@ -1,4 +1,4 @@
-"""HTTP on the wire: malformed, slow and silent clients of a running `streamsvc serve`. One server for all tests."""
+"""HTTP on the wire: malformed, slow and silent clients of a running `streamsvc serve`, on gunicorn and on Granian."""
 
 import json
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from streamsvc.http.request_reader import LARGE_BODIES
+from streamsvc.http.request_limits import LARGE_BODIES
 from streamsvc.operations.catalog.imports import imports
 from tests.conftest import migrate_database
 from tests.worlds.service import running_service, wait_until
@@ -20,14 +20,25 @@ from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_
 THREADS, MAX_CONNECTIONS = 4, 100
 
 
+@pytest.fixture(scope="module", params=["gunicorn", "granian"])
+def server(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def service(new_database, tmp_path_factory):
+def service(server, new_database, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wire")
     url = new_database("sqlite", "wire", migrate_database)
     settings = {"STREAMSVC_WORKERS": "1", "STREAMSVC_THREADS": str(THREADS), "STREAMSVC_REQUEST_TIMEOUT_S": "1"}
-    settings["GUNICORN_CMD_ARGS"] = f"--worker-connections {MAX_CONNECTIONS}"
-    with running_service(url, folder, migrated=True, **settings) as running:
+    settings |= {"STREAMSVC_SERVER": server, "GUNICORN_CMD_ARGS": f"--worker-connections {MAX_CONNECTIONS}"}
+    with running_service(url, folder, **settings) as running:
         yield running
+
+
+@pytest.fixture
+def only_gunicorn(server):
+    if server != "gunicorn":
+        pytest.skip("not a matter of the server, or as docs/deployment.md says otherwise")
 
 
 @pytest.fixture
@@ -48,29 +59,37 @@ def read_response(stream):
     """(status, headers, document) of the next response on a connection."""
     status = int(stream.readline().split()[1])
     headers = dict(line.decode().strip().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+    headers = {name.title(): value for name, value in headers.items()}
     return status, headers, json.loads(stream.read(int(headers.get("Content-Length", 0))) or b"{}")
 
 
-def test_malformed_requests_get_the_status_of_their_error(service):
-    assert find_wrong_responses(service.port) == {}
+def test_malformed_requests_get_the_status_of_their_error(service, server):
+    assert find_wrong_responses(service.port, server) == {}
 
 
-def test_clients_that_are_slow_or_silent_hold_no_thread(service, connect):
+def test_clients_that_are_slow_or_silent_hold_no_thread(service, server, connect):
     heads = [connect(b"GET /livez HTTP/1.1\r\nHost: x\r\n") for _ in range(2 * THREADS)]
     bodies = [connect(request(LENGTH, body=SESSION[:5])) for _ in range(2 * THREADS)]
     silent = [connect() for _ in range(20)]
     started = time.monotonic()
     assert service.get("/readyz")[0] == 200
-    assert exchange(service.port, request(LENGTH, body=SESSION)).startswith(b"HTTP/1.1 422 ")
+    assert exchange(service.port, request(LENGTH, body=SESSION), half_closes=False).startswith(b"HTTP/1.1 422 ")
     assert time.monotonic() - started < 0.9, "served only after the slow clients were given up"
-    for connection in (heads[0], heads[-1], bodies[0], bodies[-1]):
+    described = [bodies[0], bodies[-1]]
+    if server == "gunicorn":
+        described += [heads[0], heads[-1]]
+    else:
+        assert heads[0].recv(100) == b"", "Granian closes without a response"
+    for connection in described:
         status, headers, problem = read_response(connection.makefile("rb"))
         assert (status, problem["code"], problem["status"]) == (408, "request_timeout", 408)
         assert headers["Content-Type"] == "application/problem+json"
         assert headers["Connection"] == "close"
+        assert connection.recv(100) == b"", "the connection is closed"
     assert silent[0].recv(100) == b"", "closed without a response to a request that was never begun"
 
 
+@pytest.mark.usefixtures("only_gunicorn")
 def test_more_silent_connections_than_fit_keep_nobody_out(service, connect):
     silent = [connect() for _ in range(MAX_CONNECTIONS + 20)]
     started = time.monotonic()
@@ -93,6 +112,20 @@ def test_a_client_that_asks_first_is_told_to_send_its_body(connect):
     assert read_response(stream)[0] == 422
     too_large = connect(request(b"Content-Length: 999999", b"Expect: 100-continue")).makefile("rb")
     assert read_response(too_large)[0] == 413, "refused before it is sent"
+
+
+def test_a_header_with_an_underscore_is_not_taken_for_the_one_with_a_hyphen(connect):
+    for name, is_used in ((b"X-Request-Id", True), (b"X_Request_Id", False)):
+        stream = connect(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + name + b": mine\r\n\r\n").makefile("rb")
+        assert (read_response(stream)[1]["X-Request-Id"] == "mine") == is_used
+
+
+def test_a_process_receives_four_large_bodies_at_a_time(connect):
+    head = b"POST /v1/admin/imports HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    responses = [read_response(connection.makefile("rb")) for connection in [connect(head) for _ in range(5)]]
+    assert sorted(status for status, *_ in responses) == [408] * 4 + [503], "late, and one too many"
+    refused = next(response for response in responses if response[0] == 503)
+    assert (refused[2]["code"], refused[1]["Retry-After"]) == ("unavailable", "5")
 
 
 def test_only_imports_may_send_large_bodies():
@@ -136,6 +169,7 @@ class Traffic:
             thread.join()
 
 
+@pytest.mark.usefixtures("only_gunicorn")
 def test_a_service_that_cannot_write_is_alive_but_not_ready(service):
     """The size limit of files does to SQLite what a full disk does."""
     web = service.children("gunicorn")[-1]
@@ -149,6 +183,7 @@ def test_a_service_that_cannot_write_is_alive_but_not_ready(service):
     wait_until(service.is_ready)
 
 
+@pytest.mark.usefixtures("only_gunicorn")
 def test_a_taken_port_ends_serve_with_a_clear_error(service):
     result = service.command("serve")
     assert result.returncode == 1
@@ -166,23 +201,31 @@ def test_a_reload_replaces_all_processes_without_a_gap(service):
     assert len(service.children("")) == len(old)
 
 
-def test_sigterm_resets_no_connection(service):
+def test_sigterm_resets_no_connection(service, connect):
+    """Nor does it close one that has been made and has sent nothing yet."""
+    fresh = connect()
     with Traffic(service.port, clients=8) as traffic:
         time.sleep(0.5)
         service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        fresh.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_response(fresh.makefile("rb"))[0] == 200
         assert service.process.wait(60) == 0
     assert traffic.failures == []
     assert traffic.refused == 8
 
 
+@pytest.mark.usefixtures("only_gunicorn")
 def test_a_full_log_stops_nothing_and_a_killed_supervisor_leaves_no_process(service):
     log, service.log = service.log, Path("/dev/full")
     service.start()
     service.log = log
     wait_until(service.is_ready)
-    victim = service.children("gunicorn")[0]
+    count, victim = len(service.children("")), service.children("gunicorn")[0]
     victim.kill()
-    wait_until(lambda: not victim.is_running() and len(service.children("")) == 3 and service.get("/livez")[0] == 200)
+    wait_until(
+        lambda: not victim.is_running() and len(service.children("")) == count and service.get("/livez")[0] == 200
+    )
     processes = service.children("")
     service.process.kill()
     assert psutil.wait_procs(processes, timeout=20)[1] == []

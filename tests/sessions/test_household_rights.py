@@ -12,8 +12,6 @@ from streamsvc.storage.database import db
 from tests.worlds.playback_steps import FILM, World
 from tests.worlds.sessions_steps import code_of, new_person
 
-pytestmark = pytest.mark.every_database
-
 REFUSED = (403, "reauthentication_required")
 PIN = "2468"
 
@@ -187,6 +185,7 @@ def test_a_deleted_profile_takes_no_place_and_needs_one_to_come_back(ann, clock)
     assert len(ann.get("/v1/profiles").json["items"]) == 5
 
 
+@pytest.mark.every_database
 def test_after_thirty_days_a_deleted_profile_is_purged_and_no_other(app, client, ann, clock):
     bob = new_person(client, "bob")
     gone = ann.childs.rsplit("/", 1)[1]
@@ -207,6 +206,7 @@ def test_after_thirty_days_a_deleted_profile_is_purged_and_no_other(app, client,
         assert {profile.id for profile in db.session.query(Profile)} == kept
 
 
+@pytest.mark.every_database
 def test_the_export_and_the_erasure_of_an_account_include_its_deleted_profiles(app, new_app, database, clock):
     app = new_app(database, "forgetful", clock=clock, deletion_grace_days=0)
     ann = new_person(app.test_client())

@@ -19,8 +19,6 @@ from tests.sessions.test_enumeration import Costs
 from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import code_of, mails, new_person, operator, run_jobs
 
-pytestmark = pytest.mark.every_database
-
 NUMBER = "+4915112345678"
 SIGNING_SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
@@ -142,6 +140,7 @@ def test_five_wrong_codes_or_ten_minutes_end_a_verification(app, client, clock):
     assert ann.post("/v1/account/phone/verification", {"code": sms_code(app)}).status_code == 422
 
 
+@pytest.mark.every_database
 def test_the_latest_proof_of_a_number_wins_and_the_former_owner_is_told(app, client):
     ann, bob = new_person(client), new_person(client, "bob")
     assert verify(app, ann).status_code == verify(app, bob).status_code == 200
@@ -195,6 +194,7 @@ def test_exactly_one_of_email_and_identifier(client):
         assert code_of(client.post("/v1/sessions", json={"password": "whatever", **body})) == (422, "invalid")
 
 
+@pytest.mark.every_database
 def test_the_constraint_decides_between_two_at_once(app, client):
     """A number that another account holds cannot be inserted twice, whatever the code does."""
     verify(app, new_person(client))

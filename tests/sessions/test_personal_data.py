@@ -12,8 +12,6 @@ from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.sessions_steps import code_of, everything, mailed_token, mails, new_person, operator, run_jobs
 
-pytestmark = pytest.mark.every_database
-
 
 @pytest.fixture
 def ann(client):
@@ -26,6 +24,7 @@ def test_every_table_is_declared_for_erasure():
     assert set() == (RETAINED_FOR_TAX & ERASED) | (RETAINED_FOR_TAX & ANONYMIZED) | (ERASED & ANONYMIZED)
 
 
+@pytest.mark.every_database
 def test_the_export_has_every_row_and_no_secret(app, ann, client):
     bob = new_person(client, "bob")
     ann.post("/v1/profiles", {"name": "Kid"})
@@ -82,6 +81,7 @@ def test_deleting_a_restored_account_starts_a_new_grace_period(app, ann, clock):
     assert ann.sign_in().status_code == 201
 
 
+@pytest.mark.every_database
 def test_after_the_grace_period_no_personal_data_is_left(app, ann, clock):
     ann.post("/v1/profiles", {"name": "Kid"})
     ann.delete("/v1/account")
@@ -93,6 +93,7 @@ def test_after_the_grace_period_no_personal_data_is_left(app, ann, clock):
     assert is_mentioned(app, ann) is False
 
 
+@pytest.mark.every_database
 def test_without_a_grace_period_the_account_is_erased_at_once(app, ann, monkeypatch):
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(deletion_grace_days=0))
     assert ann.delete("/v1/account").status_code == 204
@@ -150,6 +151,7 @@ def test_deleting_an_account_cancels_its_subscription_and_keeps_its_invoices(app
     assert world.differences() == []
 
 
+@pytest.mark.every_database
 def test_an_account_is_not_deleted_while_a_payment_is_in_progress(app):
     world = World(app)
     ann = world.person()

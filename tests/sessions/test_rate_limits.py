@@ -12,8 +12,6 @@ from streamsvc.security import rate_limits
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import Person, code_of, mailed_token, new_person
 
-pytestmark = pytest.mark.every_database
-
 
 @pytest.fixture
 def ann(client):
@@ -117,6 +115,7 @@ def test_an_ipv6_64_counts_as_one_source():
     assert source_network(None) == "unknown"
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize("limit", [RateLimit("test.rate_limit", 7, 60), Backoff("test.backoff", free_attempts=7)])
 def test_of_sixty_four_concurrent_attempts_exactly_the_limit_passes(app, limit):
     def attempt(_):
@@ -162,6 +161,7 @@ def test_a_wait_lasts_to_its_last_second(app, clock):
         assert not is_rejected(backoff)
 
 
+@pytest.mark.every_database
 def test_a_refunded_attempt_leaves_no_count(app):
     limit = RateLimit("test.refund", 1, 60)
     with app.app_context():
@@ -172,6 +172,7 @@ def test_a_refunded_attempt_leaves_no_count(app):
         assert rate_limits.resets_in([(limit, "somebody")]) == {}
 
 
+@pytest.mark.every_database
 def test_an_attempt_that_another_one_forestalled_reports_the_wait(app, clock):
     """Both tested the limit before either was counted."""
     limit = RateLimit("test.race", 1, 60)
@@ -183,6 +184,7 @@ def test_an_attempt_that_another_one_forestalled_reports_the_wait(app, clock):
         assert rejected.value.headers["Retry-After"] == "40"
 
 
+@pytest.mark.every_database
 def test_housekeeping_lifts_no_limit(app, clock):
     lockout = Backoff("test.lockout", free_attempts=1, waits_s=(900,), max_attempts=2)
     window = RateLimit("test.day", 1, 86_400)
@@ -197,6 +199,7 @@ def test_housekeeping_lifts_no_limit(app, clock):
             assert [is_rejected(lockout), is_rejected(window)] == rejected
 
 
+@pytest.mark.every_database
 def test_housekeeping_deletes_counters_thirty_days_after_they_expire(app, clock):
     with app.app_context():
         rate_limits.hit(RateLimit("test.old", 1, 60), "somebody")
@@ -207,6 +210,7 @@ def test_housekeeping_deletes_counters_thirty_days_after_they_expire(app, clock)
             db.session.commit()
 
 
+@pytest.mark.every_database
 def test_free_attempts_may_be_counted_out_of_order(app, clock):
     with app.app_context():
         rate_limits.hit(Backoff("test.order"), "somebody")

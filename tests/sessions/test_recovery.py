@@ -15,8 +15,6 @@ from streamsvc.security.counter_keys import find_counter_key
 from streamsvc.storage.database import db, execute_write
 from tests.worlds.sessions_steps import add_app, code_of, mailed_token, mails, new_person, run_jobs, verify
 
-pytestmark = pytest.mark.every_database
-
 NEW = "another secret 8"
 WRONG = "000000"
 

@@ -13,8 +13,6 @@ from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator, verify
 
-pytestmark = pytest.mark.every_database
-
 RFC_6238 = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 AGAIN = "/v1/sessions/current/reauthentication"
 
@@ -67,6 +65,7 @@ def test_an_authenticator_takes_effect_once_confirmed(ann, clock):
     assert ann.sign_in().status_code == 201
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize(
     "change",
     [
@@ -99,11 +98,13 @@ def test_with_an_authenticator_a_password_alone_does_not_sign_in(ann, secret, cl
     assert ann.sign_in(totp=code(secret, clock)).status_code == 201
 
 
+@pytest.mark.every_database
 def test_no_code_is_accepted_twice(ann, secret, clock):
     once = code(secret, clock)
     assert [ann.sign_in(totp=once).status_code for _ in range(2)] == [201, 401]
 
 
+@pytest.mark.every_database
 def test_of_concurrent_sign_ins_with_one_code_one_succeeds(app, ann, secret, clock):
     def sign_in(_):
         return Person(app.test_client(), ann.email).sign_in(totp=code(secret, clock)).status_code
@@ -112,6 +113,7 @@ def test_of_concurrent_sign_ins_with_one_code_one_succeeds(app, ann, secret, clo
         assert sorted(pool.map(sign_in, range(4))) == [201, 401, 401, 401]
 
 
+@pytest.mark.every_database
 def test_of_two_concurrent_enrollments_the_last_one_counts(app, ann, clock):
     def enroll(_):
         return Person(app.test_client(), ann.email, token=ann.token).post("/v1/account/totp")
@@ -138,6 +140,7 @@ def test_a_wrong_password_is_reported_before_the_second_factor(ann, secret, cloc
     assert code_of(rejected) == (401, "invalid_credentials")
 
 
+@pytest.mark.every_database
 def test_a_recovery_code_is_accepted_once_in_any_notation_and_the_owner_is_notified(app, ann, clock):
     assert ann.get("/v1/account/totp").json == {"active": False, "since": None, "recovery_codes_left": 0}
     secret = ann.post("/v1/account/totp").json["secret"]

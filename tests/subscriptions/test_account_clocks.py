@@ -8,8 +8,6 @@ from streamsvc.blueprints.sandbox.account_clocks import BILLING_PACKAGES
 from streamsvc.operations import account_clocks
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 
 @pytest.fixture
 def world(app):
@@ -155,6 +153,7 @@ def test_every_id_in_a_billing_route_leads_to_the_account_whose_clock_counts(wor
         assert account_clocks.find_owner("mig_none") is account_clocks.find_owner("inv_none") is None
 
 
+@pytest.mark.every_database
 def test_a_clock_never_goes_back_and_only_one_move_runs_at_a_time(world):
     ann, bob = world.person(), world.person()
     assert world.operator.get(path_of(ann)).json == {
@@ -178,6 +177,7 @@ def test_a_clock_never_goes_back_and_only_one_move_runs_at_a_time(world):
         assert world.operator.put(path, {"now": "2026-05-01T00:00:00Z"}).status_code == 404
 
 
+@pytest.mark.every_database
 def test_a_long_move_stops_at_its_deadline_and_goes_on_in_the_worker(world):
     ann = world.person()
     ann.subscribe(world.plan("p", 1000, interval="week"))

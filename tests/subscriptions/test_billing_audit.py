@@ -20,22 +20,29 @@ from streamsvc.operations.billing.books.audit import STALLED_AFTER, handle_daily
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.plans import query_plan
+from tests.worlds.scenes import set_scene
 
 pytestmark = pytest.mark.every_database
 
 
+def build_world(app, with_ann):
+    world = World(app)
+    if with_ann:
+        world.ann = world.person()
+        world.ann.subscribe(world.plan("p", 1000))
+        world.go_to("2026-03-01")
+        assert world.differences() == []
+    return world
+
+
 @pytest.fixture
-def world(app):
-    return World(app)
+def world(app, request):
+    return set_scene(app, build_world, "ann" in request.fixturenames)
 
 
 @pytest.fixture
 def ann(world):
-    ann = world.person()
-    ann.subscribe(world.plan("p", 1000))
-    world.go_to("2026-03-01")
-    assert world.differences() == []
-    return ann
+    return world.ann
 
 
 def tamper(app, statement):

@@ -1,12 +1,22 @@
 import pytest
 
 from tests.worlds.billing_world import World
+from tests.worlds.scenes import set_scene
+
+
+def build_world(app, with_ann):
+    world = World(app)
+    if with_ann:
+        world.go_to("2026-04-01T12:00:00")
+        world.ann = world.person()
+        world.ann.subscribe(world.plan("p", 24995))
+    return world
 
 
 @pytest.fixture
-def world(app):
+def world(app, request):
     """Every test ends with an audit of the books."""
-    world = World(app)
+    world = set_scene(app, build_world, "ann" in request.fixturenames)
     yield world
     assert world.differences() == []
 
@@ -14,10 +24,7 @@ def world(app):
 @pytest.fixture
 def ann(world):
     """A subscriber who paid 249.95 for a full month from 2026-04-01, as in the 2012 cases."""
-    world.go_to("2026-04-01T12:00:00")
-    ann = world.person()
-    ann.subscribe(world.plan("p", 24995))
-    return ann
+    return world.ann
 
 
 def correct(world, invoice, what, **body):

@@ -5,16 +5,26 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.worlds.billing_world import World
+from tests.worlds.scenes import set_scene
 
 
-@pytest.fixture
-def world(app):
-    """Every test ends with an audit of the books, and with a bystander whose subscription nobody has touched."""
+def build_world(app, with_ann):
     world = World(app)
     world.go_to("2026-04-01T12:00:00")
     world.price = world.plan("p", 3100)
-    bystander = world.person()
-    bystander.subscribe(world.price)
+    world.bystander = world.person()
+    world.bystander.subscribe(world.price)
+    if with_ann:
+        world.ann = world.person()
+        world.ann.subscribe(world.price)
+    return world
+
+
+@pytest.fixture
+def world(app, request):
+    """Every test ends with an audit of the books, and with a bystander whose subscription nobody has touched."""
+    world = set_scene(app, build_world, "ann" in request.fixturenames)
+    bystander = world.bystander
     yield world
     assert world.differences() == []
     assert {invoice["status"] for invoice in bystander.invoices()} == {"paid"}
@@ -24,9 +34,7 @@ def world(app):
 
 @pytest.fixture
 def ann(world):
-    ann = world.person()
-    ann.subscribe(world.price)
-    return ann
+    return world.ann
 
 
 def correct(world, invoice, what, **body):

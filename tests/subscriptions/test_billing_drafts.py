@@ -6,15 +6,26 @@ from streamsvc.models.subscriptions import Invoice
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.plans import query_plan
+from tests.worlds.scenes import set_scene
 
 DRAFTED, FINAL = "2026-02-15T00:30:00", "2026-02-15T01:00:00"
 
 
+def build_world(app, with_ann):
+    world = World(app)
+    if with_ann:
+        world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt."})
+        world.ann = world.person(country="DE")
+        assert world.ann.subscribe(world.plan("p", 3100)).status_code == 201
+        world.go_to(DRAFTED)
+    return world
+
+
 @pytest.fixture
-def world(app, monkeypatch):
+def world(app, request, monkeypatch):
     """A world with one hour of review per draft. Every test ends with an audit of the books."""
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(invoice_review_hours=1))
-    world = World(app)
+    world = set_scene(app, build_world, "ann" in request.fixturenames)
     yield world
     assert world.differences() == []
 
@@ -22,11 +33,7 @@ def world(app, monkeypatch):
 @pytest.fixture
 def ann(world):
     """A subscriber who pays 31.00 plus 19 % tax each month, and whose second month is a draft now."""
-    world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt."})
-    ann = world.person(country="DE")
-    assert ann.subscribe(world.plan("p", 3100)).status_code == 201
-    world.go_to(DRAFTED)
-    return ann
+    return world.ann
 
 
 def post_step(person, what, **body):

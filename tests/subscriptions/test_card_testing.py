@@ -5,17 +5,23 @@ from datetime import timedelta
 import pytest
 
 from tests.worlds.billing_world import World
+from tests.worlds.scenes import set_scene
+
+
+def build_world(app):
+    world = World(app)
+    world.price = world.plan("p", 3100)
+    world.bystander = world.person()
+    return world
 
 
 @pytest.fixture
 def world(app):
     """Every test ends with an audit of the books, and with a bystander who can still pay."""
-    world = World(app)
-    world.price = world.plan("p", 3100)
-    bystander = world.person()
+    world = set_scene(app, build_world)
     yield world
     assert world.differences() == []
-    assert bystander.subscribe(world.price).status_code == 201
+    assert world.bystander.subscribe(world.price).status_code == 201
 
 
 def start(world, person, method_id=None):

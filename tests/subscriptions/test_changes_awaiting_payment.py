@@ -8,16 +8,25 @@ import pytest
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, Outcome
 from streamsvc.operations.billing.core import charging
 from tests.worlds.billing_world import FEATURES, World
-
-pytestmark = pytest.mark.every_database
+from tests.worlds.scenes import set_scene
 
 SLOW_BANK = "pm_card_authenticationRequired"
 
 
-@pytest.fixture
-def world(app):
-    """Every test ends with an audit of the books."""
+def build_world(app, with_prices, with_ann):
     world = World(app)
+    if with_prices:
+        world.go_to("2026-04-01T12:00:00")
+        plans = (("basic", 1, 1000), ("premium", 4, 3000), ("sports", 1, 600))
+        world.prices = {code: put_plan(world, code, streams, amount) for code, streams, amount in plans}
+    world.ann = subscriber(world, world.prices["basic"]) if with_ann else None
+    return world
+
+
+@pytest.fixture
+def world(app, request):
+    """Every test ends with an audit of the books."""
+    world = set_scene(app, build_world, *(name in request.fixturenames for name in ("prices", "ann")))
     yield world
     assert world.differences() == []
 
@@ -25,11 +34,7 @@ def world(app):
 @pytest.fixture
 def prices(world):
     """The prices of a plan with one stream and of one with four, and of an add-on."""
-    world.go_to("2026-04-01T12:00:00")
-    return {
-        code: put_plan(world, code, streams, amount)
-        for code, streams, amount in (("basic", 1, 1000), ("premium", 4, 3000), ("sports", 1, 600))
-    }
+    return world.prices
 
 
 def put_plan(world, code, streams, amount, **terms):
@@ -41,7 +46,7 @@ def put_plan(world, code, streams, amount, **terms):
 @pytest.fixture
 def ann(world, prices):
     """A viewer with the basic plan since noon on 2026-04-01, whose bank asks for every payment since."""
-    return subscriber(world, prices["basic"])
+    return world.ann
 
 
 def subscriber(world, price):
@@ -277,6 +282,7 @@ def test_a_preview_and_the_reports_show_what_is_paid_for(world, prices, ann):
     assert (month["new_minor"], month["expansion_minor"]) == (1000, 0)
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize("outcome", [SUCCEEDED, DECLINED])
 def test_an_outcome_and_a_pause_at_the_same_moment_leave_either_plan_and_its_money(app, world, prices, outcome):
     """The pause gives up the waiting change; whichever holds the lock first decides."""

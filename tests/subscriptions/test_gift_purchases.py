@@ -13,8 +13,6 @@ from streamsvc.schemas.subscriptions.gifts import MailedText
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 FRIEND = "friend@example.org"
 
 
@@ -318,6 +316,7 @@ def test_who_redeems_with_a_second_account_and_charges_back_still_owes(world, pr
     assert world.differences() == []
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize("_", range(3))
 def test_a_refund_and_a_redemption_at_once_exclude_each_other(world, price, _):
     ann, bob = world.person(), world.person(card=None)
@@ -373,6 +372,7 @@ def test_mails_to_strangers_and_codes_that_are_tried_are_limited(world, price, m
     assert redeem(bob, gift["code"]).status_code == 201
 
 
+@pytest.mark.every_database
 def test_before_an_account_is_erased_its_gifts_are_delivered_and_their_recipients_forgotten(world, price):
     ann, bob = world.person(), world.person()
     gift = buy(ann, price, recipient_email=FRIEND, message="From me", deliver_on="2026-06-01").json

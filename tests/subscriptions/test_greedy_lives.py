@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
+from streamsvc.storage import hang_watchdog
 from streamsvc.storage.database import db
 from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
@@ -92,6 +93,12 @@ STEPS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Believe that PostgreSQL hangs after a minute only: hours of lives on a busy machine are about money, not time."""
+    monkeypatch.setattr(hang_watchdog, "SUSPECT_AFTER_S", 60)
+
+
 class GreedyLife:
     """One customer, with a method for each step, and what was seen from outside."""
 
@@ -128,6 +135,8 @@ class GreedyLife:
         self.paid_out_minor = self.transferred_minor = 0
         """The payouts, and those of them by bank transfer."""
         self.friend, self.friend_credit_minor = self.world.person(zone=zone, card=None), 0
+        self.written_off = set()
+        """The invoices that the operator wrote off: their days stay the customer's."""
         self.gift_days = Counter()
         """The days that redeemed gifts of a plan pay for, by tier."""
 
@@ -324,7 +333,9 @@ class GreedyLife:
 
     def write_off(self):
         for invoice in self.viewer.invoices()[-1:]:
-            self.expect_no_error(self.world.operator.post(f"/v1/admin/invoices/{invoice['id']}/write-off"))
+            path = f"/v1/admin/invoices/{invoice['id']}/write-off"
+            if self.expect_no_error(self.world.operator.post(path)).status_code == 200:
+                self.written_off.add(invoice["id"])
 
     def charge_back(self, amount_minor):
         for _, payment_id in self.payments("succeeded")[:1]:
@@ -373,7 +384,7 @@ class GreedyLife:
     def count_paid_days(self, invoices):
         """Count the days charged less those credited, by tier. Credits count first against charges never paid."""
         charged, unpaid, credited = Counter(), Counter(), Counter()
-        for line, is_paid, tier in self.base_lines(invoices):
+        for _, line, is_paid, tier in self.base_lines(invoices):
             if line["kind"] == "credit":
                 credited[tier] += line["days"]
             elif line["kind"] == "charge":
@@ -381,17 +392,17 @@ class GreedyLife:
         return {tier: charged[tier] - max(0, credited[tier] - unpaid[tier]) for tier in TIERS.values()}
 
     def count_days_by_policy(self, invoices):
-        """Count the days of trials, and of the grace period of each period that is billed and not paid, by tier."""
+        """Count the days of trials and of charges written off, and the grace period of each unpaid charge, by tier."""
         days = Counter()
-        for line, is_paid, tier in self.base_lines(invoices):
+        for invoice, line, is_paid, tier in self.base_lines(invoices):
             if line["kind"] == "trial":
                 days[tier] += line["days"]
             elif line["kind"] == "charge" and not is_paid:
-                days[tier] += min(line["days"], GRACE_DAYS)
+                days[tier] += line["days"] if invoice["id"] in self.written_off else min(line["days"], GRACE_DAYS)
         return days + self.gift_days
 
     def base_lines(self, invoices):
-        """Yield (line, whether its invoice was paid, tier) for each line of a base plan on an issued invoice."""
+        """Yield (invoice, line, whether it was paid, tier) for each line of a base plan on an issued invoice."""
         for invoice in invoices:
             if invoice["status"] == "void" or invoice["issued_at"] is None:
                 continue
@@ -401,7 +412,7 @@ class GreedyLife:
             for line in invoice["lines"]:
                 code = self.plan_of_price.get(line.get("price_id"))
                 if code in TIERS:
-                    yield line, was_paid or invoice["status"] == "paid", TIERS[code]
+                    yield invoice, line, was_paid or invoice["status"] == "paid", TIERS[code]
 
     def check_money(self, invoices):
         """Check that no more money came back than went in, and that account credit comes from money or a gift."""

@@ -6,8 +6,6 @@ import pytest
 
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 FRANCE = {
     "name": "Streamhaus France SAS",
     "street": "12 rue de la Paix",
@@ -95,6 +93,7 @@ def test_credit_notes_can_share_the_invoices_series(world, configure):
     assert numbers(bob) == ["2026-000003"]
 
 
+@pytest.mark.every_database
 def test_numbers_of_an_entity_have_no_gap_when_many_are_taken_at_once(world):
     put_entity(world)
     price = world.plan("standard", 1000, currency="EUR")

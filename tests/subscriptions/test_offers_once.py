@@ -6,8 +6,6 @@ import pytest
 
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 INTRO = {"intro": {"amount_minor": 100, "periods": 2}}
 TOMORROW = "2026-01-16"
 
@@ -138,6 +136,7 @@ def start_at_once(people, price, **more):
     assert statuses == [201] * len(people)
 
 
+@pytest.mark.every_database
 def test_of_accounts_that_start_in_the_same_instant_one_gets_the_offer(world):
     price, trial = world.plan("p", 1000, **INTRO), world.plan("t", 500, trial_days=7)
     for number in range(4):

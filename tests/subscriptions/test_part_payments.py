@@ -6,8 +6,6 @@ import pytest
 
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 
 @pytest.fixture
 def world(app):
@@ -182,6 +180,7 @@ def test_a_disputed_part_is_owed_again(world):
     assert (state(ann, path), ann.balances()) == (("paid", 4000, 0), [{"currency": "USD", "amount_minor": 1000}])
 
 
+@pytest.mark.every_database
 def test_parts_sent_at_once_never_exceed_what_is_owed(world):
     """Eight threads: four of the owner's with 10.00 each, and four of an operator's."""
     ann, path = debtor(world)

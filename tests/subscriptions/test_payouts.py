@@ -14,8 +14,6 @@ from streamsvc.operations.billing.invoices import refunds
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 
 @pytest.fixture
 def world(app):
@@ -46,6 +44,12 @@ def pay_out(world, person, key=None, **body):
 def give(world, person, amount_minor):
     path = f"/v1/admin/accounts/{person.id}/credits"
     assert world.operator.post(path, {"amount_minor": amount_minor, "currency": "USD"}).status_code == 201
+
+
+def dispute(world, invoice, amount_minor=None):
+    body = {"amount_minor": amount_minor} if amount_minor else {}
+    response = world.operator.post(f"/v1/sandbox/payments/{invoice['payments'][0]['id']}/dispute", body)
+    assert response.status_code in (200, 204)
 
 
 def credit(person):
@@ -189,8 +193,7 @@ def test_a_gift_does_not_become_money_by_paying_for_a_chargeback(world, price):
         [invoice] = [invoice for invoice in ann.invoices() if invoice["payments"]]
         return invoice
 
-    [payment] = charged()["payments"]
-    assert world.operator.post(f"/v1/sandbox/payments/{payment['id']}/dispute").status_code in (200, 204)
+    dispute(world, charged())
     assert (charged()["status"], charged()["balance_minor"]) == ("open", paid_out), "owed in money"
     give(world, ann, 1)
     assert charged()["balance_minor"] == paid_out
@@ -198,6 +201,25 @@ def test_a_gift_does_not_become_money_by_paying_for_a_chargeback(world, price):
     paid = ann.post(f"/v1/invoices/{charged()['id']}/payments")
     assert (paid.status_code, charged()["status"]) == (201, "paid"), paid.json
     assert world.differences() == []
+
+
+def test_credit_repays_what_was_written_off_on_a_void_invoice(world, price):
+    """A payment that became credit is charged back when the credit has been spent: later credit makes up for it."""
+    ann = world.person()
+    ann.subscribe(price)
+    world.next_charge("partial")
+    ann.post("/v1/gift-purchases", {"currency": "USD", "amount_minor": 2500})
+    bought, void = ann.invoices()
+    assert (void["status"], credit(ann)) == ("void", 1250)
+    dispute(world, bought, 1000)
+    assert credit(ann) == 250, "it pays what is owed again"
+    dispute(world, void)
+    assert credit(ann) == 0
+    give(world, ann, 1)
+    assert credit(ann) == 0
+    world.operator.post(f"/v1/admin/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"})
+    [returned] = [-invoice["total_minor"] for invoice in ann.invoices() if invoice["total_minor"] < 0]
+    assert (credit(ann), world.differences()) == (returned - 999, [])
 
 
 def test_a_refusal_of_the_provider_gives_the_credit_back(world, price, monkeypatch):
@@ -230,6 +252,7 @@ def test_an_unknown_outcome_is_a_state_and_is_resolved(world, price, monkeypatch
     assert (refunded(world), events(world), world.differences()) == ([own], ["payout.paid"], [])
 
 
+@pytest.mark.every_database
 def test_a_payout_is_made_once_for_its_key_and_once_of_many_at_once(world, price):
     ann, bob = with_credit(world, price), world.person()
     own = credit(ann)
@@ -268,6 +291,7 @@ def test_payouts_are_listed_and_exported(world, price):
     assert "'=1+1" in rows[0] and bob.id not in table.text
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize(
     ("change", "check"),
     [
@@ -286,6 +310,7 @@ def test_the_audit_knows_payouts(world, price, change, check):
     assert check in {difference.check for difference in world.differences()}
 
 
+@pytest.mark.every_database
 def test_a_refund_of_a_payout_that_is_not_booked_is_found(world, price):
     ann = with_credit(world, price)
     payout = pay_out(world, ann).json

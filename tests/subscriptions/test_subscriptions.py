@@ -4,8 +4,6 @@ import pytest
 
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 
 @pytest.fixture
 def world(app):
@@ -117,6 +115,7 @@ def test_a_declined_future_start_leaves_no_subscription(world, monthly):
     assert [invoice["status"] for invoice in ann.invoices()] == ["void"]
 
 
+@pytest.mark.every_database
 def test_two_parallel_requests_create_one_subscription(world, monthly):
     ann = world.person()
     ann.headers()
@@ -187,6 +186,7 @@ def test_a_second_subscription_is_refused(world, monthly):
     assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
 
 
+@pytest.mark.every_database
 def test_the_same_key_charges_once_and_gets_the_same_response(world, monthly):
     ann = world.person()
     first = ann.post("/v1/subscriptions", {"price_id": monthly}, key="k1")

@@ -182,8 +182,13 @@ class Person(Caller):
         return self.get("/v1/account/balance").json["balances"]
 
     def invoices(self):
-        """Return the invoices, oldest first."""
-        return self.get("/v1/invoices?limit=100").json["items"][::-1]
+        """Return all invoices, oldest first."""
+        page = self.get("/v1/invoices?limit=100").json
+        items = page["items"]
+        while page["next_cursor"]:
+            page = self.get(f"/v1/invoices?limit=100&cursor={page['next_cursor']}").json
+            items += page["items"]
+        return items[::-1]
 
     def lines(self):
         """Return (kind, start, end, amount) of every line, oldest first."""

@@ -29,11 +29,12 @@ LADDER = f"""
 """
 
 
-DASH_LADDER = r"""
-    -f lavfi -i testsrc2=size=640x360:rate=5:duration=4 -f lavfi -i sine=frequency=440:duration=4
+DASH_LADDER = rf"""
+    -f lavfi -i testsrc2=size=640x360:rate=5:duration={DURATION_S}
+    -f lavfi -i sine=frequency=440:duration={DURATION_S}
     -filter_complex [0:v]split[high][v];[v]scale=320:180[low] -map [low] -map [high] -map 1:a
     -c:v libx264 -preset ultrafast -g 10 -keyint_min 10 -sc_threshold 0 -c:a aac -b:a 48k -f dash -seg_duration 2
-    -init_seg_name init-$RepresentationID$.mp4 -media_seg_name $RepresentationID$-$Number%05d$.m4s
+    -init_seg_name $RepresentationID$/init.mp4 -media_seg_name $RepresentationID$/$Number%05d$.m4s
     -adaptation_sets id=0,streams=v\ id=1,streams=a manifest.mpd
 """
 
@@ -54,16 +55,17 @@ def make_ladder(folder: Path) -> Path:
 
 
 def make_dash_ladder(folder: Path) -> Path:
-    """Make four seconds of `manifest.mpd`: pictures of 180 and 360 lines, and audio."""
+    """Make a minute of `manifest.mpd`: pictures of 180 lines (in the folder 0) and 360 (1), and audio (2)."""
     ffmpeg = require_program("ffmpeg")
-    folder.mkdir(parents=True)
+    for representation in "012":
+        (folder / representation).mkdir(parents=True)
     _run_ffmpeg(ffmpeg, DASH_LADDER, folder)
     return folder
 
 
 def _run_ffmpeg(ffmpeg: str, command: str, folder: Path) -> None:
     arguments = [word.replace("\0", " ") for word in command.replace("\\ ", "\0").split()]
-    subprocess.run([ffmpeg, "-loglevel", "error", *arguments], cwd=folder, check=True, timeout=120)
+    subprocess.run([ffmpeg, "-loglevel", "error", *arguments], cwd=folder, check=True, timeout=600)
 
 
 def free_port() -> int:
@@ -163,6 +165,22 @@ def running_nginx(folder: Path, root: Path, port: int, service_port: int, page_o
     command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
     with _running(command, port, folder):
         yield MediaServer(port)
+
+
+@contextmanager
+def running_site(nginx: str, folder: Path, port: int, site: str):
+    """Run nginx with these servers and upstreams. `port`: one that it listens on."""
+    folder.mkdir()
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"{'user root;' if os.getuid() == 0 else ''}\ndaemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\n"
+        f"error_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{site}\n}}\n"
+    )
+    command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    with _running(command, port, folder):
+        yield
 
 
 @contextmanager

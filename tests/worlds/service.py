@@ -91,13 +91,10 @@ def wait_until(condition):
 
 
 @contextmanager
-def running_service(url, folder, migrated=False, **env):
-    """A service ready for requests; stopped afterwards. Its database is migrated first, unless it already is."""
+def running_service(url, folder, **env):
+    """A service ready for requests, on a migrated database; stopped afterwards."""
     service = Service(url, folder)
     service.env |= env
-    if not migrated:
-        migration = service.command("db", "upgrade")
-        assert migration.returncode == 0, migration.stderr
     service.start()
     try:
         wait_until(service.is_ready)

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.torture.core import Check, Context, Phase
 from bench.torture.invariants import check_invariants
 from bench.torture.load import Load
+from bench.torture.phases.database_faults import rename_profile
 from bench.torture.phases.kills import describe_clients
 from bench.torture.probes import Probes, describe
 from bench.torture.world import World, torture_world
@@ -28,7 +29,8 @@ def run(context: Context) -> list[Check]:
         torture_world(context, database_url=url) as world,
     ):
         load = Load(world, context, clients=3, renewals=False)
-        probed = [("GET", READ), ("GET", LIVE), ("GET", READY)]
+        write = rename_profile(world, "full")
+        probed = [("GET", READ), ("GET", LIVE), ("GET", READY), write]
         with load.running() as journal, Probes(world.service.port, *probed, pause_s=0.05).running() as probes:
             time.sleep(3)
             context.show("filling the disk")
@@ -39,13 +41,15 @@ def run(context: Context) -> list[Check]:
             ended = time.monotonic()
             context.show("the disk has space again")
             time.sleep(RECOVERY_S + 2)
-        reads, live, ready = (probes.between(path, began + 2, ended) for path in (READ, LIVE, READY))
+        paths = (READ, LIVE, READY, write[1])
+        reads, live, ready, writes = (probes.between(path, began + 2, ended) for path in paths)
         back_s = probes.recovery_s(READY, ended)
-        # PostgreSQL may have room left within its files
-        was_writable = not journal.statuses[503] + journal.statuses[507]
+        # PostgreSQL may have room left within its files: what fits there is still written
+        was_writable = any(r.status == 200 for r in writes)
         checks = [
             Check("reads while the disk is full", all(r.status == 200 for r in reads), describe(reads)),
             Check("/livez while it is full", all(r.status == 200 for r in live), describe(live)),
+            Check("writes while it is full", bool(writes), describe(writes)),
             Check("/readyz while it is full", was_writable or any(r.status == 503 for r in ready), describe(ready)),
             Check("writes again once there is space", back_s < RECOVERY_S, f"ready after {back_s:.1f} s"),
             Check("no process needs a restart", is_running, "none ended" if is_running else "PostgreSQL ended"),

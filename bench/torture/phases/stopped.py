@@ -44,7 +44,13 @@ def stop_process_during_charge(world: World, number: int) -> tuple[float, list[s
     """Stop the web process that waits for the charge, retry, let it go on, and compare what both clients got."""
     token, _, _ = new_payer(world, f"stopped{number}")
     stopped: list[psutil.Process] = []
-    world.stripe.before_reply = lambda: stopped.extend(suspend(find_waiting_process(world)))
+
+    def stop_waiting() -> None:
+        stopped.extend(suspend(find_waiting_process(world)))
+        if not stopped:  # the worker's charge, for a process that was killed in an earlier round
+            world.stripe.before_reply = stop_waiting
+
+    world.stripe.before_reply = stop_waiting
     key, first = new_id("key"), []
     order = ("POST", "/v1/subscriptions", {"price_id": world.price_id}, token, key)
     port = world.service.port

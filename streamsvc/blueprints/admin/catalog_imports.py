@@ -91,7 +91,8 @@ def create_import(query: dict) -> Import:
     """Import a file of titles, live channels or programmes.
 
     The worker imports the file in the background; retrieve the import for its progress. Importing the same file again
-    changes nothing. Without a `format` it is guessed from the content, whatever the media type says.
+    changes nothing. Without a `format` it is guessed from the content, whatever the media type says; if the content
+    looks like none, a warning says what it was read as and which formats there are.
     """
     if request.mimetype not in FILE_BODY["content"].keys() | OTHER_MEDIA_TYPES:
         raise WrongMediaType(detail=f"Send the file as one of {', '.join(FILE_BODY['content'])}.")
@@ -103,7 +104,13 @@ def create_import(query: dict) -> Import:
     if request.mimetype in ARCHIVE_MEDIA_TYPES and guess in ("imdb", "nfo") and query["format"] not in (None, guess):
         raise Invalid(errors={"format": [f"Must be `{guess}` for this archive."]})
     file_format = query["format"] or guess or _implied_format()
-    options = {**query, "columns": columns, "format": file_format, "format_guessed": query["format"] is None}
+    options = {
+        **query,
+        "columns": columns,
+        "format": file_format,
+        "format_guessed": query["format"] is None,
+        "format_recognized": bool(query["format"] or guess),
+    }
     new_import = imports.create_import(body, options, clock.now())
     add_change_details(file_bytes=len(body), file_sha256=hashlib.sha256(body).hexdigest())
     db.session.flush()

@@ -50,5 +50,5 @@ def export_catalog(form: str) -> Response:
     """
     if form not in exporting.EXPORTERS:
         raise NotFound
-    chunks = exporting.EXPORTERS[form](current_settings().public_url)
+    chunks = exporting.EXPORTERS[form](current_settings())
     return Response(stream_with_context(chunks), content_type=exporting.EXPORT_MEDIA_TYPES[form])

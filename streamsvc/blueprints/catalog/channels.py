@@ -1,18 +1,13 @@
 """GET /v1/catalog/channels, one channel, its programmes, and the grid of all."""
 
-import math
 from datetime import datetime, timedelta
 
 from flask import Response
 
 from streamsvc import clock
-from streamsvc.blueprints.catalog.responses import current_audience
-from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.etags import PRIVATE, add_cache_headers, compute_etag, not_modified_response
+from streamsvc.blueprints.catalog.responses import current_audience, document_response
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.channels import reading
-from streamsvc.operations.catalog.channels.reading import Document
-from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.inputs import ChannelInput, ChannelsInput, GuideInput, ProgrammesInput
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.catalog.channels import (
@@ -25,17 +20,16 @@ from streamsvc.schemas.catalog.channels import (
     PageOfProgrammes,
     ProgrammesQuery,
 )
-from streamsvc.security.authentication import allow_guests, viewer_or_operator
+from streamsvc.security.authentication import allow_guests, is_visitor_request, public_catalog, viewer_or_operator
 
 bp = Blueprint("channels", __name__, url_prefix="/v1/catalog", description="Live channels and their programmes.")
 DEFAULT_RANGE = timedelta(days=1)
-MAX_AGE_S = 3600
-"""An operator's copy is revalidated at least once in this time: the guide may be replaced."""
 
 
 @bp.route("/channels")
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(ChannelsQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfChannels)
@@ -44,13 +38,16 @@ def list_channels(query: ChannelsInput) -> Response:
 
     Each has the programme that is on `now` and the `next` one.
     """
-    audience, now = current_audience(None), clock.now()
-    return _document_response(reading.list_channels(query, audience, now), audience, now)
+    is_visitor, now = is_visitor_request(), clock.now()
+    audience = current_audience(query["country"] if is_visitor else None)
+    query["country"] = query["origin_country"] or (None if is_visitor else query["country"])
+    return document_response(reading.list_channels(query, audience, now), audience, now)
 
 
 @bp.route("/channels/<channel_id>")
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(ChannelQuery, location="query")
 @bp.etag
 @bp.response(200, ChannelDetail)
@@ -61,12 +58,13 @@ def get_channel(query: ChannelInput, channel_id: str) -> Response:
     may not watch. 404 if the profile's limits hide the channel.
     """
     audience, now = current_audience(query["country"]), clock.now()
-    return _document_response(reading.get_channel(channel_id, query["locale"], audience, now), audience, now)
+    return document_response(reading.get_channel(channel_id, query["locale"], audience, now), audience, now)
 
 
 @bp.route("/channels/<channel_id>/programmes")
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(ProgrammesQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfProgrammes)
@@ -75,14 +73,15 @@ def list_programmes(query: ProgrammesInput, channel_id: str) -> Response:
 
     The times may be 31 days apart. Programmes above the profile's age limit are left out.
     """
-    audience, now = current_audience(None), clock.now()
+    audience, now = current_audience(query["country"]), clock.now()
     times = _requested_times(query, now, timedelta(days=31))
-    return _document_response(reading.list_programmes(channel_id, times, query, audience, now), audience, now)
+    return document_response(reading.list_programmes(channel_id, times, query, audience, now), audience, now)
 
 
 @bp.route("/programmes")
 @viewer_or_operator("catalog")
 @allow_guests
+@public_catalog
 @bp.arguments(GuideQuery, location="query")
 @bp.etag
 @bp.response(200, Guide)
@@ -91,9 +90,9 @@ def get_guide(query: GuideInput) -> Response:
 
     The times may be 24 hours apart; a page has up to 50 channels.
     """
-    audience, now = current_audience(None), clock.now()
+    audience, now = current_audience(query["country"]), clock.now()
     times = _requested_times(query, now, timedelta(days=1))
-    return _document_response(reading.list_guide(times, query, audience, now), audience, now)
+    return document_response(reading.list_guide(times, query, audience, now), audience, now)
 
 
 def _requested_times(
@@ -106,20 +105,3 @@ def _requested_times(
         hours = int(longest / timedelta(hours=1))
         raise Invalid(errors={"to": [f"Must be after `from`, by at most {hours} hours."]})
     return since, until
-
-
-def _document_response(document: Document, audience: Audience, now: datetime) -> Response:
-    """Return the document, or 304 if the client has it.
-
-    An operator's copy is fresh until the next change is due. A viewer's is revalidated on every use, as everywhere in
-    the catalogue: another profile may have been selected.
-    """
-    cache_control = PRIVATE
-    if audience.sees_all:
-        fresh_s = (document.changes_at - now).total_seconds() if document.changes_at else MAX_AGE_S
-        cache_control = f"private, max-age={math.floor(min(fresh_s, MAX_AGE_S))}"
-    body = encode_json(document.members).encode()
-    etag = compute_etag(body)
-    if not_modified := not_modified_response(etag, cache_control):
-        return not_modified
-    return add_cache_headers(json_response(body), etag, cache_control)

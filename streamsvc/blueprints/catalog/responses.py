@@ -1,13 +1,17 @@
 """Catalogue responses: JSON text under a strong ETag that is computed before the catalogue is read."""
 
+import math
 from collections.abc import Callable
+from datetime import datetime
 
 from flask import Response, request
 from werkzeug.datastructures import HeaderSet
 
-from streamsvc.http.etags import PRIVATE, compute_etag
+from streamsvc.http.edge import json_response
+from streamsvc.http.etags import PRIVATE, add_cache_headers, compute_etag, not_modified_response
 from streamsvc.http.kept_responses import kept_response
 from streamsvc.http.trusted_proxies import client_country, client_origin
+from streamsvc.operations.catalog.channels.reading import Document
 from streamsvc.operations.catalog.reading import version
 from streamsvc.operations.catalog.reading.audience import (
     Audience,
@@ -15,14 +19,15 @@ from streamsvc.operations.catalog.reading.audience import (
     viewer_audience,
     visitor_audience,
 )
+from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.security.authentication import current_viewer, is_operator_request, is_visitor_request
 from streamsvc.settings import current_settings
 
-PUBLIC = "public, max-age=60, s-maxage=60"
-"""For visitors without a token, from whose country alone the response follows."""
-BY_ADDRESS = "private, max-age=60"
-"""For visitors whose country follows from their address, of which shared caches know nothing."""
+VISITOR_MAX_AGE_S = 60
+"""How long a visitor's response may be kept."""
+OPERATOR_MAX_AGE_S = 3600
+"""How long an operator's copy of what changes at known times may be kept: the guide may be replaced."""
 
 
 def current_audience(country: str | None) -> Audience:
@@ -54,14 +59,42 @@ def catalog_response(
     def build() -> bytes:
         return build_json(version.load_snapshot(current_version[0])).encode()
 
-    return _add_vary(kept_response(etag, _cache_control(), build))
+    return _add_vary(kept_response(etag, _cache_control(VISITOR_MAX_AGE_S), build))
 
 
-def _cache_control() -> str:
+def document_response(document: Document, audience: Audience, now: datetime) -> Response:
+    """Return the document as `live_response` does, fresh until the next change of it is due at most."""
+    fresh_s = math.floor((document.changes_at - now).total_seconds()) if document.changes_at else None
+    return live_response(encode_json(document.members), audience, fresh_s)
+
+
+def live_response(text: str, audience: Audience, fresh_s: int | None = None) -> Response:
+    """Return JSON under an ETag of its content, or 304 if the client has it.
+
+    For what changes without the catalogue's version, such as what is on now. `fresh_s`: for how long a copy of an
+    operator or a visitor is fresh at most. A viewer's is revalidated on every use, as everywhere in the
+    catalogue: another profile may have been selected.
+    """
+    longest_s = OPERATOR_MAX_AGE_S if audience.sees_all else VISITOR_MAX_AGE_S
+    longest_s = longest_s if fresh_s is None else min(longest_s, fresh_s)
+    body = text.encode()
+    cache_control = f"private, max-age={longest_s}" if audience.sees_all else _cache_control(longest_s)
+    etag = compute_etag(body)
+    response = not_modified_response(etag, cache_control)
+    return _add_vary(response or add_cache_headers(json_response(body), etag, cache_control))
+
+
+def _cache_control(max_age_s: int) -> str:
+    """Return the header of a viewer's or a visitor's response.
+
+    A visitor's follows from the country alone. If that follows from the address, shared caches know nothing of it.
+    """
     if not is_visitor_request():
         return PRIVATE
     settings = current_settings()
-    return BY_ADDRESS if settings.geo_database and not settings.country_header else PUBLIC
+    if settings.geo_database and not settings.country_header:
+        return f"private, max-age={max_age_s}"
+    return f"public, max-age={max_age_s}, s-maxage={max_age_s}"
 
 
 def _add_vary(response: Response) -> Response:

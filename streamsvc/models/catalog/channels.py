@@ -58,7 +58,8 @@ class Programme(Base):
     ends_at: Mapped[datetime] = mapped_column(UtcTime)
     id: Mapped[str] = mapped_column(unique=True)
     min_age: Mapped[int | None]
-    """That of its rating; above every limit for a rating that is unknown; None without a rating."""
+    """That of its rating; above every limit for a rating that is unknown. Without a rating, that of `title_id` when the
+    guide was imported; None if that has none either."""
     title_id: Mapped[str | None]
     """The title of the catalogue that is broadcast, if it is known."""
     body: Mapped[str] = mapped_column(sa.Text)

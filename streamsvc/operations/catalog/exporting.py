@@ -14,7 +14,10 @@ from streamsvc.operations.catalog.titles.json_fragments import encode_json, json
 from streamsvc.operations.catalog.titles.part_rights import own_rights
 from streamsvc.rules.catalog.person import PERSON_KIND
 from streamsvc.rules.catalog.record import CatalogRecord, Episode, Window, decode_stored_record
+from streamsvc.rules.maturity import parse_age_rating
+from streamsvc.rules.playback.access import is_adult
 from streamsvc.rules.playback.part_rights import NO_RIGHTS
+from streamsvc.settings import Settings
 from streamsvc.storage.database import fetch_all, format_utc
 
 EXPORT_BATCH_SIZE = 500
@@ -44,7 +47,7 @@ ROKU_RATING_SOURCES = {"US": "MPAA", "GB": "BBFC", "DE": "FSK", "FR": "CNC", "AU
 SCHEMA_ORG_TYPES = {"movie": "Movie", "series": "TVSeries"}
 
 
-def export_records(public_url: str = "") -> Iterator[str]:
+def export_records(settings: Settings) -> Iterator[str]:
     """Yield the catalogue file, people, titles and then live channels; importing it again changes nothing."""
     for row in _iter_rows(PEOPLE_PAGE):
         yield merge_json_objects(PERSON_START, row.body) + "\n"
@@ -54,22 +57,22 @@ def export_records(public_url: str = "") -> Iterator[str]:
         yield merge_json_objects(encode_json({"kind": "channel"}), row.body) + "\n"
 
 
-def export_roku(public_url: str = "") -> Iterator[str]:
+def export_roku(settings: Settings) -> Iterator[str]:
     """Yield a Roku search feed, with titles in order of arrival."""
     head = {"version": "1", "defaultLanguage": "en", "defaultAvailabilityCountries": []}
     yield encode_json(head)[:-1] + ',"assets":['
+    records = _iter_available_records(settings.adult_in_feeds)
     yield from _json_items(
-        chain.from_iterable(_roku_assets(title_id, record) for title_id, record in _iter_available_records())
+        chain.from_iterable(_roku_assets(title_id, record, settings.adult_in_feeds) for title_id, record in records)
     )
     yield "]}"
 
 
-def export_schema_org(public_url: str = "") -> Iterator[str]:
+def export_schema_org(settings: Settings) -> Iterator[str]:
     """Yield a feed of media actions: each title with a WatchAction, and where and when it may be watched."""
     yield '{"@context":["http://schema.org",{"@language":"en"}],"@type":"DataFeed","dataFeedElement":['
-    yield from _json_items(
-        _schema_org_title(title_id, record, public_url) for title_id, record in _iter_available_records()
-    )
+    records = _iter_available_records(settings.adult_in_feeds)
+    yield from _json_items(_schema_org_title(title_id, record, settings.public_url) for title_id, record in records)
     yield "]}"
 
 
@@ -84,11 +87,16 @@ def _iter_rows(page: sa.Select) -> Iterator[sa.Row]:
         after = rows[-1].pk
 
 
-def _iter_available_records() -> Iterator[tuple[str, CatalogRecord]]:
-    """Yield ids and records, except of titles in no window or no plan, which a feed would present as watchable."""
+def _iter_available_records(with_adult: bool) -> Iterator[tuple[str, CatalogRecord]]:
+    """Yield ids and records, except of titles in no window or no plan, which a feed would present as watchable.
+
+    And, unless `with_adult`, except of titles that are for adults in some country: feeds are public, and name no
+    reader.
+    """
     for row in _iter_rows(EXPORT_PAGE):
         record = decode_stored_record(row.body)
-        if record.windows != [] and record.plans != []:
+        ages = (record.min_age, *(rating.min_age for rating in record.ratings_by_country.values()))
+        if record.windows != [] and record.plans != [] and (with_adult or not any(map(is_adult, ages))):
             yield row.id, record
 
 
@@ -104,8 +112,8 @@ def _without_empty(value: Any) -> Any:
     return [_without_empty(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
-    """Yield the asset of a title, then those of its episodes, but for episodes that are nowhere or in no plan."""
+def _roku_assets(title_id: str, record: CatalogRecord, with_adult: bool) -> Iterator[dict]:
+    """Yield the asset of a title, then those of its episodes that are somewhere, in a plan and not for adults."""
     yield {
         "id": record.external_id,
         "type": record.kind,
@@ -131,8 +139,10 @@ def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
     }
     for season in record.seasons:
         for episode in season.episodes:
-            rights = own_rights(episode, season) or NO_RIGHTS
+            rights, rating = own_rights(episode, season) or NO_RIGHTS, episode.age_rating or season.age_rating
             if rights.windows == () or rights.plans == frozenset():
+                continue
+            if rating and not with_adult and is_adult(parse_age_rating(rating).min_age):
                 continue
             yield {
                 "id": f"{record.external_id}:{season.number}:{episode.number}",

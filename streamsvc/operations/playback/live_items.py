@@ -16,11 +16,13 @@ from streamsvc.models import Channel, Programme, Progress
 from streamsvc.operations.catalog.reading.facts import list_labels_of_broadcasts
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.operations.playback.playables import Playable
+from streamsvc.operations.playback.row_statements import LIVE_PLAYS
 from streamsvc.rules.catalog.channels import ChannelRecord, decode_stored_channel
 from streamsvc.rules.catalog.programmes import (
     CHANNEL_PREFIX,
     NO_LABELS,
     PROGRAMME_PREFIX,
+    Labels,
     decode_programme,
     is_programme_listed,
     programme_facts,
@@ -31,7 +33,7 @@ from streamsvc.rules.playback.catchup import archive_prefix, available_until, ca
 from streamsvc.rules.playback.media_paths import MediaLocation
 from streamsvc.rules.playback.restrictions import TitleRules
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import UtcTime
+from streamsvc.storage.database import UtcTime, fetch_all
 
 _NOW = sa.bindparam("now", type_=UtcTime)
 _PROGRAMME_COLUMNS = (
@@ -92,6 +94,33 @@ def find_live_item(item_id: str, profile_id: str | None, now: datetime) -> Playa
     record = decode_stored_channel(row.body)
     kind = LiveChannel if item_id.startswith(CHANNEL_PREFIX) else CatchupProgramme
     return kind(_item_row(row, item_id, record, now), record, row)
+
+
+def list_hidden_live_items(profile_id: str, viewer: ViewerFacts) -> list[str]:
+    """Return the ids of the channels and programmes in a profile's plays that its limits hide.
+
+    A programme that has left the guide is hidden from a profile with limits: nobody knows any more what it was.
+    """
+    if not viewer.has_limits:
+        return []
+    rows = fetch_all(LIVE_PLAYS, {"profile_id": profile_id})
+    labels = list_labels_of_broadcasts(row.title_id for row in rows) if viewer.title_rules else {}
+    return [row.item_id for row in rows if not _is_play_shown(row, labels.get(row.title_id, NO_LABELS), viewer)]
+
+
+def _is_play_shown(row: Any, labels: Labels, viewer: ViewerFacts) -> bool:
+    """Whether a profile's limits allow a row of LIVE_PLAYS; `labels`: of the title that the programme broadcasts."""
+    facts, rules = decode_stored_channel(row.body).facts(row.channel_id), viewer.title_rules
+    if not is_age_allowed(facts.min_age, viewer.max_age) or not (
+        rules is None or rules.allow(facts.title_id, facts.genres)
+    ):
+        return False
+    if not row.item_id.startswith(PROGRAMME_PREFIX):
+        return True
+    if row.programme is None:
+        return False
+    programme = programme_facts(row.min_age, row.title_id, decode_programme(row.programme), labels)
+    return is_programme_listed(facts, programme, viewer)
 
 
 def _item_row(row: Any, item_id: str, record: ChannelRecord, now: datetime) -> SimpleNamespace:

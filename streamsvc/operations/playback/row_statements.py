@@ -27,8 +27,8 @@ AFTER_AT, AFTER_ID = sa.bindparam("after_at", type_=UtcTime), sa.bindparam("afte
 SINCE = sa.bindparam("since", type_=UtcTime)
 RESUME_AFTER_S = sa.bindparam("resume_after_s", type_=sa.Integer)
 RESUME_AFTER_PERCENT = sa.bindparam("resume_after_percent", type_=sa.Integer)
-_max_age = sa.bindparam("max_age", type_=sa.Integer)
 ITEM_ID = sa.bindparam("item_id", type_=sa.String)
+HIDDEN_ITEMS = sa.bindparam("hidden_items", type_=sa.Text)
 EPISODE_COLUMNS = (
     Episode.id.label("episode_id"),
     Episode.season.label("episode_season"),
@@ -140,7 +140,7 @@ HISTORY = profile_statements(
     Progress.item_id,
 )
 """What was played, not what was only marked as watched."""
-PLAYS = profile_statements(
+_PLAYS = (
     sa.select(
         *(column for column in Play.__table__.c if column.name != "profile_id"),
         Play.started_at.label("sorted_at"),
@@ -148,19 +148,33 @@ PLAYS = profile_statements(
     )
     .outerjoin(Title, Title.id == Play.title_id)
     .outerjoin(Channel, Channel.id == Play.title_id)
-    .outerjoin(Programme, Programme.id == Play.item_id)
     .outerjoin(Episode, Episode.id == Play.item_id)
     .where(
         Play.profile_id == PROFILE_ID,
         sa.func.coalesce(Title.removed_at, Channel.removed_at).is_(None),
-        sa.or_(WITHIN_MAX_AGE, Channel.age_gate <= _max_age),
-        sa.or_(Programme.min_age.is_(None), Programme.min_age <= _max_age),
+        sa.or_(WITHIN_MAX_AGE, Channel.id.is_not(None)),
         allowed_by_age(),
         sa.or_(ITEM_ID.is_(None), Play.item_id == ITEM_ID, Play.title_id == ITEM_ID),
-    ),
-    Play.started_at,
-    Play.id,
+        sa.func.replace(HIDDEN_ITEMS, sa.literal(" ") + Play.item_id + sa.literal(" "), "") == HIDDEN_ITEMS,
+    )
 )
+PLAYS: dict[Visibility, dict[bool | str, sa.Select]] = {
+    "listed": page_statements(_PLAYS, Play.started_at, Play.id),
+    "restricted": page_statements(
+        _PLAYS.where(sa.or_(Channel.id.is_not(None), BY_TITLE_RULES)), Play.started_at, Play.id
+    ),
+}
+"""`hidden_items`: the channels and programmes among them that the profile's limits hide, by `encode_codes`."""
+LIVE_PLAYS = (
+    sa.select(
+        Play.item_id, Channel.id.label("channel_id"), Channel.body, Programme.min_age, Programme.title_id,
+        Programme.body.label("programme"),
+    )
+    .distinct()
+    .join(Channel, Channel.id == Play.title_id)
+    .outerjoin(Programme, Programme.id == Play.item_id)
+    .where(Play.profile_id == PROFILE_ID)
+)  # fmt: skip
 WATCHLIST = profile_statements(
     sa.select(
         Title.pk,

@@ -8,10 +8,12 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.http import pagination
+from streamsvc.models.catalog.visibility import encode_codes
 from streamsvc.operations.catalog.reading import version
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.part_texts import localized_text
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
+from streamsvc.operations.playback.live_items import list_hidden_live_items
 from streamsvc.operations.playback.policy import progress_policy
 from streamsvc.operations.playback.reports import progress_view
 from streamsvc.operations.playback.row_statements import COUNT_KEY, PLAYS
@@ -102,7 +104,8 @@ def list_plays(profile_id: str, audience: Audience, query: PlaysInput) -> dict:
     scope = f"plays:{profile_id}:{query['item_id']}"
     after = pagination.decode_cursor(scope, query["cursor"])
     parameters = audience.sql_parameters() | _page_parameters(query, after)
-    parameters |= {"profile_id": profile_id, "item_id": query["item_id"]}
+    hidden = list_hidden_live_items(profile_id, audience.facts)
+    parameters |= {"profile_id": profile_id, "item_id": query["item_id"], "hidden_items": encode_codes(hidden)}
     statements = PLAYS[audience.visibility]
     rows = fetch_all(statements[after is not None], parameters)
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.sorted_at.isoformat(), row.sorted_id])

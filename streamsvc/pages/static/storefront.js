@@ -9,6 +9,7 @@ const ACCESS_MESSAGES = {
   not_available_in_country: "This is not available in your country.",
   not_yet_available: "This is not available yet.",
   no_longer_available: "This is no longer available.",
+  programme_restricted: "You may not watch the programme that is on now.",
 };
 let me = null; // the body of GET /v1/sessions/current, including its CSRF token; null while signed out
 let isPublic = null; // whether the catalogue needs no sign-in; null: not known yet
@@ -63,6 +64,7 @@ const formatMoney = (price, minor = price.amount_minor) => {
 const formatPosition = (s) => [s / 3600, (s / 60) % 60, s % 60].map((n) => String(Math.floor(n)).padStart(2, "0")).join(":");
 const formatRuntime = (s) => (s >= 3600 ? `${Math.floor(s / 3600)} h ` : "") + `${Math.round((s % 3600) / 60)} min`;
 const formatTime = (moment) => new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+const formatClock = (moment) => new Date(moment).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
 const countryName = (code) => new Intl.DisplayNames(undefined, { type: "region", fallback: "none" }).of(code);
 
 // --- components ----------------------------------------------------------------------------------------------------
@@ -78,14 +80,23 @@ function card(title) {
     progress && h("progress", { max: progress.duration_s ?? 1, value: progress.position_s, "aria-label": "watched" }),
     h("small", {}, [caption].flat().filter(Boolean).join(" · ") || " ")));
 }
+// A live channel: what is on, how far it is, and what comes next.
+function channelCard({ id, name, number, now, next, title, starts_at, channel }) {
+  if (channel) ({ id, name, number } = channel); // a programme that was found
+  const progress = now && h("progress", { max: Date.parse(now.ends_at) - Date.parse(now.starts_at), value: Date.now() - Date.parse(now.starts_at), "aria-label": "elapsed" });
+  return h("a", { class: "channel card", href: `#/channel/${id}` }, h("strong", {}, [number, name].filter(Boolean).join(" ")),
+    title ? h("span", {}, `${Date.parse(starts_at) > Date.now() ? formatTime(starts_at) : "Now"}: ${title}`) : now !== undefined && h("span", {}, now?.title ?? "No programme is known."), progress,
+    next && h("small", {}, `${formatClock(next.starts_at)} ${next.title}`));
+}
+const channelList = (channels) => h("ul", { class: "channels" }, channels.map((channel) => h("li", {}, channelCard(channel))));
 const titleRow = (titles) => h("ul", { class: "title-row" }, titles.map(card));
-function pagedGrid(path, firstPage) {
-  const list = h("ul", { class: "grid" }, firstPage.items.map(card));
+function pagedGrid(path, firstPage, list = h("ul", { class: "grid" }), item = card) {
+  list.append(...firstPage.items.map(item));
   let cursor = firstPage.next_cursor;
   const more = button("Show more", async () => {
     const page = await catalog(`${path}&cursor=${encodeURIComponent(cursor)}`);
     const firstNew = list.children.length;
-    list.append(...page.items.map(card));
+    list.append(...page.items.map(item));
     list.children[firstNew]?.querySelector("a").focus();
     more.hidden = !(cursor = page.next_cursor);
   });
@@ -330,7 +341,10 @@ async function moveOwnList() { // again at the next start if it fails
 }
 const catalogRows = ([rows, genres]) => [rows.items.map((row) => [h("h2", {}, row.title), titleRow(row.items)]),
   h("h2", {}, "Genres"), h("p", { class: "actions" }, genres.items.map(({ code, name }) => h("a", { class: "button", href: `#/genre/${code}` }, name)))];
-const loadCatalogRows = async () => catalogRows(await Promise.all([catalog("/home"), catalog("/genres")]));
+async function loadCatalogRows() {
+  const [rows, genres, channels] = await Promise.all([catalog("/home"), catalog("/genres"), catalog("/channels?limit=12")]);
+  return [channels.items.length > 0 && [h("h2", {}, "On now"), h("div", { class: "channel-row" }, channels.items.map(channelCard)), h("p", {}, h("a", { href: "#/channels" }, "All channels"))], catalogRows([rows, genres])];
+}
 async function home() {
   if (me) return [h("h1", { class: "visually-hidden" }, "Home"), await loadCatalogRows()];
   const hero = h("div", { class: "hero" }, h("h1", {}, "Thousands of films. One small API."),
@@ -345,12 +359,30 @@ async function genre(code) {
   const path = `/titles?genre=${encodeURIComponent(code)}&sort=-popularity&limit=30`;
   return [h("h1", {}, code.replace(/^./, (c) => c.toUpperCase())), pagedGrid(path, await catalog(path))];
 }
+async function channels() {
+  const path = "/channels?limit=30", page = await catalog(path);
+  if (!page.items.length) return [h("h1", {}, "Channels"), h("p", { class: "muted" }, "There are no channels for you here.")];
+  return [h("h1", {}, "Channels"), pagedGrid(path, page, h("ul", { class: "channels" }), (channel) => h("li", {}, channelCard(channel)))];
+}
+async function channel(id) {
+  const [details, guide] = await Promise.all([catalog(`/channels/${id}`), catalog(`/channels/${id}/programmes?limit=20`)]);
+  const { playable, reason, starts_at } = details.availability;
+  return [h("h1", {}, [details.number, details.name].filter(Boolean).join(" ")),
+    h("p", { class: "muted" }, [details.group, details.age_rating?.label, details.genres.join(", ")].filter(Boolean).join(" · ")),
+    details.now && h("p", {}, `Now: ${details.now.title}, until ${formatClock(details.now.ends_at)}`),
+    h("p", { class: "actions" }, playable ? h("a", { class: "button primary", href: `#/play/${id}` }, "Watch live") : accessMessage(reason, starts_at)),
+    h("h2", {}, "Programme"), itemList(guide.items, ({ starts_at, title, subtitle, synopsis }) => [h("span", {}, h("strong", {}, formatClock(starts_at)), ` ${title}`, subtitle && `: ${subtitle}`), synopsis && h("span", { class: "muted" }, synopsis)], "No programmes are known.")];
+}
+// Why something cannot be played, and the way to the plans if one of them would help.
+const accessMessage = (reason, starts_at) => [h("span", { class: "error" }, ACCESS_MESSAGES[reason] ?? reason, reason === "not_yet_available" && starts_at && ` It will be available on ${formatTime(starts_at)}.`),
+  ["subscription_required", "not_in_plan"].includes(reason) && h("a", { class: "button primary", href: "#/plans" }, "See plans")];
 async function search(_, query) {
   const q = query.get("q") ?? "";
   if (searchField.value !== q && document.activeElement !== searchField) searchField.value = q;
   const path = `/search?q=${encodeURIComponent(q)}&limit=30`;
-  const results = await catalog(path);
-  return [h("h1", {}, results.items.length ? `Results for “${q}”` : `No results for “${q}”`), pagedGrid(path, results)];
+  const [results, live] = await Promise.all([catalog(path), catalog(`/search?q=${encodeURIComponent(q)}&kinds=channel,programme&limit=12`)]);
+  return [h("h1", {}, results.items.length || live.items.length ? `Results for “${q}”` : `No results for “${q}”`), results.items.length > 0 && pagedGrid(path, results),
+    live.items.length > 0 && [h("h2", {}, "Channels and programmes"), channelList(live.items)]];
 }
 async function title(id) {
   const [details, states] = await Promise.all([catalog(`/titles/${id}?expand=seasons,similar`), me?.profile ? api("GET", `/profiles/${me.profile.id}/state?ids=${id}`) : { items: [] }]);
@@ -367,8 +399,7 @@ async function title(id) {
     h("p", { class: "muted" }, [details.year, details.runtime_s && formatRuntime(details.runtime_s), details.age_rating?.label, details.genres.join(", ")].filter(Boolean).join(" · ")),
     details.synopsis && h("p", {}, details.synopsis),
     h("p", { class: "actions" }, playable && details.kind === "movie" && h("a", { class: "button primary", href: `#/play/${id}` }, resumeAt ? `Resume at ${formatPosition(resumeAt)}` : "Play"),
-      !playable && h("span", { class: "error" }, ACCESS_MESSAGES[reason] ?? reason, reason === "not_yet_available" && starts_at && ` It will be available on ${formatTime(starts_at)}.`),
-      ["subscription_required", "not_in_plan"].includes(reason) && h("a", { class: "button primary", href: "#/plans" }, "See plans"),
+      !playable && accessMessage(reason, starts_at),
       (!me || me.profile) && watchlist),
     facts([["Cast", people("actor")], ["Directed by", people("director")], ["Written by", people("writer")]].filter(([, names]) => names)),
     (details.seasons ?? []).map((season) => [h("h2", {}, season.title ?? `Season ${season.number}`), h("ol", { class: "list" }, season.episodes.map((episode) =>
@@ -644,7 +675,7 @@ async function security() {
 
 // --- navigation ----------------------------------------------------------------------------------------------------
 const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot: forgotPassword, "reset-password": resetPassword, plans, gift, ...EMAIL_PAGES };
-const CATALOG_PAGES = { search, genre, title };
+const CATALOG_PAGES = { search, genre, title, channels, channel };
 const SIGNED_IN_PAGES = { profiles, buy, "payment-return": paymentReturn, play, account, security, activate };
 let navigation = 0; // counts page changes, so that a slow page cannot replace a later one
 async function show() {

@@ -1,5 +1,6 @@
-"""The external id of a title whose file has none, so that the same title of two files is one title."""
+"""The external ids of titles and people whose files have none, so that those of two files are the same."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from streamsvc.rules.catalog.text import slugify
 ID_ORDER = ("imdb", "tmdb", "tvdb", "tvmaze", "wikidata", "eidr", "anidb", "trakt")
 """The databases whose ids may name a title, best first."""
 MAX_SLUG_LENGTH = 150
+_IMDB_PERSON, _TMDB_PERSON = re.compile(r"nm[0-9]{1,12}"), re.compile(r"[1-9][0-9]{0,11}")
 
 
 def derive_external_id(part: Mapping[str, Any]) -> str | None:
@@ -21,3 +23,10 @@ def derive_external_id(part: Mapping[str, Any]) -> str | None:
         return None
     year = part.get("year")
     return f"title:{slugify(part['title'])[:MAX_SLUG_LENGTH]}" + (f"-{year}" if isinstance(year, int) else "")
+
+
+def derive_person_id(imdb: str = "", tmdb: str = "") -> str | None:
+    """Return `imdb:nm4043618`, else `tmdb:person:1136406`, of a person's ids there; None if neither is valid."""
+    if _IMDB_PERSON.fullmatch(imdb):
+        return f"imdb:{imdb}"
+    return f"tmdb:person:{tmdb}" if _TMDB_PERSON.fullmatch(tmdb) else None

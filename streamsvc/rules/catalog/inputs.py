@@ -73,9 +73,10 @@ class SearchInput(PageInput, TitleFiltersInput, CountryInput):
 
 
 class SuggestionsInput(CountryInput):
-    """The partially typed words to complete."""
+    """The partially typed words to complete, and into which kinds of things."""
 
     q: str
+    kinds: list[str] | None
     limit: int
     locale: str | None
 
@@ -109,17 +110,17 @@ class ChannelsInput(PageInput):
     group: str | None
     language: str | None
     country: str | None
+    origin_country: str | None
     locale: str | None
 
 
-class ChannelInput(TypedDict):
+class ChannelInput(CountryInput):
     """In which language to return a channel, and for which country its availability."""
 
     locale: str | None
-    country: str | None
 
 
-class ProgrammesInput(PageInput):
+class ProgrammesInput(PageInput, CountryInput):
     """Between which times a channel's programmes are on."""
 
     since: datetime | None
@@ -127,7 +128,7 @@ class ProgrammesInput(PageInput):
     locale: str | None
 
 
-class GuideInput(TypedDict):
+class GuideInput(CountryInput):
     """Between which times programmes are on, and of which channels; None for all."""
 
     since: datetime | None

@@ -73,3 +73,8 @@ def hangul_initials(word: str) -> str:
 def is_hangul_initials(word: str) -> bool:
     """Whether a word of a query has nothing but Korean consonants."""
     return _INITIALS.fullmatch(word) is not None
+
+
+def is_ideograph(word: str) -> bool:
+    """Whether a word is a Chinese character: text folded for search has each as a word."""
+    return "\u4e00" <= word[0] <= "\u9fff"

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streamsvc.rules import maturity
-from streamsvc.rules.catalog import codes, sorting, text
+from streamsvc.rules.catalog import codes, extra_media, sorting, text
 from streamsvc.rules.playback.access import TitleFacts
 from streamsvc.rules.playback.access import Window as AccessWindow
 from streamsvc.rules.playback.drm import DrmKey
@@ -496,6 +496,11 @@ def _check_extras(errors: list[FieldError], record: CatalogRecord) -> None:
     names = [extra.external_id for extra in record.extras if extra.external_id is not None]
     if len(set(names)) < len(names):
         errors.append(FieldError("extras", "duplicate", "The external_id of an extra must be unique within the title."))
+    items = [record, *(episode for season in record.seasons for episode in season.episodes)]
+    for index, extra in enumerate(record.extras):
+        for field in extra_media.list_shared_fields(extra, items):
+            reason = "Must not be a file of the film or an episode, which would then play without its rights."
+            errors.append(FieldError(f"extras[{index}].{field}", "not_allowed", reason))
 
 
 def _check_media(errors: list[FieldError], record: CatalogRecord) -> None:

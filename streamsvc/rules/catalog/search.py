@@ -11,14 +11,26 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from streamsvc.rules.catalog.orthography import consonant_skeleton, is_hangul_initials, spellings_without_article
+from streamsvc.rules.catalog.keyboards import retyped_queries
+from streamsvc.rules.catalog.orthography import (
+    consonant_skeleton,
+    is_hangul_initials,
+    is_ideograph,
+    spellings_without_article,
+)
 from streamsvc.rules.catalog.romanization import (
     MIN_KEY_LENGTH,
     romanization_key,
     romanized_spellings,
     slavic_name_spellings,
 )
-from streamsvc.rules.catalog.text import alternative_spellings, is_unspaced, replace_number_words, without_digraphs
+from streamsvc.rules.catalog.text import (
+    FOREIGN_NUMBER_WORDS,
+    alternative_spellings,
+    is_unspaced,
+    replace_number_words,
+    without_digraphs,
+)
 from streamsvc.rules.catalog.tokens import MAX_MARKED_LENGTH, MAX_TOKEN_LENGTH, fold_for_search
 
 MAX_QUERY_LENGTH = 200
@@ -29,6 +41,7 @@ STOP_WORDS = frozenset(
     "the a an and of in on to le la les de der die das del el il los las und et y e og och en i".split()
 )
 _INITIALS = re.compile(r"\b(?:[^\W\d_]\.)+[^\W\d_]\b(?!\.)")
+_EPISODE_NUMBER = re.compile(r"(?:s(\d{1,3})e|(\d{1,3})x)(\d{1,4})")
 _EXTERNAL_ID_IN_URL = re.compile(r"https?://\S*?/(tt\d+|nm\d+|Q\d+)\S*")
 MIN_CERTAIN_HITS = 5
 """Guesses run only if the certain stages gave fewer hits than this."""
@@ -123,21 +136,28 @@ def guess_stages(words: list[str], corrections: dict[str, list[str]]) -> list[Se
     ]
 
 
-def last_resort_stages(words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
-    """Return the stage that matches all words but one, for queries without other hits."""
-    words = distinctive_words(words)
-    if len(words) < 2:
-        return []
-    subsets = [[*words[:index], *words[index + 1 :]] for index in range(len(words))]
-    return [
-        SearchStage(
-            "fuzzy",
-            _any(
-                _all(_any(_word_alternatives(word, corrections, "n", _prefix("n" + word))) for word in subset)
-                for subset in subsets
-            ),
-        )
-    ]
+def last_resort_stages(query: str, words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
+    """Return the stages for queries without certain hits, without overlap among them and with the guesses.
+
+    All words but one, the Chinese characters without the kana, and the query as another keyboard would have it.
+    """
+    typed = distinctive_words(words)
+    corrected = (_any(_word_alternatives(word, corrections, "n", _prefix("n" + word))) for word in typed)
+    expressions = [_all_but_one(map(_in_name, typed)), _all_but_one(corrected)] if len(typed) > 1 else []
+    ideographs = [word for word in typed if is_ideograph(word)]
+    if 1 < len(ideographs) < len(typed):
+        expressions.append(_all(map(_in_name, ideographs)))
+    for retyped in filter(None, map(query_words, retyped_queries(query))):
+        exact, prefix, in_names, _ = (stage.expression for stage in certain_stages(retyped))
+        expressions += [exact, _any([prefix, in_names])]
+    guesses = [stage.expression for stage in guess_stages(words, corrections)]
+    return _without_earlier([SearchStage("fuzzy", expression) for expression in expressions], without=guesses)
+
+
+def _all_but_one(parts: Iterable[Expression]) -> Expression:
+    """Match all of the parts, or all but any one."""
+    parts = list(parts)
+    return _any(_all([*parts[:index], *parts[index + 1 :]]) for index in range(len(parts)))
 
 
 @lru_cache(maxsize=2_000)
@@ -173,7 +193,11 @@ def _anywhere(word: str) -> Expression:
     spellings = [_in_name(word), _prefix("p" + word), _term("j" + word)]
     if len(word) >= MIN_JOINED_LENGTH:
         spellings.append(_prefix("j" + word))
-    spellings += [_term(kind + spelling) for spelling in alternative_spellings(word) for kind in "nj"]
+    others = [*alternative_spellings(word), *filter(None, [FOREIGN_NUMBER_WORDS.get(word)])]
+    spellings += [_term(kind + spelling) for spelling in others for kind in "nj"]
+    if episode := _EPISODE_NUMBER.fullmatch(word):
+        season, number = int(episode[1] or episode[2]), int(episode[3])
+        spellings.append(_term(f"js{season:02}e{number:02}"))
     spellings += _as_romanized(word) if word.isascii() else _as_in_other_scripts(word)
     return _any(spellings)
 

@@ -37,6 +37,19 @@ ORDINALS = {
     "first": "1", "second": "2", "third": "3", "fourth": "4", "fifth": "5", "sixth": "6", "seventh": "7", "eighth": "8",
     "ninth": "9", "tenth": "10",
 }  # fmt: skip
+FOREIGN_NUMBER_WORDS = {
+    word: str(number)
+    for words in (
+        "zwei drei vier funf sechs sieben acht neun zehn elf zwolf",
+        "deux trois quatre cinq six sept huit neuf dix onze douze",
+        "dos tres cuatro cinco seis siete ocho nueve diez - doce",
+        "- tre quattro cinque sei sette otto nove dieci undici dodici",
+        "dois tres quatro cinco seis sete oito nove dez onze doze",
+    )
+    for number, word in enumerate(words.split(), 2)
+    if word != "-"
+}
+"""German, French, Spanish, Italian and Portuguese, as they are folded; `once` and `due` are English words too."""
 ABBREVIATIONS = {
     "doctor": "dr", "mister": "mr", "number": "no", "saint": "st", "versus": "vs", "volume": "vol", "part": "pt",
 }  # fmt: skip
@@ -105,6 +118,8 @@ def replace_number_words(words: list[str]) -> list[str]:
 
     `twenty two` is `22`, `one hundred and one` is `101`, and `one two three`, read digit by digit, `123`.
     """
+    if NUMBER_VALUES.keys().isdisjoint(words):
+        return words
     replaced, index = [], 0
     while index < len(words):
         digits, end = _digits_at(words, index)

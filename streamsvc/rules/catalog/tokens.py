@@ -1,4 +1,4 @@
-"""The tokens by which a title, an episode, a collection or a person is found.
+"""The tokens by which a title, an episode, a collection, a person, a channel or a programme is found.
 
 The first letter of a token is its class, so one index without columns and positions is enough:
 
@@ -14,6 +14,7 @@ x   a whole name of something else, always with a mark: an episode, a character,
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from streamsvc.rules.catalog.orthography import (
@@ -28,7 +29,7 @@ from streamsvc.rules.catalog.text import fold_text, joined_words, without_articl
 from streamsvc.rules.maturity import age_gate, parse_age_rating
 from streamsvc.rules.playback.access import is_adult
 
-INDEX_VERSION = 4
+INDEX_VERSION = 5
 """Increment with every change of the tokens or of the titles' sort keys, so that they are rebuilt."""
 MAX_TOKEN_LENGTH = 100
 MAX_MARKED_LENGTH = MAX_TOKEN_LENGTH - 3  # with a class before it and a mark after it
@@ -59,14 +60,15 @@ def fold_for_search(text: str) -> str:
     return normalize_spelling(fold_text(text))
 
 
-def name_tokens(name: Name) -> set[str]:
-    """Return the tokens of one name."""
+def name_tokens(name: Name, with_joined: bool = True) -> set[str]:
+    """Return the tokens of one name; without its joined words unless `with_joined`."""
     folded = fold_for_search(name.text)
     words = folded.split()
     tokens = {"n" + word for word in words}
     for full_name in {folded, without_article(folded)}:
         tokens |= {"c" + without_spaces(full_name), "s" + full_name.replace(" ", "_")}
-    tokens |= {"j" + joined for joined in joined_words(folded)}
+    if with_joined:
+        tokens |= {"j" + joined for joined in joined_words(folded)}
     if not folded.isascii():
         tokens |= _tokens_of_other_scripts(name.text, words)
     if name.language and name.language.split("-")[0] in COMPOUNDING_LANGUAGES:
@@ -120,8 +122,7 @@ def record_tokens(record: CatalogRecord) -> set[str]:
         tokens |= name_tokens(name)
     if record.year:
         tokens.add(f"j{record.year}")
-    for person in {credit.name for credit in record.credits}:
-        tokens |= {"p" + word for word in fold_for_search(person).split()}
+    tokens.update(*map(_credit_tokens, {credit.name for credit in record.credits}))
     for character in {credit.character for credit in record.credits if credit.character}:
         tokens |= character_tokens(character)
     for mark, texts in ((TAG, record.tags), (STUDIO, record.studios)):
@@ -130,6 +131,11 @@ def record_tokens(record: CatalogRecord) -> set[str]:
     tokens |= external_id_tokens(record.external_id, record.external_ids)
     tokens |= episode_tokens_of_series(record)
     return clip_tokens(tokens)
+
+
+@lru_cache(maxsize=50_000)
+def _credit_tokens(name: str) -> frozenset[str]:
+    return frozenset("p" + word for word in fold_for_search(name).split())
 
 
 def clip_tokens(tokens: Iterable[str]) -> set[str]:
@@ -213,7 +219,23 @@ def episode_tokens(names: Iterable[Name], season: int, number: int, series: Iter
 
 def person_tokens(name: str) -> set[str]:
     """Return the tokens of a person; two words joined find no more than the name without spaces."""
-    return clip_tokens(token for token in name_tokens(Name(name)) if token[0] != "j")
+    return clip_tokens(token for token in name_tokens(Name(name), with_joined=False) if token[0] != "j")
+
+
+def channel_tokens(name: Name, number: str | None, external_id: str) -> set[str]:
+    """Return the tokens of a channel: its name, its number and its external id."""
+    numbers = {"j" + word for word in fold_for_search(number or "").split()}
+    return clip_tokens(name_tokens(name) | numbers | external_id_tokens(external_id, {}))
+
+
+def programme_tokens(titles: Iterable[Name], subtitles: Iterable[str]) -> set[str]:
+    """Return the tokens of a programme: its names, and its subtitles as the names of episodes."""
+    tokens: set[str] = set()
+    for title in titles:
+        tokens |= name_tokens(title)
+    for subtitle in subtitles:
+        tokens |= other_tokens(subtitle, EPISODE)
+    return clip_tokens(tokens)
 
 
 def correctable_words(tokens: set[str]) -> set[str]:

@@ -15,7 +15,11 @@ _ALPHABETS = (
     ascii_lowercase + digits,
     "абвгдежзийклмнопрстуфхцчшщъыьэюяёєіїґ",
     "αβγδεζηθικλμνξοπρσςτυφχψω",
+    "ابتثجحخدذرزسشصضطظعغفقكلمنهوي",
+    "אבגדהוזחטיכלמנסעפצקרשת",
+    "".join(map(chr, (*range(0x1100, 0x1113), *range(0x1161, 0x1176), *range(0x11A8, 0x11C3)))),
 )
+"""The letters of each alphabet as `normalize_spelling` leaves them: a Korean syllable is two or three letters."""
 
 
 def words_one_edit_away(word: str) -> set[str]:
@@ -34,13 +38,11 @@ def words_one_edit_away(word: str) -> set[str]:
     return (dropped | swapped | wrong | extra) - {word}
 
 
-_SOUNDS = tuple(
-    (re.compile(pattern), letters)
-    for pattern, letters in (
-        ("(?<=.)gh", ""), ("ph", "f"), ("sch", "s"), ("t?ch", "j"), ("c(?=[eiy])", "s"), ("[cq]", "k"),
-        ("x", "ks"), ("z", "s"), ("[hy]", ""), ("(?<=.)[aeiou]", ""), (r"(.)\1+", r"\1"),
-    )
+_SOUNDS = (
+    ("ph", "f"), ("sch", "s"), ("tch", "j"), ("ch", "j"), ("ce", "se"), ("ci", "si"), ("cy", "sy"), ("c", "k"),
+    ("q", "k"), ("x", "ks"), ("z", "s"), ("h", ""), ("y", ""),
 )  # fmt: skip
+_WITHOUT_VOWELS = str.maketrans("", "", "aeiou")
 MIN_SOUND_LENGTH = 3  # consonants; too many words share fewer
 MIN_SIMILARITY = 0.65  # ratio of matching letters required of two words with the same sound
 
@@ -52,8 +54,10 @@ def sound_key(word: str) -> str:
     """
     if not word.isascii() or not word.isalpha():
         return ""
-    for pattern, letters in _SOUNDS:
-        word = pattern.sub(letters, word)
+    word = word[0] + word[1:].replace("gh", "")
+    for letters, sound in _SOUNDS:
+        word = word.replace(letters, sound)
+    word = without_doubled_letters(word[:1] + word[1:].translate(_WITHOUT_VOWELS))
     return word if len(word) >= MIN_SOUND_LENGTH else ""
 
 

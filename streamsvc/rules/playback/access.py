@@ -118,6 +118,11 @@ class ViewerFacts:
     network_refused: bool = False
     is_visitor: bool = False
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether something may be hidden by its age or by title rules; from visitors, what is for adults is."""
+        return self.max_age is not None or self.title_rules is not None or self.is_visitor
+
 
 class AccessCheck(NamedTuple):
     """A condition: its name, whether it holds, and the error code if it does not."""
@@ -200,6 +205,8 @@ def is_age_allowed(min_age: int | None, max_age: int | None) -> bool:
 
 def is_programme_allowed(programme: ProgrammeFacts, viewer: ViewerFacts) -> bool:
     """Whether the profile's age limit and title rules allow a programme on a channel that they allow."""
+    if viewer.is_visitor and is_adult(programme.min_age):
+        return False
     if programme.min_age is not None and not is_age_allowed(programme.min_age, viewer.max_age):
         return False
     rules = viewer.title_rules

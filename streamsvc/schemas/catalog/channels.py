@@ -4,8 +4,16 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from streamsvc.schemas.base import Country, Moment, PageQuery, PrefixedId, QueryInt, StrictSchema, Text, page_of
-from streamsvc.schemas.catalog.titles import AgeRating, Artwork, Availability, Ids, Locale
+from streamsvc.schemas.base import Country, Moment, PageQuery, QueryInt, StrictSchema, Text, page_of
+from streamsvc.schemas.catalog.titles import (
+    AgeRating,
+    Availability,
+    ChannelReference,
+    CountryQuery,
+    Ids,
+    Locale,
+    ProgrammeOut,
+)
 
 MAX_GRID_CHANNELS = 50
 
@@ -14,21 +22,24 @@ class ChannelsQuery(PageQuery):
     genre = Text(max_length=64, load_default=None)
     group = Text(max_length=500, load_default=None, metadata={"description": "The channel's group, as it is written."})
     language = Locale(load_default=None)
-    country = Country(load_default=None, metadata={"description": "The country of the channel."})
+    country = Country(
+        load_default=None,
+        metadata={
+            "description": "The country of the channel, as `origin_country`. Without a token: the country of the "
+            "visitor, unless the service knows it."
+        },
+    )
+    origin_country = Country(load_default=None, metadata={"description": "The country of the channel."})
     locale = Locale(
         load_default=None, metadata={"description": "The language of the programmes. Default: the profile's language."}
     )
 
 
-class ChannelQuery(StrictSchema):
+class ChannelQuery(CountryQuery):
     locale = Locale(load_default=None)
-    country = Country(
-        load_default=None,
-        metadata={"description": "The country for which availability is computed; only for operators."},
-    )
 
 
-class TimesQuery(StrictSchema):
+class TimesQuery(CountryQuery):
     since = Moment(
         data_key="from",
         load_default=None,
@@ -69,47 +80,6 @@ class GuideQuery(TimesQuery):
     cursor = Text(
         max_length=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."}
     )
-
-
-class Catchup(StrictSchema):
-    available_until = Moment(required=True)
-
-
-class ProgrammeOut(StrictSchema):
-    """What a channel broadcasts from `starts_at` to `ends_at`."""
-
-    id = PrefixedId("prg", required=True)
-    channel_id = PrefixedId("chn", required=True)
-    title = fields.String(required=True)
-    subtitle = fields.String(required=True, allow_none=True)
-    synopsis = fields.String(required=True, allow_none=True)
-    starts_at = Moment(required=True)
-    ends_at = Moment(required=True)
-    genres = fields.List(fields.String(), required=True)
-    age_rating = fields.Nested(AgeRating, required=True, allow_none=True)
-    season = fields.Integer(required=True, allow_none=True)
-    episode = fields.Integer(required=True, allow_none=True)
-    is_repeat = fields.Boolean(required=True)
-    artwork = fields.List(fields.Nested(Artwork), required=True)
-    title_id = PrefixedId(
-        "ttl",
-        required=True,
-        allow_none=True,
-        metadata={"description": "The title of the catalogue that is broadcast, if it is known."},
-    )
-    catchup = fields.Nested(
-        Catchup,
-        required=True,
-        allow_none=True,
-        metadata={"description": "Until when it can be played once it has started; null: it cannot."},
-    )
-
-
-class ChannelReference(StrictSchema):
-    id = PrefixedId("chn", required=True)
-    name = fields.String(required=True)
-    number = fields.String(required=True, allow_none=True)
-    artwork = fields.List(fields.Nested(Artwork), required=True)
 
 
 class ChannelOut(ChannelReference):

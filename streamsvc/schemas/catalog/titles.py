@@ -11,6 +11,7 @@ from streamsvc.schemas.base import (
     Choice,
     Counted,
     Country,
+    Moment,
     OneOf,
     PageQuery,
     PrefixedId,
@@ -23,11 +24,12 @@ from streamsvc.schemas.base import (
 
 MAX_IDS = 100
 MAX_GENRES = 10
-HIT_KINDS = ("title", "episode", "collection", "person")
+HIT_KINDS = ("title", "episode", "collection", "person", "channel", "programme")
+SUGGESTED_KINDS = ("title", "channel")
 MATCHES = ("exact", "prefix", "words", "fuzzy")
 MATCH_FIELDS = (
     "title", "original_title", "alternative_title", "episode", "character", "person", "external_id", "tag", "studio",
-    "collection",
+    "collection", "channel", "programme",
 )  # fmt: skip
 
 
@@ -142,7 +144,8 @@ class SearchQuery(PageQuery, TitleFiltersQuery, CountryQuery):
     kinds = CommaSeparated(
         len(HIT_KINDS), "kinds", HIT_KINDS, load_default=None,
         metadata={
-            "description": "Comma-separated kinds of hits: `title` (the default), `episode`, `collection`, `person`."
+            "description": "Comma-separated kinds of hits: `title` (the default), `episode`, `collection`, `person`, "
+            "`channel`, `programme`."
         },
     )  # fmt: skip
     locale = Locale(load_default=None)
@@ -150,6 +153,10 @@ class SearchQuery(PageQuery, TitleFiltersQuery, CountryQuery):
 
 class SuggestionsQuery(CountryQuery):
     q = Text(max_length=200, min_length=0, required=True)
+    kinds = CommaSeparated(
+        len(SUGGESTED_KINDS), "kinds", SUGGESTED_KINDS, load_default=None,
+        metadata={"description": "Comma-separated kinds of suggestions: `title` (the default), `channel`."},
+    )  # fmt: skip
     limit = QueryInt(minimum=1, maximum=100, load_default=8)
     locale = Locale(load_default=None)
 
@@ -351,7 +358,65 @@ class PersonHit(StrictSchema):
     match_field = OneOf(*MATCH_FIELDS, required=True)
 
 
-HIT_SCHEMAS = (SearchHit, EpisodeHit, CollectionHit, PersonHit)
+class ChannelReference(StrictSchema):
+    id = PrefixedId("chn", required=True)
+    name = fields.String(required=True)
+    number = fields.String(required=True, allow_none=True)
+    artwork = fields.List(fields.Nested(Artwork), required=True)
+
+
+class ChannelHit(ChannelReference):
+    """A channel found, with `kinds=channel`."""
+
+    kind = OneOf("channel", required=True)
+    match = OneOf(*MATCHES, required=True)
+    match_field = OneOf(*MATCH_FIELDS, required=True)
+
+
+class Catchup(StrictSchema):
+    available_until = Moment(required=True)
+
+
+class ProgrammeOut(StrictSchema):
+    """What a channel broadcasts from `starts_at` to `ends_at`."""
+
+    id = PrefixedId("prg", required=True)
+    channel_id = PrefixedId("chn", required=True)
+    title = fields.String(required=True)
+    subtitle = fields.String(required=True, allow_none=True)
+    synopsis = fields.String(required=True, allow_none=True)
+    starts_at = Moment(required=True)
+    ends_at = Moment(required=True)
+    genres = fields.List(fields.String(), required=True)
+    age_rating = fields.Nested(AgeRating, required=True, allow_none=True)
+    season = fields.Integer(required=True, allow_none=True)
+    episode = fields.Integer(required=True, allow_none=True)
+    is_repeat = fields.Boolean(required=True)
+    artwork = fields.List(fields.Nested(Artwork), required=True)
+    title_id = PrefixedId(
+        "ttl",
+        required=True,
+        allow_none=True,
+        metadata={"description": "The title of the catalogue that is broadcast, if it is known."},
+    )
+    catchup = fields.Nested(
+        Catchup,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Until when it can be played once it has started; null: it cannot."},
+    )
+
+
+class ProgrammeHit(ProgrammeOut):
+    """A programme found, with `kinds=programme`: one that is on, or the next broadcast of one to come."""
+
+    kind = OneOf("programme", required=True)
+    channel = fields.Nested(ChannelReference, required=True)
+    match = OneOf(*MATCHES, required=True)
+    match_field = OneOf(*MATCH_FIELDS, required=True)
+
+
+HIT_SCHEMAS = (SearchHit, EpisodeHit, CollectionHit, PersonHit, ChannelHit, ProgrammeHit)
 
 
 class PageOfSearchHit(Counted):
@@ -365,8 +430,8 @@ class PageOfSearchHit(Counted):
 
 
 class Suggestion(StrictSchema):
-    id = PrefixedId("ttl", required=True)
-    kind = OneOf("movie", "series", required=True)
+    id = PrefixedId("chn", "ttl", required=True)
+    kind = OneOf("movie", "series", "channel", required=True)
     title = fields.String(required=True)
     year = fields.Integer(required=True, allow_none=True)
     match = OneOf(*MATCHES, required=True)

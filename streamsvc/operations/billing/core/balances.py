@@ -110,9 +110,15 @@ def find_usable_credit(account_id: str, currency: str) -> int:
 
 
 def pay_open_invoices_from_credit(account_id: str, currency: str, now: datetime) -> None:
-    """Apply account credit to open invoices, oldest first, skipping those with a payment in flight."""
+    """Apply account credit to open invoices, oldest first, skipping those with a payment in flight.
+
+    What is left repays what was written off on void invoices: their payments became credit, which was spent before they
+    were charged back.
+    """
     credit = find_usable_credit(account_id, currency)
-    for invoice in Invoice.list_open(account_id) if credit > 0 else ():
+    if credit <= 0:
+        return
+    for invoice in Invoice.list_open(account_id):
         if credit <= 0:
             return
         if invoice.currency != currency or any(payment.is_in_flight for payment in invoice.payments):
@@ -123,3 +129,8 @@ def pay_open_invoices_from_credit(account_id: str, currency: str, now: datetime)
         if invoice.balance_minor == 0:
             issuing.issue_invoice(invoice, now)
         update_status(invoice, now)
+    for invoice in debts.list_void_debts(account_id, currency):
+        amount_minor = min(credit, debts.written_off_amount(invoice))
+        apply_account_credit(invoice, amount_minor, now)
+        _reverse_write_off(invoice, now)
+        credit -= amount_minor

@@ -188,6 +188,19 @@ def list_written_off_debts(account_id: str) -> list[dict]:
     ]
 
 
+def list_void_debts(account_id: str, currency: str) -> list[Invoice]:
+    """List the account's void invoices of which something is written off, oldest first."""
+    written_off = (
+        sa.select(LedgerEntry.invoice_id)
+        .where(LedgerEntry.account_id == account_id, LedgerEntry.book == "written_off")
+        .where(LedgerEntry.currency == currency)
+        .group_by(LedgerEntry.invoice_id)
+        .having(sa.func.sum(LedgerEntry.amount_minor) > 0)
+    )
+    void = sa.select(Invoice).where(Invoice.id.in_(written_off), Invoice.status == "void")
+    return list(db.session.scalars(void.order_by(Invoice.id)))
+
+
 def written_off_amount(invoice: Invoice) -> int:
     """Return the amount written off on the invoice and not recovered since, in minor units."""
     return ledger.sum_invoice_entries(invoice.id, "written_off")

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Channel, Programme, Title
-from streamsvc.operations.catalog.titles import bulk, writing
+from streamsvc.operations.catalog.titles import bulk, search_index, writing
 from streamsvc.rules.catalog.channels import decode_stored_channel
 from streamsvc.rules.catalog.programmes import MAX_DURATION, Airing, covered_range, encode_programme, programme_id
 from streamsvc.storage import chunked_writes
@@ -41,24 +41,24 @@ def replace_programmes(guide_key: str, schedule: Sequence[Airing]) -> Counter | 
     channels = db.session.execute(CHANNELS_OF_GUIDE, {"guide_key": guide_key}).all()
     if not channels:
         return None
-    title_ids = _find_title_ids(schedule)
+    titles = _find_titles(schedule)
     outcome: Counter = Counter()
     for channel in channels:
-        outcome += _replace_channel_programmes(channel, schedule, title_ids)
+        outcome += _replace_channel_programmes(channel, schedule, titles)
     return outcome
 
 
-def _find_title_ids(schedule: Sequence[Airing]) -> dict[str, str]:
-    """Return the ids of the titles that are broadcast, by IMDb's id: those of records such as `imdb:tt0111161`."""
+def _find_titles(schedule: Sequence[Airing]) -> dict[str, sa.Row]:
+    """Return the titles that are broadcast, by IMDb's id: those of records such as `imdb:tt0111161`."""
     imdb_ids = {airing.record.imdb_id for airing in schedule if airing.record.imdb_id}
-    select = sa.select(Title.external_id, Title.id).where(Title.removed_at.is_(None))
+    select = sa.select(Title.external_id, Title.id, Title.min_age).where(Title.removed_at.is_(None))
     rows = bulk.select_rows_in(select, Title.external_id, sorted(f"imdb:{imdb_id}" for imdb_id in imdb_ids))
-    return {row.external_id.removeprefix("imdb:"): row.id for row in rows}
+    return {row.external_id.removeprefix("imdb:"): row for row in rows}
 
 
-def _replace_channel_programmes(channel: Any, schedule: Sequence[Airing], title_ids: dict[str, str]) -> Counter:
+def _replace_channel_programmes(channel: Any, schedule: Sequence[Airing], titles: dict[str, sa.Row]) -> Counter:
     first, last = covered_range(schedule)
-    rows = {airing.starts_at: _programme_row(channel, airing, title_ids) for airing in schedule}
+    rows = {airing.starts_at: _programme_row(channel, airing, titles) for airing in schedule}
     scope = {"pk": channel.pk, "first": first, "last": last}
     stored = {row.starts_at: row._asdict() for row in db.session.execute(PROGRAMMES_IN_RANGE, scope)}
     changed = [row for starts_at, row in rows.items() if row != stored.get(starts_at)]
@@ -73,18 +73,31 @@ def _replace_channel_programmes(channel: Any, schedule: Sequence[Airing], title_
         kept = {name: statement.excluded[name] for name in ("ends_at", "min_age", "title_id", "body")}
         key = ["channel_pk", "starts_at"]
         db.session.execute(statement.on_conflict_do_update(index_elements=key, set_=kept), changed)
+    _index_programmes(schedule, rows, changed, scope)
     added = len([row for row in changed if row["starts_at"] not in stored])
     return Counter(added=added, changed=len(changed) - added, unchanged=len(rows) - len(changed), removed=len(removed))
 
 
-def _programme_row(channel: Any, airing: Airing, title_ids: dict[str, str]) -> dict[str, Any]:
+def _index_programmes(
+    schedule: Sequence[Airing], rows: dict[datetime, dict], changed: list[dict], scope: dict[str, Any]
+) -> None:
+    """Index the programmes that changed, and those that an older release did not index."""
+    outdated = {row["starts_at"] for row in changed}
+    indexed = set(db.session.scalars(search_index.INDEXED_STARTS, scope)) - outdated
+    wanted = [airing for airing in schedule if airing.starts_at not in indexed]
+    search_index.replace_programmes([(rows[airing.starts_at], airing.record) for airing in wanted])
+
+
+def _programme_row(channel: Any, airing: Airing, titles: dict[str, sa.Row]) -> dict[str, Any]:
+    """Return the row of a programme; without a rating of its own, it has that of the title that it broadcasts."""
+    title, min_age = titles.get(airing.record.imdb_id or ""), airing.record.min_age
     return {
         "channel_pk": channel.pk,
         "starts_at": airing.starts_at,
         "ends_at": airing.ends_at,
         "id": programme_id(channel.id, airing.starts_at),
-        "min_age": airing.record.min_age,
-        "title_id": title_ids.get(airing.record.imdb_id or ""),
+        "min_age": title.min_age if title and min_age is None else min_age,
+        "title_id": title.id if title else None,
         "body": encode_programme(airing.record),
     }
 

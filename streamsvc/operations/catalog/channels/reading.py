@@ -4,7 +4,7 @@ Lists scan channels in their order and test each with the one access decision, u
 programme that the profile's limits forbid.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -45,6 +45,9 @@ CHANNELS_AFTER = CompiledStatement(
     .where(Channel.removed_at.is_(None), sa.tuple_(Channel.position, Channel.pk) > _AFTER)
     .order_by(Channel.position, Channel.pk)
     .limit(CHUNK_SIZE)
+)
+CHANNELS_BY_KEY = sa.select(Channel.pk, Channel.id, Channel.position, Channel.body).where(
+    Channel.pk.in_(sa.bindparam("pks", expanding=True)), Channel.removed_at.is_(None)
 )
 CHANNEL_BY_ID = CompiledStatement(
     sa.select(Channel.pk, Channel.id, Channel.position, Channel.body).where(
@@ -175,6 +178,20 @@ def _with_programme(facts: TitleFacts, row: Any, labels: LabelsByTitle) -> Title
     return replace(facts, programme=programme)
 
 
+def list_channels_by_key(pks: Collection[int], audience: Audience, now: datetime) -> dict[int, ListedChannel]:
+    """Return those of the channels that the audience may see, by key."""
+    channels = [_listed_channel(row) for row in fetch_all(CHANNELS_BY_KEY, {"pks": list(pks)})] if pks else []
+    is_shown = {c.pk: audience.sees_all or is_listed(c.facts, audience.facts, now) for c in channels}
+    return {channel.pk: channel for channel in channels if is_shown[channel.pk]}
+
+
+def list_shown_programmes(channels: Mapping[int, ListedChannel], rows: Iterable[Any], audience: Audience) -> list[Any]:
+    """Return the rows of the programmes of these channels, by key, that the guide shows to the audience."""
+    rows = [row for row in rows if row.channel_pk in channels]
+    labels = _load_labels(rows, audience)
+    return [row for row in rows if _shown_rows(channels[row.channel_pk], [row], audience, labels)]
+
+
 def _get_visible_channel(channel_id: str, audience: Audience, now: datetime) -> ListedChannel:
     row = CHANNEL_BY_ID.one(id=channel_id)
     if row is None:
@@ -252,7 +269,7 @@ def _load_labels(rows: Iterable[Any], audience: Audience) -> LabelsByTitle:
 def _shown_rows(channel: ListedChannel, rows: Iterable[Any], audience: Audience, labels: LabelsByTitle) -> list[Any]:
     """Return the rows of the programmes that the guide shows to the audience."""
     viewer = audience.facts
-    if audience.sees_all or (viewer.max_age is None and viewer.title_rules is None):
+    if audience.sees_all or not viewer.has_limits:
         return list(rows)
     programmes = [(row, _with_programme(channel.facts, row, labels).programme) for row in rows]
     return [row for row, programme in programmes if programme and is_programme_listed(channel.facts, programme, viewer)]

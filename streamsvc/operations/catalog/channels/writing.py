@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Channel, ChannelMediaFile, Programme
-from streamsvc.operations.catalog.titles import bulk, writing
+from streamsvc.operations.catalog.titles import bulk, search_index, writing
 from streamsvc.operations.catalog.titles.media_files import locate_media
 from streamsvc.rules.catalog.channels import ChannelRecord, convert_channel, encode_channel
 from streamsvc.rules.catalog.record import InvalidRecord
@@ -73,20 +73,23 @@ def write_channels(records: Iterable[ChannelRecord], now: datetime) -> Counter:
     encoded = {record.external_id: (record, encode_channel(record)) for record in records}
     stored = {row.external_id: row for row in bulk.select_rows_in(STORED_CHANNELS, Channel.external_id, encoded)}
     outcome: Counter = Counter()
+    written: dict[int, ChannelRecord] = {}
     for external_id, (record, body) in encoded.items():
         row = stored.get(external_id)
         if row and row.body == body and row.removed_at is None:
             outcome["unchanged"] += 1
             continue
         outcome["changed" if row else "added"] += 1
-        _store_channel(record, body, row, now)
+        written[_store_channel(record, body, row, now)] = record
+    search_index.replace_channels(written)
     genres = {("genre", genre) for record, _ in encoded.values() for genre in record.genres}
     if genres:
         writing.get_or_create_facets(genres, writing.WriteCache())
     return outcome
 
 
-def _store_channel(record: ChannelRecord, body: str, row: sa.Row | None, now: datetime) -> None:
+def _store_channel(record: ChannelRecord, body: str, row: sa.Row | None, now: datetime) -> int:
+    """Store a channel; return its key."""
     values: dict[str, Any] = {
         "external_id": record.external_id,
         "name": record.name,
@@ -108,12 +111,14 @@ def _store_channel(record: ChannelRecord, body: str, row: sa.Row | None, now: da
     if locations:
         rows = [{"host": location.host, "path": location.path, "channel_pk": pk} for location in locations]
         db.session.execute(sa.insert(ChannelMediaFile), rows)
+    return int(pk)
 
 
 def remove_channel(row: sa.Row, now: datetime) -> None:
     """Remove a locked channel and its programmes; if it is created again, it gets its old id."""
     for model in (ChannelMediaFile, Programme):
         db.session.execute(sa.delete(model).where(model.channel_pk == row.pk))
+    search_index.delete_channel(row.pk)
     db.session.execute(sa.update(Channel).where(Channel.pk == row.pk).values(removed_at=now))
 
 

@@ -1,5 +1,6 @@
 """The fields of a record from the elements of an NFO file."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -10,6 +11,7 @@ from streamsvc.operations.catalog.formats import FileWarning, keep_known_fields
 from streamsvc.operations.catalog.formats.media_addresses import is_web_address
 from streamsvc.operations.catalog.formats.nfo_documents import Document, InvalidNfo
 from streamsvc.rules.catalog import cells
+from streamsvc.rules.catalog.external_ids import derive_person_id
 from streamsvc.rules.catalog.place_names import find_country, find_language
 from streamsvc.rules.catalog.record import MAX_POPULARITY, Episode
 
@@ -19,7 +21,8 @@ ID_ELEMENTS = {"imdbid": "imdb", "imdb_id": "imdb", "tmdbid": "tmdb", "tvdbid": 
 ART_ASPECTS = {"poster": "poster", "landscape": "landscape", "banner": "banner", "clearlogo": "logo", "logo": "logo",
                "clearart": "clearart", "keyart": "keyart", "fanart": "backdrop"}  # fmt: skip
 MAX_NAME_LENGTH = 500
-MAX_CREDITS, MAX_ARTWORK = 2_000, 150
+MAX_CREDITS, MAX_ARTWORK, MAX_ALTERNATIVE_TITLES = 2_000, 150, 200
+TMDB_PERSON = re.compile(r"themoviedb\.org/person/([0-9]+)")
 TRACK_KINDS = {"audio": "audio", "subtitle": "subtitle"}
 
 
@@ -32,9 +35,11 @@ def title_fields(document: Document, kind: str) -> tuple[dict[str, Any], list[Fi
     ids |= _external_ids(root, kind)
     title, localized = _localized(root, "title")
     synopsis, localized_synopses = _localized(root, "plot")
+    original = _text(root, "originaltitle")
     fields = {
         "title": title,
-        "original_title": _text(root, "originaltitle"),
+        "original_title": original,
+        "alternative_titles": _alternative_titles(root, {title, original, *localized.values()}),
         "sort_title": _text(root, "sorttitle"),
         "year": _year(root),
         "runtime_s": _runtime_s(root),
@@ -111,8 +116,12 @@ def _text(root: Element, name: str) -> str | None:
 
 def _texts(root: Element, name: str) -> list[str]:
     """Return the texts of all elements of a name; ` / ` separates several in one."""
-    parts = [part.strip() for element in root.findall(name)[:500] for part in _plain(element).split(" / ")]
-    return list(dict.fromkeys(part for part in parts if part))[:50]
+    return list(dict.fromkeys(part for element in root.findall(name)[:500] for part in _split_names(element)))[:50]
+
+
+def _split_names(element: Element) -> list[str]:
+    """Return the names in an element, or that of its <name>."""
+    return [name for part in (_plain(element) or _text(element, "name") or "").split(" / ") if (name := part.strip())]
 
 
 def _localized(root: Element, name: str) -> tuple[str | None, dict[str, str]]:
@@ -132,6 +141,19 @@ def _localized(root: Element, name: str) -> tuple[str | None, dict[str, str]]:
     if own is None:
         own = _text(root, name)
     return own, {tag: text for tag, text in by_tag.items() if text and text != own}
+
+
+def _alternative_titles(root: Element, known: set[str | None]) -> list[dict[str, str]]:
+    """Return the titles that are neither the title, the original one nor a localization.
+
+    <english_title> is tinyMediaManager's.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for tag, language in (("english_title", {"language": "en"}), ("title", {}), ("originaltitle", {})):
+        for element in root.findall(tag)[:MAX_ALTERNATIVE_TITLES]:
+            if plain := _plain(element):
+                found.setdefault(plain, {"title": plain[:MAX_NAME_LENGTH], **language})
+    return [entry for plain, entry in found.items() if plain not in known][:MAX_ALTERNATIVE_TITLES]
 
 
 def _number(root: Element, name: str) -> int | None:
@@ -178,15 +200,29 @@ def _credits(root: Element) -> list[dict[str, str]]:
 
 
 def _iter_credits(root: Element) -> Iterator[dict[str, str]]:
-    for role, name in (("director", "director"), ("writer", "credits"), ("writer", "writer")):
-        for person in _texts(root, name):
-            yield {"name": person[:MAX_NAME_LENGTH], "role": role}
+    for role, tag in (("director", "director"), ("writer", "credits"), ("writer", "writer")):
+        people: dict[str, dict[str, str]] = {}
+        for element in root.findall(tag)[:500]:
+            names = _split_names(element)
+            for name in names:
+                people.setdefault(name, _credit(name, role, _person_id(element) if len(names) == 1 else None))
+        yield from list(people.values())[:50]
     for actor in root.findall("actor"):
         if name := (actor.findtext("name") or "").strip():
             character = (actor.findtext("role") or "").strip()
-            yield {"name": name[:MAX_NAME_LENGTH], "role": "actor"} | (
-                {"character": character[:MAX_NAME_LENGTH]} if character else {}
-            )
+            credit = _credit(name, "actor", _person_id(actor))
+            yield credit | ({"character": character[:MAX_NAME_LENGTH]} if character else {})
+
+
+def _credit(name: str, role: str, person: str | None) -> dict[str, str]:
+    return {"name": name[:MAX_NAME_LENGTH], "role": role} | ({"person": person} if person else {})
+
+
+def _person_id(element: Element) -> str | None:
+    """Return the external id of a person: tinyMediaManager and Emby write elements of actors, attributes of others."""
+    imdb, tmdb = ((element.findtext(name) or element.get(name) or "").strip() for name in ("imdbid", "tmdbid"))
+    address = TMDB_PERSON.search(element.findtext("profile") or "")
+    return derive_person_id(imdb, tmdb or (address[1] if address else ""))
 
 
 def _artwork(root: Element) -> list[dict[str, str]]:

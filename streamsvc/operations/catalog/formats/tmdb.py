@@ -1,7 +1,7 @@
 """Titles in the shape of TMDB's API: details of movies and series, pages of lists, and its daily files of ids.
 
-An array, one object per line, or a single object. Details may have `credits`, `release_dates`, `content_ratings`,
-`images`, `translations`, `external_ids`, `keywords` and `season/N` appended (`append_to_response`).
+An array, one object per line, or a single object. Details may have `credits`, `alternative_titles`, `release_dates`,
+`content_ratings`, `images`, `translations`, `external_ids`, `keywords` and `season/N` appended (`append_to_response`).
 """
 
 import json

@@ -5,13 +5,16 @@ from typing import Any
 
 from streamsvc.operations.catalog.formats import keep_known_fields
 from streamsvc.rules.catalog.cells import age_rating_fields, parse_age_rating, parse_year
-from streamsvc.rules.catalog.external_ids import derive_external_id
+from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.catalog.external_ids import derive_external_id, derive_person_id
 from streamsvc.rules.catalog.place_names import find_language
 from streamsvc.rules.catalog.record import MAX_POPULARITY
+from streamsvc.rules.catalog.text import slugify
 
 IMAGE_BASE_URL = "https://image.tmdb.org/t/p/original"
 ARTWORK_ROLES = {"posters": "poster", "backdrops": "backdrop", "logos": "logo"}
-MAX_IMAGES, MAX_CREDITS = 20, 500
+MAX_IMAGES, MAX_CREDITS, MAX_ALTERNATIVE_TITLES = 20, 500, 200
+MAX_NAME_LENGTH, MAX_KIND_LENGTH = 500, 64
 CREW_ROLES = {
     "Director": "director", "Writer": "writer", "Screenplay": "writer", "Author": "writer", "Story": "writer",
     "Novel": "writer", "Teleplay": "writer", "Creator": "creator", "Producer": "producer",
@@ -58,6 +61,7 @@ def title_part(item: dict[str, Any]) -> dict[str, Any] | None:
         "artwork": list(_artwork(item)),
         "localizations": _localizations(item, title),
         "external_ids": _external_ids(item),
+        "alternative_titles": list(_alternative_titles(item)),
         "popularity": max(0, min(votes, MAX_POPULARITY)) or None,
         "seasons": _seasons(item) if is_series else [],
         "adult": item.get("adult"),
@@ -100,14 +104,27 @@ def _age_ratings(item: dict[str, Any]) -> dict[str, Any]:
 
 def _credits(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for person in item.get("created_by") or []:
-        yield {"name": person["name"], "role": "creator"}
+        yield _credit(person, "creator")
     crew, cast = _list_appended(item, "credits", "crew"), _list_appended(item, "credits", "cast")
     for person in crew:
         if person.get("job") in CREW_ROLES:
-            yield {"name": person["name"], "role": CREW_ROLES[person["job"]]}
+            yield _credit(person, CREW_ROLES[person["job"]])
     for person in sorted(cast, key=lambda person: person.get("order") or 0):
         character = person.get("character")
-        yield {"name": person["name"], "role": "actor"} | ({"character": character[:500]} if character else {})
+        yield _credit(person, "actor") | ({"character": character[:MAX_NAME_LENGTH]} if character else {})
+
+
+def _credit(person: dict[str, Any], role: str) -> dict[str, str]:
+    external_id = derive_person_id(tmdb=str(person.get("id")))
+    return {"name": person["name"], "role": role} | ({"person": external_id} if external_id else {})
+
+
+def _alternative_titles(item: dict[str, Any]) -> Iterator[dict[str, str | None]]:
+    """Yield the alternative titles; countries that no longer exist, such as the Soviet Union, are left out."""
+    for entry in _list_appended(item, "alternative_titles", "titles", "results")[:MAX_ALTERNATIVE_TITLES]:
+        if title := entry["title"].strip()[:MAX_NAME_LENGTH]:
+            country, kind = entry.get("iso_3166_1"), slugify(entry.get("type") or "")[:MAX_KIND_LENGTH]
+            yield {"title": title, "country": country if country in COUNTRIES else None, "kind": kind or None}
 
 
 def _artwork(item: dict[str, Any]) -> Iterator[dict[str, Any]]:

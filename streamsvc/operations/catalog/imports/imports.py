@@ -39,7 +39,10 @@ def guess_format(body: bytes, columns: Mapping[str, str]) -> str | None:
 
 
 def create_import(body: bytes, options: dict, now: datetime) -> Import:
-    """Store a file and enqueue its import, in the caller's transaction. Raises Invalid."""
+    """Store a file and enqueue its import, in the caller's transaction. Raises Invalid.
+
+    `options` has the members of ImportQuery, and whether the format was named or recognized.
+    """
     if options["remove_missing"] and options["format"] in reading.LIVE_FORMATS:
         raise Invalid(errors={"remove_missing": ["Must be false for a format without titles."]})
     new_import = Import(
@@ -50,6 +53,7 @@ def create_import(body: bytes, options: dict, now: datetime) -> Import:
         dry_run=options["dry_run"],
         remove_missing=options["remove_missing"],
         most_removals_percent=options["most_removals_percent"],
+        warnings=[] if options["format_recognized"] else [_unrecognized_format_warning(options["format"])],
         created_at=now,
     )
     db.session.add(new_import)
@@ -58,6 +62,11 @@ def create_import(body: bytes, options: dict, now: datetime) -> Import:
         db.session.add(ImportChunk(import_id=new_import.id, position=position, body=body[start : start + CHUNK_BYTES]))
     jobs.enqueue_job("catalog_import", {"id": new_import.id}, now, dedupe=f"import {new_import.id}")
     return new_import
+
+
+def _unrecognized_format_warning(assumed: str) -> dict[str, Any]:
+    reason = reading.explain_unrecognized_format(assumed, "?format=")
+    return {"line": 1, "file": None, "field": "", "code": "unrecognized_format", "reason": reason, "count": 1}
 
 
 @jobs.job_handler("catalog_import", jobs.BULK_LANE)

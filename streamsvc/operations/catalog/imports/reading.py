@@ -66,5 +66,13 @@ def read_entries(
     return ndjson.read_ndjson(file, after)
 
 
+def explain_unrecognized_format(assumed: str, option: str) -> str:
+    """Return the hint for a file that looks like no format and is read as `assumed`; `option` names a format."""
+    return (
+        f"The format was not recognized; the file was read as {assumed}. Name its format with {option}: "
+        f"{', '.join(FORMATS)}."
+    )
+
+
 def _has_foreign_encoding(file: BinaryIO) -> bool:
     return is_utf_16_or_32(file.peek(2)[:2])  # type: ignore[attr-defined]  # every file here is buffered

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import ImportChunk
 from streamsvc.operations.catalog.formats import GZIP_SIGNATURE, FileTooLarge, ReadOptions, guessing
-from streamsvc.operations.catalog.formats.library import MAX_DIRECTORY_BYTES
+from streamsvc.operations.catalog.formats.library import MAX_DIRECTORY_BYTES, MAX_NFO_BYTES
 from streamsvc.storage.database import fetch_one
 
 CHUNK_BYTES = 256 * 1024
@@ -115,6 +115,7 @@ def open_unpacked(file: ArchiveReader, file_format: str) -> list[BinaryIO]:
     it exceeds the limits.
     """
     if not _starts_with(file, ZIP_SIGNATURE):
+        file.max_read_bytes = MAX_NFO_BYTES + 1  # a single NFO file is read at once
         return [_unpack_gzip(file, [])]
     if file_format == "nfo":
         file.max_read_bytes = MAX_DIRECTORY_BYTES

@@ -121,7 +121,7 @@ def update_details(person_pks: list[int], after: int) -> int | None:
     return title_pks[-1] if title_pks else None
 
 
-@jobs.recurring_job("catalog_people_keys", timedelta(hours=1))
+@jobs.recurring_job("catalog_people_keys", timedelta(minutes=1))
 def compute_missing_name_keys(payload: dict, now: datetime) -> None:
     """Compute the sort keys of people who were stored before people had any, until the time is up."""
     until = clock.wall_time() + MAX_RUN_TIME

@@ -4,7 +4,7 @@ Visibility and filters are tested on a bounded number of ranks per request; a pa
 with a cursor after the last rank tested.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from streamsvc.models import (
     CollectionItem,
     Episode,
     Person,
+    ProgrammeEntry,
     SearchDoc,
     SearchEntry,
     Title,
@@ -35,7 +36,11 @@ MAX_RANKS = 2_000
 """Ranks tested for one request."""
 GROWTH = 4
 """How much larger each chunk is than the one before it, up to MAX_RANKS."""
-FTS_TABLES = {SearchDoc: "search_fts", SearchEntry: "search_entries_fts"}
+FTS_TABLES = {
+    SearchDoc: "search_fts",
+    SearchEntry: "search_entries_fts",
+    ProgrammeEntry: "programme_entries_fts",
+}
 
 _expression = sa.bindparam("expression", type_=sa.Text())
 _tsquery = sa.cast(_expression, TSQUERY())
@@ -163,20 +168,18 @@ ROW_SELECTS = {
 
 
 def count_rows(
-    kind: str,
     model: Any,
     expression: search.Expression,
     bounds: tuple[int, int],
-    shape: FilterShape,
-    parameters: dict,
+    load: Callable[[list[int]], dict[int, Any]],
     budget: int,
 ) -> tuple[int, int]:
-    """Count the rows of a kind that an expression matches and that pass the filters; tests up to `budget` of them.
+    """Count the hits of an expression; `load` returns those of its ranks that are some. Tests up to `budget` ranks.
 
     Returns the count and how many were tested.
     """
     count = tested = 0
     for ranks in iter_rank_chunks(model, expression, bounds, budget):
-        count += len(load_rows(kind, ranks, shape, parameters)) if ranks else 0
+        count += len(load(ranks)) if ranks else 0
         tested += len(ranks)
     return count, tested

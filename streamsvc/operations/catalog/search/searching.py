@@ -1,20 +1,22 @@
 """Search: runs one stage after another; each scans from the most popular hit down and stops when the page is full."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSQUERY
 
+from streamsvc import clock
 from streamsvc.http import pagination
-from streamsvc.models import SearchDoc, SearchEntry, Title, TitleCard
+from streamsvc.models import ProgrammeEntry, SearchDoc, SearchEntry, Title, TitleCard
 from streamsvc.models.catalog.visibility import Visibility, per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.filters import FilterShape, build_filters
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
-from streamsvc.operations.catalog.search import lexemes, scanning
+from streamsvc.operations.catalog.search import lexemes, live_hits, scanning
 from streamsvc.operations.catalog.search.spelling import suggest_corrections
-from streamsvc.rules.catalog.inputs import SearchInput
+from streamsvc.rules.catalog.inputs import SearchInput, TitleFiltersInput
 from streamsvc.rules.catalog.ranks import FIRST_RANK, EntryKind, entry_ranks
 from streamsvc.rules.catalog.search import (
     MIN_CERTAIN_HITS,
@@ -32,12 +34,19 @@ from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db
 
 FTS_TABLE = scanning.fts_table(SearchDoc)
-HitKind = Literal["title", EntryKind]
-KINDS: tuple[HitKind, ...] = ("title", "person", "collection", "episode")
+HitKind = Literal["title", EntryKind, "programme"]
+KINDS: tuple[HitKind, ...] = ("title", "channel", "person", "collection", "episode", "programme")
 """The kinds of hits in the order in which a stage has them."""
+LIVE_KINDS: dict[str, Callable[..., dict[int, Any]]] = {
+    "channel": live_hits.load_channels,
+    "programme": live_hits.load_programmes,
+}
+"""The kinds whose hits change with time alone, and what loads them."""
 DEFAULT_KINDS: tuple[HitKind, ...] = ("title",)
 MAX_COUNTED = 2 * pagination.MAX_TOTAL
 """Ranks tested for one total."""
+CERTAIN_WEIGHT = 100
+"""The weight of a hit that has all words as typed; an exact one weighs three of them, and a hundred guesses one."""
 
 
 class SearchHit(NamedTuple):
@@ -54,7 +63,7 @@ class SearchHit(NamedTuple):
 class SearchPosition(NamedTuple):
     """Where a page starts: the stage, the rank after which it continues, the confidence from earlier hits, the kind.
 
-    Each hit raises the confidence that nothing else was meant, an exact one as much as three others.
+    Each hit raises the confidence that nothing else was meant, by its weight.
     """
 
     stage: int = 0
@@ -65,8 +74,9 @@ class SearchPosition(NamedTuple):
 
 
 class Search(NamedTuple):
-    """A search: its words, the kinds of hits, and which titles count."""
+    """A search: the text as typed, its words, the kinds of hits, and which titles, channels and programmes count."""
 
+    text: str
     words: list[str]
     kinds: tuple[HitKind, ...]
     audience: Audience
@@ -74,6 +84,8 @@ class Search(NamedTuple):
     parameters: dict[str, Any]
     scope: str
     """What its cursors are valid for."""
+    filters: TitleFiltersInput
+    now: datetime
 
     @property
     def is_plain(self) -> bool:
@@ -105,7 +117,7 @@ def build_search(query: SearchInput, audience: Audience, snapshot: CatalogSnapsh
     scope = "search:" + " ".join(words)
     if kinds != DEFAULT_KINDS or shape != FilterShape(shape.visibility):
         scope += f":{kinds}:{shape[1:]}:{sorted(parameters.items())}"
-    return Search(words, kinds, audience, shape, parameters, scope)
+    return Search(query["q"], words, kinds, audience, shape, parameters, scope, query, clock.now())
 
 
 def search_page(search: Search, limit: int, cursor: str | None) -> tuple[list[SearchHit], str | None]:
@@ -126,7 +138,7 @@ def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSIT
     def confidence() -> int:
         return positions[-1].confidence if positions else position.confidence
 
-    for number, stage in _iter_stages(search.words, position, confidence):
+    for number, stage in _iter_stages(search, position, confidence):
         weight = match_weight(stage.match)
         for kind in range(position.kind if number == position.stage else 0, len(search.kinds)):
             here = number == position.stage and kind == position.kind
@@ -157,11 +169,11 @@ def _scan_hits(
 ) -> tuple[list[SearchHit], int, int]:
     """Return hits of one kind, the last rank tested, and how many were."""
     name = search.kinds[kind]
-    model, (lowest, above) = _ranks_of_kind(name)
+    model, (lowest, above) = _ranks_of_kind(name, search.now)
     hits: list[SearchHit] = []
-    tested, parameters = 0, search.sql_parameters
+    tested = 0
     for ranks in scanning.iter_rank_chunks(model, stage.expression, (lowest, min(after, above)), budget, limit):
-        rows = scanning.load_rows(name, ranks, search.shape, parameters) if ranks else {}
+        rows = _load_rows(search, name, ranks) if ranks else {}
         hits += [_hit_of_row(name, rank, rows[rank], stage.match) for rank in ranks if rank in rows]
         tested += len(ranks)
         after = ranks[-1] if ranks else after
@@ -176,8 +188,17 @@ def _hit_of_row(kind: str, rank: int, row: Any, match: str) -> SearchHit:
     return SearchHit(row.pk, row.body if kind == "episode" else "", rank, match, kind, row)
 
 
-def _ranks_of_kind(kind: HitKind) -> tuple[Any, tuple[int, int]]:
+def _load_rows(search: Search, kind: HitKind, ranks: list[int]) -> dict[int, Any]:
+    """Return those of a kind that the caller may see and that pass the filters, by rank."""
+    if load := LIVE_KINDS.get(kind):
+        return load(ranks, search.filters, search.audience, search.now)
+    return scanning.load_rows(kind, ranks, search.shape, search.sql_parameters)
+
+
+def _ranks_of_kind(kind: HitKind, now: datetime) -> tuple[Any, tuple[int, int]]:
     """Return the table that has a kind's tokens, and the range of its ranks."""
+    if kind == "programme":
+        return ProgrammeEntry, live_hits.programme_ranks(now)
     return (SearchDoc, (0, FIRST_RANK)) if kind == "title" else (SearchEntry, entry_ranks(kind))
 
 
@@ -189,7 +210,7 @@ def count_hits(search: Search) -> dict[str, Any]:
     def confidence() -> int:
         return sum(count * match_weight(match) for match, count in counts)
 
-    for _, stage in _iter_stages(search.words, FIRST_POSITION, confidence):
+    for _, stage in _iter_stages(search, FIRST_POSITION, confidence):
         for kind in search.kinds:
             count, tested = _count_stage(search, kind, stage.expression, budget)
             counts.append((stage.match, count))
@@ -201,38 +222,41 @@ def count_hits(search: Search) -> dict[str, Any]:
 
 def _count_stage(search: Search, kind: HitKind, expression: Expression, budget: int) -> tuple[int, int]:
     """Return the number of hits, and how many ranks were tested to find them, at most `budget`."""
-    parameters = search.sql_parameters
     if search.is_plain and kind == "title":
         statement, text = _hit_count_query(expression, search.shape.visibility)
-        count = statement.all(**parameters, expression=text, after=FIRST_RANK, limit=budget)[0]
+        count = statement.all(**search.sql_parameters, expression=text, after=FIRST_RANK, limit=budget)[0]
         return count.hits, count.tested
-    model, bounds = _ranks_of_kind(kind)
-    return scanning.count_rows(kind, model, expression, bounds, search.shape, parameters, budget)
+    model, bounds = _ranks_of_kind(kind, search.now)
+    return scanning.count_rows(model, expression, bounds, lambda ranks: _load_rows(search, kind, ranks), budget)
 
 
 def match_weight(match: str) -> int:
     """Return how much a hit raises the confidence that nothing else was meant."""
-    return 3 if match == "exact" else 1
+    return {"exact": 3 * CERTAIN_WEIGHT, "fuzzy": 1}.get(match, CERTAIN_WEIGHT)
 
 
 def _iter_stages(
-    words: list[str], position: SearchPosition, confidence: Callable[[], int]
+    search: Search, position: SearchPosition, confidence: Callable[[], int]
 ) -> Iterator[tuple[int, SearchStage]]:
     """Yield (number, stage) from a position on.
 
-    Guesses follow only if the certain stages gave few hits, and the last resort only if nothing was found.
+    Guesses follow only if the certain stages gave few hits, and the last resort only if nothing was found, or for
+    several words, of which one may be wrong, nothing but guesses.
     """
+    words = search.words
     if not words:
         return
     certain = distinct_certain_stages(tuple(words))
     yield from list(enumerate(certain))[position.stage :]
-    if position.stage < len(certain) and confidence() >= MIN_CERTAIN_HITS:
+    if position.stage < len(certain) and confidence() >= MIN_CERTAIN_HITS * CERTAIN_WEIGHT:
         return
-    corrections = suggest_corrections(distinctive_words(words))
+    distinctive = distinctive_words(words)
+    corrections = suggest_corrections(distinctive)
     all_stages = search_stages(words, corrections)
     yield from list(enumerate(all_stages))[max(position.stage, len(certain)) :]
-    if position.stage >= len(all_stages) or confidence() == 0:
-        yield from enumerate(last_resort_stages(words, corrections), len(all_stages))
+    if position.stage >= len(all_stages) or confidence() < (CERTAIN_WEIGHT if len(distinctive) > 2 else 1):
+        last = enumerate(last_resort_stages(search.text, words, corrections), len(all_stages))
+        yield from (numbered for numbered in last if numbered[0] >= position.stage)
 
 
 def _hits_query(expression: tuple, limit: int, visibility: Visibility) -> tuple[CompiledStatement, str]:

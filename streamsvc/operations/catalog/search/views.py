@@ -1,14 +1,17 @@
 """Hits as JSON, in the caller's language, with the field by which each was found."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from streamsvc import clock
 from streamsvc.models import SearchDoc
 from streamsvc.operations.catalog.browse.collections import localized_title
+from streamsvc.operations.catalog.channels.views import channel_reference, programme_view
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
@@ -36,7 +39,7 @@ class CardNames(msgspec.Struct):
 
 
 class SuggestedTitle(msgspec.Struct):
-    """What a suggestion has of a title's card."""
+    """What a suggestion has of a title's card; a channel's name is its title."""
 
     id: str
     kind: str
@@ -63,17 +66,23 @@ def search_json(query: SearchInput, audience: Audience, snapshot: CatalogSnapsho
 
 
 def suggestions_json(query: SuggestionsInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
-    """Return titles that complete a partially typed query: {items: [{id, kind, title, year, match}], next_cursor}."""
-    whole: SearchInput = {**NO_TITLE_FILTERS, **query, "kinds": None, "cursor": None, "include_total": False}
+    """Return what completes a partially typed query: {items: [{id, kind, title, year, match}], next_cursor}."""
+    whole: SearchInput = {**NO_TITLE_FILTERS, **query, "cursor": None, "include_total": False}
     search = build_search(whole, audience, snapshot)
     hits, _ = search_page(search, query["limit"], None)
     bodies = hit_bodies(hits, audience, snapshot, query["locale"])
     fields = match_fields(search, hits, bodies)
     items = [
-        merge_json_objects(encode_json(_suggestion_decoder.decode(body)), _match_json(hit.match, field))
+        merge_json_objects(_suggestion_json(hit, body), _match_json(hit.match, field))
         for hit, body, field in zip(hits, bodies, fields, strict=True)
     ]
     return json_page(items, None)
+
+
+def _suggestion_json(hit: SearchHit, body: str) -> str:
+    if hit.kind == "channel":
+        return encode_json(SuggestedTitle(hit.row.id, hit.kind, hit.row.record.name, None))
+    return encode_json(_suggestion_decoder.decode(body))
 
 
 @lru_cache
@@ -92,17 +101,23 @@ def hit_bodies(
         (hit.pk, hit.body) if hit.row is None else (hit.row.title_pk, hit.row.body) for hit in hits if _has_card(hit)
     ]
     cards = iter(shown_cards(titles, audience, snapshot, locale))
-    return [_hit_body(hit, next(cards) if _has_card(hit) else "", language) for hit in hits]
+    return [_hit_body(hit, next(cards) if _has_card(hit) else "", language, clock.now()) for hit in hits]
 
 
 def _has_card(hit: SearchHit) -> bool:
     return hit.kind in ("title", "episode")
 
 
-def _hit_body(hit: SearchHit, card: str, language: str | None) -> str:
+def _hit_body(hit: SearchHit, card: str, language: str | None, now: datetime) -> str:
     row = hit.row
     if hit.kind == "title":
         return card
+    if hit.kind == "channel":
+        return encode_json({"kind": hit.kind, **channel_reference(row.id, row.record)})
+    if hit.kind == "programme":
+        channel = row.channel
+        view = programme_view(channel.id, channel.record, row.programme, language, now)
+        return encode_json({"kind": hit.kind, **view, "channel": channel_reference(channel.id, channel.record)})
     members = {"id": row.id, "kind": hit.kind}
     if hit.kind == "episode":
         series = {"id": row.title_id, "title": _names_decoder.decode(card).title}

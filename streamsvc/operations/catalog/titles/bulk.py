@@ -6,14 +6,16 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
+from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.storage.database import Base, db
 
 Item = TypeVar("Item")
 MAX_PARAMETERS = 500
 ANALYZE_CATALOG = sa.text(
     "ANALYZE titles, title_cards, title_facets, title_windows, part_windows, title_credits,"
-    " search_docs, search_entries, search_words"
+    " search_docs, search_entries, search_words, programme_entries"
 )
 
 
@@ -44,11 +46,13 @@ def insert_rows(model: type[Base], columns: Sequence[str], rows: list[tuple]) ->
                     copy.write_row(row)
         return
     text, converters = _compile_insert(table, tuple(columns), connection.dialect)
-    values = [
-        map(convert, map(itemgetter(index), rows)) if convert else map(itemgetter(index), rows)
-        for index, convert in converters
-    ]
-    connection.exec_driver_sql(text, list(zip(*values, strict=True)))
+    if converters != [(index, None) for index in range(len(columns))]:
+        values = [
+            map(convert, map(itemgetter(index), rows)) if convert else map(itemgetter(index), rows)
+            for index, convert in converters
+        ]
+        rows = list(zip(*values, strict=True))
+    connection.exec_driver_sql(text, rows)
 
 
 @lru_cache(maxsize=64)
@@ -78,10 +82,20 @@ def delete_rows(model: type[Base], column: str, keys: list) -> None:
         db.session.execute(sa.delete(model).where(getattr(model, column).in_(chunk)))
 
 
-def select_rows_in(select: sa.Select, column: Any, keys: Iterable) -> Iterable[sa.Row]:
-    """Yield the rows of `select` whose `column` is one of `keys`, of which there may be any number."""
-    for chunk in in_chunks(list(keys)):
-        yield from db.session.execute(select.where(column.in_(chunk)))
+def select_rows_in(select: sa.Select, column: Any, keys: Iterable[str] | Iterable[int]) -> Iterable[sa.Row]:
+    """Return the rows of `select` whose `column` is one of `keys`, of which there may be any number.
+
+    The keys are one parameter, so that the statement is compiled once, however many there are.
+    """
+    values = list(keys)
+    if not values:
+        return ()
+    if db.session.connection().dialect.name == "postgresql":
+        kind = sa.BigInteger() if isinstance(values[0], int) else sa.Text()
+        is_one = column == sa.any_(sa.literal(values, ARRAY(kind)))
+    else:
+        is_one = column.in_(sa.select(sa.func.json_each(encode_json(values)).table_valued("value").c.value))
+    return db.session.execute(select.where(is_one))
 
 
 def allocate_pks(model: Any, count: int) -> range | list[int]:

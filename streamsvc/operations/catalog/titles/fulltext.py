@@ -15,6 +15,7 @@ from streamsvc.storage.database import db
 SET_FTS_OPTION = (
     "INSERT INTO search_fts(search_fts, rank) VALUES (?, ?)",
     "INSERT INTO search_entries_fts(search_entries_fts, rank) VALUES (?, ?)",
+    "INSERT INTO programme_entries_fts(programme_entries_fts, rank) VALUES (?, ?)",
 )
 BULK_AUTOMERGE, DEFAULT_AUTOMERGE = 8, 4
 """How many segments of similar size are merged into one."""

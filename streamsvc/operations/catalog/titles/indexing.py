@@ -25,7 +25,7 @@ RECORD_PAGE = (
 )
 
 
-@jobs.recurring_job("catalog_search_index", timedelta(hours=1))
+@jobs.recurring_job("catalog_search_index", timedelta(minutes=1))
 def enqueue_reindex_if_outdated(payload: dict, now: datetime) -> None:
     """Enqueue a rebuild of the index if a new release has other rules for it."""
     index_version = db.session.scalar(sa.select(CatalogState.search_version))
@@ -36,14 +36,15 @@ def enqueue_reindex_if_outdated(payload: dict, now: datetime) -> None:
 
 @jobs.job_handler("catalog_reindex", jobs.BULK_LANE)
 def handle_catalog_reindex(payload: dict, now: datetime) -> None:
-    """Reindex the titles after the last one done, then the people; enqueue another job when the time is up."""
+    """Reindex the titles after the last one done, then the other parts; enqueue another job when the time is up."""
     until, after, part = clock.wall_time() + MAX_RUN_TIME, payload["after"], payload.get("part", "titles")
     reindex = REINDEX_PARTS[part]
     while (after := reindex(after)) and clock.wall_time() < until:
         db.session.commit()
         let_others_write()
-    if after is None and part == "titles":
-        after, part = 0, "people"
+    following = [*REINDEX_PARTS, None][list(REINDEX_PARTS).index(part) + 1]
+    if after is None and following:
+        after, part = 0, following
     if after is not None:
         dedupe = f"catalog_reindex {tokens.INDEX_VERSION} {part} {after}"
         jobs.enqueue_job("catalog_reindex", {"after": after, "part": part}, now, dedupe=dedupe)
@@ -93,7 +94,20 @@ def reindex_people_batch(after: int) -> int | None:
     return last
 
 
-REINDEX_PARTS: dict[str, Callable[[int], int | None]] = {"titles": reindex_batch, "people": reindex_people_batch}
+def reindex_channels_batch(after: int) -> int | None:
+    """Reindex a batch of channels with keys after `after`, in the caller's transaction.
+
+    Returns the last one's key, None at the end.
+    """
+    writing.lock_catalog()
+    return search_index.reindex_channels(after, REINDEX_BATCH_SIZE)
+
+
+REINDEX_PARTS: dict[str, Callable[[int], int | None]] = {
+    "titles": reindex_batch,
+    "people": reindex_people_batch,
+    "channels": reindex_channels_batch,
+}
 
 
 @jobs.job_handler("catalog_search_merge", jobs.BULK_LANE)

@@ -87,8 +87,8 @@ class WriteCache:
             cache.clear()
 
     def trim(self) -> None:
-        """Empty the caches of people and words that exceed MAX_CACHED entries."""
-        for cache in (self.people, self.words):
+        """Empty the caches that exceed MAX_CACHED entries."""
+        for cache in (self.facets, self.people, self.words):
             if len(cache) > MAX_CACHED:
                 cache.clear()
 
@@ -172,10 +172,11 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     search_index.insert_docs([(row.rank, row.record) for row in rows], cache.words)
     series.write_series([(row.pk, row.record) for row in rows], now)
     search_index.replace_episodes([(row.pk, row.rank, row.record) for row in rows])
-    credits = (
-        (cache.people[credit_key(credit)].pk, credit.name, row.rank) for row in rows for credit in row.record.credits
+    search_index.insert_new_people(
+        (person.pk, credit.name, row.rank)
+        for row in rows
+        for credit, person in zip(row.record.credits, credited[row.pk], strict=True)
     )
-    search_index.insert_new_people(credits)
 
 
 def _delete_child_rows(rows: list[Any]) -> None:

@@ -1,0 +1,28 @@
+# The image of streamsvc: `docker build -t streamsvc .`, or with podman. See docs/deployment.md.
+#
+# It runs as user 10001 with a read-only root file system; /data is the only folder that it writes to, besides /tmp.
+
+FROM debian:bookworm-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv
+COPY . /source
+RUN python3 -m venv /opt/streamsvc \
+    && /opt/streamsvc/bin/pip install --no-cache-dir --no-compile '/source[postgres,stripe,oidc,metrics,granian]' \
+    && /opt/streamsvc/bin/pip uninstall -y pip setuptools
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 ca-certificates postgresql-client \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin streamsvc \
+    && install --directory --owner streamsvc --group streamsvc --mode 700 /data
+COPY --from=build /opt/streamsvc /opt/streamsvc
+ENV PATH=/opt/streamsvc/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
+    STREAMSVC_ENV=production STREAMSVC_HOST=0.0.0.0 STREAMSVC_DATA_DIR=/data
+USER 10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python3", "-c", \
+    "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
+CMD ["streamsvc", "serve"]

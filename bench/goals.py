@@ -1,0 +1,43 @@
+"""What was set as a goal, to be shown beside what is measured."""
+
+from typing import NamedTuple
+
+
+class Goal(NamedTuple):
+    """The least ratio of bare Flask's processor time, on gunicorn's sync workers, to that of a path on each server."""
+
+    path: str
+    database: str
+    gunicorn: float
+    granian: float
+
+
+RATIOS = [
+    Goal("session", "sqlite", 1.05, 3.2),
+    Goal("list", "sqlite", 1.25, 2.5),
+    Goal("list-304", "sqlite", 1.25, 2.5),
+    Goal("list-anew", "sqlite", 0.70, 1.1),
+    Goal("title", "sqlite", 0.90, 2.8),
+    Goal("session", "postgresql", 0.60, 1.0),
+    Goal("list", "postgresql", 0.60, 1.0),
+]
+IN_PROCESS_US = {
+    "playback": 450,
+    "heartbeat": 500,
+    "progress": 350,
+    "home": 120,
+    "plans": 120,
+    "invoices": 2_500,
+    "search-anew": 700,
+    "typo-anew": 1_200,
+    "filters-anew": 1_200,
+}
+"""Path → the most processor time of a call in process, in microseconds, on SQLite."""
+HASHES = {"sign-in": 0.9, "sign-up": 0.85}
+"""Path → the least share of argon2id in its processor time, in process."""
+ELSEWHERE = {
+    "growth from 10 thousand titles to a million": "python -m bench.growth --sizes 10000,100000,1000000",
+    "renewals in sets": "python -m bench.renewals",
+    "imports of titles": "python -m bench.import_formats",
+    "a storm of sign-ins": "python -m bench.stuffing",
+}

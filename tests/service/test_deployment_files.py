@@ -1,0 +1,183 @@
+"""The files in deploy/, Dockerfile and compose.yaml: the programs that they are for accept them, and they agree.
+
+What a machine lacks (nginx, Caddy, promtool, systemd-analyze) is not checked there.
+"""
+
+import json
+import re
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+from typing import get_args
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import click
+import kubernetes_validate
+import pytest
+import yaml
+
+from streamsvc import cli
+from streamsvc.rules.jobs import Lane
+from streamsvc.settings import PREFIX, list_unknown
+from tests.worlds import media_servers
+from tests.worlds.browser import serve_app
+
+ROOT = Path(__file__).parent.parent.parent
+DEPLOY = ROOT / "deploy"
+METRIC = re.compile(r"\bstreamsvc_[a-z_]+")
+KUBERNETES = [*DEPLOY.glob("kubernetes/*.yaml")]
+UNITS = [*DEPLOY.glob("systemd/*")]
+pytestmark = pytest.mark.one_database
+
+
+def find_program(name: str) -> str:
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    if path is None:
+        pytest.skip(f"{name} is missing")
+    return path
+
+
+def run(*command, **options):
+    """Run a program; its output is the message if it fails."""
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def read_documents(*paths: Path) -> list[dict]:
+    return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_accepts_the_unit(unit, tmp_path):
+    program = find_program("systemd-analyze")
+    for source in UNITS:
+        (tmp_path / source.name).write_text(source.read_text().replace("/opt/streamsvc/bin/streamsvc", "/bin/true"))
+    warnings = run(program, "verify", "--man=no", str(tmp_path / unit.name), env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:"})
+    assert unit.name not in warnings
+
+
+@pytest.mark.parametrize("document", read_documents(*KUBERNETES), ids=lambda document: document["kind"])
+def test_kubernetes_accepts_the_manifest(document):
+    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_check_of_manifests_knows_every_field():
+    document = read_documents(DEPLOY / "kubernetes/migration.yaml")[0]
+    document["spec"]["backOffLimit"] = 3
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_every_container_is_confined():
+    """No container runs as root, writes to its root file system or keeps a capability; the image runs as that user."""
+    user = re.search(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE).group(1)
+    pods = [d["spec"]["template"]["spec"] for d in read_documents(*KUBERNETES) if "template" in d["spec"]]
+    for pod in pods:
+        (container,) = pod["containers"]
+        context = container["securityContext"]
+        assert pod["securityContext"]["runAsUser"] == int(user)
+        assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+        assert context["capabilities"] == {"drop": ["ALL"]}
+    for name, service in read_documents(ROOT / "compose.yaml")[0]["services"].items():
+        if name != "database":
+            assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+
+
+def list_commands() -> list[list[str]]:
+    """The commands of this product that the files run."""
+    texts = [re.findall(r"^Exec\w+=/opt/streamsvc/bin/(streamsvc .*)$", unit.read_text(), re.M) for unit in UNITS]
+    pods = [d["spec"]["template"]["spec"] for d in read_documents(*KUBERNETES) if "template" in d["spec"]]
+    services = read_documents(ROOT / "compose.yaml")[0]["services"].values()
+    return [
+        *(text.split() for found in texts for text in found),
+        *(pod["containers"][0]["args"] for pod in pods),
+        *(service["command"] for service in services if "command" in service),
+        json.loads(re.search(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.M).group(1)),
+    ]
+
+
+def test_every_command_exists():
+    commands = list_commands()
+    assert len(commands) == 9
+    for program, *words in commands:
+        assert program == "streamsvc"
+        command, context = cli.group, click.Context(cli.group)
+        while words and not words[0].startswith("-"):
+            command = command.get_command(context, words.pop(0))
+        assert command is not None
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert set(words) <= options
+
+
+def test_every_setting_exists():
+    files = [path for path in DEPLOY.rglob("*") if path.is_file()]
+    text = "".join(path.read_text() for path in [*files, ROOT / "Dockerfile", ROOT / "compose.yaml"])
+    names = set(re.findall(rf"\b{PREFIX}[A-Z_]+[A-Z]", text))
+    assert len(names) > 4
+    assert not list_unknown(dict.fromkeys(names, ""))
+
+
+def test_promtool_accepts_the_alerts():
+    promtool = find_program("promtool")
+    run(promtool, "check", "rules", "alerts.yaml", cwd=DEPLOY / "prometheus")
+    run(promtool, "test", "rules", "alerts_test.yaml", cwd=DEPLOY / "prometheus")
+
+
+def test_every_metric_exists(new_app, database):
+    """Alerts and dashboard name metrics that `GET /metrics` has, and docs/on-call.md has each alert."""
+    served = new_app(database, "metrics_names", metrics=True).test_client().get("/metrics").text
+    known = set(re.findall(r"^# TYPE (\w+)", served, re.M))
+    known |= {name + suffix for name in known for suffix in ("_count", "_bucket", "_sum", "_total")}
+    dashboard = (DEPLOY / "grafana/streamsvc.json").read_text()
+    alerts = (DEPLOY / "prometheus/alerts.yaml").read_text()
+    named = set(METRIC.findall(dashboard + alerts))
+    assert len(named) > 8
+    assert not named - known
+    lanes = set(re.findall(r'lane="(\w+)"', alerts + dashboard))
+    assert lanes <= set(get_args(Lane))
+    on_call = (ROOT / "docs/on-call.md").read_text()
+    assert not [name for name in re.findall(r"alert: (\w+)", alerts) if f"`{name}`" not in on_call]
+
+
+def test_caddy_accepts_the_site():
+    find_program("caddy")
+    run("caddy", "validate", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile-service"))
+
+
+def test_nginx_passes_on_what_it_should(new_app, database, tmp_path):
+    """The shipped site, with a certificate of its own: TLS, the client's address, no metrics, no API on plain http."""
+    nginx, openssl = find_program("nginx"), find_program("openssl")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    out = ("-keyout", f"{tmp_path}/key.pem", "-out", f"{tmp_path}/cert.pem")
+    run(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *out, *names)
+    plain, tls = media_servers.free_port(), media_servers.free_port()
+
+    def create(url):
+        return new_app(database, "behind_nginx", public_url=f"https://localhost:{tls}", trusted_proxies=1, metrics=True)
+
+    with serve_app(create) as url:
+        site = media_servers.shipped(
+            "nginx-service.conf",
+            **{"127.0.0.1:8000": url.removeprefix("http://").replace("localhost", "127.0.0.1")},
+            **{"listen 80;": f"listen 127.0.0.1:{plain};", "listen 443 ": f"listen 127.0.0.1:{tls} "},
+            **{"/etc/ssl/video.example.pem": f"{tmp_path}/cert.pem"},
+            **{"/etc/ssl/private/video.example.key": f"{tmp_path}/key.pem"},
+        )
+        with media_servers.running_site(nginx, tmp_path / "nginx", tls, site):
+            context = ssl.create_default_context(cafile=f"{tmp_path}/cert.pem")
+
+            def get(url: str, **headers: str):
+                try:
+                    with urlopen(Request(url, headers=headers), timeout=10, context=context) as response:
+                        return response.status, response.headers, response.read()
+                except HTTPError as error:
+                    return error.code, error.headers, error.read()
+
+            status, headers, body = get(f"https://localhost:{tls}/livez")
+            assert (status, json.loads(body)) == (200, {"status": "ok"})
+            assert headers["Strict-Transport-Security"]
+            assert get(f"https://localhost:{tls}/metrics")[0] == 404
+            assert get(f"http://localhost:{plain}/v1/plans?country=US")[0] == 426
