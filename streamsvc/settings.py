@@ -28,7 +28,7 @@ from streamsvc.rules.playback.grant_cookies import is_in_domain
 from streamsvc.rules.playback.media_paths import ITEM_ID, split_media_pattern
 from streamsvc.rules.playback.signers import MediaSigner, parse_signers
 
-PREFIX = "STREAMSVC_"
+PREFIX, FILE_SUFFIX = "STREAMSVC_", "_FILE"
 MIN_SECRET_LENGTH = 32
 MIN_SECRET_VARIETY = 8
 """Different characters in a secret that was generated."""
@@ -773,7 +773,7 @@ class Settings:
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
         if unknown := list_unknown(env):
             raise SettingsError(f"{', '.join(unknown)}: unknown setting; `streamsvc config` lists all settings")
-        texts = {name: env[name] for name in known if env.get(name)}
+        texts = {name: env[name] for name in known if env.get(name)} | read_secret_files(env)
         for alias, name in (("PORT", "PORT"), ("WEB_CONCURRENCY", "WORKERS"), ("DATABASE_URL", "DATABASE_URL")):
             if env.get(alias):
                 texts.setdefault(PREFIX + name, env[alias])
@@ -949,7 +949,36 @@ def select_known(env: Mapping[str, str]) -> dict[str, str]:
 def list_unknown(env: Mapping[str, str]) -> list[str]:
     """List the variables that look like settings and are none."""
     known = {PREFIX + f.name.upper() for f in fields(Settings)}
+    known |= {name + FILE_SUFFIX for name in list_secret_names()}
     return sorted(n for n in env if n.startswith(PREFIX) and n not in known and not n.startswith(PREFIX + "TEST_"))
+
+
+def list_secret_names() -> list[str]:
+    """List the variables of secrets, whose value may be in a file instead."""
+    return [PREFIX + f.name.upper() for f in fields(Settings) if f.metadata["secret"] or f.name == "database_url"]
+
+
+def read_secret_files(env: Mapping[str, str]) -> dict[str, str]:
+    """Read the secrets that are in files: `STREAMSVC_SECRET_KEY_FILE=/run/secrets/key`; by the variable's own name.
+
+    Raises SettingsError; no message repeats what is in the file.
+    """
+    texts = {}
+    for name in list_secret_names():
+        path = env.get(name + FILE_SUFFIX)
+        if not path:
+            continue
+        if env.get(name):
+            raise SettingsError(f"{name} and {name}{FILE_SUFFIX}: set only one of them")
+        try:
+            text = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise SettingsError(f"{name}{FILE_SUFFIX}: {path} cannot be read: {reason}") from None
+        if not text:
+            raise SettingsError(f"{name}{FILE_SUFFIX}: {path} is empty")
+        texts[name] = text
+    return texts
 
 
 def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:

@@ -85,8 +85,8 @@ PROMISES: tuple[Promise, ...] = (
     Promise("Webhooks out: none lost, none twice under two ids", ("webhooks",)),
     Promise(
         "Backup and restore",
-        plant="–",
-        reason="there is no backup command to run; back up with the database's own tools",
+        ("restore",),
+        plants=("no_restore_hold", "kept_service_epoch", "forgetful_backup"),
     ),
     Promise("Health endpoints are honest", ("disk", "database"), ("/readyz", "/livez"), ("lying_readiness",)),
     Promise("No secret is stored or logged", ("secrets",)),

@@ -29,6 +29,8 @@ BLUEPRINTS = (bp,)
 SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
 CACHE_ONE_DAY = "public, max-age=86400"
 REVALIDATE = "public, no-cache"
+STOPS_CHARGING = frozenset(("clock", "reconciled"))
+"""Checks that do not keep the service from being ready: only charging waits for them."""
 
 
 class Health(StrictSchema):
@@ -58,14 +60,15 @@ def get_readiness() -> Response | dict:
     """Check that the service is ready to serve requests.
 
     503 unless a write to the database succeeds, its schema is new enough and a worker is alive. The write is made at
-    most once per second and process. While the machine's clock is not trusted, the status is `degraded` instead of
-    `ok`: nobody is charged, and everything else is served.
+    most once per second and process. While the machine's clock is not trusted, or a restored backup is not reconciled
+    with the payment provider, the status is `degraded` instead of `ok`: nobody is charged, and everything else is
+    served.
     """
     checks = run_health_checks()
-    failed = ", ".join(name for name, passed in checks.items() if not passed)
-    if failed in ("", "clock"):
+    failed = [name for name, passed in checks.items() if not passed]
+    if STOPS_CHARGING.issuperset(failed):
         return {"status": "degraded" if failed else "ok", "checks": checks}
-    raise NotReady(detail=f"Not ready: {failed}.", checks=checks)
+    raise NotReady(detail=f"Not ready: {', '.join(failed)}.", checks=checks)
 
 
 @bp.route("/metrics")

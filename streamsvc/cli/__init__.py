@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from streamsvc.app import create_app
 from streamsvc.cli.accounts import api_keys
+from streamsvc.cli.backup import backup, restore
 from streamsvc.cli.billing import billing
 from streamsvc.cli.catalog import catalog
 from streamsvc.cli.clock import clock
@@ -35,6 +36,8 @@ COMMANDS = (
     billing,
     clock,
     doctor,
+    backup,
+    restore,
     config,
 )
 

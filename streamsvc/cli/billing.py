@@ -10,6 +10,7 @@ from flask.cli import with_appcontext
 from streamsvc import clock
 from streamsvc.cli.clock import require_trusted_clock
 from streamsvc.cli.progress import progress_bar
+from streamsvc.cli.reconciliation import reconcile
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.books import rule_checks
 from streamsvc.operations.billing.books.audit import audit_billing as find_differences
@@ -26,7 +27,10 @@ DUE_SUBSCRIPTIONS = sa.select(Subscription.id).where(
 
 @click.group()
 def billing() -> None:
-    """Renew, audit and import subscriptions."""
+    """Renew, audit, reconcile and import subscriptions."""
+
+
+billing.add_command(reconcile)
 
 
 @billing.command("run")

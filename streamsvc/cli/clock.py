@@ -5,6 +5,7 @@ from flask.cli import with_appcontext
 
 from streamsvc.operations.maintenance import clock_check
 from streamsvc.storage.database import db, format_utc
+from streamsvc.worker.restore_hold import refresh_restore_hold
 
 
 @click.group()
@@ -36,6 +37,11 @@ def confirm(reason: str, yes: bool) -> None:
 
 
 def require_trusted_clock() -> None:
-    """Check the machine's clock before a command that charges or deletes. Raises ClickException."""
+    """Check the clock, and that a restore is reconciled, before a command that charges or deletes.
+
+    Raises ClickException.
+    """
+    if hold := refresh_restore_hold():
+        raise click.ClickException(f"{hold}. Run `streamsvc billing reconcile`.")
     if doubt := clock_check.check_clock():
         raise click.ClickException(f"{doubt}. Correct it, or confirm it with `streamsvc clock confirm`.")

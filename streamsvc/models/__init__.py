@@ -36,6 +36,7 @@ from streamsvc.models.playback import FreedDevicePlace, Stream, StreamDevice
 from streamsvc.models.progress import Play, Progress, TitleRating, WatchlistItem
 from streamsvc.models.rate_limits import RateLimitCounter, RateLimitKey
 from streamsvc.models.recoveries import AccountRecovery, CredentialChange
+from streamsvc.models.restores import Restore
 from streamsvc.models.sandbox import AccountClock, SandboxClock, SandboxEmail, SandboxSms
 from streamsvc.models.sessions import Device, ServiceEpoch, Session
 from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -90,6 +91,7 @@ __all__ = [
     "RateLimitCounter",
     "RateLimitKey",
     "RecoveryCode",
+    "Restore",
     "SandboxClock",
     "SandboxEmail",
     "SandboxSms",

@@ -39,6 +39,7 @@ from streamsvc.storage.database import (
 )
 from streamsvc.storage.durability import Relaxed
 from streamsvc.storage.outage_log import log_outage
+from streamsvc.worker.restore_hold import find_restore_hold
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RETENTION_PERIOD = timedelta(days=30)
@@ -330,13 +331,13 @@ def _complete_job(job: sa.Row, **values: Any) -> None:
 def _retry_later(job: sa.Row, now: datetime, error: Exception) -> None:
     """Schedule a failed job's next attempt; after the last one, mark it as failed.
 
-    An attempt while the machine's clock is not trusted does not count.
+    An attempt while the machine's clock is not trusted, or charging is on hold after a restore, does not count.
     """
-    is_clock_doubted = clock.find_doubt() is not None
-    is_exhausted = job.attempts >= MAX_ATTEMPTS and not is_clock_doubted
+    is_paused = clock.find_doubt() is not None or find_restore_hold() is not None
+    is_exhausted = job.attempts >= MAX_ATTEMPTS and not is_paused
     values: dict[str, Any] = {"lease": None, "leased_until": None, "last_error": repr(error)[:500]}
     values |= {"failed_at": now} if is_exhausted else {"run_at": now + compute_backoff(job.attempts)}
-    values |= {"attempts": job.attempts - 1} if is_clock_doubted else {}
+    values |= {"attempts": job.attempts - 1} if is_paused else {}
     update = sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values)
     try:
         if not is_exhausted:

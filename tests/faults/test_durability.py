@@ -107,9 +107,9 @@ POSITION = "SELECT position_s FROM progress WHERE title_id = '{}'"
 def test_what_viewers_were_told_survives_a_crash_and_only_a_heartbeat_does_not(household, server):
     cartoon, film = POSITION.format(household.cartoon), POSITION.format(household.film)
     household.report_progress()
-    household.send_heartbeat(position_s=30)  # the play that begins is durable, and takes the position to disk
+    household.send_heartbeat(position_s=30)  # playing begins
     household.send_heartbeat(position_s=60)
-    assert rows_after_crash(server, cartoon, film, "SELECT position_s FROM streams") == [700, 30, 0]
+    assert rows_after_crash(server, cartoon, film, "SELECT position_s FROM streams") == [700, 30, 30]
     reconnect(household)
     household.add_to_watchlist()
     assert rows_after_crash(server, "SELECT count(*) FROM watchlist") == [1]
@@ -135,14 +135,15 @@ def test_sqlite_waits_for_the_disk_unless_the_write_is_relaxed(database, new_dat
     levels.clear()
     household.report_progress()
     household.add_to_watchlist()
+    household.send_heartbeat(position_s=30)
     household.send_heartbeat()
     household.send_heartbeat("stopped", position_s=90)
     close_app(app)
     assert levels == {
-        "INSERT INTO progress": ["FULL", "NORMAL", "NORMAL"],
+        "INSERT INTO progress": ["FULL", "NORMAL", "NORMAL", "NORMAL"],
         "INSERT INTO plays": ["FULL"],
         "INSERT INTO watchlist": ["FULL"],
-        "UPDATE streams": ["NORMAL", "FULL"],
+        "UPDATE streams": ["FULL", "NORMAL", "FULL"],
     }
 
 

@@ -227,7 +227,8 @@ def test_readiness_is_degraded_and_the_log_says_so(app, client, machine, caplog)
         execute_write(sa.insert(Worker).values(id="w", started_at=clocks.wall_time(), seen_at=clocks.wall_time()))
     response = client.get("/readyz")
     assert (response.status_code, response.json["status"]) == (200, "degraded")
-    assert response.json["checks"] == {"database": True, "schema": True, "worker": True, "clock": False}
+    checks = {"database": True, "schema": True, "worker": True, "clock": False, "reconciled": True}
+    assert response.json["checks"] == checks
     assert caplog.text.count("nobody is charged") == 1
     machine.set_clock(days=-40)
     with app.app_context():

@@ -64,7 +64,13 @@ def test_without_a_database_the_process_is_alive_and_reports_its_metrics(monkeyp
     assert client.get("/livez").status_code == 200
     response = client.get("/readyz")
     assert response.status_code == 503
-    assert response.json["checks"] == {"database": False, "schema": False, "worker": False, "clock": True}
+    assert response.json["checks"] == {
+        "database": False,
+        "schema": False,
+        "worker": False,
+        "clock": True,
+        "reconciled": True,
+    }
     text = client.get("/metrics").text
     assert "streamsvc_database_up 0.0" in text
     assert 'streamsvc_request_seconds_count{method="GET",route="/livez",status="200"} 1.0' in text

@@ -113,7 +113,8 @@ def test_a_body_that_ends_early_is_not_taken_for_a_whole_one(service):
 
 def test_liveness_needs_nothing_and_readiness_lists_its_checks(service):
     assert service.get("/livez") == (200, {"status": "ok"})
-    assert service.get("/readyz")[1]["checks"] == {"database": True, "schema": True, "worker": True, "clock": True}
+    checks = dict.fromkeys(("database", "schema", "worker", "clock", "reconciled"), True)
+    assert service.get("/readyz")[1]["checks"] == checks
 
 
 @pytest.fixture

@@ -151,6 +151,36 @@ def test_config_masks_secrets(tmp_path):
     assert "postgresql://u:***@h/d" in text
 
 
+def test_a_secret_may_be_in_a_file(tmp_path):
+    key, url = "a secret key of more than thirty-two characters", "postgresql://u:hunter2@h/d"
+    (tmp_path / "key").write_text(f"{key}\n")
+    (tmp_path / "url").write_text(url)
+    env = {"STREAMSVC_SECRET_KEY_FILE": str(tmp_path / "key"), "STREAMSVC_DATABASE_URL_FILE": str(tmp_path / "url")}
+    settings = Settings.from_env(env)
+    assert (settings.secret_key, settings.database_url) == ((key,), url)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"STREAMSVC_SECRET_KEY_FILE": "{}/none"}, "cannot be read: No such file"),
+        ({"STREAMSVC_SECRET_KEY_FILE": "{}/empty"}, "is empty"),
+        ({"STREAMSVC_SECRET_KEY_FILE": "{}/binary"}, "not text"),
+        ({"STREAMSVC_SECRET_KEY_FILE": "{}/short", "STREAMSVC_SECRET_KEY": 40 * "x"}, "set only one of them"),
+        ({"STREAMSVC_SECRET_KEY_FILE": "{}/short"}, "STREAMSVC_SECRET_KEY: must be at least 32 characters"),
+        ({"STREAMSVC_PORT_FILE": "{}/short"}, "STREAMSVC_PORT_FILE: unknown setting"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_from_its_file_is_an_error_without_the_secret(tmp_path, env, message):
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "short").write_text("hunter2")
+    (tmp_path / "binary").write_bytes(b"\xff\x00hunter2")
+    with pytest.raises(SettingsError) as error:
+        Settings.from_env({name: value.format(tmp_path) for name, value in env.items()})
+    assert message in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
 def test_config_lists_all_settings_beside_an_unknown_one(tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMSVC_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("STREAMSVC_WORKRS", "3")

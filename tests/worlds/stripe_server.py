@@ -5,6 +5,7 @@ The state is in memory; `requests` lists every request.
 """
 
 import threading
+import time
 from contextlib import contextmanager
 from urllib.parse import parse_qsl
 
@@ -228,6 +229,7 @@ class StripeState:
             "last_payment_error": None,
             "cancellation_reason": None,
             "metadata": {key[9:-1]: value for key, value in params.items() if key.startswith("metadata[")},
+            "created": int(time.time()),
         }
         if params.get("confirm") != "true":
             self.intents[intent["id"]] = intent
@@ -285,14 +287,16 @@ class StripeState:
         amount = int(params.get("amount", left))
         rules.check_refund(intent, amount, sum(amounts), intent["id"] in self.disputed)
         refund = {"id": self.new_id("re"), "object": "refund", "status": "succeeded", "amount": amount}
-        refund |= {"payment_intent": intent["id"], "currency": intent["currency"]}
+        refund |= {"payment_intent": intent["id"], "currency": intent["currency"], "created": int(time.time())}
         refund["metadata"] = {key[9:-1]: value for key, value in params.items() if key.startswith("metadata[")}
         self.refunds[refund["id"]] = refund
         return refund
 
     def list_objects(self, objects, params, owner):
-        """Return a page of the objects of an owner, newest first."""
+        """Return a page of the objects of an owner, or created since [spec: `created.gte`], newest first."""
+        since = int(params.get("created[gte]", 0))
         matching = [item for item in reversed(objects.values()) if item[owner] == params.get(owner, item[owner])]
+        matching = [item for item in matching if item["created"] >= since]
         after = params.get("starting_after")
         if after:
             matching = matching[[item["id"] for item in matching].index(after) + 1 :]

@@ -5,11 +5,11 @@ Each function replaces a part of the product by one that is wrong in a way that 
 
 from datetime import timedelta
 
-from bench.torture.plants import in_logic, in_service
+from bench.torture.plants import in_backups, in_logic, in_service
 from bench.torture.plants.registry import PLANTS
 from streamsvc.operations.billing.core import charging
 
-__all__ = ["PLANTS", "in_logic", "in_service", "plant"]
+__all__ = ["PLANTS", "in_backups", "in_logic", "in_service", "plant"]
 
 
 def plant(name: str) -> None:

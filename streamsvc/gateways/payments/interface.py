@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol, runtime_checkable
 
 SUCCEEDED, DECLINED, REQUIRES_ACTION, UNKNOWN = "succeeded", "declined", "requires_action", "unknown"
@@ -68,6 +69,20 @@ class ChargeRequest(NamedTuple):
     """None before the invoice is issued: a first invoice gets its number when it is paid."""
 
 
+class ProviderCharge(NamedTuple):
+    """A charge as the provider knows it; `status` is an outcome's, `payment_id` ours, None if it was made elsewhere."""
+
+    reference: str
+    status: str
+    amount_minor: int
+    """What was captured of a successful charge, else what was asked for."""
+    currency: str
+    payment_id: str | None
+    payer: str
+    """The customer's reference, or without customers the payment method's."""
+    created_at: datetime
+
+
 class ProviderRefund(NamedTuple):
     """A refund as the provider knows it; `status` is an outcome's, `refund_id` ours, None if it was made elsewhere."""
 
@@ -76,6 +91,8 @@ class ProviderRefund(NamedTuple):
     amount_minor: int
     currency: str
     refund_id: str | None
+    charge: str | None = None
+    """The reference of the charge that it returns."""
 
 
 class PaymentMethodRejected(Exception):
@@ -153,6 +170,12 @@ class PaymentProvider(Protocol):
         `method`: the payment method charged. `charge`: for a refund, the charge that it was for. None if the request
         never arrived; UNKNOWN if that cannot be determined.
         """
+
+    def list_charges(self, since: datetime) -> list[ProviderCharge]:
+        """List all charges since a moment, whoever made them. Raises ProviderUnavailable."""
+
+    def list_recent_refunds(self, since: datetime) -> list[ProviderRefund]:
+        """List all refunds since a moment, whoever made them. Raises ProviderUnavailable."""
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ forever on SQLite, so the tests catch it.
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -18,7 +19,9 @@ from streamsvc.gateways.payments.interface import (
     ChargeRequest,
     Outcome,
     PaymentMethodRejected,
+    ProviderCharge,
     ProviderMethod,
+    ProviderRefund,
     SetupOutcome,
 )
 from streamsvc.models.subscriptions import SandboxCharge, SandboxPlannedOutcome
@@ -109,6 +112,24 @@ class SandboxProvider:
 
     def search_outcome(self, key: str, method: str, charge: str | None = None) -> Outcome | None:
         return self.find_outcome(key)
+
+    def list_charges(self, since: datetime) -> list[ProviderCharge]:
+        """List all charges, whenever they were made: the sandbox's clock can be moved."""
+        return [
+            ProviderCharge(row.id, row.status, row.amount_minor, row.currency, row.key, row.method, row.at)
+            for row in self._list_journal("charge")
+        ]
+
+    def list_recent_refunds(self, since: datetime) -> list[ProviderRefund]:
+        """List all refunds, whenever they were made."""
+        return [
+            ProviderRefund(row.id, row.status, row.amount_minor, row.currency, row.key, row.method)
+            for row in self._list_journal("refund")
+        ]
+
+    def _list_journal(self, kind: str) -> list[sa.Row]:
+        journal = sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.kind == kind)
+        return fetch_all(journal.order_by(SandboxCharge.id))
 
     def _find_outcomes(self, keys: Sequence[str]) -> dict[str, Outcome]:
         rows = fetch_all(sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.key.in_(keys)))

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import stripe
 from stripe.params import PaymentIntentCreateParams, RefundCreateParams, SetupIntentCreateParams
@@ -25,6 +26,7 @@ from streamsvc.gateways.payments.interface import (
     CustomerMissing,
     Outcome,
     PaymentMethodRejected,
+    ProviderCharge,
     ProviderMethod,
     ProviderRefund,
     ProviderUnavailable,
@@ -197,6 +199,20 @@ class StripeProvider:
         except stripe.StripeError as error:
             raise _unavailable(error) from None
 
+    def list_charges(self, since: datetime) -> list[ProviderCharge]:
+        try:
+            intents = self.client.v1.payment_intents.list({"created": {"gte": int(since.timestamp())}, "limit": 100})
+            return [_provider_charge(intent.to_dict()) for intent in intents.auto_paging_iter()]
+        except stripe.StripeError as error:
+            raise _unavailable(error) from None
+
+    def list_recent_refunds(self, since: datetime) -> list[ProviderRefund]:
+        try:
+            refunds = self.client.v1.refunds.list({"created": {"gte": int(since.timestamp())}, "limit": 100})
+            return [_provider_refund(refund.to_dict()) for refund in refunds.auto_paging_iter()]
+        except stripe.StripeError as error:
+            raise _unavailable(error) from None
+
     def find_outcome(self, key: str) -> None:
         return None
 
@@ -264,11 +280,23 @@ def _outcome_from_intent(intent: stripe.PaymentIntent) -> Outcome:
     return Outcome(status, intent.id, code or intent.status)
 
 
+def _provider_charge(intent: dict) -> ProviderCharge:
+    currency, status = intent["currency"].upper(), INTENT_STATUSES.get(intent["status"], UNKNOWN)
+    received = intent.get("amount_received") if status == SUCCEEDED else None
+    amount_minor = from_stripe_amount(received or intent["amount"], currency)
+    payment_id = (intent.get("metadata") or {}).get("payment_id")
+    created_at = datetime.fromtimestamp(intent["created"], UTC)
+    return ProviderCharge(
+        intent["id"], status, amount_minor, currency, payment_id, intent.get("customer") or "", created_at
+    )
+
+
 def _provider_refund(refund: dict) -> ProviderRefund:
     currency = refund["currency"].upper()
     status = REFUND_STATUSES.get(refund["status"] or "", UNKNOWN)
     amount_minor = from_stripe_amount(refund["amount"], currency)
-    return ProviderRefund(refund["id"], status, amount_minor, currency, (refund.get("metadata") or {}).get("refund_id"))
+    refund_id = (refund.get("metadata") or {}).get("refund_id")
+    return ProviderRefund(refund["id"], status, amount_minor, currency, refund_id, refund.get("payment_intent"))
 
 
 @contextmanager

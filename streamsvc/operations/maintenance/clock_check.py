@@ -24,6 +24,7 @@ from streamsvc.rules.clock_trust import ABSORBED_STEP, MAX_GAP, judge_database, 
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_all, fetch_existing, insert
 from streamsvc.storage.leases import database_time
+from streamsvc.worker.restore_hold import refresh_restore_hold
 
 CHECK_INTERVAL_S = 5.0
 STORE_INTERVAL = timedelta(seconds=10)
@@ -196,6 +197,7 @@ def _check_forever(app: Flask) -> None:
 
 
 def _try_to_check(app: Flask) -> None:
-    """Check the clock; while the database is unavailable, what was found before remains."""
+    """Check the clock and the hold on charging; while the database is unavailable, what was found before remains."""
     with app.app_context(), suppress(sa.exc.SQLAlchemyError):
+        refresh_restore_hold()
         check_clock()

@@ -15,6 +15,7 @@ from streamsvc.models import HealthCheck
 from streamsvc.operations.maintenance.worker_loop import is_worker_alive
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db, fetch_one, insert, new_id
 from streamsvc.storage.leases import database_time
+from streamsvc.worker.restore_hold import find_restore_hold
 
 WRITE_INTERVAL_S, WRITE_TIMEOUT_S, BUSY_TIMEOUT_MS = 1.0, 2.0, 200
 FORGET_AFTER_S = 3600.0
@@ -108,4 +109,5 @@ def run_health_checks() -> dict[str, bool]:
         except sa.exc.SQLAlchemyError:
             results[name] = False
     results["clock"] = clock.find_doubt() is None
+    results["reconciled"] = find_restore_hold() is None
     return results

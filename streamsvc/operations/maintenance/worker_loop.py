@@ -20,13 +20,14 @@ from streamsvc.storage.durability import Relaxed
 from streamsvc.storage.leases import database_time
 from streamsvc.storage.outage_log import log_outage
 from streamsvc.worker import jobs
+from streamsvc.worker.restore_hold import find_restore_hold, refresh_restore_hold
 
 MIN_PAUSE_S = 0.2
 MAX_PAUSE_S = 1.0
 WAIT_TIMEOUT_S, POLL_INTERVAL_S = 3, 0.02
 HEARTBEAT_INTERVAL_S, DEAD_AFTER_S = 5.0, 20.0
-LANES_PAUSED_BY_DOUBT = (jobs.DEFAULT_LANE, jobs.BULK_LANE)
-"""Renewals, payments and what deletes: they wait while the machine's clock is not trusted."""
+PAUSED_LANES = (jobs.DEFAULT_LANE, jobs.BULK_LANE)
+"""Renewals, payments and what deletes: they wait while the clock is not trusted, or a restore is not reconciled."""
 log = logging.getLogger("streamsvc.worker")
 
 
@@ -63,6 +64,7 @@ def run_worker(stop: threading.Event, on_ready: Callable[[], None] = lambda: Non
     while not stop.is_set():
         try:
             was_doubted = is_doubted
+            refresh_restore_hold()
             is_doubted = clock_check.check_clock() is not None
             if was_doubted and not is_doubted:  # also at the start
                 jobs.pull_back_jobs()
@@ -86,7 +88,7 @@ def _run_lane(app: Flask, lane: str, stop: threading.Event) -> None:
     with app.app_context():
         while not stop.is_set():
             try:
-                if (lane in LANES_PAUSED_BY_DOUBT and clock.find_doubt()) or not _run_next_batch(lane):
+                if (lane in PAUSED_LANES and _is_paused()) or not _run_next_batch(lane):
                     stop.wait(random.uniform(MIN_PAUSE_S, MAX_PAUSE_S))
             except Exception as error:  # a lane that ended would leave its jobs undone
                 if is_unavailable(error):
@@ -95,6 +97,10 @@ def _run_lane(app: Flask, lane: str, stop: threading.Event) -> None:
                     log.warning("lane %s: %r", lane, error, exc_info=True)
                 db.session.remove()
                 stop.wait(MAX_PAUSE_S)
+
+
+def _is_paused() -> bool:
+    return clock.find_doubt() is not None or find_restore_hold() is not None
 
 
 def _register_worker() -> str:

@@ -237,7 +237,8 @@ def _extend_stream(stream: Any, heartbeat: Heartbeat, completed_at: datetime | N
         playback_events.ENDED: heartbeat.is_final,
     }
     kinds = [kind for kind, is_new in news.items() if is_new and playback_events.is_subscribed(kind)]
-    statement = FINAL_HEARTBEAT if heartbeat.is_final else HEARTBEAT
+    begins = stream.played_at is None and heartbeat.played_at is not None
+    statement = FINAL_HEARTBEAT if heartbeat.is_final else FIRST_HEARTBEAT if begins else HEARTBEAT
     if not (_extend_and_publish(statement, values, kinds, now) if kinds else statement.execute_write(**values)):
         ended = streams.find_stream(stream.account_id, stream.id, now)
         raise StreamEnded(reason=streams.stream_end_reason(ended or stream, now))
@@ -287,4 +288,6 @@ def _heartbeat_statement(relaxed: Relaxed | None, **final_values: Any) -> Compil
 
 
 HEARTBEAT = _heartbeat_statement(Relaxed.STREAM_HEARTBEAT)
+FIRST_HEARTBEAT = _heartbeat_statement(None)
+"""Durable: a stream that forgot that it is played would not save where it ends."""
 FINAL_HEARTBEAT = _heartbeat_statement(None, ended_at=streams.NOW, end_reason=stream_rules.STOPPED)

@@ -38,32 +38,55 @@ def close_account(account_id: str, now: datetime) -> None:
     """
     grace_period = timedelta(days=current_settings().deletion_grace_days)
     account = lock_existing_row(Account, account_id)
-    email = account.email
-    _cancel_subscriptions(account_id, now)
-    sessions.end_sessions(account_id, now, "account_closed")
-    MailedToken.revoke_all(account_id, now, *(MAILED_TOKEN_LIFETIMES.keys() - KEPT_TOKEN_KINDS))
-    revocation.deny_pending_device_codes(account_id)
-    trusted_devices.revoke_device_trust(account_id)
-    mark_unproven_links(account)
-    is_verified, is_disabled = account.email_verified, account.status == "disabled"
-    account.restored_status = account.status
-    account.status, account.status_reason = "deleted", account.status_reason if is_disabled else None
-    account.email = account.email_key = f"{account_id}@deleted.invalid"
-    account.email_verified_at = None
-    audit.record_event("account_closed", account_id)
+    email, was_verified = account.email, account.email_verified
+    _end_access(account, now)
     if not grace_period:
-        delivery.deliver_scheduled_gifts(account_id, now)
-        customers.erase_customer(account_id, now)
-        personal_data.erase_personal_data(account_id, email, now)
+        _erase(account_id, email, now)
         mail.enqueue_mail("account_deleted", email, now)
         return
     account.erase_at = now + grace_period
     security_events.publish_account_deleted(account_id, account.erase_at)
     expires_at = account.erase_at
     mail.enqueue_token_mail(
-        TOKEN_KIND, email, account_id, now, expires_at, revoke_previous=True, was_verified=is_verified
+        TOKEN_KIND, email, account_id, now, expires_at, revoke_previous=True, was_verified=was_verified
     )
     jobs.enqueue_job(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
+
+
+def erase_account(account_id: str, now: datetime) -> None:
+    """Close and erase an account without a grace period or a mail, in the caller's transaction.
+
+    It had been erased before a backup brought it back. Raises PaymentInProgress while a change's payment is pending.
+    """
+    account = lock_existing_row(Account, account_id)
+    email = account.email
+    if account.status != "deleted":
+        _end_access(account, now)
+    MailedToken.revoke_all(account_id, now)
+    _erase(account_id, email, now)
+
+
+def _end_access(account: Account, now: datetime) -> None:
+    """End what an account has access to, and free its address."""
+    account_id = account.id
+    _cancel_subscriptions(account_id, now)
+    sessions.end_sessions(account_id, now, "account_closed")
+    MailedToken.revoke_all(account_id, now, *(MAILED_TOKEN_LIFETIMES.keys() - KEPT_TOKEN_KINDS))
+    revocation.deny_pending_device_codes(account_id)
+    trusted_devices.revoke_device_trust(account_id)
+    mark_unproven_links(account)
+    is_disabled = account.status == "disabled"
+    account.restored_status = account.status
+    account.status, account.status_reason = "deleted", account.status_reason if is_disabled else None
+    account.email = account.email_key = f"{account_id}@deleted.invalid"
+    account.email_verified_at = None
+    audit.record_event("account_closed", account_id)
+
+
+def _erase(account_id: str, email: str | None, now: datetime) -> None:
+    delivery.deliver_scheduled_gifts(account_id, now)
+    customers.erase_customer(account_id, now)
+    personal_data.erase_personal_data(account_id, email, now)
 
 
 def restore_account(token: str, now: datetime) -> None:
@@ -102,9 +125,7 @@ def erase_closed_account(payload: dict, now: datetime) -> None:
         sa.select(MailedToken.email).where(MailedToken.account_id == account.id, MailedToken.kind == TOKEN_KIND)
     )
     _cancel_subscriptions(account.id, now)
-    delivery.deliver_scheduled_gifts(account.id, now)
-    customers.erase_customer(account.id, now)
-    personal_data.erase_personal_data(account.id, email, now)
+    _erase(account.id, email, now)
 
 
 def _cancel_subscriptions(account_id: str, now: datetime) -> None:

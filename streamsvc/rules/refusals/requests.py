@@ -107,6 +107,15 @@ class ClockNotTrusted(Unavailable):
         super().__init__(retry_after_s=60)
 
 
+class ReconciliationPending(Unavailable):
+    detail = (
+        "Nobody is charged or refunded at the moment, since the service was restored from a backup; try again later."
+    )
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_s=60)
+
+
 class IdempotencyKeyRequired(Refusal):
     code = "idempotency_key_required"
     status = 400

@@ -21,9 +21,9 @@ from streamsvc.gateways.payments.interface import (
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Refund
-from streamsvc.operations.billing.core import carryover, payment_limits, payment_outcomes
+from streamsvc.operations.billing.core import carryover, charging_guard, payment_limits, payment_outcomes
 from streamsvc.operations.billing.core.aggregate import collects_debts, load_locked, update_live_subscription
-from streamsvc.rules.refusals.requests import ClockNotTrusted, NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage import session_guard
 from streamsvc.storage.database import db, lock_existing_row, new_id
 from streamsvc.worker import jobs
@@ -41,10 +41,9 @@ def create_payment(
 
     It also covers the account's balances that were carried over: what exceeds the invoice's own becomes account credit
     when the payment succeeds, and pays them. Enqueues its reconciliation, which takes over if this process does not
-    complete it. Raises ClockNotTrusted.
+    complete it. Raises ClockNotTrusted, ReconciliationPending.
     """
-    if clock.find_doubt():
-        raise ClockNotTrusted
+    charging_guard.require_charging_allowed()
     payment = Payment(
         id=new_id("pay"),
         account_id=invoice.account_id,

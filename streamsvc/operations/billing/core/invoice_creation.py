@@ -3,17 +3,15 @@
 from datetime import date, datetime
 from typing import Any
 
-from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import BillingAddress, Discount, Invoice, InvoiceLine, Subscription
-from streamsvc.operations.billing.core import balances, computing, issuing, ledger
+from streamsvc.operations.billing.core import balances, charging_guard, computing, issuing, ledger
 from streamsvc.operations.billing.core.event_store import load_price
 from streamsvc.operations.billing.core.taxing import Taxation
 from streamsvc.rules.billing.facts import BASE_ITEM
 from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoicing import Position
 from streamsvc.rules.billing.paid import Line, starts_new_period
-from streamsvc.rules.refusals.requests import ClockNotTrusted
 from streamsvc.storage.database import db, new_id
 from streamsvc.worker import jobs
 
@@ -31,10 +29,9 @@ def create_invoice(
     """Store and book a computed invoice, and apply account credit to it.
 
     `requires_payment`: the invoice is issued only once it is paid, and voided if the payment fails. `review_until`:
-    an invoice with a positive total remains a draft until then. Raises ClockNotTrusted.
+    an invoice with a positive total remains a draft until then. Raises ClockNotTrusted, ReconciliationPending.
     """
-    if clock.find_doubt():
-        raise ClockNotTrusted
+    charging_guard.require_charging_allowed()
     totals = computed.totals
     is_draft = review_until is not None and totals.total_minor > 0
     invoice = Invoice(

@@ -8,7 +8,15 @@ from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, 
 from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import CreditNote, Invoice, Payment, Refund
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
-from streamsvc.operations.billing.core import balances, charging, gift_purchases, ledger, payouts, referrals
+from streamsvc.operations.billing.core import (
+    balances,
+    charging,
+    charging_guard,
+    gift_purchases,
+    ledger,
+    payouts,
+    referrals,
+)
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.invoices import corrections, credit_notes
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
@@ -80,7 +88,11 @@ def _refund_step_minor(payment: Payment) -> int:
 
 
 def enqueue_reconciliation(refund: Refund, now: datetime) -> None:
-    """Have a refund that is about to be sent reconciled, should its outcome not become known."""
+    """Have a refund that is about to be sent reconciled, should its outcome not become known.
+
+    Raises ReconciliationPending.
+    """
+    charging_guard.require_reconciled()
     jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
 
 

@@ -20,6 +20,7 @@ from streamsvc.operations.maintenance.worker_loop import is_worker_alive
 from streamsvc.rules.clock_trust import format_span
 from streamsvc.storage.database import fetch_existing
 from streamsvc.worker.jobs import IS_OPEN
+from streamsvc.worker.restore_hold import refresh_restore_hold
 
 LATE_AFTER, VERY_LATE_AFTER = timedelta(minutes=5), timedelta(hours=1)
 UNKNOWN_AFTER = timedelta(minutes=10)
@@ -75,6 +76,15 @@ def check_payments() -> Finding:
     advice = "Make sure that the payment provider can be reached; `streamsvc billing audit --provider` compares each."
     healthy, what = "the outcome of every payment is known", "without a known outcome"
     return count_finding(count_rows(unknown), healthy, what, advice)
+
+
+@doctor_check("restore")
+def check_restore() -> Finding:
+    """Check that a restored database is reconciled with the payment provider."""
+    if reason := refresh_restore_hold():
+        advice = "List what happened since the backup with `streamsvc billing reconcile`, then release the hold."
+        return Finding(WARNING, f"nobody is charged: {reason}", advice)
+    return Finding(OK, "no restore waits for reconciliation")
 
 
 @doctor_check("billing holds")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -61,10 +62,14 @@ def doctor_check(name: str, full_only: bool = False, needs_database: bool = True
     return register
 
 
-def run_checks(full: bool) -> Iterator[CheckResult]:
-    """Run the checks one after another. One that cannot be made is an error, and does not stop the others."""
+def run_checks(full: bool, module: ModuleType | None = None) -> Iterator[CheckResult]:
+    """Run the checks one after another. One that cannot be made is an error, and does not stop the others.
+
+    `module`: only the checks in it.
+    """
     deadline, is_reachable, is_current = time.monotonic() + QUICK_BUDGET_S, True, True
     checks = [check for check in _checks if full or not check.full_only]
+    checks = [check for check in checks if module is None or check.run.__module__ == module.__name__]
     for check in sorted(checks, key=lambda check: _PREREQUISITES.get(check.name, len(_PREREQUISITES))):
         if not full and time.monotonic() > deadline:
             finding = Finding(WARNING, "not checked: the others took too long", "Run `streamsvc doctor --full`.")
