@@ -46,7 +46,7 @@ from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.sessions import (
     API_KEY_PREFIX,
     LAST_SEEN_GRAIN,
-    LAST_SEEN_MARGIN,
+    LAST_SEEN_SHARE,
     OPERATOR_TOKEN_PREFIX,
     REAUTHENTICATION_WINDOW,
     SESSION_TOKEN_PREFIX,
@@ -375,11 +375,13 @@ def _is_use_to_record(viewer: Viewer, now: datetime, has_turn: Callable[[RateLim
     """Whether this request must record that the session is in use.
 
     If many sessions are used for the first time in a while, as every evening, not all can be recorded at once: a
-    session whose turn it is not is recorded at one of its next requests, and in any case before it would expire.
+    session whose turn it is not is recorded at one of its next requests, so that it expires little earlier at most.
     """
-    if now - viewer.row.last_seen_at <= LAST_SEEN_GRAIN:
+    unrecorded = now - viewer.row.last_seen_at
+    if unrecorded <= LAST_SEEN_GRAIN:
         return False
-    return viewer.session_expires_at - now <= LAST_SEEN_MARGIN or has_turn(SESSION_USES, "", time.monotonic())
+    lifetime = viewer.session_expires_at - viewer.row.last_seen_at
+    return unrecorded > lifetime * LAST_SEEN_SHARE or has_turn(SESSION_USES, "", time.monotonic())
 
 
 def _local_limits() -> LocalRateLimits:

@@ -22,7 +22,7 @@ RangeName = Literal["year_gte", "year_lte", "runtime_lte", "age_lte"]
 FACET_KINDS: tuple[FacetKind, ...] = ("collection", "studio", "tag", "genre", "language", "country", "kind")
 """From the usually most selective kind to the least selective one."""
 RANGES: tuple[RangeName, ...] = ("year_gte", "year_lte", "runtime_lte", "age_lte")
-YEAR_RANGES = {"year_gte", "year_lte"}
+YEAR_RANGES: set[RangeName] = {"year_gte", "year_lte"}
 
 
 class ListShape(NamedTuple):
@@ -63,7 +63,7 @@ def list_statement(shape: ListShape, dialect: str = "") -> sa.Select:
     if is_walked(shape) and dialect == "postgresql":
         walked = _next_rows(shape, base).subquery("walked")
         keys = [walked.c[f"key_{index}"] for index in range(len(_sort_keys(shape, base)))]
-        source = sa.join(walked, Title, Title.pk == walked.c.title_pk)
+        source: Any = sa.join(walked, Title, Title.pk == walked.c.title_pk)
         conditions = _conditions(shape, walked.c)
     else:
         keys = _sort_keys(shape, base)
@@ -148,8 +148,8 @@ def _facet_conditions(shape: ListShape, base: Any) -> list[Any]:
 
 def _counted_conditions(shape: ListShape, base: Any) -> list[Any]:
     """Return the conditions of an index of which every row must be tested."""
-    years = YEAR_RANGES.intersection(shape.ranges) if is_walked(shape) else ()
-    return [*_facet_conditions(shape, base), *(range_condition(name, base.year_key) for name in sorted(years))]
+    years = [name for name in shape.ranges if name in YEAR_RANGES and is_walked(shape)]
+    return [*_facet_conditions(shape, base), *(range_condition(name, base.year_key) for name in years)]
 
 
 def _counted_rows(shape: ListShape, base: Any) -> sa.Select:
