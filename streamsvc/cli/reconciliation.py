@@ -32,11 +32,11 @@ def reconcile(since: datetime | None, is_booking: bool, release: str | None) -> 
     corrected at the provider. Nobody is charged or refunded until --release. Exits with 1 while something is left.
     """
     now, row = clock.now(), fetch_one(Restore.select_open())
-    taken_at = row[0] if row else None
-    if taken_at is None and since is None:
+    taken_at: datetime | None = row[0] if row else None
+    since = since or (taken_at and taken_at - OVERLAP)
+    if since is None:
         click.echo("no restore waits for reconciliation")
         return
-    since = since or taken_at - OVERLAP
     found = find_discrepancies(since, now)
     print_discrepancies(found, since)
     if is_booking and any(discrepancy.book for discrepancy in found):

@@ -1,6 +1,7 @@
 """restores: the database was restored from a backup. Until it is reconciled, nobody is charged."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -19,6 +20,6 @@ class Restore(Base):
     """When an operator released the hold on charging; None: nobody is charged."""
 
     @classmethod
-    def select_open(cls) -> "sa.Select[tuple[datetime | None]]":
+    def select_open(cls) -> Any:
         """Select the time of the oldest backup whose restore is not reconciled; None if there is none."""
         return sa.select(sa.func.min(cls.taken_at)).where(cls.reconciled_at.is_(None))

@@ -17,10 +17,10 @@ def refresh_restore_hold() -> str | None:
     """Read the hold from the database for this process; return why nobody is charged, or None."""
     row = fetch_one(Restore.select_open())
     taken_at: datetime | None = row[0] if row else None
-    reason = taken_at and (
-        f"the database was restored from a backup of {format_utc(taken_at)} and is not reconciled with the payment"
-        " provider"
-    )
+    reason = None
+    if taken_at is not None:
+        backup = f"a backup of {format_utc(taken_at)}"
+        reason = f"the database was restored from {backup} and is not reconciled with the payment provider"
     current_app.extensions[EXTENSION] = reason
     return reason
 

@@ -37,6 +37,18 @@ def prices(world):
     return world.prices
 
 
+def test_a_day_is_not_used_on_the_old_plan_and_credited_for_it(world, prices):
+    """A change that credits the old price from tomorrow on must be paid for by midnight."""
+    weekly = put_plan(world, "weekly", 2, 700, interval="week")
+    eve = subscriber(world, weekly)
+    world.go_to("2026-04-01T22:00:00")
+    response = act(eve, "plan-change", {"price_id": prices["basic"], "when": "now"})
+    assert (response.status_code, has(eve)[1:]) == (402, ("weekly", [], True))
+    world.go_to("2026-04-02T00:00:01")
+    assert has(eve)[1:] == ("weekly", [], False), "the change is dropped"
+    assert authenticate(world, response.json["payment_id"]).status_code == 404
+
+
 def put_plan(world, code, streams, amount, **terms):
     body = {"name": code.title(), "features": FEATURES | {"max_streams": streams}}
     body["prices"] = [{"currency": "USD", "amount_minor": amount, "tax": "exclusive", **terms}]

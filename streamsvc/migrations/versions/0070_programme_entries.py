@@ -35,11 +35,11 @@ def upgrade():
         sa.ForeignKeyConstraint(
             ["channel_pk", "starts_at"],
             ["programmes.channel_pk", "programmes.starts_at"],
-            name="fk_programme_entries_channel_pk_programmes",
+            name="fk_programme_entries_channel_pk_starts_at",
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("rank", name="pk_programme_entries"),
-        sa.UniqueConstraint("channel_pk", "starts_at", name="uq_programme_entries_channel_pk"),
+        sa.UniqueConstraint("channel_pk", "starts_at", name="uq_programme_entries_channel_pk_starts_at"),
     )
     op.create_index("ix_programme_entries_repeat_key", "programme_entries", ["repeat_key", "rank"])
     if op.get_bind().dialect.name == "postgresql":

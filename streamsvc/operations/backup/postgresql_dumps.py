@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
@@ -145,7 +145,13 @@ class PostgresqlStore:
     def _running(self, command: list[str], database: str, **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
         """Run one of PostgreSQL's programs on a database. The password is not on the command line."""
         url = self.url
-        address = {"host": url.host, "port": url.port, "user": url.username, "dbname": database, **url.query}
+        address: dict[str, Any] = {
+            "host": url.host,
+            "port": url.port,
+            "user": url.username,
+            "dbname": database,
+            **url.query,
+        }
         target = make_conninfo(**{name: value for name, value in address.items() if value})
         password = {"PGPASSWORD": url.password} if url.password else {}
         with running([*command, f"--dbname={target}"], password, **pipes) as process:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -71,7 +72,9 @@ def secure_restored_database(
         db.session.commit()
         _delete_accounts(found, now, report)
     report.open += describe_unknown(tombstones, service_taken_at)
-    details = {name: value if isinstance(value, int) else len(value) for name, value in vars(report).items()}
+    details: dict[str, Any] = {
+        name: value if isinstance(value, int) else len(value) for name, value in vars(report).items()
+    }
     audit.record_event("database_restored", taken_at=format_moment(taken_at), **details)
     db.session.commit()
     return report

@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -62,6 +63,7 @@ def list_since(ids: dict[str, str | None], moment: datetime) -> set[str]:
 def read_tombstones(connection: sa.Connection, since: datetime, now: datetime) -> Tombstones:
     """Read the tombstones of a database of this release's schema, or a similar one. Raises SQLAlchemyError."""
     found = Tombstones(read_at=format_moment(now), since=format_moment(since))
+    row: Any
     deleted = sa.select(Account.id, Account.erase_at).where(Account.status == "deleted")
     for row in connection.execute(deleted):
         (found.closed if row.erase_at else found.erased)[row.id] = None

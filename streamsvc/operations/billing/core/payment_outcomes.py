@@ -17,6 +17,7 @@ from streamsvc.operations.billing.core import (
 )
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
 from streamsvc.operations.outbox.webhooks import publish_event
+from streamsvc.rules.billing.calendar import start_of_day
 from streamsvc.storage.database import batching_session
 from streamsvc.worker import jobs
 
@@ -62,7 +63,8 @@ def _apply_outcome(
     payment.status = {SUCCEEDED: "succeeded", DECLINED: "failed", REQUIRES_ACTION: "requires_action"}[outcome.status]
     payment.decline_code, payment.next_action = outcome.decline_code, outcome.next_action
     if outcome.status == REQUIRES_ACTION:
-        jobs.enqueue_job(EXPIRE_JOB, {"payment_id": payment.id}, now + AUTHENTICATION_TIMEOUT, f"expire {payment.id}")
+        expires_at = _authentication_deadline(invoice, now, aggregate)
+        jobs.enqueue_job(EXPIRE_JOB, {"payment_id": payment.id}, expires_at, f"expire {payment.id}")
         return
     payment.settled_at = now
     publish_payment_event(payment, invoice, now)
@@ -76,6 +78,21 @@ def _apply_outcome(
             record_decline(invoice, PARTIALLY_CAPTURED, now, aggregate)
     else:
         record_decline(invoice, outcome.decline_code, now, aggregate)
+
+
+def _authentication_deadline(invoice: Invoice, now: datetime, aggregate: SubscriptionAggregate | None) -> datetime:
+    """Return when a payment expires that its payer does not authenticate.
+
+    A change that credits the old price from a later day on is paid for before that day begins, since the old plan
+    stands until then: otherwise the day would be used and credited.
+    """
+    deadline = now + AUTHENTICATION_TIMEOUT
+    if aggregate is None or invoice.issued_at is not None:
+        return deadline
+    time_zone = aggregate.subscription.time_zone
+    days = [line.period_start for line in invoice.lines if line.kind == "credit" and line.period_start]
+    moments = [start_of_day(day, time_zone) for day in days]
+    return min([deadline, *(moment for moment in moments if moment > now)])
 
 
 def publish_payment_event(payment: Payment, invoice: Invoice, now: datetime) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -140,7 +141,7 @@ def _credit_charge(account_id: str, charge: ProviderCharge, kept_minor: int, now
     account = lock_existing_row(Account, account_id)
     is_new = db.session.scalar(sa.select(LedgerEntry.id).where(LedgerEntry.note == _note(charge)).limit(1)) is None
     if is_new:
-        books = {"cash": kept_minor, "customer_credit": -kept_minor}
+        books: dict[str, Any] = {"cash": kept_minor, "customer_credit": -kept_minor}
         ledger.post_account_journal(account.id, charge.currency, "payment", now, note=_note(charge), **books)
         credit.apply_new_credit(account, charge.currency, now)
     db.session.commit()
