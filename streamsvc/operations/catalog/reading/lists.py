@@ -7,7 +7,7 @@ request: a page that is not full by then is returned with a cursor after the las
 
 from collections.abc import Iterable
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -15,7 +15,7 @@ from streamsvc.http import pagination
 from streamsvc.models import Collection, Facet, Person
 from streamsvc.operations.catalog.reading import list_statements
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.list_statements import FACET_KINDS, RANGES, ListShape, RangeName
+from streamsvc.operations.catalog.reading.list_statements import FACET_KINDS, RANGES, FacetKind, ListShape, RangeName
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import KINDS_READ_ON_DEMAND, CatalogSnapshot
 from streamsvc.rules.catalog.inputs import TitlesInput
@@ -23,6 +23,7 @@ from streamsvc.rules.maturity import UNRATED_AGE_GATE
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, fetch_all, fetch_existing, fetch_one
 
+FilterName = Literal[FacetKind, RangeName, "person", "ids"]
 MAX_ROWS = 20_000
 """Rows tested for one page."""
 GROWTH = 10
@@ -30,7 +31,7 @@ GROWTH = 10
 ROWS_PER_ITEM = 4
 MAX_COUNTED_ROWS = 50_000
 """Rows tested for one total."""
-FILTER_NAMES = (*FACET_KINDS, *RANGES, "person", "ids")
+FILTER_NAMES: tuple[FilterName, ...] = (*FACET_KINDS, *RANGES, "person", "ids")
 """The parameters that distinguish one list from another: a cursor is valid only for the same values."""
 FACET_BY_CODE = sa.select(Facet.pk, Facet.titles).where(
     Facet.kind == sa.bindparam("kind"), Facet.code == sa.bindparam("code")
