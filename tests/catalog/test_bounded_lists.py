@@ -79,7 +79,7 @@ def count_steps(app, viewer, path):
 
 @pytest.fixture
 def small_bounds(monkeypatch):
-    """Bounds as if each of the test's titles were twenty."""
+    """Bounds that are to the test's titles as the real ones are to a huge catalogue."""
     monkeypatch.setattr(lists, "MAX_ROWS", 1_000)
     monkeypatch.setattr(lists, "MAX_COUNTED_ROWS", 1_000)
     monkeypatch.setattr(searching, "MAX_COUNTED", 1_000)
@@ -127,6 +127,20 @@ def test_totals_are_exact_up_to_a_bound(app, small_bounds):
     assert (found["total"], found["total_relation"]) == (100, "at_least")
     found = catalog.get("/v1/catalog/search", q="nothing", limit=1, include_total="true").json
     assert (found["total"], found["total_relation"]) == (0, "exact")
+
+
+@pytest.mark.parametrize(
+    ("max_total", "expected"), [(10_000, (300, "exact")), (300, (300, "exact")), (299, (299, "at_least"))]
+)
+def test_a_total_is_exact_up_to_the_limit(app, monkeypatch, max_total, expected):
+    monkeypatch.setattr(pagination, "MAX_TOTAL", max_total)
+    list_statements.count_statement.cache_clear()
+    catalog = Catalog(app)
+    fill(app, 3_000)
+    for path, query in ((TITLES, {}), (TITLES, {"genre": "drama"}), ("/v1/catalog/search", {"q": "title"})):
+        page = catalog.get(path, limit=1, include_total="true", runtime__lte=100, **query).json
+        assert (page["total"], page["total_relation"]) == expected, (path, query)
+    list_statements.count_statement.cache_clear()
 
 
 PATHS = (

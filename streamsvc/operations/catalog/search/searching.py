@@ -43,7 +43,7 @@ LIVE_KINDS: dict[str, Callable[..., dict[int, Any]]] = {
 }
 """The kinds whose hits change with time alone, and what loads them."""
 DEFAULT_KINDS: tuple[HitKind, ...] = ("title",)
-MAX_COUNTED = 2 * pagination.MAX_TOTAL
+MAX_COUNTED = 50_000
 """Ranks tested for one total."""
 CERTAIN_WEIGHT = 100
 """The weight of a hit that has all words as typed; an exact one weighs three of them, and a hundred guesses one."""
