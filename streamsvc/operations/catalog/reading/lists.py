@@ -24,7 +24,7 @@ from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, fetch_all, fetch_existing, fetch_one
 
 FilterName = Literal[FacetKind, RangeName, "person", "ids"]
-MAX_ROWS = 20_000
+MAX_ROWS = 100_000
 """Rows tested for one page."""
 GROWTH = 10
 """How much larger each chunk of rows is than the one before it; the first has ROWS_PER_ITEM for each item."""
