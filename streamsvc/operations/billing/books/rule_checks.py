@@ -26,6 +26,8 @@ from streamsvc.operations.billing.core import debts
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.storage.database import fetch_all
 
+JUST_NOW = timedelta(hours=1)
+"""How long the job may take that reacts to a dispute or a refund."""
 LATE_AFTER = timedelta(days=2)
 """How long a step may be overdue: jobs are retried for a while."""
 PROVIDER_CHECKED_FOR = timedelta(days=30)
@@ -70,7 +72,7 @@ def check_next_steps(now: datetime, account_id: str | None = None) -> Iterator[D
 
     The next step of an open invoice is a payment in flight, its first attempt, one on a day to come, or the day on
     which the dunning case is closed. One too small to charge waits for the next payment of a live subscription, and one
-    on billing hold for its operator.
+    on billing hold for its operator. After a dispute or a refund, the next step is a job that is due at once.
     """
     in_flight = sa.exists().where(Payment.invoice_id == Invoice.id, Payment.status.in_(IN_FLIGHT_STATUSES))
     too_small = sa.exists().where(Payment.invoice_id == Invoice.id, Payment.decline_code == debts.AMOUNT_TOO_SMALL)
@@ -83,6 +85,9 @@ def check_next_steps(now: datetime, account_id: str | None = None) -> Iterator[D
         *columns,
         Invoice.next_attempt_on,
         sa.exists().where(live.account_id == Invoice.account_id, is_live).label("has_subscription"),
+        sa.exists()
+        .where(LedgerEntry.invoice_id == Invoice.id, LedgerEntry.at > now - JUST_NOW)
+        .label("has_just_changed"),
         too_small.label("was_too_small"),
         own.billing_held_at.label("held_at"),
         sa.and_(own.status.in_(LIVE_STATUSES), own.account_id != Invoice.account_id).label("waits_for_other"),
@@ -99,7 +104,7 @@ def check_next_steps(now: datetime, account_id: str | None = None) -> Iterator[D
 def _has_next_step(invoice: sa.Row, now: datetime) -> bool:
     if invoice.issued_at is None:  # of a start or a change, which happens by a payment in flight or not at all
         return False
-    if invoice.held_at or invoice.waits_for_other:
+    if invoice.held_at or invoice.waits_for_other or invoice.has_just_changed:
         return True
     late, schedule = now - LATE_AFTER, debts.current_dunning_schedule()
     was_too_small = invoice.was_too_small and not has_known_minimum(invoice.currency)
