@@ -331,7 +331,7 @@ def without_id(problem):
 
 def test_sessions_that_become_active_at_once_are_not_all_recorded(app, client, clock, statements, monkeypatch):
     """Each at a later request, and before it would expire much earlier than it would if recorded."""
-    monkeypatch.setattr(authentication, "SESSION_USES", RateLimit("sessions.uses", 2, 3600))
+    monkeypatch.setattr(authentication, "SESSION_USES", RateLimit("sessions.uses first", 2, 3600))
     people = [new_person(client, f"viewer{number}") for number in range(5)]
     visit = {"email": people[0].email, "password": SECRET, "remember": False}
     visitor = client.post("/v1/sessions", json=visit).json["token"]
