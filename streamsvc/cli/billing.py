@@ -16,8 +16,9 @@ from streamsvc.operations.billing.books import rule_checks
 from streamsvc.operations.billing.books.audit import audit_billing as find_differences
 from streamsvc.operations.billing.books.checks import Difference
 from streamsvc.operations.billing.subscriptions.importing import import_subscribers
-from streamsvc.operations.billing.subscriptions.renewal import process_due_subscription
+from streamsvc.operations.billing.subscriptions.renewal import process_together_or_alone
 from streamsvc.storage.database import db, fetch_all
+from streamsvc.worker import jobs
 
 DUE_SUBSCRIPTIONS = sa.select(Subscription.id).where(
     Subscription.due_at <= sa.bindparam("now"), Subscription.billing_held_at.is_(None)
@@ -46,9 +47,10 @@ def run_billing(dry_run: bool) -> None:
         return
     require_trusted_clock()
     with progress_bar(len(due), "Billing") as bar:
-        for subscription_id in due:
-            process_due_subscription(subscription_id, clock.now())
-            bar.update(1)
+        for first in range(0, len(due), jobs.MAX_BATCH_SIZE):
+            batch = due[first : first + jobs.MAX_BATCH_SIZE]
+            process_together_or_alone(batch, clock.now())
+            bar.update(len(batch))
     click.echo(f"{len(due)} subscriptions processed")
 
 

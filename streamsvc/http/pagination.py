@@ -15,10 +15,13 @@ from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 from sqlalchemy.orm import InstrumentedAttribute
 
-from streamsvc.rules.inputs import PageInput, ShortListInput
+from streamsvc.rules.inputs import PageInput, ShortListInput, TotalRelation
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
+
+MAX_TOTAL = 10_000
+"""The largest total that is exact, so that no request counts a whole table."""
 
 
 def encode_cursor(scope: str, values: list) -> str:
@@ -45,11 +48,30 @@ def _require_canonical_signature(signature: str) -> None:
         raise BadData("not the canonical base64 of the signature")
 
 
-def build_page(rows: Sequence[Any], limit: int, scope: str, key: Callable[[Any], Any]) -> dict:
-    """Build a page from up to `limit` + 1 rows; `key(row)` returns a row's sort values."""
+def build_page(
+    rows: Sequence[Any], limit: int, scope: str, key: Callable[[Any], Any], stopped_at: list | None = None
+) -> dict:
+    """Build a page from up to `limit` + 1 rows; `key(row)` returns a row's sort values.
+
+    `stopped_at` are the sort values to continue from if there are fewer rows because no more were tested.
+    """
     items = rows[:limit]
-    has_more = len(rows) > limit
-    return {"items": items, "next_cursor": encode_cursor(scope, key(items[-1])) if has_more else None}
+    position = key(items[-1]) if len(rows) > limit else stopped_at
+    return {"items": items, "next_cursor": encode_cursor(scope, position) if position else None}
+
+
+def bounded_count(select: sa.Select[Any]) -> sa.Select[Any]:
+    """Return the statement that counts the rows of `select`, at most one more than MAX_TOTAL."""
+    return sa.select(sa.func.count()).select_from(select.order_by(None).limit(MAX_TOTAL + 1).subquery())
+
+
+def total_members(count: int, is_cut: bool = False) -> dict[str, Any]:
+    """Return what a page tells of its list's length: `total`, and whether it is `exact`.
+
+    `count` is that of `bounded_count`; `is_cut`: not everything was counted.
+    """
+    relation: TotalRelation = "at_least" if is_cut or count > MAX_TOTAL else "exact"
+    return {"total": min(count, MAX_TOTAL), "total_relation": relation}
 
 
 def paginate_list(
@@ -61,7 +83,7 @@ def paginate_list(
     """
     after = decode_cursor(scope, query["cursor"])
     remaining = [row for row in rows if after is None or key(row) > after]
-    total = {"total": len(rows)} if query["include_total"] else {}
+    total = total_members(len(rows)) if query["include_total"] else {}
     return build_page(remaining, query["limit"] or len(remaining), scope, key) | total
 
 
@@ -70,7 +92,7 @@ def paginate_query(
 ) -> dict:
     """Build a page of ORM rows sorted by `column` (unique, text), for lists owned by one account.
 
-    `query` is a loaded PageQuery. With `include_total` the page has `total`.
+    `query` is a loaded PageQuery. With `include_total` the page has `total` and `total_relation`.
     """
     after = decode_cursor(scope, query["cursor"])
     statement = select
@@ -81,7 +103,7 @@ def paginate_query(
         db.session.scalars(statement).all(), query["limit"], scope, lambda row: [getattr(row, column.key)]
     )
     if query["include_total"]:
-        page["total"] = db.session.scalar(sa.select(sa.func.count()).select_from(select.subquery()))
+        page |= total_members(db.session.scalars(bounded_count(select)).one())
     return page
 
 

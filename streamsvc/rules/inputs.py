@@ -6,6 +6,7 @@ from typing import Literal, TypedDict
 from streamsvc.rules.jobs import Lane
 from streamsvc.rules.webhooks import DeliveryStatus, EventKind
 
+TotalRelation = Literal["exact", "at_least"]
 DeviceKind = Literal["web", "phone", "tablet", "tv", "console", "other"]
 
 

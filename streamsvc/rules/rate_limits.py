@@ -63,6 +63,8 @@ SPRAYED_IDENTIFIER = RateLimit("sign_in.sprayed_identifier", 1, HOUR_S)
 SPRAYED_ADDRESS = RateLimit("sign_in.sprayed_address", 10, HOUR_S)
 """How many different identifiers may fail from one address per hour."""
 SIGN_UP_ADDRESS = RateLimit("sign_up.address", 1_000, HOUR_S)
+SESSION_USES = RateLimit("sessions.uses", 20, 1)
+"""How many sessions' last use one process records per second; the others' is recorded at a later request."""
 GUEST_ADDRESS = RateLimit("guests.address", 1_000, HOUR_S)
 """Guests that start from one address; apart from sign-ups, which they must not use up."""
 PIN = Backoff("pin", waits_s=(15 * MINUTE_S,))

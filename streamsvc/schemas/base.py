@@ -6,11 +6,12 @@ Every value that a field accepts can be stored in both databases.
 import re
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import COUNTRIES, TIME_ZONES
+from streamsvc.rules.inputs import TotalRelation
 from streamsvc.rules.names import find_forbidden_character
 from streamsvc.rules.refusals.requests import Invalid
 
@@ -259,7 +260,10 @@ class PageQuery(StrictSchema):
     cursor = Text(
         max_length=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."}
     )
-    include_total = QueryBool(load_default=False, metadata={"description": "Also return the total number of items."})
+    include_total = QueryBool(
+        load_default=False,
+        metadata={"description": "Also return the total number of items, exact up to 10,000: see `total_relation`."},
+    )
 
 
 class ShortListQuery(PageQuery):
@@ -273,6 +277,17 @@ class ShortListQuery(PageQuery):
     )
 
 
+class Counted(StrictSchema):
+    """What a list has with `include_total`."""
+
+    sometimes_absent = ("total", "total_relation")
+    total = fields.Integer()
+    total_relation = OneOf(
+        *get_args(TotalRelation),
+        metadata={"description": "`at_least` if `total` is only what was counted before the limit."},
+    )
+
+
 @cache
 def page_of(item_schema: type[Schema]) -> type[Schema]:
     """Return the schema of a page of items.
@@ -282,10 +297,8 @@ def page_of(item_schema: type[Schema]) -> type[Schema]:
     members: dict[str, Any] = {
         "items": fields.List(fields.Nested(item_schema), required=True),
         "next_cursor": fields.String(allow_none=True, required=True),
-        "total": fields.Integer(),
-        "sometimes_absent": ("total",),
     }
-    return StrictSchema.from_dict(members, name=f"PageOf{item_schema.__name__}")
+    return Counted.from_dict(members, name=f"PageOf{item_schema.__name__}")
 
 
 class Problem(StrictSchema):

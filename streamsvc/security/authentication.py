@@ -6,6 +6,7 @@ Nothing is cached: a session that has ended is rejected by the next request, on 
 
 import hmac
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ from streamsvc.models.subscriptions.subscriptions import status_condition
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements, parse_grants
 from streamsvc.rules.origins import is_cross_site
-from streamsvc.rules.rate_limits import CATALOG_READS, MINUTE_S, RateLimit, source_network
+from streamsvc.rules.rate_limits import CATALOG_READS, MINUTE_S, SESSION_USES, RateLimit, source_network
 from streamsvc.rules.refusals.access import (
     DpopNonceRequired,
     DpopProofInvalid,
@@ -45,6 +46,7 @@ from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.sessions import (
     API_KEY_PREFIX,
     LAST_SEEN_GRAIN,
+    LAST_SEEN_SHARE,
     OPERATOR_TOKEN_PREFIX,
     REAUTHENTICATION_WINDOW,
     SESSION_TOKEN_PREFIX,
@@ -364,21 +366,38 @@ def _find_viewer(token: str, by_cookie: bool = False, is_proved: bool = False) -
         return None
     if viewer.row.dpop_jkt is not None and not is_proved:
         raise DpopProofRequired("invalid_token")
-    if now - viewer.row.last_seen_at > LAST_SEEN_GRAIN:
+    if _is_use_to_record(viewer, now, _local_limits().try_hit):
         execute_write(UPDATE_LAST_SEEN, {"session_id": viewer.row.session_id, "now": now}, Relaxed.SESSION_USE)
     return viewer
+
+
+def _is_use_to_record(viewer: Viewer, now: datetime, has_turn: Callable[[RateLimit, str, float], bool]) -> bool:
+    """Whether this request must record that the session is in use.
+
+    If many sessions are used for the first time in a while, as every evening, not all can be recorded at once: a
+    session whose turn it is not is recorded at one of its next requests, so that it expires little earlier at most.
+    """
+    unrecorded = now - viewer.row.last_seen_at
+    if unrecorded <= LAST_SEEN_GRAIN:
+        return False
+    lifetime = viewer.session_expires_at - viewer.row.last_seen_at
+    return unrecorded > lifetime * LAST_SEEN_SHARE or has_turn(SESSION_USES, "", time.monotonic())
+
+
+def _local_limits() -> LocalRateLimits:
+    return current_app.extensions["local_rate_limits"]
 
 
 def find_ordinary_viewer(token: str) -> Viewer | None:
     """Find the viewer of a bearer token whose use needs neither a further check nor a write.
 
-    None for guests, support staff who are impersonating, sessions bound to a key, and those whose last use was noted
-    too long ago, as for a token that is not valid: the usual way decides.
+    None for guests, support staff who are impersonating, sessions bound to a key, and those whose use must be recorded,
+    as for a token that is not valid: the usual way decides.
     """
     viewer = _find_live_viewer(token, by_cookie=False)
     if viewer is None or viewer.is_guest or viewer.row.impersonated_by or viewer.row.dpop_jkt is not None:
         return None
-    return viewer if clock.now() - viewer.row.last_seen_at <= LAST_SEEN_GRAIN else None
+    return None if _is_use_to_record(viewer, clock.now(), _local_limits().test) else viewer
 
 
 def _find_live_viewer(token: str, by_cookie: bool) -> Viewer | None:

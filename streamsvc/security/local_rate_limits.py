@@ -24,14 +24,27 @@ class LocalRateLimits:
 
     def hit(self, rule: RateLimit, subject: str, now_s: float) -> None:
         """Count one attempt of `subject`. Raises TooManyAttempts if none is left."""
+        wait_s = self._count(rule, subject, now_s, 1)
+        if wait_s:
+            raise TooManyAttempts(int(wait_s))
+
+    def try_hit(self, rule: RateLimit, subject: str, now_s: float) -> bool:
+        """Count one attempt of `subject`, if one is left; return whether it was."""
+        return not self._count(rule, subject, now_s, 1)
+
+    def test(self, rule: RateLimit, subject: str, now_s: float) -> bool:
+        """Return whether `subject` has an attempt left."""
+        return not self._count(rule, subject, now_s, 0)
+
+    def _count(self, rule: RateLimit, subject: str, now_s: float, attempts: int) -> float:
+        """Count attempts if one is left; return the seconds until the next if none is, else 0."""
         key = (rule.name, subject)
         with self._lock:
             until_s, count = self._counters.pop(key, (0.0, 0))
             if not now_s < until_s <= now_s + rule.window_s:  # over, or begun before the clock was set back
                 until_s, count = now_s + rule.window_s, 0
             is_allowed = count < rule.max_attempts
-            self._counters[key] = until_s, count + is_allowed
+            self._counters[key] = until_s, count + attempts * is_allowed
             while len(self._counters) > self._max_subjects:
                 self._counters.popitem(last=False)
-        if not is_allowed:
-            raise TooManyAttempts(int(until_s - now_s))
+        return 0.0 if is_allowed else until_s - now_s

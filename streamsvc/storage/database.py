@@ -240,7 +240,12 @@ def _note_transactions(engine: sa.Engine) -> None:
 
 
 def _note_open(connection: sa.Connection) -> None:
-    _open.connection = connection
+    _open.connection, _open.began_at = connection, time.monotonic()
+
+
+def transaction_began_at() -> float:
+    """Return when this thread's latest transaction began, by the monotonic clock; SQLite's has the write lock then."""
+    return _open.began_at
 
 
 def _note_closed(connection: sa.Connection) -> None:

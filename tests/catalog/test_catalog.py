@@ -2,10 +2,8 @@
 
 import pytest
 
-from streamsvc.models.catalog.visibility import CONDITIONS
-from streamsvc.operations.catalog.reading import lists
+from streamsvc.operations.catalog.reading import list_statements
 from tests.worlds.catalog_world import Catalog
-from tests.worlds.plans import query_plan
 from tests.worlds.scenes import set_scene
 
 
@@ -98,7 +96,7 @@ def test_a_list_by_ids_returns_the_existing_titles(films):
     assert films.titles(ids=f"{ids[2]},{ids[0]},ttl_nothing", sort="title") == ["Alpha", "Charlie"]
 
 
-@pytest.mark.parametrize("sort", lists.SORTS)
+@pytest.mark.parametrize("sort", list_statements.SORTS)
 @pytest.mark.parametrize("more", [{}, {"genre": "drama"}])
 def test_paging_skips_and_repeats_nothing_while_titles_change(catalog, sort, more):
     for number in range(20):
@@ -275,31 +273,3 @@ def test_viewers_with_the_same_country_plan_maturity_and_language_get_the_same_b
     responses = [caller.get("/v1/catalog/titles") for caller in (ann, ben, kid)]
     assert responses[0].data == responses[1].data != responses[2].data
     assert responses[0].headers["ETag"] == responses[1].headers["ETag"] != responses[2].headers["ETag"]
-
-
-def shapes():
-    for sort in lists.SORTS:
-        for after in (False, True):
-            for facets in (0, 1, 2):
-                for visibility in CONDITIONS:
-                    yield lists.ListShape(sort, facets=facets, after=after, visibility=visibility, ranges=("year_gte",))
-
-
-@pytest.mark.parametrize("shape", list(shapes()), ids=str)
-def test_each_list_scans_one_index_without_sorting(shared_app, database, shape):
-    after = {"added": [5], "title": ["m", 5], "year": [1990, 5], "popularity": [2**33]}[shape.sort.removeprefix("-")]
-    values = {f"after_{at}": value for at, value in enumerate(after)} if shape.after else {}
-    with shared_app.app_context():
-        plan = query_plan(
-            lists.list_statement(shape), **values, facet_0=1, facet_1=2, limit=25, year_gte=1990, max_age=18,
-            country="DE", plans=None, blocked_titles="", blocked_labels="", allowed_titles="", allowed_labels="",
-            now=shared_app.extensions["clock"](),
-        )  # fmt: skip
-    if database == "sqlite":
-        assert "TEMP B-TREE" not in plan
-        walked = "titles" if not shape.facets else "title_facets"
-        first = plan.splitlines()[0]
-        assert first.startswith((f"SCAN {walked}", f"SEARCH {walked}"))
-        assert not any(line.startswith("SCAN") for line in plan.splitlines()[1:])
-    else:
-        assert "Limit" in plan

@@ -1,13 +1,17 @@
 """Every query of a route or the worker uses an index, so nothing slows down as tables grow."""
 
 import re
+from itertools import product
 
 import pytest
 import sqlalchemy as sa
 
+from streamsvc.operations.catalog.reading import list_statements
+from streamsvc.operations.catalog.reading.list_statements import RANGES, SORTS, ListShape
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from tests.worlds.access_world import AccessWorld, authorized_principal, load_access_matrix, run_jobs
+from tests.worlds.plans import query_plan
 
 _, ROWS = load_access_matrix()
 READ_ALL = ("/v1/admin/reports/", "/v1/admin/coverage", "/v1/admin/session-revocations")
@@ -114,3 +118,56 @@ def test_the_check_detects_a_full_scan(app, plans):
         db.session.execute(sa.text("SELECT id FROM accounts WHERE id = 'x'"))
         db.session.rollback()
     assert [tables for _, tables, _ in plans.full_scans()] == [{"accounts"}]
+
+
+RANGES_OF_LISTS = ((), ("year_gte",), ("year_lte", "runtime_lte"), RANGES)
+SHAPES = [
+    ListShape(sort, facets=facets, ranges=ranges, after=after, visibility=visibility)
+    for sort, facets, ranges, after, visibility in product(
+        SORTS, (0, 2), RANGES_OF_LISTS, (False, True), ("listed", "restricted")
+    )
+]
+"""What a list's walk depends on; a facet or a range more is one more condition that each row is tested for."""
+POSITIONS = {"added": [5], "title": ["m", 5], "year": [1990, 5], "popularity": [2**33]}
+
+
+def list_values(shape, now):
+    """Values for the parameters of a list's statements."""
+    position = POSITIONS[shape.sort.removeprefix("-")] if shape.after else []
+    return {f"after_{index}": value for index, value in enumerate(position)} | {
+        "facet_0": 1, "facet_1": 2, "year_gte": 1990, "year_lte": 2000, "runtime_lte": 60, "age_lte": 12,
+        "person": 1, "ids": ["ttl_1"], "limit": 25, "chunk": 100, "skipped": 99, "max_age": 18, "country": "DE",
+        "plans": None, "blocked_titles": "", "blocked_labels": "", "allowed_titles": "", "allowed_labels": "",
+        "now": now,
+    }  # fmt: skip
+
+
+def test_each_list_of_titles_walks_one_index_in_its_order(app, database):
+    now = app.extensions["clock"]()
+    with app.app_context():
+        for shape in SHAPES:
+            values = list_values(shape, now)
+            statement = list_statements.list_statement(shape, database)
+            plan = query_plan(statement, prefer_indexes=True, prefer_order=True, **values)
+            assert_walks(plan, shape, database)
+            end = list_statements.compiled_end_statement(shape).statement
+            assert_in_order(query_plan(end, prefer_indexes=True, prefer_order=True, **values), shape)
+
+
+def assert_walks(plan, shape, database):
+    """Assert that nothing but the index of the list is walked, and that row by row in its order."""
+    lines = plan.splitlines()
+    if database == "postgresql":
+        assert lines[0].startswith("Limit") and "Seq Scan" not in plan, (shape, plan)
+        return
+    walked = "title_facets" if shape.facets else "titles"
+    end_of_chunk = (f"SCAN {walked}_1", f"SEARCH {walked}_1", "SCAN chunk", "USE TEMP B-TREE FOR ORDER BY")
+    first, *others = (line for line in lines if not line.startswith(end_of_chunk))
+    assert first.startswith(f"SEARCH {walked} USING ") and re.search("[<>]", first), (shape, plan)
+    assert not [line for line in others if line.startswith("SCAN")], (shape, plan)
+    assert lines.count("USE TEMP B-TREE FOR ORDER BY") == 1, "of the chunk's last row"
+
+
+def assert_in_order(plan, shape):
+    """Assert that rows are read in order, so that the database stops after as many as are wanted."""
+    assert not re.search("TEMP B-TREE|Sort|Seq Scan", plan), (shape, plan)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from streamsvc.cli.billing import billing
 from streamsvc.models import Account, Job, SandboxEmail, WebhookEvent
 from streamsvc.models.subscriptions import (
     Discount,
@@ -22,6 +23,8 @@ from streamsvc.models.subscriptions import (
     Subscription,
     SubscriptionEvent,
 )
+from streamsvc.operations.billing.core.batches import BatchSize
+from streamsvc.operations.billing.subscriptions import renewal
 from streamsvc.storage.database import db, fetch_all
 from streamsvc.worker import jobs
 from tests.conftest import delete_all_rows
@@ -184,3 +187,59 @@ def test_batch_processing_leaves_the_same_rows_as_single_processing(app, monkeyp
     for table in one_at_a_time:
         assert sorted(in_batches[table]) == sorted(one_at_a_time[table]), (seed, table)
     assert len(in_batches["invoices"]) > 25
+
+
+def subscribers_due_for_renewal(app, count):
+    """Subscribe some viewers and let a month pass; return the world and what runs the command."""
+    world = World(app)
+    price = world.plan("p", 1000)
+    for _ in range(count):
+        viewer = world.person(card="pm_card_visa")
+        assert viewer.subscribe(price).status_code == 201
+    app.extensions["clock"].at += timedelta(days=32)
+    return world, lambda: app.test_cli_runner().invoke(billing, ["run"])
+
+
+def test_the_command_renews_in_batches(app, statements, monkeypatch):
+    monkeypatch.setattr(renewal, "_batch_size", BatchSize(max_lock_s=10, maximum=64))
+    world, run = subscribers_due_for_renewal(app, 16)
+    statements.clear()
+    result = run()
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "16 subscriptions processed")
+    assert len(statements) < 16 * 20, "one by one they are 69 each"
+    with app.app_context():
+        assert db.session.scalar(sa.select(sa.func.count()).where(Invoice.status == "paid")) == 32
+    assert world.differences() == []
+    assert "0 subscriptions processed" in run().output
+
+
+def test_the_command_renews_one_by_one_if_a_batch_fails(app):
+    world, run = subscribers_due_for_renewal(app, 3)
+    failures = [ConnectionError("the connection was lost")]
+
+    def fail_once(*_):
+        if failures:
+            raise failures.pop()
+
+    sa.event.listen(Invoice, "before_insert", fail_once)
+    try:
+        assert run().exit_code == 0
+    finally:
+        sa.event.remove(Invoice, "before_insert", fail_once)
+    with app.app_context():
+        assert db.session.scalar(sa.select(sa.func.count()).where(Invoice.status == "paid")) == 6
+    assert not failures and world.differences() == []
+
+
+def test_batches_are_as_large_as_their_locks_may_last():
+    size = BatchSize(max_lock_s=0.03, maximum=64)
+    assert size.value == 8
+    size.adapt(8, held_s=0.01)
+    assert size.value == 16, "at most twice as many"
+    size.adapt(16, held_s=0.06)
+    assert size.value == 8
+    size.adapt(1, held_s=0.5)
+    assert size.value == 4, "since smaller ones would take much longer in all"
+    for _ in range(10):
+        size.adapt(size.value, held_s=0)
+    assert size.value == 64

@@ -3,11 +3,11 @@
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 
 
-def query_plan(statement, /, *, prefer_indexes=False, **parameters) -> str:
+def query_plan(statement, /, *, prefer_indexes=False, prefer_order=False, **parameters) -> str:
     """The database's plan for a Core statement with these parameters, as text.
 
     `prefer_indexes`: plan as if sequential scans were expensive, for tables with too few rows for PostgreSQL to use an
-    index.
+    index. `prefer_order`: also as if sorts were expensive.
     """
     engine = db.engines[AUTOCOMMIT_BIND]
     compiled = statement.compile(engine)
@@ -16,6 +16,7 @@ def query_plan(statement, /, *, prefer_indexes=False, **parameters) -> str:
     with engine.connect() as connection:
         if prefer_indexes and engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="READ COMMITTED")  # SET LOCAL needs a transaction
-            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            for method in ("seqscan", *(("bitmapscan", "sort") if prefer_order else ())):
+                connection.exec_driver_sql(f"SET LOCAL enable_{method} = off")
         keyword = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
         return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(keyword + str(compiled), values))

@@ -163,8 +163,8 @@ def list_rejections(query: PageInput, import_id: str) -> dict:
     rows = rows.order_by(ImportRejection.line, ImportRejection.position).limit(query["limit"] + 1)
     page = pagination.build_page(fetch_all(rows), query["limit"], scope, lambda row: [row.line, row.position])
     if query["include_total"]:
-        count = sa.select(sa.func.count()).where(ImportRejection.import_id == import_id)
-        page["total"] = db.session.scalar(count)
+        count = pagination.bounded_count(sa.select(ImportRejection.line).where(ImportRejection.import_id == import_id))
+        page |= pagination.total_members(db.session.scalars(count).one())
     return page
 
 

@@ -66,8 +66,7 @@ def list_all_streams(query: dict) -> dict:
     rows = fetch_all(remaining.limit(query["limit"] + 1), {"now": now})
     page = pagination.build_page(rows, query["limit"], "admin-streams", lambda stream: [stream.id])
     if query["include_total"]:
-        count = sa.select(sa.func.count()).select_from(live.order_by(None).subquery())
-        page["total"] = fetch_existing(count, {"now": now})[0]
+        page |= pagination.total_members(fetch_existing(pagination.bounded_count(live), {"now": now})[0])
     admin_fields = ("account_id", "country")
     page["items"] = [
         streams.stream_view(row) | {name: getattr(row, name) for name in admin_fields} for row in page["items"]

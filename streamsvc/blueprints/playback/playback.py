@@ -151,7 +151,7 @@ def list_streams(query: PageInput) -> dict:
     after = pagination.decode_cursor("streams", query["cursor"])
     rows = [stream for stream in live if after is None or stream.id > after[0]]
     page = pagination.build_page(rows, query["limit"], "streams", lambda stream: [stream.id])
-    total = {"total": len(live)} if query["include_total"] else {}
+    total = pagination.total_members(len(live)) if query["include_total"] else {}
     views = [streams.stream_view(stream) for stream in page["items"]]
     return page | total | {"items": playing.hide_titles(views, viewer_facts(viewer, client_origin()))}
 

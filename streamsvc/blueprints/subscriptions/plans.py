@@ -46,7 +46,7 @@ def _page_of_plans(query: PlansInput, after: list | None) -> dict:
     plans = [plan for plan in plans if plan["prices"]]
     rest = [plan for plan in plans if after is None or plan["id"] > after[0]]
     page = pagination.build_page(rest[: query["limit"] + 1], query["limit"], SCOPE, lambda plan: [plan["id"]])
-    return page | ({"total": len(plans)} if query["include_total"] else {})
+    return page | (pagination.total_members(len(plans)) if query["include_total"] else {})
 
 
 @bp.route("/<code>")

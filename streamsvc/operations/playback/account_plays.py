@@ -43,8 +43,8 @@ def list_plays(account_id: str, query: PageInput, now: datetime) -> dict:
     rows = fetch_all(remaining.order_by(Stream.id.desc()).limit(query["limit"] + 1), parameters)
     page = pagination.build_page(rows, query["limit"], "account-plays", lambda row: [row.id])
     if query["include_total"]:
-        count = sa.select(sa.func.count()).where(Stream.account_id == streams.ACCOUNT_ID)
-        page["total"] = fetch_existing(count, parameters)[0]
+        count = pagination.bounded_count(sa.select(Stream.id).where(Stream.account_id == streams.ACCOUNT_ID))
+        page |= pagination.total_members(fetch_existing(count, parameters)[0])
     return page | {"items": [_play_view(row, now) for row in page["items"]]}
 
 

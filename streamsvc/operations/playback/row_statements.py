@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from streamsvc.http.pagination import bounded_count
 from streamsvc.models import Channel, Episode, Play, Programme, Progress, Title, TitleCard, WatchlistItem
 from streamsvc.models.catalog.visibility import (
     BY_TITLE_RULES,
@@ -73,7 +74,7 @@ def page_statements(select: sa.Select, at: Any, id_: Any) -> dict[bool | str, sa
     """Return the statements without a cursor (key False), with a cursor (True) and of the count (COUNT_KEY)."""
     position, bound = sa.tuple_(at, id_), sa.tuple_(AFTER_AT, AFTER_ID)
     ordered = select.order_by(at.desc(), id_.desc()).limit(LIMIT)
-    count = sa.select(sa.func.count()).select_from(select.with_only_columns(at).subquery())
+    count = bounded_count(select.with_only_columns(at))
     return {False: ordered, True: ordered.where(position < bound), COUNT_KEY: count}
 
 

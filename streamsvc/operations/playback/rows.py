@@ -56,7 +56,7 @@ def profile_row_json(
         for row, card in zip(page["items"], cards, strict=True)
     ]
     if query["include_total"]:
-        page["total"] = fetch_existing(statements[audience.visibility][COUNT_KEY], parameters)[0]
+        page |= pagination.total_members(fetch_existing(statements[audience.visibility][COUNT_KEY], parameters)[0])
     return msgspec.json.encode(page)
 
 
@@ -109,5 +109,6 @@ def list_plays(profile_id: str, audience: Audience, query: PlaysInput) -> dict:
     statements = PLAYS[audience.visibility]
     rows = fetch_all(statements[after is not None], parameters)
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.sorted_at.isoformat(), row.sorted_id])
-    total = {"total": fetch_existing(statements[COUNT_KEY], parameters)[0]} if query["include_total"] else {}
-    return page | total
+    if query["include_total"]:
+        page |= pagination.total_members(fetch_existing(statements[COUNT_KEY], parameters)[0])
+    return page

@@ -11,6 +11,8 @@ OPERATOR_TOKEN_PREFIX = "ops_"
 DEVICE_TRUST_PREFIX = "sdt_"
 REAUTHENTICATION_WINDOW = timedelta(minutes=10)
 LAST_SEEN_GRAIN = timedelta(minutes=5)
+LAST_SEEN_SHARE = 1 / 16
+"""The share of the time after which a session expires unused: an older last use than that is always replaced."""
 
 
 @dataclass(frozen=True)

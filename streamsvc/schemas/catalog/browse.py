@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Choice, PageQuery, PrefixedId, QueryInt, Slug, StrictSchema, Text, page_of
+from streamsvc.schemas.base import Choice, Counted, PageQuery, PrefixedId, QueryInt, Slug, StrictSchema, Text, page_of
 from streamsvc.schemas.catalog.titles import Artwork, CountryQuery, Locale, LocaleQuery, TitleCard
 
 ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
@@ -75,11 +75,9 @@ class CollectionOut(StrictSchema):
     title = fields.String(required=True)
 
 
-class CollectionWithTitles(CollectionOut):
-    sometimes_absent = ("total",)
+class CollectionWithTitles(CollectionOut, Counted):
     items = fields.List(fields.Nested(TitleCard), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
-    total = fields.Integer()
 
 
 Genres = page_of(Genre)

@@ -9,6 +9,7 @@ from streamsvc.rules.catalog.codes import normalize_language_tag
 from streamsvc.rules.catalog.inputs import PICTURE_HEIGHTS
 from streamsvc.schemas.base import (
     Choice,
+    Counted,
     Country,
     Moment,
     OneOf,
@@ -418,16 +419,14 @@ class ProgrammeHit(ProgrammeOut):
 HIT_SCHEMAS = (SearchHit, EpisodeHit, CollectionHit, PersonHit, ChannelHit, ProgrammeHit)
 
 
-class PageOfSearchHit(StrictSchema):
+class PageOfSearchHit(Counted):
     """A page of a search; by default only of titles."""
 
-    sometimes_absent = ("total",)
     items = fields.List(
         fields.Raw(metadata={"oneOf": [{"$ref": f"#/components/schemas/{schema.__name__}"} for schema in HIT_SCHEMAS]}),
         required=True,
     )
     next_cursor = fields.String(allow_none=True, required=True)
-    total = fields.Integer()
 
 
 class Suggestion(StrictSchema):

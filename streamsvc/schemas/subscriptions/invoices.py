@@ -2,7 +2,19 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Choice, Day, Int, Moment, MomentOrDay, OneOf, PrefixedId, StrictSchema, Text, page_of
+from streamsvc.schemas.base import (
+    Choice,
+    Counted,
+    Day,
+    Int,
+    Moment,
+    MomentOrDay,
+    OneOf,
+    PrefixedId,
+    StrictSchema,
+    Text,
+    page_of,
+)
 from streamsvc.schemas.names import Message, Name
 from streamsvc.schemas.subscriptions.subscriptions import AddonIn, AnchorMonth, Money, PeriodOut, Quantity
 
@@ -260,14 +272,12 @@ class CreditBalanceOut(StrictSchema):
     amount_minor = fields.Integer()
 
 
-class BalanceOut(StrictSchema):
+class BalanceOut(Counted):
     """Account credit by currency; an entry adds (positive) or spends (negative) credit."""
 
-    sometimes_absent = ("total",)
     balances = fields.List(fields.Nested(CreditBalanceOut))
     items = fields.List(fields.Nested(CreditEntryOut))
     next_cursor = fields.String(allow_none=True)
-    total = fields.Integer()
 
 
 class CouponOut(StrictSchema):

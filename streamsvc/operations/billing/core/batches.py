@@ -41,6 +41,21 @@ INVOICE_LOAD_OPTIONS = (lazyload(Invoice.lines), selectinload(Invoice.payments))
 OTHER_ACCOUNTS = aliased(Account)
 
 
+class BatchSize:
+    """How many items fit into a unit of work that may hold its locks for `max_lock_s`, as measured so far."""
+
+    MINIMUM = 4
+    """A unit of work for each would take several times as long in all, just when the machine is busy."""
+
+    def __init__(self, max_lock_s: float, maximum: int, first: int = 8) -> None:
+        self.max_lock_s, self.maximum, self.value = max_lock_s, maximum, first
+
+    def adapt(self, count: int, held_s: float) -> None:
+        """Take into account that `count` items held the locks for `held_s`; the size at most doubles."""
+        fitting = int(count * self.max_lock_s / max(held_s, 0.001))
+        self.value = max(self.MINIMUM, min(fitting, 2 * count, self.maximum))
+
+
 @contextmanager
 def lock_batch(
     subscription_ids: Iterable[str],

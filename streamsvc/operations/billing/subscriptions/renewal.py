@@ -1,5 +1,7 @@
 """The `subscription.due` job: everything that the passage of time causes, at the moment it falls due."""
 
+import logging
+import time
 from datetime import date, datetime
 
 from streamsvc.models.subscriptions import Invoice, Payment
@@ -17,8 +19,13 @@ from streamsvc.rules.billing.calendar import add_days, civil_day
 from streamsvc.rules.billing.lines import lines_due
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, transaction_began_at
 from streamsvc.worker import jobs
+
+MAX_LOCK_S = 0.03
+"""How long a batch of renewals may keep others from writing; the size of the next one follows from it."""
+log = logging.getLogger("streamsvc.billing")
+_batch_size = batches.BatchSize(MAX_LOCK_S, jobs.MAX_BATCH_SIZE)
 
 
 @jobs.job_handler(DUE_JOB)
@@ -42,13 +49,35 @@ def process_due_subscription(subscription_id: str, now: datetime) -> None:
 
 
 def process_due_subscriptions(subscription_ids: list[str], now: datetime) -> None:
-    """Do everything that is due for many subscriptions in one unit of work; send their payments together. Commits."""
+    """Do everything that is due for many subscriptions, as many at a time as MAX_LOCK_S allows. Commits."""
+    remaining = list(subscription_ids)
+    while remaining:
+        batch, remaining = remaining[: _batch_size.value], remaining[_batch_size.value :]
+        _batch_size.adapt(len(batch), _process_batch(batch, now))
+
+
+def process_together_or_alone(subscription_ids: list[str], now: datetime) -> None:
+    """Do everything that is due for many subscriptions; one by one if a batch of them fails. Commits."""
+    try:
+        process_due_subscriptions(subscription_ids, now)
+    except Exception as error:
+        db.session.rollback()
+        log.warning("a batch of due subscriptions failed, processing them one by one: %r", error, exc_info=error)
+        for subscription_id in subscription_ids:
+            process_due_subscription(subscription_id, now)
+
+
+def _process_batch(subscription_ids: list[str], now: datetime) -> float:
+    """Process subscriptions in one unit of work and send their payments; return the seconds for which it held locks."""
     with batches.lock_batch(subscription_ids, now) as aggregates:
+        began_at = transaction_began_at()
         payments = [payment for key in subscription_ids for payment in apply_due_work(aggregates[key])]
         payment_ids = [payment.id for payment in payments]
         replayed = {key: aggregate.replayed_history for key, aggregate in aggregates.items()}
     db.session.commit()
+    held_s = time.monotonic() - began_at
     batches.send_payments(payment_ids, replayed)
+    return held_s
 
 
 def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:

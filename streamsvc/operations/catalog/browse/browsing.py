@@ -8,7 +8,7 @@ from streamsvc.http.pagination import paginate_list
 from streamsvc.models import Facet, Title, TitleFacet
 from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.lists import SORTS
+from streamsvc.operations.catalog.reading.list_statements import SORTS
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.inputs import ShortListInput
 from streamsvc.storage.database import fetch_all, fetch_existing

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.http import pagination
 from streamsvc.models import Collection, CollectionItem, Facet, HomeRow, Title, TitleCard, TitleFacet
+from streamsvc.models.catalog.facets import LINK_KEYS
 from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
@@ -40,12 +41,8 @@ def _items_statement(visible: Any) -> sa.Select:
 
 
 def _item_count_statement(visible: Any) -> sa.Select:
-    return (
-        sa.select(sa.func.count())
-        .select_from(CollectionItem)
-        .join(Title, Title.pk == CollectionItem.title_pk)
-        .where(CollectionItem.collection_pk == sa.bindparam("collection"), visible)
-    )
+    items = sa.select(CollectionItem.position).join(Title, Title.pk == CollectionItem.title_pk)
+    return pagination.bounded_count(items.where(CollectionItem.collection_pk == sa.bindparam("collection"), visible))
 
 
 def _collections_statement(visible: Any) -> sa.Select:
@@ -89,9 +86,8 @@ def collection_page_json(
     page = pagination.build_page(items, query["limit"], scope, lambda item: [item.position])
     total = None
     if query["include_total"]:
-        total = fetch_existing(
-            COLLECTION_ITEM_COUNT[audience.visibility], {**audience.sql_parameters(), "collection": row.pk}
-        )[0]
+        parameters = {**audience.sql_parameters(), "collection": row.pk}
+        total = pagination.total_members(fetch_existing(COLLECTION_ITEM_COUNT[audience.visibility], parameters)[0])
     return merge_json_objects(
         encode_json({"id": row.id, "code": row.code, "title": localized_title(row, language)}),
         json_page(shown_cards(page["items"], audience, snapshot, query["locale"]), page["next_cursor"], total),
@@ -108,7 +104,7 @@ def collections_json(query: LocalizedPageInput, audience: Audience) -> str:
     page = pagination.build_page(rows, query["limit"], "collections", lambda row: [row.pk])
     page["items"] = [{"id": row.id, "code": row.code, "title": localized_title(row, language)} for row in page["items"]]
     if query["include_total"]:
-        page["total"] = fetch_existing(sa.select(sa.func.count()).select_from(visible.subquery()), parameters)[0]
+        page |= pagination.total_members(fetch_existing(pagination.bounded_count(visible), parameters)[0])
     return encode_json(page)
 
 
@@ -125,10 +121,10 @@ def replace_collection(code: str, body: CollectionInput, now: datetime) -> str:
     writing.lock_catalog()
     titles_by_name = {
         name: row
-        for row in bulk.select_rows_in(_TITLE_SORT_KEYS, Title.external_id, body["items"])
+        for row in bulk.select_rows_in(_TITLE_LINK_KEYS, Title.external_id, body["items"])
         for name in (row.external_id, row.id)
     }
-    titles_by_name |= {row.id: row for row in bulk.select_rows_in(_TITLE_SORT_KEYS, Title.id, body["items"])}
+    titles_by_name |= {row.id: row for row in bulk.select_rows_in(_TITLE_LINK_KEYS, Title.id, body["items"])}
     if unknown := [name for name in body["items"] if name not in titles_by_name]:
         raise Invalid(errors={"items": [f"There is no title {unknown[0]!r}."]})
     titles = list({titles_by_name[name].pk: titles_by_name[name] for name in body["items"]}.values())
@@ -138,11 +134,10 @@ def replace_collection(code: str, body: CollectionInput, now: datetime) -> str:
     db.session.flush()
     _delete_items(row)
     facet = writing.get_or_create_facets({("collection", code)}, writing.WriteCache())["collection", code]
-    keys = ("sort_title", "year_key", "rank")
     bulk.insert_rows(
         TitleFacet,
-        ("facet_pk", "title_pk", *keys),
-        [(facet, title.pk, *(getattr(title, key) for key in keys)) for title in titles],
+        ("facet_pk", "title_pk", *LINK_KEYS),
+        [(facet, title.pk, *(getattr(title, key) for key in LINK_KEYS)) for title in titles],
     )
     bulk.insert_rows(
         CollectionItem,
@@ -154,7 +149,7 @@ def replace_collection(code: str, body: CollectionInput, now: datetime) -> str:
     return row.id
 
 
-_TITLE_SORT_KEYS = sa.select(Title.pk, Title.id, Title.external_id, Title.sort_title, Title.year_key, Title.rank).where(
+_TITLE_LINK_KEYS = sa.select(Title.pk, Title.id, Title.external_id, *(getattr(Title, key) for key in LINK_KEYS)).where(
     Title.removed_at.is_(None)
 )
 

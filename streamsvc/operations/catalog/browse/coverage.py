@@ -132,7 +132,7 @@ def list_titles_with_issue(code: str, query: PageInput, now: datetime) -> dict:
     rows = fetch_all(statement, {**times, "after": after[0], "limit": query["limit"] + 1})
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.pk])
     page["items"] = list(map(_item_view, page["items"]))
-    return page | ({"total": fetch_existing(count, times)[0]} if query["include_total"] else {})
+    return page | (pagination.total_members(fetch_existing(count, times)[0]) if query["include_total"] else {})
 
 
 def _times(now: datetime) -> dict[str, Any]:

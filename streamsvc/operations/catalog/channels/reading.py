@@ -120,7 +120,7 @@ def _list_page(
             break
     page = pagination.build_page(listed, query["limit"], scope, lambda channel: [channel.position, channel.pk])
     if query.get("include_total"):
-        page["total"] = sum(1 for _ in _iter_channels([-1, -1], audience, filters, ids, [], now))
+        page |= pagination.total_members(sum(1 for _ in _iter_channels([-1, -1], audience, filters, ids, [], now)))
     return page, times
 
 
@@ -219,7 +219,7 @@ def list_programmes(
     page = pagination.build_page(shown, query["limit"], scope, lambda row: [row.starts_at.isoformat()])
     if query["include_total"]:
         every = fetch_all(PROGRAMMES_BETWEEN, _range_parameters([channel.pk], since, until))
-        page["total"] = len(_shown_rows(channel, every, audience, _load_labels(every, audience)))
+        page |= pagination.total_members(len(_shown_rows(channel, every, audience, _load_labels(every, audience))))
     language = query["locale"] or audience.language
     items = [views.programme_view(channel.id, channel.record, row, language, now) for row in page["items"]]
     return Document(page | {"items": items}, _next_time(_catchup_ends(items), now))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from streamsvc.models import Collection, CollectionItem, Title, TitleFacet
+from streamsvc.models.catalog.facets import LINK_KEYS
 from streamsvc.operations.catalog.titles import bulk, writing
 from streamsvc.rules.catalog.text import slugify
 from streamsvc.storage.database import db
 
 MAX_NAME_LENGTH, MAX_CODE_LENGTH = 200, 64
-SORT_KEYS = ("sort_title", "year_key", "rank")
 _CODE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -52,7 +52,7 @@ def _add_titles(code: str, name: str, title_pks: list[int]) -> None:
         [(collection.pk, position, pk) for position, pk in enumerate(new_pks, 0 if last is None else last + 1)],
     )
     facet = writing.get_or_create_facets({("collection", code)}, writing.WriteCache())["collection", code]
-    titles = bulk.select_rows_in(sa.select(Title.pk, *(getattr(Title, key) for key in SORT_KEYS)), Title.pk, new_pks)
-    rows = [(facet, title.pk, *(getattr(title, key) for key in SORT_KEYS)) for title in titles]
-    bulk.insert_rows(TitleFacet, ("facet_pk", "title_pk", *SORT_KEYS), rows)
+    titles = bulk.select_rows_in(sa.select(Title.pk, *(getattr(Title, key) for key in LINK_KEYS)), Title.pk, new_pks)
+    rows = [(facet, title.pk, *(getattr(title, key) for key in LINK_KEYS)) for title in titles]
+    bulk.insert_rows(TitleFacet, ("facet_pk", "title_pk", *LINK_KEYS), rows)
     writing.increment_catalog_version()

@@ -101,8 +101,8 @@ def list_people(query: PeopleInput) -> dict:
     scope = f"people:{query['q']}"
     total = {}
     if query["include_total"]:
-        counted = statement.with_only_columns(Person.pk).order_by(None).subquery()
-        total = {"total": fetch_existing(sa.select(sa.func.count()).select_from(counted), parameters)[0]}
+        count = pagination.bounded_count(statement.with_only_columns(Person.pk))
+        total = pagination.total_members(fetch_existing(count, parameters)[0])
     if after := pagination.decode_cursor(scope, query["cursor"]):
         statement, parameters = statement.where(AFTER), parameters | {"after_key": after[0], "after_pk": after[1]}
     rows = fetch_all(statement.limit(query["limit"] + 1), parameters)

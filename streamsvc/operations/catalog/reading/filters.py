@@ -9,13 +9,8 @@ import sqlalchemy as sa
 
 from streamsvc.models import Title, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import CONDITIONS, Visibility
-from streamsvc.operations.catalog.reading.lists import (
-    RANGE_CONDITIONS,
-    RangeName,
-    find_facet,
-    get_person_pk,
-    range_parameters,
-)
+from streamsvc.operations.catalog.reading.list_statements import RANGES, RangeName, range_condition
+from streamsvc.operations.catalog.reading.lists import find_facet, get_person_pk, range_parameters
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.rules.catalog.inputs import TitleFiltersInput
 
@@ -36,7 +31,7 @@ def build_filters(
     query: TitleFiltersInput, visibility: Visibility, snapshot: CatalogSnapshot
 ) -> tuple[FilterShape, dict[str, Any]]:
     """Return the shape of a query's filters and the values of its parameters. Raises Invalid."""
-    ranges = tuple(name for name in RANGE_CONDITIONS if query[name] is not None)
+    ranges = tuple(name for name in RANGES if query[name] is not None)
     parameters: dict[str, Any] = range_parameters(query, ranges)
     groups = [[facet] for facet in _single_facets(query)]
     if query["genre"]:
@@ -68,7 +63,7 @@ def _single_facets(query: TitleFiltersInput) -> list[tuple[str, str]]:
 
 def filter_conditions(shape: FilterShape) -> list[sa.ColumnElement[bool]]:
     """Return the conditions of a shape on `Title`, with its visibility."""
-    conditions = [CONDITIONS[shape.visibility], *(RANGE_CONDITIONS[name] for name in shape.ranges)]
+    conditions = [CONDITIONS[shape.visibility], *map(range_condition, shape.ranges)]
     conditions += [_has_one_of(f"facet_{group}_{i}" for i in range(count)) for group, count in enumerate(shape.facets)]
     if shape.excluded:
         conditions.append(sa.not_(_has_one_of(f"excluded_{i}" for i in range(shape.excluded))))

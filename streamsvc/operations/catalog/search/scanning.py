@@ -168,11 +168,18 @@ ROW_SELECTS = {
 
 
 def count_rows(
-    model: Any, expression: search.Expression, bounds: tuple[int, int], load: Callable[[list[int]], dict[int, Any]]
-) -> int:
-    """Count the hits of an expression; `load` returns those of its ranks that are some. It tests every one."""
-    total = 0
-    for ranks in iter_rank_chunks(model, expression, bounds, budget=bounds[1] - bounds[0]):
-        if ranks:
-            total += len(load(ranks))
-    return total
+    model: Any,
+    expression: search.Expression,
+    bounds: tuple[int, int],
+    load: Callable[[list[int]], dict[int, Any]],
+    budget: int,
+) -> tuple[int, int]:
+    """Count the hits of an expression; `load` returns those of its ranks that are some. Tests up to `budget` ranks.
+
+    Returns the count and how many were tested.
+    """
+    count = tested = 0
+    for ranks in iter_rank_chunks(model, expression, bounds, budget):
+        count += len(load(ranks)) if ranks else 0
+        tested += len(ranks)
+    return count, tested

@@ -43,6 +43,8 @@ LIVE_KINDS: dict[str, Callable[..., dict[int, Any]]] = {
 }
 """The kinds whose hits change with time alone, and what loads them."""
 DEFAULT_KINDS: tuple[HitKind, ...] = ("title",)
+MAX_COUNTED = 50_000
+"""Ranks tested for one total."""
 CERTAIN_WEIGHT = 100
 """The weight of a hit that has all words as typed; an exact one weighs three of them, and a hundred guesses one."""
 
@@ -200,25 +202,32 @@ def _ranks_of_kind(kind: HitKind, now: datetime) -> tuple[Any, tuple[int, int]]:
     return (SearchDoc, (0, FIRST_RANK)) if kind == "title" else (SearchEntry, entry_ranks(kind))
 
 
-def count_hits(search: Search) -> int:
-    """Return the number of hits on all pages; it reads every hit, so it runs only on request."""
+def count_hits(search: Search) -> dict[str, Any]:
+    """Return the total of all pages, exact if it is at most MAX_TOTAL and at most MAX_COUNTED ranks need testing."""
     counts: list[tuple[str, int]] = []
+    budget = MAX_COUNTED
 
     def confidence() -> int:
         return sum(count * match_weight(match) for match, count in counts)
 
     for _, stage in _iter_stages(search, FIRST_POSITION, confidence):
         for kind in search.kinds:
-            counts.append((stage.match, _count_stage(search, kind, stage.expression)))
-    return sum(count for _, count in counts)
+            count, tested = _count_stage(search, kind, stage.expression, budget)
+            counts.append((stage.match, count))
+            budget -= tested
+            if budget <= 0:
+                return pagination.total_members(sum(count for _, count in counts), is_cut=True)
+    return pagination.total_members(sum(count for _, count in counts))
 
 
-def _count_stage(search: Search, kind: HitKind, expression: Expression) -> int:
+def _count_stage(search: Search, kind: HitKind, expression: Expression, budget: int) -> tuple[int, int]:
+    """Return the number of hits, and how many ranks were tested to find them, at most `budget`."""
     if search.is_plain and kind == "title":
         statement, text = _hit_count_query(expression, search.shape.visibility)
-        return statement.all(**search.sql_parameters, expression=text, after=FIRST_RANK)[0].hits
+        count = statement.all(**search.sql_parameters, expression=text, after=FIRST_RANK, limit=budget)[0]
+        return count.hits, count.tested
     model, bounds = _ranks_of_kind(kind, search.now)
-    return scanning.count_rows(model, expression, bounds, lambda ranks: _load_rows(search, kind, ranks))
+    return scanning.count_rows(model, expression, bounds, lambda ranks: _load_rows(search, kind, ranks), budget)
 
 
 def match_weight(match: str) -> int:
@@ -297,8 +306,10 @@ def _hits_statement(rank: Any, *conditions: Any, visible: Any) -> CompiledStatem
 
 
 def _hit_count_statement(rank: Any, *conditions: Any, visible: Any) -> CompiledStatement:
-    titles = sa.select(sa.func.count().label("hits")).select_from(rank.table).join(Title, Title.rank == rank)
-    return CompiledStatement(titles.where(*conditions, visible))
+    ranks = sa.select(rank.label("rank")).where(*conditions).limit(sa.bindparam("limit")).subquery("ranks")
+    hits = sa.case((visible, 1))
+    titles = sa.select(sa.func.count(hits).label("hits"), sa.func.count().label("tested"))
+    return CompiledStatement(titles.select_from(sa.join(ranks, Title, Title.rank == ranks.c.rank)))
 
 
 def _per_audience(

@@ -25,7 +25,7 @@ def json_list(items: list[str]) -> str:
     return "[" + ",".join(items) + "]"
 
 
-def json_page(items: list[str], next_cursor: str | None, total: int | None = None) -> str:
-    """Return a page of items that are JSON text; with `total` unless it is None."""
-    members = {"next_cursor": next_cursor} if total is None else {"next_cursor": next_cursor, "total": total}
+def json_page(items: list[str], next_cursor: str | None, total: dict[str, Any] | None = None) -> str:
+    """Return a page of items that are JSON text; `total`: the members of its total, None without one."""
+    members = {"next_cursor": next_cursor} | (total or {})
     return merge_json_objects(json_member("items", json_list(items)), encode_json(members))

@@ -27,6 +27,7 @@ from streamsvc.models import (
     TitleRecord,
     TitleWindow,
 )
+from streamsvc.models.catalog.facets import LINK_KEYS
 from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.operations.catalog.titles import bulk, cards, extras, media_files, search_index, series
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
@@ -49,7 +50,6 @@ TITLE_CHILD_MODELS = (
 )  # fmt: skip
 TRACK_KINDS = {"audio": ("audio", "audio_description"), "subtitle": ("subtitle", "caption")}
 """The kinds of track of each facet."""
-SORT_KEYS = ("sort_title", "year_key", "rank")
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class TitleRow:
         return encode_rank(min((self.record.popularity or 0) + played, MAX_POPULARITY), self.pk)
 
     @cached_property
-    def sort_keys(self) -> tuple:
-        return self.record.sort_key, self.record.year or 0, self.rank
+    def link_keys(self) -> tuple:
+        return self.record.sort_key, self.record.year or 0, self.rank, self.record.runtime_s
 
 
 @dataclass
@@ -196,13 +196,13 @@ def _update_titles(rows: list[Any], now: datetime) -> None:
         values = dict(zip(TITLE_COLUMNS, _title_values(row), strict=True))
         values = {"updated_at": now, "removed_at": None, **values}
         db.session.execute(sa.update(Title).where(Title.pk == row.pk).values(values))
-        keys = dict(zip(SORT_KEYS, row.sort_keys, strict=True))
+        keys = dict(zip(LINK_KEYS, row.link_keys, strict=True))
         db.session.execute(sa.update(TitleFacet).where(TitleFacet.title_pk == row.pk).values(keys))
 
 
 TITLE_COLUMNS = (
-    "external_id", "kind", "title", *SORT_KEYS, "year", "runtime_s", "min_age", "age_gate", "rated_per_country",
-    "has_artwork", "windowed", "plan_limited",
+    "external_id", "kind", "title", *LINK_KEYS, "year", "min_age", "age_gate", "rated_per_country", "has_artwork",
+    "windowed", "plan_limited",
 )  # fmt: skip
 
 
@@ -211,8 +211,8 @@ def _title_values(row: Any) -> tuple:
     facts = record.facts
     strictest = maturity.age_gate(facts.min_age_in(None))
     return (
-        record.external_id, record.kind, record.title, *row.sort_keys, record.year, record.runtime_s, facts.min_age,
-        strictest, bool(record.age_ratings), bool(record.artwork), record.windows is not None, record.plans is not None,
+        record.external_id, record.kind, record.title, *row.link_keys, record.year, facts.min_age, strictest,
+        bool(record.age_ratings), bool(record.artwork), record.windows is not None, record.plans is not None,
     )  # fmt: skip
 
 
@@ -263,8 +263,8 @@ def _insert_facets(rows: list[Any], cache: WriteCache) -> None:
     pks = get_or_create_facets(facets | locales | ratings, cache, studios)
     bulk.insert_rows(
         TitleFacet,
-        ("facet_pk", "title_pk", *SORT_KEYS),
-        sorted((pks[facet], row.pk, *row.sort_keys) for row, facets in facets_by_row for facet in facets),
+        ("facet_pk", "title_pk", *LINK_KEYS),
+        sorted((pks[facet], row.pk, *row.link_keys) for row, facets in facets_by_row for facet in facets),
     )
 
 
@@ -301,10 +301,10 @@ def replace_media_facets(titles: list[tuple[int, int, CatalogRecord]]) -> None:
     kinds = sa.select(Facet.pk).where(Facet.kind.in_([*TRACK_KINDS, "height"]))
     for chunk in bulk.in_chunks(list(facets)):
         db.session.execute(sa.delete(TitleFacet).where(TitleFacet.title_pk.in_(chunk), TitleFacet.facet_pk.in_(kinds)))
-    keys = bulk.select_rows_in(sa.select(Title.pk, *(getattr(Title, key) for key in SORT_KEYS)), Title.pk, facets)
+    keys = bulk.select_rows_in(sa.select(Title.pk, *(getattr(Title, key) for key in LINK_KEYS)), Title.pk, facets)
     bulk.insert_rows(
         TitleFacet,
-        ("facet_pk", "title_pk", *SORT_KEYS),
+        ("facet_pk", "title_pk", *LINK_KEYS),
         sorted((pks[facet], row.pk, *row[1:]) for row in keys for facet in facets[row.pk]),
     )
 
