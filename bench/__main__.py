@@ -65,7 +65,7 @@ def main():
         f"connections, the sandbox off; {(time.monotonic() - started) / 60:.0f} minutes. `µs` is the processor time of "
         "all processes of a server per response, `database µs` that of all of PostgreSQL's. `to bare sync` is that of "
         "bare Flask on gunicorn's sync workers divided by it, as the median of the rounds; `to bare there` the same "
-        "for bare Flask on that server. On `anew`, no responses are kept."
+        "for bare Flask on that server. On `fresh`, no responses are kept."
     )
     (options.folder / "results.md").write_text(report.format_results(results, times_us, hash_us, method))
     (options.folder / "results.svg").write_text(report.format_plot(results))

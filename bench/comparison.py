@@ -34,7 +34,7 @@ Rounds = dict[str, list[dict[str, Turn]]]
 
 
 def run_contenders(service: SeededService, options, stack: ExitStack) -> dict[str, servers.Server]:
-    """Start the servers; those of the service that keep no responses are named `gunicorn anew`, `granian anew`."""
+    """Start the servers; those of the service that keep no responses are named `gunicorn fresh`, `granian fresh`."""
     running = {}
     for name, kind in BARE.items():
         if name in options.contenders:
@@ -43,7 +43,7 @@ def run_contenders(service: SeededService, options, stack: ExitStack) -> dict[st
         if kind in options.contenders:
             running[kind] = stack.enter_context(servers.run_server(kind, APP, service.env))
             if any(HOT_PATHS[path].is_fresh for path in options.only):
-                running[f"{kind} anew"] = stack.enter_context(servers.run_server(kind, FRESH_APP, service.env))
+                running[f"{kind} fresh"] = stack.enter_context(servers.run_server(kind, FRESH_APP, service.env))
     return running
 
 
@@ -64,7 +64,7 @@ def measure(service: SeededService, options) -> Rounds:
             }
             shared = itertools.cycle(ours)
             for kind in running.keys() & OURS:
-                server = running[f"{kind} anew" if hot_path.is_fresh else kind]
+                server = running[f"{kind} fresh" if hot_path.is_fresh else kind]
                 turns[kind] = server, encode_for(server.host, shared)
             connections = hot_path.connections or options.connections
             for server, requests in turns.values():

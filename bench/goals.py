@@ -16,7 +16,7 @@ RATIOS = [
     Goal("session", "sqlite", 1.05, 3.2),
     Goal("list", "sqlite", 1.25, 2.5),
     Goal("list-304", "sqlite", 1.25, 2.5),
-    Goal("list-anew", "sqlite", 0.70, 1.1),
+    Goal("list-fresh", "sqlite", 0.70, 1.1),
     Goal("title", "sqlite", 0.90, 2.8),
     Goal("session", "postgresql", 0.60, 1.0),
     Goal("list", "postgresql", 0.60, 1.0),
@@ -28,9 +28,9 @@ IN_PROCESS_US = {
     "home": 120,
     "plans": 120,
     "invoices": 2_500,
-    "search-anew": 700,
-    "typo-anew": 1_200,
-    "filters-anew": 1_200,
+    "search-fresh": 700,
+    "typo-fresh": 1_200,
+    "filters-fresh": 1_200,
 }
 """Path → the most processor time of a call in process, in microseconds, on SQLite."""
 HASHES = {"sign-in": 0.9, "sign-up": 0.85}

@@ -149,7 +149,8 @@ def test_caddy_accepts_the_site():
 
 def test_nginx_passes_on_what_it_should(new_app, database, tmp_path):
     """The shipped site, with a certificate of its own: TLS, the client's address, no metrics, no API on plain http."""
-    nginx, openssl = find_program("nginx"), find_program("openssl")
+    media_servers.require_program("nginx")
+    openssl, folder = find_program("openssl"), tmp_path / "nginx"
     names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
     out = ("-keyout", f"{tmp_path}/key.pem", "-out", f"{tmp_path}/cert.pem")
     run(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *out, *names)
@@ -166,7 +167,8 @@ def test_nginx_passes_on_what_it_should(new_app, database, tmp_path):
             **{"/etc/ssl/video.example.pem": f"{tmp_path}/cert.pem"},
             **{"/etc/ssl/private/video.example.key": f"{tmp_path}/key.pem"},
         )
-        with media_servers.running_site(nginx, tmp_path / "nginx", tls, site):
+        folder.mkdir()
+        with media_servers.running_site(folder, tls, site):
             context = ssl.create_default_context(cafile=f"{tmp_path}/cert.pem")
 
             def get(url: str, **headers: str):

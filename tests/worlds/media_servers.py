@@ -133,9 +133,24 @@ def _running(command: list[str], port: int, folder: Path, **env: str):
 
 
 @contextmanager
+def running_site(folder: Path, port: int, site: str):
+    """Run nginx in an existing folder. `site`: what stands in `http`; `port`: one that it listens on."""
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"{'user root;' if os.getuid() == 0 else ''}\ndaemon off;\nworker_processes 2;\npid {folder}/nginx.pid;\n"
+        f"error_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{site}\n}}\n"
+    )
+    nginx = require_program("nginx")
+    command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    with _running(command, port, folder):
+        yield
+
+
+@contextmanager
 def running_nginx(folder: Path, root: Path, port: int, service_port: int, page_origin: str, pages: str = ""):
     """Run nginx with the shipped configuration. It also passes `/v1` on to the service. `pages`: further servers."""
-    nginx = require_program("nginx")
     folder.mkdir()
     service = f"127.0.0.1:{service_port}"
     (folder / "media.conf").write_text(
@@ -151,42 +166,19 @@ def running_nginx(folder: Path, root: Path, port: int, service_port: int, page_o
             **{"/var/log/nginx/media.log": f"{folder}/media.log", "/srv/streamsvc": str(root)},
         )
     )
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"{'user root;' if os.getuid() == 0 else ''}\ndaemon off;\nworker_processes 2;\npid {folder}/nginx.pid;\n"
-        f"error_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}include media.conf;\n"
-        f"server {{\nlisten 127.0.0.1:{port};\nroot {root};\ninclude locations.conf;\n"
+    site = (
+        f"include media.conf;\nserver {{\nlisten 127.0.0.1:{port};\nroot {root};\ninclude locations.conf;\n"
         f"location /v1/ {{ proxy_pass http://{service}; proxy_set_header Host $http_host;\n"
         f"proxy_set_header X-Forwarded-For $remote_addr; }}\nlocation /pages/ {{ types {{ text/html html; "
-        f"text/javascript js; }} }}\n}}\n{pages}}}\n"
+        f"text/javascript js; }} }}\n}}\n{pages}"
     )
-    command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-    with _running(command, port, folder):
+    with running_site(folder, port, site):
         yield MediaServer(port)
-
-
-@contextmanager
-def running_site(nginx: str, folder: Path, port: int, site: str):
-    """Run nginx with these servers and upstreams. `port`: one that it listens on."""
-    folder.mkdir()
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"{'user root;' if os.getuid() == 0 else ''}\ndaemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\n"
-        f"error_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{site}\n}}\n"
-    )
-    command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-    with _running(command, port, folder):
-        yield
 
 
 @contextmanager
 def running_catalog_cache(folder: Path, port: int, service_port: int, plain: bool):
     """Run nginx as a cache of the catalogue: with the shipped configuration, or `plain`, which heeds `Vary` alone."""
-    nginx = require_program("nginx")
     folder.mkdir()
     service = f"127.0.0.1:{service_port}"
     cache = shipped(
@@ -200,16 +192,7 @@ def running_catalog_cache(folder: Path, port: int, service_port: int, plain: boo
             f"location / {{ proxy_pass http://{service}; proxy_cache catalog; proxy_cache_key $request_uri;\n"
             "add_header X-Cache-Status $upstream_cache_status always; }"
         )
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"{'user root;' if os.getuid() == 0 else ''}\ndaemon off;\nworker_processes 2;\npid {folder}/nginx.pid;\n"
-        f"error_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{cache}\n"
-        f"server {{\nlisten 127.0.0.1:{port};\n{locations}\n}}\n}}\n"
-    )
-    command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-    with _running(command, port, folder):
+    with running_site(folder, port, f"{cache}\nserver {{\nlisten 127.0.0.1:{port};\n{locations}\n}}"):
         yield MediaServer(port)
 
 
