@@ -6,7 +6,8 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv
 COPY . /source
 RUN python3 -m venv /opt/streamsvc \
-    && /opt/streamsvc/bin/pip install --no-cache-dir --no-compile '/source[postgres,stripe,oidc,metrics,granian]' \
+    && /opt/streamsvc/bin/pip install --no-cache-dir --no-compile --require-hashes -r /source/deploy/requirements.txt \
+    && /opt/streamsvc/bin/pip install --no-cache-dir --no-compile --no-deps --no-build-isolation /source \
     && /opt/streamsvc/bin/pip uninstall -y pip setuptools
 
 FROM debian:bookworm-slim
@@ -14,7 +15,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 ca-certificates postgresql-client \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin streamsvc \
-    && install --directory --owner streamsvc --group streamsvc --mode 700 /data
+    && install --directory --owner streamsvc --group streamsvc --mode 700 /data /backups
 COPY --from=build /opt/streamsvc /opt/streamsvc
 ENV PATH=/opt/streamsvc/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
     STREAMSVC_ENV=production STREAMSVC_HOST=0.0.0.0 STREAMSVC_DATA_DIR=/data

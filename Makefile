@@ -7,8 +7,10 @@ SUBSCRIBERS ?= 100000
 PARTS ?= 1
 COUNT ?= 30
 SEED ?= 1
+IMAGE_EXTRAS := postgres stripe stores oidc metrics tracing granian
 
-.PHONY: help install run test test-both browser clients lint openapi bench torture torture-long simulate mutate stripe-check import-check clean
+.PHONY: help install run test test-both browser clients lint openapi bench torture torture-long scale simulate mutate \
+	stripe-check import-check pin audit clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
@@ -28,6 +30,9 @@ help:
 	@echo "make torture-long"
 	@echo "              run 500 greedy lives, 500 others and 300 takeovers, kill processes at every statement, upgrade from"
 	@echo "              every revision, race 100,000 starts and simulate an evening, on both databases (many hours)"
+	@echo "make scale    start four nodes, PgBouncer, a primary with a standby, and HAProxy, kill each in turn under load, and"
+	@echo "              count what viewers notice, into bench/scale.md (five minutes; requires Debian's haproxy, pgbouncer"
+	@echo "              and postgresql)"
 	@echo "make simulate run 100,000 subscribers through 24 months and check every cent (slow; SUBSCRIBERS=100"
 	@echo "              for fewer, PARTS=2 for two services with half of them each, in parallel)"
 	@echo "make mutate   change the code of an area in small ways and see the tests notice (AREA=rules, billing, playback,"
@@ -37,6 +42,8 @@ help:
 	@echo "              test key in STREAMSVC_STRIPE_TEST_KEY"
 	@echo "make import-check"
 	@echo "              read real files of titles from packages of npm (playlists, a table of films)"
+	@echo "make pin      pin what the image installs to versions and hashes, in deploy/requirements.txt"
+	@echo "make audit    look for known vulnerabilities in it, and list it with its licences (build/sbom.json, licences.md)"
 	@echo "make clean    remove .venv and test artifacts (never instance/, which contains the data)"
 
 install: .venv/installed
@@ -56,7 +63,9 @@ browser: .venv/installed-test
 		{ echo "$$program is missing: apt-get install $$program"; exit 1; }; done
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[e2e]'
 	cd tests/players && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --silent
-	$(BIN)/python -m pytest tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_storefront_stripe.py tests/service/test_cors.py tests/catalog/test_public_catalog_caches.py tests/playback/test_media_servers.py tests/playback/test_player_in_a_browser.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/players/node_modules/.bin/prettier --check 'streamsvc/pages/{console,shared,static}/*.js' \
+		'streamsvc/pages/static/docs/*.js'
+	PATH="$(CURDIR)/$(BIN):$$PATH" STREAMSVC_TEST_CONSOLE=every $(BIN)/python -m pytest tests/service/test_console.py tests/service/test_docs_site.py tests/service/test_docs_sessions.py tests/service/test_docs_examples.py tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_storefront_channels.py tests/service/test_storefront_playback.py tests/service/test_storefront_stripe.py tests/service/test_cors.py tests/catalog/test_public_catalog_caches.py tests/playback/test_media_servers.py tests/playback/test_player_in_a_browser.py
 
 clients: .venv/installed-test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[clients]'
@@ -77,6 +86,7 @@ bench: .venv/installed-test
 	$(BIN)/python -m bench.growth --sizes $(SIZES)
 	$(BIN)/python -m bench.import_formats
 	$(BIN)/python -m bench.renewals
+	$(BIN)/python -m bench.subscriber_import
 
 torture: .venv/installed-test
 	$(BIN)/python -m bench.torture
@@ -89,6 +99,9 @@ torture-long: .venv/installed-test
 		tests/subscriptions/test_greedy_lives.py tests/sessions/test_owner_and_intruder.py \
 		tests/playback/test_playback_slots.py tests/service/test_upgrades.py
 	$(BIN)/python -m bench.evening
+
+scale: .venv/installed-test
+	$(BIN)/python -m bench.scale
 
 simulate: .venv/installed-test
 	$(BIN)/python -m bench.simulate $(SUBSCRIBERS) --parts $(PARTS)
@@ -103,8 +116,25 @@ import-check: .venv/installed-test
 stripe-check: .venv/installed-test
 	$(BIN)/python -m tests.stripe_check
 
+pin: .venv/installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[audit]'
+	$(BIN)/pip-compile -q --generate-hashes --build-deps-for wheel --strip-extras --allow-unsafe --no-header \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		$(IMAGE_EXTRAS:%=--extra %) -o deploy/requirements.txt setup.cfg
+
+audit: build/audited/bin/streamsvc
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[audit]'
+	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o build/sbom.json build/audited/bin/python
+	$(BIN)/pip-licenses --python build/audited/bin/python --with-urls --format markdown --output-file build/licences.md
+	$(BIN)/pip-audit --path "$$(echo build/audited/lib/python*/site-packages)"
+
+build/audited/bin/streamsvc: .venv/installed deploy/requirements.txt setup.cfg
+	$(PYTHON) -m venv --clear build/audited
+	build/audited/bin/pip install -q --disable-pip-version-check --require-hashes -r deploy/requirements.txt
+	build/audited/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation .
+
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv build .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -12,6 +12,8 @@ reports was made, no play is refused while a place is free, and none starts beyo
 import argparse
 import heapq
 import itertools
+import multiprocessing
+import os
 import random
 import sys
 import tempfile
@@ -25,6 +27,7 @@ import flask_migrate
 
 from bench.evening_model import Model
 from streamsvc.app import create_app
+from streamsvc.cli.progress import progress_bar
 from streamsvc.settings import Settings
 from tests.worlds.playback_steps import Viewer, World
 
@@ -106,12 +109,17 @@ class Evening:
     def after(self, seconds: float, act: Any) -> None:
         heapq.heappush(self.events, (self.clock.at + timedelta(seconds=seconds), next(self.numbers), act))
 
-    def run(self) -> None:
+    def run(self, shows_progress: bool = False) -> None:
         for person in self.people:
             self.after(self.rng.uniform(0, 120), person.start)
-        while self.events:
-            self.clock.at, _, act = heapq.heappop(self.events)
-            act()
+        minutes = round((self.ends_at - self.clock.at) / timedelta(minutes=1))
+        with progress_bar(minutes if shows_progress else 0, "Minutes") as bar:
+            while self.events:
+                at, _, act = heapq.heappop(self.events)
+                if at.minute != self.clock.at.minute:
+                    bar.update(1)
+                self.clock.at = at
+                act()
         for person in self.people:
             person.check_all()
 
@@ -267,12 +275,8 @@ class Person:
             self.evening.counts["checked"] += 1
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser("python -m bench.evening", description=__doc__)
-    parser.add_argument("--viewers", type=int, default=2_000)
-    parser.add_argument("--minutes", type=int, default=90)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+def simulate_part(viewers: int, minutes: int, seed: int, shows_progress: bool) -> Counter:
+    """Let some of the households watch, with a database of their own; return how often what happened."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(
             database_url=f"sqlite:///{folder}/evening.sqlite3",
@@ -283,15 +287,30 @@ def main() -> None:
             argon2_time_cost=1,
         )
         app = create_app(settings.with_defaults(), now=SimulatedClock())
-        app.extensions["clock"] = app.extensions.get("clock")
         with app.app_context():
             flask_migrate.upgrade()
-        started = time.perf_counter()
-        evening = Evening(World(app), options.viewers, options.minutes, options.seed)
-        evening.run()
-        print(dict(sorted(evening.counts.items())))
-        duration_s = time.perf_counter() - started
-        print(f"{options.viewers} viewers, {options.minutes} minutes: all as modelled, in {duration_s:.0f} s")
+        evening = Evening(World(app), viewers, minutes, seed)
+        evening.run(shows_progress)
+        return evening.counts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m bench.evening", description=__doc__)
+    parser.add_argument("--viewers", type=int, default=2_000)
+    parser.add_argument("--minutes", type=int, default=90)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parts", type=int, default=os.cpu_count() or 1, help="processes, with some households each")
+    options = parser.parse_args()
+    size, remainder = divmod(options.viewers, options.parts)
+    parts = [
+        (size + (part < remainder), options.minutes, options.seed + part, part == 0) for part in range(options.parts)
+    ]
+    started = time.perf_counter()
+    with multiprocessing.get_context("spawn").Pool(options.parts) as processes:
+        counts = sum(processes.starmap(simulate_part, parts, chunksize=1), Counter())
+    print(dict(sorted(counts.items())))
+    duration_s = time.perf_counter() - started
+    print(f"{options.viewers} viewers, {options.minutes} minutes: all as modelled, in {duration_s:.0f} s")
 
 
 if __name__ == "__main__":

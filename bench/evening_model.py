@@ -68,15 +68,19 @@ class Model:
         return 0 if known is None or known[1] or known[0] < RESUME_AFTER_S else known[0]
 
     def heartbeat(self, stream_id: str, body: dict, true_at: datetime | None, response: Any, now: datetime) -> None:
-        """Note a heartbeat, whose true time is None if the player could not tell it."""
+        """Note a heartbeat, whose true time is None if the player could not tell it.
+
+        Of a stream that is over, such a heartbeat counts as no newer than the stream's latest one.
+        """
         stream, position_s = self.streams[stream_id], int(body["position_s"])
         is_live = stream.is_live(now)
         if response.status_code != 204:  # the response to a beacon, which is always the same
             assert (response.status_code == 200) == is_live, (response.json, stream, now)
         stream.has_played |= body["state"] in ("playing", "ended")
         is_news = position_s != stream.position_s or body["state"] in ("playing", "ended")
-        if stream.has_played and is_news and true_at is not None:
-            self._report(stream, position_s, true_at, body["state"] == "ended")
+        at = true_at if is_live or "at" in body else stream.seen_at
+        if stream.has_played and is_news and at is not None:
+            self._report(stream, position_s, at, body["state"] == "ended")
         if is_live:
             stream.seen_at = now
             stream.is_over = body["state"] in ("stopped", "ended")

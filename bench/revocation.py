@@ -28,7 +28,7 @@ from streamsvc.cli.progress import progress_bar
 from streamsvc.models import ApiKey
 from streamsvc.operations.accounts.api_keys import create_api_key
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.security import authentication, operators, password_hashing
+from streamsvc.security import operators, password_hashing, viewers
 from streamsvc.storage.database import fetch_one
 
 CLIENTS, REQUESTS_AFTER, ROUND_TIMEOUT_S, RECONNECT_EVERY = 8, 3, 120, 20
@@ -38,7 +38,7 @@ CURRENT_SESSION = "/v1/sessions/current"
 
 def create_app_with_token_cache():
     """The app with the bug that this check must find: authenticated tokens are cached for a second."""
-    authentication._find_viewer = cache_for_a_second(authentication._find_viewer)
+    viewers.find_viewer = cache_for_a_second(viewers.find_viewer)
     operators.find_operator_by_key = cache_for_a_second(operators.find_operator_by_key)
     return create_app()
 

@@ -1,9 +1,10 @@
 """python -m bench.simulate: bill subscribers for 24 months, then check the books to the cent.
 
 `python -m bench.simulate [subscribers] [months] [--parts 2] [--plot file.svg]`. Payments are declined, and subscribers
-change plans, pause, cancel and get refunds. The simulation calls the operations that the API and the worker share,
-without HTTP, on a temporary SQLite database; with several parts, each has a database and a process of its own, like
-separate services per market. The seed is fixed: the same run gives the same sums.
+change plans, pause, cancel, get refunds, and some subscribe in an app store as well. The simulation calls the
+operations that the API and the worker share, without HTTP, on a temporary SQLite database; with several parts, each has
+a database and a process of its own, like separate services per market. The seed is fixed: the same run gives the same
+sums.
 
 Mails are enqueued but not rendered, since their text does not affect the books. Nothing else writes and nothing must
 survive a power failure, so batches are larger than a worker's and SQLite does not sync to disk.
@@ -24,6 +25,7 @@ import click
 import flask_migrate
 import sqlalchemy as sa
 
+from bench.simulate_stores import PRODUCT, apply_store_event, describe_stores
 from streamsvc.app import create_app
 from streamsvc.gateways.payments.interface import SUCCEEDED
 from streamsvc.models import Account, Job
@@ -43,6 +45,7 @@ from streamsvc.operations.billing.reporting.revenue import revenue_report
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.maintenance import job_handlers
 from streamsvc.rules.refusals.base import Refusal
+from streamsvc.rules.stores.state import SOURCES
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, new_id
@@ -57,6 +60,8 @@ CARD_CHANGES = 0.03
 """Share of cards that change per month; half of them decline every payment afterwards."""
 EVENTS = (("change", 0.01), ("pause", 0.005), ("cancel", 0.01), ("refund", 0.005))
 """Events of a subscriber, and the probability of each per month."""
+STORE_EVENTS = 0.02
+"""Share of subscribers who, per month, subscribe in an app store, or to whose subscription there something happens."""
 BATCH_SIZE = 500
 PRAGMAS = "PRAGMA synchronous=OFF; PRAGMA cache_size=-1000000;"
 TABLES = (Account, PaymentMethod, Subscription, SubscriptionEvent)
@@ -113,13 +118,18 @@ def simulate_months(clock, subscribers, months, rng) -> "SimulationResult":
     subscriptions = import_subscribers(clock, subscribers, price_ids, rng)
     gc_tuning.tune_gc()
     days, started = months * 30, time.perf_counter()
+    store_rng = random.Random(len(subscriptions))  # of its own, so that our sums stay the same
     with click.progressbar(range(days), label=f"{subscribers} subscribers, {months} months", file=sys.stderr) as bar:
         for _ in bar:
             clock.now += timedelta(days=1)
             run_due_jobs(clock)
             for subscription_id, account_id in pick_subscriptions(subscriptions, rng):
                 apply_random_event(subscription_id, account_id, price_ids, rng, clock.now)
+            count = round(len(subscriptions) * STORE_EVENTS / 30 + store_rng.random() / 2)
+            for _, account_id in store_rng.sample(subscriptions, count):
+                apply_store_event(account_id, store_rng, clock.now)
     simulated_s = time.perf_counter() - started
+    click.echo(describe_stores(), err=True)
     months = revenue_report(START.date(), clock.now.date(), "month")["revenue"]
     started = time.perf_counter()
     differences = [str(difference) for difference in audit_billing(clock.now)]
@@ -146,7 +156,9 @@ def create_prices() -> list[str]:
         {**terms, "amount_minor": amount, "interval": interval, "interval_count": count}
         for amount, interval, count in PRICES
     ]
-    plan = replace_plan("simulated", PlanIn().load({"name": "Plan", "features": {}, "prices": prices}), START)
+    products = [{"source": source, "product_id": PRODUCT} for source in SOURCES]
+    body = {"name": "Plan", "features": {}, "prices": prices, "store_products": products}
+    plan = replace_plan("simulated", PlanIn().load(body), START)
     db.session.commit()
     return [price.id for price in sorted(plan.prices, key=lambda price: price.amount_minor)]
 

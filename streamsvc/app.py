@@ -10,15 +10,16 @@ from flask import Flask, Request, request
 from flask_migrate import Migrate
 from werkzeug.routing import MapAdapter
 
-from streamsvc import blueprints, clock
+from streamsvc import __version__, blueprints, clock
 from streamsvc.http import edge, metrics, request_facts
 from streamsvc.http.hot_reads import HotRequest
 from streamsvc.models import AccountClock
 from streamsvc.operations.maintenance import clock_check, job_handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
-from streamsvc.security import authentication, end_user_addresses
+from streamsvc.security import authorization, end_user_addresses
 from streamsvc.settings import Settings
-from streamsvc.storage import database
+from streamsvc.storage import database, replica
+from streamsvc.tracing import start_tracing
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -57,12 +58,17 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     app.extensions["watch_clock"] = partial(clock_check.watch_clock, app)
     app.config["SECRET_KEY"] = settings.secret_key[0]
     database.init_app(app, settings)
+    if settings.database_replica_url:
+        replica.init_app(app, settings.database_replica_max_lag_s)
     Migrate(app, database.db, directory=str(MIGRATIONS))
     if settings.metrics:
         metrics.init_app(app)
+    if settings.tracing:
+        with app.app_context():
+            start_tracing(__version__, database.db.engines.values())
     edge.init_app(app, settings.trusted_proxies)
     end_user_addresses.init_app(app)
     request_facts.init_app(app)
-    authentication.init_app(app)
+    authorization.init_app(app)
     blueprints.register_blueprints(app, settings)
     return app

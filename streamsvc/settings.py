@@ -1,8 +1,5 @@
 """Every `STREAMSVC_*` variable: its name, type, default and description. Read once, at startup."""
 
-import base64
-import ipaddress
-import json
 import os
 import re
 import secrets
@@ -10,320 +7,67 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
-from importlib.util import find_spec
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import current_app
 
-from streamsvc.rules.billing import vat
-from streamsvc.rules.billing.gifts import GiftAmounts
-from streamsvc.rules.billing.number_series import is_number_prefix
-from streamsvc.rules.catalog.codes import COUNTRIES, TIME_ZONES
-from streamsvc.rules.connections import node_connections
-from streamsvc.rules.playback.drm import DrmProvider, parse_drm_provider
-from streamsvc.rules.playback.grant_cookies import is_in_domain
-from streamsvc.rules.playback.media_paths import ITEM_ID, split_media_pattern
-from streamsvc.rules.playback.signers import MediaSigner, parse_signers
-
-PREFIX, FILE_SUFFIX = "STREAMSVC_", "_FILE"
-MIN_SECRET_LENGTH = 32
-MIN_SECRET_VARIETY = 8
-"""Different characters in a secret that was generated."""
-ORIGIN = re.compile(
-    r"(https://[a-z0-9-]+(\.[a-z0-9-]+)*(?!:443$)|http://(localhost|127\.0\.0\.1)(?!:80$))(:[1-9]\d{0,4})?", re.ASCII
+from streamsvc.rules.playback.drm import DrmProvider
+from streamsvc.rules.playback.signers import MediaSigner
+from streamsvc.setting_checks import find_setting_errors
+from streamsvc.setting_parsers import (
+    PREFIX,
+    integer_between,
+    one_of,
+    parse_account_ids,
+    parse_certificate_file,
+    parse_commission,
+    parse_cookie_domain,
+    parse_countries,
+    parse_country,
+    parse_database_url,
+    parse_drm,
+    parse_dunning_schedule,
+    parse_ec_key,
+    parse_existing_file,
+    parse_filter_file,
+    parse_flag,
+    parse_gift_amounts,
+    parse_height_pattern,
+    parse_https_url,
+    parse_mail_url,
+    parse_media_pattern,
+    parse_media_signers,
+    parse_moment,
+    parse_network_prefixes,
+    parse_number_prefix,
+    parse_oidc_providers,
+    parse_origins,
+    parse_pause_rules,
+    parse_peppers,
+    parse_publishable_key,
+    parse_range_url,
+    parse_replica_url,
+    parse_secret_keys,
+    parse_seller_vat_number,
+    parse_service_account,
+    parse_signing_secret,
+    parse_statement_suffix,
+    parse_time_zone,
+    parse_trusted_proxies,
+    parse_url,
 )
+
+FILE_SUFFIX = "_FILE"
+LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""All addresses of the machine -> the one at which a browser on it reaches the service."""
+DATABASE_URLS = ("database_url", "database_replica_url")
 PASSWORD_IN_URL = re.compile(r"(://[^:/@]*:)[^@]*@")
 
 
 class SettingsError(Exception):
     """A setting is invalid or unsafe; the message names the variable and the fix."""
-
-
-def parse_flag(text: str) -> bool:
-    """Parse a boolean, such as 1, true, yes or on."""
-    if text.lower() not in ("0", "1", "false", "true", "no", "yes", "off", "on"):
-        raise ValueError("must be 1 or 0")
-    return text.lower() in ("1", "true", "yes", "on")
-
-
-def integer_between(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return a parser of integers from `lowest` to `highest`."""
-
-    def parse(text: str) -> int:
-        if not text.lstrip("-").isdecimal() or not lowest <= int(text) <= highest:
-            raise ValueError(f"must be a whole number from {lowest} to {highest}")
-        return int(text)
-
-    return parse
-
-
-def parse_trusted_proxies(text: str) -> int | tuple:
-    """Parse the number of proxies, or their networks."""
-    if text.isdecimal():
-        return integer_between(0, 8)(text)
-    try:
-        networks = tuple(ipaddress.ip_network(network.strip()) for network in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"must be a number from 0 to 8, or networks such as 10.0.0.0/8,127.0.0.1 ({error})") from None
-    if any(network.prefixlen == 0 for network in networks):
-        raise ValueError("must not contain all addresses, or clients could forge theirs; list the proxies' networks")
-    return networks
-
-
-def one_of(*words: str) -> Callable[[str], str]:
-    """Return a parser that accepts only these words."""
-
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError("must be one of " + ", ".join(words))
-        return text
-
-    return parse
-
-
-def parse_moment(text: str) -> datetime:
-    """Parse an RFC 3339 time with an offset; aware UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
-    return moment.astimezone(UTC)
-
-
-def parse_statement_suffix(text: str) -> str:
-    """Parse a suffix of the text on card statements, by Stripe's rules for `statement_descriptor_suffix`."""
-    if text and (len(text) > 22 or set(text) & set("<>\\'\"*") or not any(map(str.isalpha, text))):
-        raise ValueError("must be 1 to 22 characters with at least one letter, without < > \\ ' \" *")
-    return text
-
-
-def parse_database_url(text: str) -> str:
-    text = text.replace("postgres://", "postgresql://", 1)
-    if not text.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
-        raise ValueError("must be sqlite:///path or postgresql://user:password@host/name")
-    return text
-
-
-def parse_secret_keys(text: str) -> tuple[str, ...]:
-    keys = tuple(key.strip() for key in text.split(",") if key.strip())
-    if not keys or min(map(len, keys)) < MIN_SECRET_LENGTH:
-        raise ValueError(f"must be at least {MIN_SECRET_LENGTH} characters; separate several keys by commas")
-    return keys
-
-
-def parse_peppers(text: str) -> tuple[tuple[str, str], ...]:
-    """Parse `id:secret` or `none`, comma-separated, to pairs of id and secret; ("", "") for none."""
-    peppers = tuple(_parse_pepper(entry.strip()) for entry in text.split(","))
-    if len({pepper_id for pepper_id, _ in peppers}) != len(peppers):
-        raise ValueError("must not repeat an id")
-    return peppers
-
-
-def _parse_pepper(entry: str) -> tuple[str, str]:
-    if entry == "none":
-        return "", ""
-    pepper_id, _, secret = entry.partition(":")
-    if not re.fullmatch("[a-z0-9]{1,16}", pepper_id) or len(secret) < MIN_SECRET_LENGTH:
-        raise ValueError(
-            f"must be id:secret, the secret with {MIN_SECRET_LENGTH} characters or more; separate several by commas"
-        )
-    return pepper_id, secret
-
-
-def parse_https_url(text: str) -> str:
-    if not re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", text):
-        raise ValueError("must be a URL that starts with https://")
-    return text
-
-
-def parse_origins(text: str) -> tuple[str, ...]:
-    """Parse the origins of front ends, comma-separated, each as browsers send it in `Origin`."""
-    origins = tuple(origin.strip() for origin in text.split(","))
-    for origin in origins:
-        if "*" in origin:
-            raise ValueError("must list each origin; with `*` any website could act for a signed-in viewer")
-        if not ORIGIN.fullmatch(origin):
-            raise ValueError(
-                f"{origin!r} must be an origin such as https://app.example: https (http for localhost and 127.0.0.1 "
-                "only), in lower case, no path, no slash at the end, and a port only if it is not the default"
-            )
-    return origins
-
-
-def parse_range_url(text: str) -> str:
-    return parse_https_url(text).rstrip("/") + "/"
-
-
-def parse_dunning_schedule(text: str) -> str:
-    days = r"(\d+(,\d+)*|never)"
-    if not re.fullmatch(rf"retry={days}( retry\.[a-z_]+={days})* warn=\d+ suspend=\d+ cancel=\d+", text):
-        raise ValueError("must be retry=DAY,… [retry.DECLINE_CODE=DAY,…|never] warn=DAY suspend=DAY cancel=DAY")
-    return text
-
-
-def parse_pause_rules(text: str) -> str:
-    if not re.fullmatch(r"min=\d{1,3} per_year=[1-9]\d{0,2} cool_down=\d{1,3}", text):
-        raise ValueError("must be min=DAYS per_year=COUNT cool_down=DAYS")
-    return text
-
-
-def parse_gift_amounts(text: str) -> str:
-    GiftAmounts.parse(text)
-    return text
-
-
-def parse_seller_vat_number(text: str) -> str:
-    """Parse the seller's VAT number; its country code and check digits must be right."""
-    number = vat.normalize_vat_number(text)
-    if vat.vat_number_country(number) is None:
-        raise ValueError("must be a valid VAT number that starts with its country code, such as IE1234564WA")
-    return number
-
-
-def parse_country(text: str) -> str:
-    if text not in COUNTRIES:
-        raise ValueError("must be an ISO 3166-1 alpha-2 country code such as DE")
-    return text
-
-
-def parse_countries(text: str) -> tuple[str, ...]:
-    return tuple(parse_country(code.strip()) for code in text.split(","))
-
-
-def parse_time_zone(text: str) -> str:
-    if text not in TIME_ZONES:
-        raise ValueError("must be an IANA time zone such as Europe/Berlin")
-    return text
-
-
-def parse_number_prefix(text: str) -> str:
-    if not is_number_prefix(text):
-        raise ValueError("must be 1 to 10 of A–Z and 0–9 with at least one letter, and not CN")
-    return text
-
-
-def parse_url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("must be a URL that starts with http:// or https://")
-    return text.rstrip("/")
-
-
-def parse_signing_secret(text: str) -> str:
-    """Parse a secret of Standard Webhooks. The message never repeats it."""
-    try:
-        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        key = b""
-    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
-        raise ValueError("must be whsec_ and 24 to 64 bytes in base64: `echo whsec_$(openssl rand -base64 32)`")
-    return text
-
-
-def parse_mail_url(text: str) -> str:
-    if not text.startswith(("console:", "file:/", "smtp://", "smtps://")):
-        raise ValueError("must be console:, file:/folder, smtp://host:port or smtps://host:port")
-    return text
-
-
-def parse_oidc_providers(text: str) -> str:
-    """Check `{"name": {"issuer", "client_id", "client_secret"?, "scope"?, "response_mode"?}}`; returned as text."""
-    providers = json.loads(text)  # a JSONDecodeError is a ValueError
-    required, allowed = {"issuer", "client_id"}, {"issuer", "client_id", "client_secret", "scope", "response_mode"}
-    for name, entry in providers.items() if isinstance(providers, dict) else [("", None)]:
-        if (
-            not isinstance(entry, dict)
-            or not required <= entry.keys() <= allowed
-            or not re.fullmatch("[a-z0-9-]+", name)
-        ):
-            raise ValueError('must be {"name": {"issuer": …, "client_id": …, "client_secret": …, "scope": …}}')
-        if not all(isinstance(value, str) for value in entry.values()):
-            raise ValueError(f"{name}: all values must be text")
-        if not re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", entry["issuer"]):
-            raise ValueError(f"{name}: issuer must start with https://")
-        if entry.get("response_mode", "form_post") != "form_post":
-            raise ValueError(f"{name}: response_mode must be form_post")
-    return text
-
-
-def parse_filter_file(text: str) -> str:
-    if find_spec("rbloom") is None:
-        raise ValueError("needs the extra `breaches`: pip install 'streamsvc[breaches]'")
-    if not Path(text).is_file():
-        raise ValueError(f"file {text} does not exist")
-    return text
-
-
-def parse_existing_file(text: str) -> str:
-    if not Path(text).is_file():
-        raise ValueError(f"file {text} does not exist")
-    return text
-
-
-def parse_publishable_key(text: str) -> str:
-    """Check Stripe's publishable key. The message never repeats it: it may be a secret key by mistake."""
-    if text.startswith(("sk_", "rk_")):
-        raise ValueError("must be the publishable key (pk_…): browsers get it, so it must not be a secret key")
-    if not re.fullmatch(r"pk_(test|live)_\w+", text, re.ASCII):
-        raise ValueError("must be a publishable key that starts with pk_test_ or pk_live_")
-    return text
-
-
-def parse_media_pattern(text: str) -> str:
-    if ITEM_ID not in urlsplit(text).path or not text.startswith(("http://", "https://", "/")):
-        raise ValueError("must be a URL, or a path on the public URL, whose path contains {item_id}")
-    split_media_pattern(text)
-    return text
-
-
-def parse_height_pattern(text: str) -> str:
-    try:
-        groups = re.compile(text, re.ASCII).groups
-    except re.error as error:
-        raise ValueError(f"must be a regular expression: {error}") from None
-    if groups != 1:
-        raise ValueError("must have exactly one group, for the height in lines")
-    return text
-
-
-def parse_network_prefixes(text: str) -> str:
-    lengths = re.fullmatch(r"(\d{1,2})/(\d{1,3})", text, re.ASCII)
-    if not lengths or int(lengths[1]) > 32 or int(lengths[2]) > 128:
-        raise ValueError("must be the prefix lengths for IPv4 and IPv6, such as 24/56")
-    return text
-
-
-def parse_media_signers(text: str) -> tuple[MediaSigner, ...]:
-    """Parse the signers of the media hosts; `key_file` is replaced by the private key in it."""
-    entries = _parse_json(text)
-    for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, dict) and "key_file" in entry:
-            entry["private_key"] = Path(parse_existing_file(str(entry.pop("key_file")))).read_text("latin-1")
-    return parse_signers(entries)
-
-
-def parse_drm(text: str) -> DrmProvider:
-    return parse_drm_provider(_parse_json(text))
-
-
-def _parse_json(text: str) -> Any:
-    """Parse JSON. The message never repeats it, since there are secrets in it."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ValueError("must be JSON") from None
-
-
-def parse_cookie_domain(text: str) -> str:
-    """Parse the domain of cookies, with or without a dot before it; returned without."""
-    domain = text.removeprefix(".")
-    if not re.fullmatch(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?", domain, re.ASCII):
-        raise ValueError("must be a domain in lower case with at least one dot in it, such as .service.example")
-    return domain
 
 
 def setting(default: Any, parse: Callable[[str], Any], description: str, secret: bool = False) -> Any:
@@ -338,6 +82,16 @@ class Settings:
     env: str = setting("development", one_of("development", "production"), "`production` refuses unsafe defaults.")
     data_dir: str = setting("instance", str, "Folder of the SQLite file and the generated development secret.")
     database_url: str = setting("", parse_database_url, "Database URL; empty: SQLite in the data folder.")
+    database_replica_url: str = setting(
+        "",
+        parse_replica_url,
+        "URL of a streaming standby of the PostgreSQL database, for reads of the catalogue, history and reports.",
+    )
+    database_replica_max_lag_s: int = setting(
+        5,
+        integer_between(2, 3600),
+        "Seconds that the standby may lag behind; beyond that, everything is read from the primary.",
+    )
     secret_key: tuple[str, ...] = setting(
         (),
         parse_secret_keys,
@@ -374,7 +128,11 @@ class Settings:
         integer_between(1, 60),
         "Seconds that one request may wait for other services, such as the payment provider, in total.",
     )
-    public_url: str = setting("http://127.0.0.1:8000", parse_url, "Public URL of the service, used in links in mail.")
+    public_url: str = setting(
+        "",
+        parse_url,
+        "Public URL of the service, used in links in mail; empty: the address that `serve` listens on.",
+    )
     hsts_subdomains: bool = setting(
         False, parse_flag, "Adds `includeSubDomains` to the HSTS header, which is sent if the public URL is https."
     )
@@ -386,6 +144,11 @@ class Settings:
     docs: bool = setting(True, parse_flag, "Serves `/docs` and `/openapi.json`; if off, they return 404.")
     storefront: bool = setting(
         False, parse_flag, "Serves the demo storefront at `/`, a browser page that uses this API."
+    )
+    console: bool = setting(
+        True,
+        parse_flag,
+        "Serves the operators' console at `/console`, a browser page that uses this API; if off, it returns 404.",
     )
     trusted_proxies: int | tuple = setting(
         0,
@@ -662,6 +425,61 @@ class Settings:
         "Ends the text on card statements; it follows the shortened name set in Stripe's Dashboard.",
     )
     stripe_url: str = setting("https://api.stripe.com", parse_url, "Base URL of Stripe's API.")
+    app_store_bundle_id: str = setting(
+        "", str, "Bundle id of the iOS app whose App Store subscriptions count; empty: none. Needs the extra `stores`."
+    )
+    app_store_app_id: int = setting(0, integer_between(0, 10**15), "The app's Apple ID, a number in App Store Connect.")
+    app_store_issuer_id: str = setting("", str, "Issuer id of the key for the App Store Server API.")
+    app_store_key_id: str = setting("", str, "Id of the key for the App Store Server API.")
+    app_store_key: str = setting(
+        "", parse_ec_key, "The key itself (`SubscriptionKey_….p8`), an In-App Purchase key.", secret=True
+    )
+    app_store_environment: str = setting(
+        "production",
+        one_of("production", "sandbox"),
+        "Whose transactions count: the other environment's grant nothing.",
+    )
+    app_store_root: str = setting(
+        "", parse_certificate_file, "File with the root certificate to trust instead of Apple's; never in production."
+    )
+    app_store_online_checks: bool = setting(
+        True, parse_flag, "Asks Apple whether a signing certificate was revoked, at most every 15 minutes."
+    )
+    app_store_commission: str = setting(
+        "30,15", parse_commission, "Apple's percentage for reports: in a subscriber's first year, and afterwards."
+    )
+    app_store_url: str = setting("", parse_url, "Base URL of the App Store Server API; empty: that of the environment.")
+    play_store_package: str = setting(
+        "", str, "Package name of the Android app whose Google Play subscriptions count; empty: none. Needs `stores`."
+    )
+    play_store_account: str = setting(
+        "", parse_service_account, "JSON key of the service account that may use the Google Play API.", secret=True
+    )
+    play_store_push_account: str = setting(
+        "", str, "Address of the service account by which Pub/Sub signs `POST /v1/webhooks/play-store`."
+    )
+    play_store_push_audience: str = setting(
+        "", str, "Audience of Pub/Sub's tokens; empty: the URL of the webhook, which is Pub/Sub's default."
+    )
+    play_store_commission: str = setting(
+        "15", parse_commission, "Google's percentage for reports: in a subscriber's first year, and afterwards."
+    )
+    play_store_url: str = setting(
+        "https://androidpublisher.googleapis.com", parse_url, "Base URL of the Google Play Developer API."
+    )
+    play_store_keys_url: str = setting(
+        "https://www.googleapis.com/oauth2/v3/certs", parse_url, "Where Google publishes the keys of its tokens."
+    )
+    store_restore: str = setting(
+        "refuse",
+        one_of("refuse", "move"),
+        "Restoring a purchase that another account has: `refuse`, or `move` it, so that the other account loses it.",
+    )
+    store_test_accounts: tuple[str, ...] = setting(
+        (),
+        parse_account_ids,
+        "Ids of the accounts, such as that of the stores' reviewers, to which test purchases grant access.",
+    )
     apple_pay_domain_file: str = setting(
         "",
         parse_existing_file,
@@ -754,7 +572,17 @@ class Settings:
     metrics: bool = setting(
         False, parse_flag, "Serves `/metrics` for Prometheus; do not expose it publicly. Needs the extra `metrics`."
     )
+    tracing: bool = setting(
+        False,
+        parse_flag,
+        "Sends OpenTelemetry traces, to where the SDK's own variables say: `OTEL_EXPORTER_OTLP_ENDPOINT`. Needs the "
+        "extra `tracing`.",
+    )
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "Log level.")
+    log_format: str = setting("text", one_of("text", "json"), "Format of the log: lines of `text`, or of `json`.")
+    access_log: bool = setting(
+        False, parse_flag, "Logs every request: its route, status, time and size, without its path, query and tokens."
+    )
     password_pepper: tuple[tuple[str, str], ...] = setting(
         (),
         parse_peppers,
@@ -770,9 +598,21 @@ class Settings:
 
         `creates_secret`: as of `with_defaults`.
         """
+        settings, errors = cls.read(env)
+        if errors:
+            raise SettingsError(errors[0])
+        return settings.with_defaults(creates_secret)
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> tuple["Settings", list[str]]:
+        """Read the settings from `env`, without defaults for development; also returns a sentence for each error.
+
+        An invalid value is replaced by the setting's default. Raises SettingsError if a secret's file cannot be read.
+        """
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
+        errors = []
         if unknown := list_unknown(env):
-            raise SettingsError(f"{', '.join(unknown)}: unknown setting; `streamsvc config` lists all settings")
+            errors.append(f"{', '.join(unknown)}: unknown setting; `streamsvc config` lists all settings")
         texts = {name: env[name] for name in known if env.get(name)} | read_secret_files(env)
         for alias, name in (("PORT", "PORT"), ("WEB_CONCURRENCY", "WORKERS"), ("DATABASE_URL", "DATABASE_URL")):
             if env.get(alias):
@@ -782,92 +622,32 @@ class Settings:
             try:
                 values[known[name].name] = known[name].metadata["parse"](text)
             except ValueError as error:
-                raise SettingsError(f"{name}: {error}") from None
-        return cls(**values).with_defaults(creates_secret)
+                errors.append(f"{name}: {error}")
+        return cls(**values), errors
 
     def with_defaults(self, creates_secret: bool = True) -> "Settings":
         """Return the settings with development defaults. Raises SettingsError if they are unsafe or incomplete.
 
         `creates_secret`: whether a missing development secret is stored in the data folder, not just made up.
         """
-        if self.env == "production" and not self.secret_key:
-            raise SettingsError(f"{PREFIX}SECRET_KEY: required in production; generate one with `openssl rand -hex 32`")
-        if self.env == "production" and self.payment_provider == "sandbox" and not self.sandbox:
-            raise SettingsError(
-                f"{PREFIX}PAYMENT_PROVIDER: production needs a real payment provider; `sandbox` takes no money"
-            )
-        if self.payment_provider == "stripe" and not (self.stripe_secret_key and self.stripe_webhook_secret):
-            raise SettingsError(
-                f"{PREFIX}STRIPE_SECRET_KEY and {PREFIX}STRIPE_WEBHOOK_SECRET: both are required for Stripe"
-            )
-        if self.sandbox and self.stripe_secret_key.startswith(("sk_live", "rk_live")):
-            raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key cannot be used in the sandbox")
-        if self.grant_cookie_domain:
-            url = urlsplit(self.public_url)
-            if url.scheme != "https" or not is_in_domain(url.hostname or "", self.grant_cookie_domain):
-                raise SettingsError(
-                    f"{PREFIX}GRANT_COOKIE_DOMAIN: must be a domain above the host of {PREFIX}PUBLIC_URL, which must "
-                    "start with https://"
-                )
-        if self.stripe_secret_key.startswith("pk_"):
-            raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: must be the secret key (sk_…), not the publishable key")
-        if self.stripe_publishable_key and not is_same_stripe_mode(self.stripe_secret_key, self.stripe_publishable_key):
-            raise SettingsError(
-                f"{PREFIX}STRIPE_PUBLISHABLE_KEY: must be of the same mode as {PREFIX}STRIPE_SECRET_KEY: both test or "
-                "both live keys"
-            )
-        if self.webhooks_to_private and not self.sandbox:
-            raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: allowed in the sandbox only")
-        if self.payment_provider == "stripe" and find_spec("stripe") is None:
-            raise SettingsError(f"{PREFIX}PAYMENT_PROVIDER: needs the extra `stripe`: pip install 'streamsvc[stripe]'")
-        if self.server == "granian" and find_spec("granian") is None:
-            raise SettingsError(f"{PREFIX}SERVER: granian needs the extra `granian`: pip install 'streamsvc[granian]'")
-        if self.oidc_providers and find_spec("joserfc") is None:
-            raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra `oidc`: pip install 'streamsvc[oidc]'")
-        if (self.usernames or self.phones) and not (find_spec("precis_i18n") and find_spec("phonenumbers")):
-            name = "USERNAMES" if self.usernames else "PHONES"
-            raise SettingsError(f"{PREFIX}{name}: needs the extra `identifiers`: pip install 'streamsvc[identifiers]'")
-        if self.phones and not self.sms_countries:
-            raise SettingsError(f"{PREFIX}SMS_COUNTRIES: required for telephone numbers, such as DE,AT,CH")
-        if self.phones and not self.sandbox and not (self.sms_url and self.sms_secret):
-            raise SettingsError(f"{PREFIX}SMS_URL and {PREFIX}SMS_SECRET: both are required for telephone numbers")
-        if self.dpop and find_spec("joserfc") is None:
-            raise SettingsError(f"{PREFIX}DPOP: needs the extra `dpop`: pip install 'streamsvc[dpop]'")
-        if self.vpn == "refuse" and not self.vpn_database:
-            raise SettingsError(f"{PREFIX}VPN_DATABASE: required to refuse viewers behind a VPN")
-        for name in ("geo_database", "vpn_database"):
-            if getattr(self, name) and find_spec("maxminddb") is None:
-                extra = "needs the extra `geography`: pip install 'streamsvc[geography]'"
-                raise SettingsError(f"{PREFIX}{name.upper()}: {extra}")
-        if self.metrics and find_spec("prometheus_client") is None:
-            raise SettingsError(f"{PREFIX}METRICS: needs the extra `metrics`: pip install 'streamsvc[metrics]'")
-        for name in ("country_header", "city_header"):
-            if getattr(self, name) and not (self.trusted_proxies or self.sandbox):
-                reason = f"requires {PREFIX}TRUSTED_PROXIES, since any client could send this header"
-                raise SettingsError(f"{PREFIX}{name.upper()}: {reason}")
-        if bool(self.challenge_url) != bool(self.challenge_secret):
-            raise SettingsError(f"{PREFIX}CHALLENGE_URL and {PREFIX}CHALLENGE_SECRET: both are required for challenges")
-        if bool(self.sign_in_hook_url) != bool(self.sign_in_hook_secret):
-            names = f"{PREFIX}SIGN_IN_HOOK_URL and {PREFIX}SIGN_IN_HOOK_SECRET"
-            raise SettingsError(f"{names}: both are required for the sign-in hook")
-        if self.sign_in_hook_url.startswith("http://") and not self.webhooks_to_private:
-            raise SettingsError(f"{PREFIX}SIGN_IN_HOOK_URL: must be a URL that starts with https://")
-        if not self.login_throttle and not self.sandbox:
-            raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: can be turned off in the sandbox only")
-        if self.sandbox_clock and not self.sandbox:
-            raise SettingsError(f"{PREFIX}SANDBOX_CLOCK: requires the sandbox (`{PREFIX}SANDBOX=1`)")
-        needed = node_connections(self.workers, self.threads)
-        is_postgresql = self.database_url.startswith("postgresql")
-        if is_postgresql and 0 < self.database_connections < needed:
-            raise SettingsError(
-                f"{PREFIX}DATABASE_CONNECTIONS: {self.workers} web processes with {self.threads} threads each and a "
-                f"worker need {needed}; allow as many, or lower {PREFIX}WORKERS or {PREFIX}THREADS"
-            )
+        for error in find_setting_errors(self):
+            raise SettingsError(error)
+        return self.fill_defaults(creates_secret)
+
+    def fill_defaults(self, creates_secret: bool = True) -> "Settings":
+        """Return the settings with development defaults. Raises SettingsError if the secret's file cannot be used."""
         folder = Path(self.data_dir).resolve()
         return self.replace(
             database_url=self.database_url or f"sqlite:///{folder / 'streamsvc.sqlite3'}",
+            public_url=self.public_url or self._local_url(),
             secret_key=self.secret_key or _development_secret(folder / "secret.key", creates_secret),
         )
+
+    def _local_url(self) -> str:
+        """Return the URL at which a browser on this machine reaches `serve`."""
+        host = self.host.strip("[]")
+        host = LOCAL_HOSTS.get(host, host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def replace(self, **changes: Any) -> "Settings":
         """Return a copy with these fields changed."""
@@ -882,30 +662,6 @@ class Settings:
         path = Path(self.database_url.partition("///")[2].partition("?")[0])
         has_file = self.is_sqlite and path.name not in ("", ":memory:")
         return path if has_file and not (path.exists() and path.stat().st_size) else None
-
-
-def list_doubtful_settings(settings: Settings) -> list[str]:
-    """List what is valid and yet wrong for a service that people pay for, or in production."""
-    doubts = []
-    if settings.env == "production":
-        for is_wrong, doubt in (
-            (settings.sandbox, "SANDBOX: is on in production; nobody pays"),
-            (settings.mail_url.startswith("console:"), "MAIL_URL: no mail is sent"),
-            (settings.mail_from.endswith("@localhost>"), "MAIL_FROM: mail has no sender"),
-            (not settings.public_url.startswith("https://"), "PUBLIC_URL: links in mail are not https"),
-            (settings.stripe_secret_key.startswith(("sk_test", "rk_test")), "STRIPE_SECRET_KEY: is a test key"),
-        ):
-            doubts += [PREFIX + doubt] if is_wrong else []
-    elif not settings.sandbox:
-        doubts.append(f"{PREFIX}ENV: is not production, so unsafe defaults are accepted")
-    if min(len(set(key)) for key in settings.secret_key) < MIN_SECRET_VARIETY:
-        doubts.append(f"{PREFIX}SECRET_KEY: is easy to guess; generate one with `openssl rand -hex 32`")
-    return doubts
-
-
-def is_same_stripe_mode(secret_key: str, publishable_key: str) -> bool:
-    """Whether both keys are test keys or both are live keys: `sk_test_…` and `pk_test_…`."""
-    return secret_key.split("_")[1:2] == publishable_key.split("_")[1:2]
 
 
 def current_settings() -> Settings:
@@ -933,9 +689,15 @@ def _development_secret(path: Path, creates_it: bool) -> tuple[str, ...]:
                 with suppress(FileExistsError):
                     os.link(file.name, path)
     except OSError as error:
-        raise SettingsError(f"{PREFIX}DATA_DIR: {path} cannot be created: {error.strerror}") from None
+        reason = f"{path} cannot be created: {error.strerror}; choose a folder that this user may write to"
+        raise SettingsError(f"{PREFIX}DATA_DIR: {reason}") from None
     try:
         return parse_secret_keys(path.read_text())
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror}; start the service as the user who owns it, or set "
+            f"{PREFIX}SECRET_KEY or {PREFIX}DATA_DIR"
+        ) from None
     except ValueError:
         raise SettingsError(f"{path} has no usable key: restore the file, or delete it to get a new key") from None
 
@@ -955,7 +717,7 @@ def list_unknown(env: Mapping[str, str]) -> list[str]:
 
 def list_secret_names() -> list[str]:
     """List the variables of secrets, whose value may be in a file instead."""
-    return [PREFIX + f.name.upper() for f in fields(Settings) if f.metadata["secret"] or f.name == "database_url"]
+    return [PREFIX + f.name.upper() for f in fields(Settings) if f.metadata["secret"] or f.name in DATABASE_URLS]
 
 
 def read_secret_files(env: Mapping[str, str]) -> dict[str, str]:

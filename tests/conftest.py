@@ -13,11 +13,11 @@ from sqlalchemy import event
 from streamsvc.app import create_app
 from streamsvc.gateways import peers
 from streamsvc.settings import Settings
-from streamsvc.storage import compiled_statements, durability
+from streamsvc.storage import durability
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from streamsvc.worker import gc_tuning
 from tests.worlds import databases, postgres
-from tests.worlds.databases import SERVER_VARIABLE
+from tests.worlds.databases import SERVER_VARIABLE, close_app
 from tests.worlds.described_client import DescribedClient
 from tests.worlds.hot_reads import compare_hot_reads
 
@@ -189,20 +189,6 @@ def migrate_database(url):
     with app.app_context():
         flask_migrate.upgrade()
     close_app(app)
-
-
-def close_app(app):
-    """Close all database connections of the app."""
-    return_connections()
-    with app.app_context():
-        for engine in db.engines.values():
-            engine.dispose()
-
-
-def return_connections():
-    """Return the connections of this thread to their pools."""
-    for connection, _ in vars(compiled_statements._thread).pop("connections", {}).values():
-        connection.close()
 
 
 def disable_ping(app):

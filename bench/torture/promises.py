@@ -67,9 +67,9 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise(
         "Failover to a replica",
-        command="`--only database`",
+        command="`make scale`",
         plant="–",
-        reason="to the service a failover is a stop and a start at the same address, which the phase `database` shows",
+        reason="it takes two servers, which `make scale` and `tests/faults/test_failover.py` start and kill",
     ),
     Promise("A full disk loses nothing", ("disk",)),
     Promise("Processes that die are replaced", ("kills",), ("the service recovers", "every request"), ("lost_commit",)),

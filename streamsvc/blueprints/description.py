@@ -109,6 +109,7 @@ TEXT_EXAMPLES = {
     "text/xml": '<tv><programme channel="news.example" start="20260115120000 +0000" stop="20260115123000 +0000">'
     "<title>The News</title></programme></tv>",
     "application/pdf": "%PDF-1.7 …",
+    "image/svg+xml": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 450">…</svg>',
     "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",
     "application/x-tar": "(an archive of NFO files)",

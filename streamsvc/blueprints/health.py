@@ -1,36 +1,26 @@
-"""Health checks, metrics and the API description: /livez, /readyz, /metrics, /openapi.json, /docs."""
+"""Health checks, metrics and the API description: /livez, /readyz, /metrics, /openapi.json."""
 
-import secrets
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import flask_swagger_ui
 import msgspec
-from flask import Response, current_app, render_template, send_from_directory
+from flask import Response, current_app
 from marshmallow import fields
 
+from streamsvc.blueprints.documentation import REVALIDATE, require_public_docs
 from streamsvc.http import metrics
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.maintenance.health import run_health_checks
 from streamsvc.rules.refusals.requests import NotFound, NotReady
 from streamsvc.schemas.base import StrictSchema
-from streamsvc.security.authentication import public
+from streamsvc.security.access import public
 from streamsvc.settings import current_settings
 
-bp = Blueprint(
-    "health",
-    __name__,
-    template_folder="../pages/templates",
-    description="Health checks, metrics and the API description.",
-)
+bp = Blueprint("health", __name__, description="Health checks, metrics and the API description.")
 BLUEPRINTS = (bp,)
-SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
-CACHE_ONE_DAY = "public, max-age=86400"
-REVALIDATE = "public, no-cache"
-STOPS_CHARGING = frozenset(("clock", "reconciled"))
-"""Checks that do not keep the service from being ready: only charging waits for them."""
+NOT_REQUIRED = frozenset(("clock", "reconciled", "replica"))
+"""Checks that do not keep the service from being ready: only charging waits for them, or the primary does it all."""
 
 
 class Health(StrictSchema):
@@ -62,11 +52,11 @@ def get_readiness() -> Response | dict:
     503 unless a write to the database succeeds, its schema is new enough and a worker is alive. The write is made at
     most once per second and process. While the machine's clock is not trusted, or a restored backup is not reconciled
     with the payment provider, the status is `degraded` instead of `ok`: nobody is charged, and everything else is
-    served.
+    served. It is `degraded` too while a database replica is set and not used: everything is read from the primary.
     """
     checks = run_health_checks()
     failed = [name for name, passed in checks.items() if not passed]
-    if STOPS_CHARGING.issuperset(failed):
+    if NOT_REQUIRED.issuperset(failed):
         return {"status": "degraded" if failed else "ok", "checks": checks}
     raise NotReady(detail=f"Not ready: {', '.join(failed)}.", checks=checks)
 
@@ -92,45 +82,10 @@ def get_metrics() -> Response:
 @bp.response(200, {"type": "object"}, description="The OpenAPI 3.1 document.")
 def get_openapi() -> Response:
     """Retrieve the OpenAPI description of this API."""
-    _require_public_docs()
+    require_public_docs()
     document = _openapi_json()
     etag = compute_etag(document)
     return not_modified_response(etag, REVALIDATE) or add_cache_headers(json_response(document), etag, REVALIDATE)
-
-
-@bp.route("/docs")
-@public
-@bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
-def get_docs() -> Response:
-    """Show the API reference.
-
-    The page loads nothing from other hosts.
-    """
-    _require_public_docs()
-    nonce = secrets.token_urlsafe(16)
-    page = Response(render_template("docs.html", nonce=nonce), content_type="text/html; charset=utf-8")
-    page.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline';"
-        " img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
-    )
-    return page
-
-
-@bp.route("/docs/<path:name>")
-@public
-@bp.response(200, {"type": "string"}, content_type="*/*", description="The file.")
-def get_docs_file(name: str) -> Response:
-    """Retrieve a file of the API reference page."""
-    _require_public_docs()
-    response = send_from_directory(SWAGGER_UI_FILES, name, conditional=False)  # a 412 would have no problem document
-    response.headers["Cache-Control"] = CACHE_ONE_DAY
-    return response
-
-
-def _require_public_docs() -> None:
-    """Raise NotFound if `STREAMSVC_DOCS` is off."""
-    if not current_settings().docs:
-        raise NotFound
 
 
 def _openapi_json() -> bytes:

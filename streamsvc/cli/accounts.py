@@ -3,10 +3,19 @@
 import click
 from flask.cli import with_appcontext
 
+from streamsvc.logs import name_in_log
 from streamsvc.operations.accounts.api_keys import create_api_key_from_token
 from streamsvc.rules.roles import SCOPES
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, new_token
 from streamsvc.storage.database import db
+
+
+@click.command("log-name")
+@click.argument("principal_id", metavar="ID")
+@with_appcontext
+def log_name(principal_id: str) -> None:
+    """Print the name under which the log mentions an account or an operator: ID is acc_…, opr_… or key_…."""
+    click.echo(name_in_log(principal_id))
 
 
 @click.group("api-keys")

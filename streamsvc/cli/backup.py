@@ -5,21 +5,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import sleep
 
 import click
 from flask.cli import with_appcontext
 
 from streamsvc import clock
+from streamsvc.cli.paths import PathArgument
 from streamsvc.cli.progress import progress_bar
 from streamsvc.cli.restoring import describe_manifest, report_errors, restore_archive, secure_in_place, verify_archive
+from streamsvc.operations.backup import folder
 from streamsvc.operations.backup.archive import Progress
 from streamsvc.operations.backup.making import make_backup
 from streamsvc.operations.backup.tombstones import read_tombstones, write_tombstones
-from streamsvc.settings import Settings, SettingsError, current_settings, parse_moment
+from streamsvc.setting_parsers import parse_moment
+from streamsvc.settings import Settings, SettingsError, current_settings
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 
 TOMBSTONE_DAYS = 35
-FILE = click.Path(dir_okay=False, path_type=Path)
+FILE = PathArgument(dir_okay=False)
 
 
 class BackupGroup(click.Group):
@@ -40,19 +44,56 @@ def backup() -> None:
 
 
 @backup.command("create")
-@click.argument("path", type=FILE)
+@click.argument("path", type=PathArgument())
 @click.option("--with-secret-key", is_flag=True, help="Also write the secret key, which opens all secrets in the file.")
+@click.option(
+    "--keep-days",
+    type=click.IntRange(1, 36_500),
+    help="In a folder: delete the backups that were made earlier than that.",
+)
+@click.option(
+    "--every-hours", type=click.IntRange(1, 8_760), help="In a folder: go on, and make another one that often."
+)
 @with_appcontext
-def create_backup(path: Path, with_secret_key: bool) -> None:
-    """Back up the database to PATH, which must not exist.
+def create_backup(path: Path, with_secret_key: bool, keep_days: int | None, every_hours: int | None) -> None:
+    """Back up the database to PATH: a file that must not exist, or a folder.
 
-    The file is complete or absent, and only its owner can read it. The settings and the secret key are not in it.
+    The file is complete or absent, and only its owner can read it. The settings and the secret key are not in it. In a
+    folder its name has the time in UTC: streamsvc-20260115T020000Z.backup.
     """
+    if not path.is_dir():
+        if keep_days or every_hours:
+            raise click.UsageError(f"--keep-days and --every-hours need a folder, and {path} is none.")
+        _create_file(path, with_secret_key)
+        return
+    while True:
+        _create_file(folder.next_path(path, clock.wall_time()), with_secret_key)
+        is_tidy = not keep_days or _delete_expired(path, timedelta(days=keep_days))
+        if not every_hours:
+            sys.exit(not is_tidy)
+        db.session.remove()
+        sleep(timedelta(hours=every_hours).total_seconds())
+
+
+def _create_file(path: Path, with_secret_key: bool) -> None:
     with report_errors():
         manifest = make_backup(current_settings(), path, clock.now(), with_secret_key, start_progress)
     click.echo(f"{path}: {describe_manifest(manifest)}")
     if with_secret_key:
         click.echo("It contains the secret key: whoever has it can read every secret in it.", err=True)
+
+
+def _delete_expired(path: Path, keep: timedelta) -> bool:
+    """Delete the expired backups in a folder; return whether all of them are gone."""
+    is_tidy = True
+    for expired in folder.list_expired(path, clock.wall_time(), keep):
+        try:
+            expired.unlink(missing_ok=True)
+            click.echo(f"{expired}: deleted, since it is older than {keep.days} days")
+        except OSError as error:
+            click.echo(f"{expired}: is older than {keep.days} days and cannot be deleted: {error.strerror}", err=True)
+            is_tidy = False
+    return is_tidy
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The demo commands: demo, demo seed."""
 
 import os
-import socket
 import sys
 
 import click
@@ -10,12 +9,13 @@ from flask.cli import with_appcontext
 
 from streamsvc import clock
 from streamsvc.cli.catalog import format_summary, import_with_progress
-from streamsvc.cli.serving import serve
+from streamsvc.cli.serving import open_listener, serve
 from streamsvc.operations.maintenance import demo as operation
 from streamsvc.settings import PREFIX, Settings, current_settings
 
 WELCOME = """
 streamsvc is running on {url}  (storefront; documentation: {url}/docs; Ctrl-C to stop)
+Sign in there as the viewer and click Play: the titles under "Videos in this demo" are real, if short.
 
   viewer    {email}  {password}
   operator  {key}
@@ -31,35 +31,17 @@ streamsvc is running on {url}  (storefront; documentation: {url}/docs; Ctrl-C to
 def demo(context: click.Context) -> None:
     """Migrate, seed and serve a demo in the sandbox.
 
-    It has a real catalogue, a few plans, a viewer and an operator.
+    It has a real catalogue, a few short videos, plans, a viewer with a plan, and an operator.
     """
-    for name in ("SANDBOX", "STOREFRONT"):
+    for name in ("SANDBOX", "STOREFRONT", "FILTER_MANIFESTS"):
         os.environ.setdefault(PREFIX + name, "1")
     if context.invoked_subcommand is None:
         settings = Settings.from_env()
-        os.environ.setdefault(f"{PREFIX}PUBLIC_URL", _own_url(settings))
-        _require_free_port(settings)
+        open_listener(settings.host, settings.port).close()  # before the work, and not after it
         context.invoke(migrate_database)
         context.invoke(seed_demo)
         context.invoke(print_welcome)
         context.invoke(serve)
-
-
-def _own_url(settings: Settings) -> str:
-    """Return the URL at which a browser on this machine reaches the demo."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    return f"http://{host}:{settings.port}"
-
-
-def _require_free_port(settings: Settings) -> None:
-    """Raise ClickException if the port is in use."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError:
-            address = f"{settings.host}:{settings.port}"
-            raise click.ClickException(f"{address} is in use; choose another port, such as {PREFIX}PORT=8001") from None
 
 
 @click.command()
@@ -72,14 +54,17 @@ def migrate_database() -> None:
 @demo.command("seed")
 @with_appcontext
 def seed_demo() -> None:
-    """Create the demo's titles, plans, viewer and operator.
+    """Create the demo's titles, rows, plans, viewer and operator.
 
     Seeding again changes nothing.
     """
-    report = import_with_progress(operation.CATALOG)
-    operation.seed_accounts_and_plans(clock.now())
-    click.echo("Demo catalogue: " + format_summary(report))
-    if report.rejected:
+    reports = [import_with_progress(catalog) for catalog in operation.CATALOGS]
+    now = clock.now()
+    operation.seed_rows(now)
+    operation.seed_accounts_and_plans(now)
+    for name, report in zip(("catalogue", "videos"), reports, strict=True):
+        click.echo(f"Demo {name}: {format_summary(report)}")
+    if any(report.rejected for report in reports):
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ from flask import current_app
 from flask.cli import ScriptInfo
 
 from streamsvc.app import create_app
+from streamsvc.cli.command_app import create_command_app
 from streamsvc.operations.maintenance.doctor import backlog, books, environment, findings
 from streamsvc.settings import Settings, SettingsError
 
@@ -32,19 +33,24 @@ def doctor(context: click.Context, full: bool, as_json: bool) -> None:
     for result in _run_checks(context, full):
         results.append(result)
         if not as_json:
-            click.echo(f"{click.style(result.status.ljust(8), COLORS[result.status])} {result.check}: {result.message}")
-            if result.advice:
-                click.echo(f"{' ' * 8} {result.advice}")
+            echo_result(result)
     exit_code = max(findings.EXIT_CODES[result.status] for result in results)
     if as_json:
         click.echo(json.dumps({"exit_code": exit_code, "checks": [asdict(result) for result in results]}, indent=1))
     sys.exit(exit_code)
 
 
+def echo_result(result: findings.CheckResult) -> None:
+    """Print a line for a check, and one for its advice."""
+    click.echo(f"{click.style(result.status.ljust(8), COLORS[result.status])} {result.check}: {result.message}")
+    if result.advice:
+        click.echo(f"{' ' * 8} {result.advice}")
+
+
 def _run_checks(context: click.Context, full: bool) -> Iterator[findings.CheckResult]:
     """Run the checks in the application; settings with which it cannot be created are an error themselves."""
     info = context.ensure_object(ScriptInfo)
-    if not current_app and info.create_app is not create_app:
+    if not current_app and info.create_app is not create_command_app:
         context.with_resource(info.load_app().app_context())
     elif not current_app:
         try:

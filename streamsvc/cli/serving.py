@@ -1,11 +1,12 @@
 """The serve, worker and config commands."""
 
-import logging
+import errno
 import os
 import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import click
 from flask.cli import with_appcontext
@@ -13,11 +14,32 @@ from flask.cli import with_appcontext
 from streamsvc.cli.clock import require_trusted_clock
 from streamsvc.cli.supervisor import Program, Supervisor, report_ready
 from streamsvc.http import metrics
+from streamsvc.logs import configure_logging, make_formatter
 from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
-from streamsvc.settings import PREFIX, Settings, current_settings, describe_settings, select_known
+from streamsvc.security.counter_keys import is_secret_key_foreign
+from streamsvc.settings import (
+    PREFIX,
+    Settings,
+    SettingsError,
+    current_settings,
+    describe_settings,
+    select_known,
+)
 
 BACKLOG = 2048
+LISTEN_ERRORS = {
+    errno.EADDRINUSE: f"the port is taken; stop what listens there, or choose another, such as {PREFIX}PORT=8001",
+    errno.EACCES: (
+        f"this user may not open ports below 1024; choose another, such as {PREFIX}PORT=8000, and put a proxy in front"
+    ),
+    errno.EADDRNOTAVAIL: f"this machine has no such address; correct {PREFIX}HOST",
+    socket.EAI_NONAME: f"there is no such host; correct {PREFIX}HOST",
+}
+FOREIGN_KEY = (
+    "{path} is not the key with which this database was used: restore that key, or correct "
+    f"{PREFIX}DATA_DIR; if it is lost, set {PREFIX}SECRET_KEY, and set up authenticators and webhook secrets again"
+)
 NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` first"
 
 
@@ -36,15 +58,24 @@ def serve(host: str | None, port: int | None, workers: int | None, server: str |
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers), ("SERVER", server)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
-    _require_current_schema()
+    _require_usable_database()
     settings = Settings.from_env()
-    listener = _listen(settings.host, settings.port)
+    listener = open_listener(settings.host, settings.port)
     if settings.metrics:
-        metrics.reset_metrics_folder(metrics.use_metrics_folder(settings))
+        _reset_metrics_folder(settings)
     programs = _web_programs(settings, listener)
     if not no_worker:
         programs["worker"] = Program([sys.executable, "-m", "streamsvc.cli", "worker"], ready_bytes=1)
-    sys.exit(Supervisor(programs).run())
+    sys.exit(Supervisor(programs, make_formatter(settings.log_format)).run())
+
+
+def _reset_metrics_folder(settings: Settings) -> None:
+    folder = metrics.use_metrics_folder(settings)
+    try:
+        metrics.reset_metrics_folder(folder)
+    except OSError as error:
+        reason = f"{folder} cannot be written: {error.strerror}; choose a folder that this user may write to"
+        raise SettingsError(f"{PREFIX}DATA_DIR: {reason}") from None
 
 
 def _web_programs(settings: Settings, listener: socket.socket) -> dict[str, Program]:
@@ -58,21 +89,24 @@ def _web_programs(settings: Settings, listener: socket.socket) -> dict[str, Prog
     return {"web": Program(command, ready_bytes=settings.workers, listener=listener)}
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """Listen here, not in the web processes: connections wait while these are replaced. Raises ClickException."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
+        reason = LISTEN_ERRORS.get(error.errno or 0, error.strerror)
+        raise click.ClickException(f"cannot listen on {host}:{port}: {reason}") from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 @with_appcontext
-def _require_current_schema() -> None:
+def _require_usable_database() -> None:
     if not is_schema_current():
         raise click.ClickException(NOT_MIGRATED)
+    if not Settings.read(os.environ)[0].secret_key and is_secret_key_foreign():
+        raise click.ClickException(FOREIGN_KEY.format(path=Path(current_settings().data_dir).resolve() / "secret.key"))
 
 
 @click.command()
@@ -83,7 +117,7 @@ def worker(once: bool) -> None:
     from streamsvc import clock
     from streamsvc.worker import gc_tuning, jobs
 
-    _configure_logging()
+    configure_logging(current_settings())
     gc_tuning.tune_gc()
     if once:
         require_trusted_clock()
@@ -94,11 +128,6 @@ def worker(once: bool) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     run_worker(stop, report_ready)
-
-
-def _configure_logging() -> None:
-    level = current_settings().log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """Runs a few programs together: replaces those that die, reloads them on SIGHUP, and stops all of them in order."""
 
 import ctypes
+import logging
 import os
 import select
 import signal
@@ -49,8 +50,8 @@ class Child:
 class Supervisor:
     """Runs the programs until SIGTERM or SIGINT."""
 
-    def __init__(self, programs: dict[str, Program]) -> None:
-        self.programs = programs
+    def __init__(self, programs: dict[str, Program], formatter: logging.Formatter) -> None:
+        self.programs, self.formatter = programs, formatter
         self.received: list[int] = []
         self.failures = dict.fromkeys(programs, 0)
         self.running: dict[str, Child] = {}
@@ -85,7 +86,7 @@ class Supervisor:
             if child.process.poll() is None:
                 continue
             self.failures[name] = self.failures[name] + 1 if time.monotonic() - child.started < MIN_UPTIME_S else 1
-            _log(f"{name} ended with {child.process.returncode}")
+            self._log(f"{name} ended with {child.process.returncode}")
             os.close(child.ready)
             if self.failures[name] >= MAX_FAST_FAILURES:
                 del self.running[name]
@@ -94,7 +95,7 @@ class Supervisor:
         return True
 
     def _start_reload(self) -> None:
-        _log("reloading")
+        self._log("reloading")
         for name, program in self.programs.items():
             if name not in self.next:
                 self.next[name] = _start(program)
@@ -104,11 +105,11 @@ class Supervisor:
         for name, child in list(self.next.items()):
             is_late = time.monotonic() - child.started > READY_TIMEOUT_S
             if child.process.poll() is not None or is_late:
-                _log(f"the reload of {name} failed; the old processes stay")
+                self._log(f"the reload of {name} failed; the old processes stay")
                 del self.next[name]
                 self._retire(child)
             elif child.count_ready() >= self.programs[name].ready_bytes:
-                _log(f"reloaded {name}")
+                self._log(f"reloaded {name}")
                 self._retire(self.running[name])
                 self.running[name] = self.next.pop(name)
 
@@ -117,6 +118,15 @@ class Supervisor:
         if child.process.poll() is None:
             child.process.terminate()
         self.retiring.append(child)
+
+    def _log(self, message: str) -> None:
+        """Write a line to the standard error stream, if it takes one at once: no log may stop the service."""
+        record = logging.LogRecord("streamsvc", logging.INFO, "", 0, message, None, None)
+        try:
+            if select.select([], [2], [], 0)[1]:
+                os.write(2, f"{self.formatter.format(record)}\n".encode())
+        except (OSError, ValueError):
+            pass
 
     def _stop_all(self) -> None:
         """Let each process finish its work; kill those that take longer than `DRAIN_TIMEOUT_S`."""
@@ -173,12 +183,3 @@ def report_ready() -> None:
     """Tell the supervisor, from one of its processes, which then stops the process that this one replaces."""
     if ready_fd := os.environ.get(READY_FD_VARIABLE):
         os.write(int(ready_fd), b".")
-
-
-def _log(message: str) -> None:
-    """Write a line to the standard error stream, if it takes one at once: no log may stop the service."""
-    try:
-        if select.select([], [2], [], 0)[1]:
-            os.write(2, f"streamsvc: {message}\n".encode())
-    except (OSError, ValueError):
-        pass

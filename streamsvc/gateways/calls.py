@@ -7,7 +7,10 @@ from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from flask import has_request_context, request
+
 from streamsvc.gateways.peers import CallFailed, CallRejected, Peer, make_call
+from streamsvc.rules.trace_context import parse_trace_id
 
 MAX_RESPONSE_BYTES = 512 * 1024
 
@@ -37,8 +40,17 @@ def send_request(
     """Send one request. The circuit is that of `endpoint`, by default the URL's host and port. Raises CallFailed."""
     from streamsvc.gateways.http_client import exchange  # imports aiohttp
 
-    work = partial(exchange, method, url, body, headers or {}, max_bytes, public_only, keep_alive, tls)
+    headers = {**(headers or {}), **_trace_headers(peer)}
+    work = partial(exchange, method, url, body, headers, max_bytes, public_only, keep_alive, tls)
     return Response(*make_call(peer, endpoint or urlsplit(url).netloc, work, lambda result: is_failure(result[0])))
+
+
+def _trace_headers(peer: Peer) -> dict[str, str]:
+    """Return the `traceparent` of the current request for a peer that takes part in its trace."""
+    if not (peer.is_traced and has_request_context()):
+        return {}
+    traceparent = request.headers.get("traceparent", "")
+    return {"traceparent": traceparent} if parse_trace_id(traceparent) else {}
 
 
 def fetch_json(peer: Peer, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> dict:

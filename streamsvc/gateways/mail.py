@@ -40,11 +40,20 @@ def send_message(url: str, message: EmailMessage) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{message['Message-ID'].strip('<>').partition('@')[0]}.eml").write_bytes(bytes(message))
     else:
-        make_call(PEER, target.netloc.rpartition("@")[2], partial(_send_by_smtp, target, message))
+        make_call(PEER, target.netloc.rpartition("@")[2], partial(_speak_smtp, target, message))
 
 
-async def _send_by_smtp(target: SplitResult, message: EmailMessage) -> None:
-    """`smtp://` requires STARTTLS unless the server is local; `smtps://` uses TLS from the start."""
+def try_server(url: str) -> None:
+    """Connect to a mail server and sign in as for a mail, and send none. Raises CallFailed, CallRejected."""
+    target = urlsplit(url)
+    make_call(PEER, target.netloc.rpartition("@")[2], partial(_speak_smtp, target, None))
+
+
+async def _speak_smtp(target: SplitResult, message: EmailMessage | None) -> None:
+    """Send a message, or only sign in.
+
+    `smtp://` requires STARTTLS unless the server is local; `smtps://` uses TLS from the start.
+    """
     import aiosmtplib
 
     host, is_tls = target.hostname or "localhost", target.scheme == "smtps"
@@ -59,7 +68,10 @@ async def _send_by_smtp(target: SplitResult, message: EmailMessage) -> None:
     )
     try:
         await client.connect()
-        await client.send_message(message)
+        if message is None:
+            await client.ehlo()
+        else:
+            await client.send_message(message)
         # The message is accepted: neither an error nor the deadline, which cancels, may have it sent again.
         with suppress(aiosmtplib.SMTPException, TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(client.quit(), QUIT_TIMEOUT_S)

@@ -62,7 +62,7 @@ class OidcProvider:
         return claims
 
     def _metadata(self) -> dict:
-        metadata = _fetch_cached(f"{self.issuer}/.well-known/openid-configuration")
+        metadata = fetch_cached_document(PEER, f"{self.issuer}/.well-known/openid-configuration")
         if metadata.get("issuer") != self.issuer or not all(
             isinstance(metadata.get(name), str) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
         ):
@@ -89,8 +89,8 @@ class OidcProvider:
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
-        for refresh in (False, True):
-            keys = _fetch_cached(metadata["jwks_uri"], refresh)
+        for max_age in (CACHE_PERIOD, timedelta(0)):
+            keys = fetch_cached_document(PEER, metadata["jwks_uri"], max_age)
             try:
                 return jwt.decode(token, KeySet.import_key_set(keys), algorithms=list(ALGORITHMS)).claims
             except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -98,9 +98,9 @@ class OidcProvider:
         raise CallRejected(f"signature of the ID token: {reason}")
 
 
-def _fetch_cached(url: str, refresh: bool = False) -> Any:
-    """Fetch a document, from the cache unless it is older than `CACHE_PERIOD` or `refresh` is set."""
+def fetch_cached_document(peer: Peer, url: str, max_age: timedelta = CACHE_PERIOD) -> Any:
+    """Fetch a document, from the cache if it was fetched less than `max_age` ago. Raises CallRejected, CallFailed."""
     entry = _document_cache.get(url)
-    if refresh or entry is None or clock.wall_time() - entry[0] > CACHE_PERIOD:
-        entry = _document_cache[url] = (clock.wall_time(), fetch_json(PEER, url))
+    if entry is None or clock.wall_time() - entry[0] >= max_age:
+        entry = _document_cache[url] = (clock.wall_time(), fetch_json(peer, url))
     return entry[1]

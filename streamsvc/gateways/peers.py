@@ -26,6 +26,7 @@ from streamsvc.gateways import event_loop
 from streamsvc.rules.circuit_breaker import CircuitBreaker
 from streamsvc.rules.thread_shares import share_threads
 from streamsvc.settings import current_settings
+from streamsvc.tracing import open_span
 
 MAX_CIRCUITS = 1_000
 BUSY_RETRY_AFTER_S = 1.0
@@ -61,6 +62,7 @@ class Peer:
     """A service that is called. `name` is its label in metrics and the log.
 
     `worker_limit`: how many calls to one endpoint the worker makes at a time, so that some threads of a lane stay free.
+    `is_traced`: whether the `traceparent` of the request that makes a call is passed on.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Peer:
     max_failures: int = 5
     open_s: float = 10.0
     worker_limit: int | None = None
+    is_traced: bool = False
 
 
 def make_call(
@@ -81,7 +84,7 @@ def make_call(
     `endpoint` names what fails by itself, such as a host. Raises CallFailed, at the latest at the deadline.
     """
     try:
-        with _held_share(peer, endpoint):
+        with open_span(f"call {peer.name}"), _held_share(peer, endpoint):
             return _call_within_budget(peer, endpoint, work, is_failure)
     except CallNotMade as error:
         _report_outcome(peer, endpoint, CIRCUIT_OPEN if error.args[0] == CIRCUIT_OPEN else TOO_MANY, error.args[0])

@@ -12,7 +12,7 @@ MAX_RESPONSE_BYTES = 16 * 1024
 def post_hook(url: str, body: bytes, headers: dict[str, str], deadline_s: float, allow_private: bool) -> bytes:
     """Make one POST and return the body of its 200 response. Raises CallFailed."""
     response = send_request(
-        Peer(PEER_NAME, deadline_s),
+        Peer(PEER_NAME, deadline_s, is_traced=True),
         "POST",
         url,
         body,

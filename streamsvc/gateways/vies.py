@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from streamsvc.gateways.calls import send_request
+from streamsvc.gateways.calls import fetch_json, send_request
 from streamsvc.gateways.peers import CallFailed, Peer
 from streamsvc.settings import current_settings
 
@@ -52,6 +52,13 @@ def check_vat_number(number: str, requester: str) -> VatCheck:
     except (CallFailed, ValueError, RecursionError):
         return VatCheck(None, error=NO_RESPONSE)
     return _parse_response(document) if 200 <= response.status < 300 else _parse_error(document)
+
+
+def is_available() -> bool:
+    """Ask VIES whether it is available, whatever its member states are. Raises CallFailed."""
+    document = fetch_json(PEER, current_settings().vies_url + "/check-status")
+    vow = document.get("vow")
+    return isinstance(vow, dict) and vow.get("available") is True
 
 
 def _parse_response(document: Any) -> VatCheck:

@@ -24,6 +24,7 @@ REQUEST_HEADERS = (
     "X-CSRF-Token",
     "X-Guest-Token",
     "X-Request-Id",
+    "traceparent",
 )
 """What front ends may send."""
 EXPOSED_HEADERS = (

@@ -15,12 +15,25 @@ from marshmallow import Schema
 from streamsvc.rules.refusals import access, accounts, requests
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.roles import SCOPES
-from streamsvc.security.authentication import COOKIE, CSRF_HEADER, GUEST_TOKEN_HEADER, VIEWER_ONLY, Access, View
+from streamsvc.security.access import VIEWER_ONLY, Access, View
+from streamsvc.security.authentication import COOKIE, GUEST_TOKEN_HEADER, OPERATOR_COOKIE, OPERATOR_COOKIE_PATHS
+from streamsvc.security.csrf import CSRF_HEADER
 from streamsvc.security.end_user_addresses import HEADER as END_USER_ADDRESS_HEADER
 from streamsvc.storage.database import SAFE_METHODS
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 ETAG_HEADER, RETRY_AFTER_HEADER, REPLAYED_HEADER, REQUEST_ID_HEADER = "ETag", "RetryAfter", "Replayed", "RequestId"
+ABBREVIATIONS = {
+    "csrf": "CSRF",
+    "dpop": "DPoP",
+    "einvoice": "e-invoice",
+    "json": "JSON",
+    "pin": "PIN",
+    "totp": "TOTP",
+    "uri": "URI",
+    "vpn": "VPN",
+}
+"""How the words of error codes are written in titles, if not as they are."""
 
 SECURITY_SCHEMES = {
     "session": {
@@ -56,6 +69,13 @@ SECURITY_SCHEMES = {
         "scheme": "bearer",
         "description": "An API key, `sk_…`, or the token of an operator's session, `ops_…`. The roles listed are the "
         "scopes that the key or the operator's role must have; `admin` includes all of them.",
+    },
+    "operatorCookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": OPERATOR_COOKIE,
+        "description": "The token of an operator's session in a cookie, for the console: sign in with `cookie: true`. "
+        "It counts under `/v1/admin/` only, and for pages of the service's own host.",
     },
 }
 
@@ -166,12 +186,18 @@ def problem_document(status: int, code: str, detail: str, request_id: str) -> di
     """Return a problem document (RFC 9457)."""
     return {
         "type": f"urn:streamsvc:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
+        "title": problem_title(code),
         "status": status,
         "detail": detail,
         "code": code,
         "request_id": request_id,
     }
+
+
+def problem_title(code: str) -> str:
+    """Return the title of an error: `pin_required` has "PIN required"."""
+    title = " ".join(ABBREVIATIONS.get(word, word) for word in code.split("_"))
+    return title[0].upper() + title[1:]
 
 
 def list_refusals() -> list[type[Refusal]]:
@@ -211,15 +237,17 @@ def describe_operation(doc: dict, doc_info: dict, *, spec: APISpec, method: str,
     doc["responses"] = {str(status): response for status, response in doc["responses"].items()}
     is_write = method.upper() not in SAFE_METHODS
     access_rule = getattr(view, "access", VIEWER_ONLY)
-    doc["security"] = _security(access_rule, is_write) + ([{}] if hasattr(view, "is_in_public_catalog") else [])
+    doc["security"] = _security(access_rule, is_write, doc_info["path"]) + (
+        [{}] if hasattr(view, "is_in_public_catalog") else []
+    )
     doc["parameters"] = doc.get("parameters", []) + _header_parameters(view, is_write)
-    refusals = _general_errors(view, doc, access_rule, is_write, doc_info["path_parameters"])
+    refusals = _general_errors(view, doc, access_rule, is_write, doc_info["path"], doc_info["path_parameters"])
     _add_error_responses(spec, doc, [*refusals, *getattr(view, "refusals", ())])
     _add_response_headers(doc, view)
     return doc
 
 
-def _security(access_rule: Access, is_write: bool) -> list[dict]:
+def _security(access_rule: Access, is_write: bool, path: str) -> list[dict]:
     """Return the alternative security requirements of an operation; none if it is public."""
     schemes: list[dict] = []
     if access_rule.viewer:
@@ -228,6 +256,8 @@ def _security(access_rule: Access, is_write: bool) -> list[dict]:
     if access_rule.scope or access_rule.human_only:
         scopes = [access_rule.scope if access_rule.scope in SCOPES else "admin"] if access_rule.scope else []
         schemes.append({"operator": scopes})  # no key can have the scope of the sandbox: it takes `admin`
+        if path.startswith(OPERATOR_COOKIE_PATHS):
+            schemes.append({"operatorCookie": [], "csrf": []} if is_write else {"operatorCookie": []})
     return schemes
 
 
@@ -249,7 +279,7 @@ def _header_parameters(view: View, is_write: bool) -> list[str]:
 
 
 def _general_errors(
-    view: View, doc: dict, access_rule: Access, is_write: bool, path_parameters: list[str]
+    view: View, doc: dict, access_rule: Access, is_write: bool, path: str, path_parameters: list[str]
 ) -> list[type[Refusal]]:
     """List the errors that follow from an operation's access, parameters, body and preconditions."""
     errors = [requests.Invalid, requests.Unavailable]
@@ -261,6 +291,8 @@ def _general_errors(
         errors.append(accounts.TooManyAttempts)
     if access_rule.scope:
         errors.append(access.InsufficientScope)
+    if (access_rule.scope or access_rule.human_only) and is_write and path.startswith(OPERATOR_COOKIE_PATHS):
+        errors.append(accounts.CsrfTokenInvalid)
     if access_rule.viewer:
         errors += [] if hasattr(view, "allows_guests") else [access.SignUpRequired]
         errors += [access.ReadOnlySession] if is_write or access_rule.owner_only else []

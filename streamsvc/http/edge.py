@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,6 +12,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import flask_smorest
 import msgspec
+from apispec import APISpec
 from flask import Flask, Request, Response, current_app, request
 from flask.json.provider import JSONProvider
 from flask.sessions import NullSession, SessionInterface, SessionMixin
@@ -23,10 +25,13 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.sansio.response import Response as SansioResponse
 
+from streamsvc.http.access_log import AccessLogMiddleware, note_caller
+from streamsvc.http.compression import CompressionMiddleware
 from streamsvc.http.cors import CorsMiddleware
 from streamsvc.http.description import PROBLEM_MEDIA_TYPE, describe_operation, problem_document, register_components
 from streamsvc.http.hot_reads import HotReads
 from streamsvc.http.request_body import MAX_BODY_BYTES, require_declared_length
+from streamsvc.http.request_spans import TracingMiddleware
 from streamsvc.http.trusted_proxies import TrustedProxyMiddleware
 from streamsvc.http.unknown_fields import explain_unknown_fields
 from streamsvc.rules.proxies import Networks
@@ -44,7 +49,7 @@ from streamsvc.rules.refusals.requests import (
     WrongMethod,
 )
 from streamsvc.schemas.base import Problem
-from streamsvc.security.authentication import View
+from streamsvc.security.access import View
 from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.database import is_unavailable
 from streamsvc.storage.outage_log import log_outage
@@ -143,9 +148,11 @@ class StrictParser(FlaskParser):
             raise WrongMediaType
         if req.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
             raise WrongMediaType(detail="Send the body in UTF-8.")
+        _require_no_content_coding(req)
         return parse_strict_json(req.get_data())
 
     def load_form(self, req: Request, schema: Schema) -> dict[str, str]:
+        _require_no_content_coding(req)
         if req.mimetype != "application/x-www-form-urlencoded":
             raise WrongMediaType(detail="Send the body as application/x-www-form-urlencoded.")
         return _single_values(req.form)
@@ -168,6 +175,14 @@ class StrictParser(FlaskParser):
             noun = "parameter" if location == "query" else "field"
             errors |= flatten_messages(explain_unknown_fields(messages, schema, noun))
         raise Invalid(errors=errors)
+
+
+def _require_no_content_coding(req: Request) -> None:
+    """Raise WrongMediaType for a compressed body, with the codings that are accepted (RFC 9110, 15.5.16)."""
+    if req.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise WrongMediaType(
+            detail="Send the body uncompressed, without Content-Encoding.", headers={"Accept-Encoding": "identity"}
+        )
 
 
 def _single_values(fields: MultiDict[str, str]) -> dict[str, str]:
@@ -265,6 +280,7 @@ class Blueprint(flask_smorest.Blueprint):
             view._apidoc = getattr(view, "_apidoc", {}) | {
                 "manual_doc": {"operationId": operation_id} | manual_doc,
                 "view": view,
+                "path": (self.url_prefix or "") + rule,
                 "path_parameters": PATH_PARAMETER.findall((self.url_prefix or "") + rule),
             }
             return add_route(view)
@@ -273,9 +289,40 @@ class Blueprint(flask_smorest.Blueprint):
 
 
 class Api(flask_smorest.Api):
-    """flask-smorest's API, with problem documents for all errors."""
+    """flask-smorest's API, with problem documents for all errors.
+
+    Its description is made when it is first read: that is half of what a process needs to create the app, and few
+    processes are asked for it. `complete` then adds what the blueprints do not say.
+    """
 
     ERROR_SCHEMA = Problem
+
+    def __init__(self, app: Flask, complete: Callable[["Api"], None], **options: Any) -> None:
+        self._undescribed: list[Blueprint] = []
+        self._complete, self._lock = complete, threading.RLock()
+        super().__init__(app, **options)
+
+    def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
+        """Register a blueprint, and describe it later."""
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][blueprint.name] = self
+        self._app.register_blueprint(blueprint, **options)
+        self._undescribed.append(blueprint)
+
+    @property
+    def spec(self) -> APISpec:
+        """The description, made by the first call."""
+        with self._lock:  # reentrant: what completes the description reads it
+            if self._undescribed:
+                blueprints, self._undescribed = self._undescribed, []
+                for blueprint in blueprints:
+                    blueprint.register_views_in_doc(self, self._app, self._spec, name=blueprint.name, parameters=None)
+                    self._spec.tag({"name": blueprint.name, "description": blueprint.description})
+                self._complete(self)
+            return self._spec
+
+    @spec.setter
+    def spec(self, spec: APISpec) -> None:
+        self._spec = spec
 
     def _register_responses(self) -> None:
         register_components(self.spec, self.ERROR_SCHEMA)
@@ -388,8 +435,15 @@ def init_app(app: Flask, trusted_proxies: int | Networks) -> None:
     if settings.cors_origins:
         wrapped.wsgi_app = CorsMiddleware(app.wsgi_app, settings.cors_origins)
     wrapped.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(settings))
+    wrapped.wsgi_app = CompressionMiddleware(app.wsgi_app)
     if trusted_proxies:
         wrapped.wsgi_app = TrustedProxyMiddleware(app.wsgi_app, trusted_proxies)
+    if settings.access_log:
+        wrapped.wsgi_app = AccessLogMiddleware(app.wsgi_app)
+    if settings.tracing:
+        wrapped.wsgi_app = TracingMiddleware(app.wsgi_app)
+    if settings.access_log or settings.tracing:
+        app.after_request(note_caller)
     app.before_request(_reject_unusable_request)
     app.register_error_handler(Refusal, refusal_response)
     app.register_error_handler(SQLAlchemyError, _handle_database_error)

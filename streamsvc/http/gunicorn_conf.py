@@ -1,19 +1,25 @@
 """gunicorn's configuration. Everything an operator may change is a setting listed by `streamsvc config`."""
 
+import gc
 import os
 import socket
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
-from gunicorn import util
+from gunicorn import glogging, util
 
 from streamsvc.http.request_limits import MAX_FIELD_BYTES, MAX_LINE_BYTES
-from streamsvc.settings import Settings
+from streamsvc.logs import configure_logging
+from streamsvc.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
-_settings = Settings.from_env()
+try:
+    _settings = Settings.from_env()
+except SettingsError as error:
+    sys.exit(f"streamsvc cannot start: {error}")
 
 bind = f"{_settings.host}:{_settings.port}"
 worker_class = "streamsvc.http.worker.BufferingWorker"
@@ -26,7 +32,33 @@ max_requests = 0
 limit_request_line = MAX_LINE_BYTES
 limit_request_field_size = MAX_FIELD_BYTES
 control_socket_disable = True
-loglevel = _settings.log_level
+loglevel = "info" if _settings.log_level == "debug" else _settings.log_level
+"""At `debug`, gunicorn logs the path of each request."""
+
+
+class GunicornLog(glogging.Logger):
+    """gunicorn's log without the text of requests, which may hold tokens; our loggers are set up with it."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        configure_logging(_settings)
+
+    def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        if str(msg).startswith("Invalid request from"):
+            msg, args = "a request is not valid HTTP", ()
+        super().warning(msg, *args, **kwargs)
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        if str(msg).startswith("Error handling request"):
+            msg, args = "a request failed", ()
+        super().exception(msg, *args, **kwargs)
+
+
+logger_class = GunicornLog
+
+
+def post_fork(server: "Arbiter", worker: "Worker") -> None:
+    gc.disable()  # while the app is loaded, whose objects stay
 
 
 def post_worker_init(worker: "Worker") -> None:

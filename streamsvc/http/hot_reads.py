@@ -17,9 +17,11 @@ from flask.ctx import RequestContext
 from flask.sessions import NullSession
 from werkzeug.routing import Rule
 
-from streamsvc.http import metrics
+from streamsvc.http import access_log, metrics
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
-from streamsvc.security.authentication import Access, View, find_ordinary_viewer, set_principal
+from streamsvc.security.access import Access, View
+from streamsvc.security.principals import set_principal
+from streamsvc.security.viewers import find_ordinary_viewer
 
 PREFIX = f"Bearer {SESSION_TOKEN_PREFIX}"
 UNUSUAL_HEADERS = ("HTTP_DPOP", "HTTP_X_END_USER_ADDRESS")
@@ -56,6 +58,8 @@ class HotReads:
     def __init__(self, app: Flask, wsgi_app: WSGIApplication) -> None:
         self.app, self.wsgi_app = app, wsgi_app
         self.has_metrics = app.extensions["settings"].metrics
+        settings = app.extensions["settings"]
+        self.notes_caller = settings.access_log or settings.tracing
 
     @cached_property
     def table(self) -> dict[str, HotRead]:
@@ -114,6 +118,8 @@ class HotReads:
                 except Exception:
                     return None  # nobody expected it: Flask meets it again, logs it and responds
             response = self.app.make_response(result)
+            if self.notes_caller:
+                access_log.note_caller(response)
             return metrics.observe_duration(response) if self.has_metrics else response
 
 

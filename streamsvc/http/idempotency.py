@@ -24,7 +24,8 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial, wraps
@@ -43,7 +44,8 @@ from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused, Invalid
 from streamsvc.rules.sign_in.device_codes import format_user_code
 from streamsvc.rules.sign_in.totp import encode_totp_secret
-from streamsvc.security.authentication import View, current_principal, current_viewer
+from streamsvc.security.access import View
+from streamsvc.security.principals import current_principal, current_viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage import leases
 from streamsvc.storage.chunked_writes import delete_in_chunks
@@ -174,6 +176,18 @@ def _note_commit(_: object) -> None:
         key.has_begun = True
         if key.outcome:
             key.lease = None
+
+
+@contextmanager
+def unrelated_commits() -> Iterator[None]:
+    """Commit what the request did not ask for, such as a store's current state: an error after it frees the key."""
+    key = g.get("idempotency_key")
+    had_begun = key.has_begun if key else False
+    try:
+        yield
+    finally:
+        if key:
+            key.has_begun = had_begun
 
 
 def current_key_id() -> str | None:

@@ -1,4 +1,4 @@
-"""Prometheus metrics for GET /metrics: request times, and the state of jobs, streams and subscriptions.
+"""Prometheus metrics for GET /metrics: request times, money, and the state of jobs, streams and subscriptions.
 
 Requests are counted by route, not by path, so that arbitrary paths create no new series. All processes write their
 counts to files in one folder, set by `streamsvc serve` or gunicorn_conf.py; the one that serves /metrics adds them up.
@@ -17,12 +17,15 @@ from streamsvc import clock
 from streamsvc.gateways.peers import call_finished
 from streamsvc.models import Job, Stream, WebhookDelivery
 from streamsvc.models.subscriptions import Subscription
+from streamsvc.models.subscriptions.ledger import cash_moved
+from streamsvc.models.subscriptions.payments import payment_finished
 from streamsvc.rules.jobs import Lane
 from streamsvc.settings import Settings
 from streamsvc.storage.database import fetch_all, fetch_existing, is_unavailable
+from streamsvc.storage.replica import find_replica, read_finished
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter, Histogram, Metric
+    from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 
 MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -65,12 +68,44 @@ def init_app(app: Flask) -> None:
         calls.labels(peer, outcome).inc()
 
     call_finished.connect(count_call, weak=False)
+    count_money(registry)
+    if "replica" in app.extensions:
+        reads = Counter("streamsvc_replica_reads", "Reads for the replica by server.", ("server",), registry=registry)
+
+        def count_read(_: object, server: str) -> None:
+            reads.labels(server).inc()
+
+        read_finished.connect(count_read, weak=False)
 
     app.extensions["request_duration"] = duration
     app.before_request(start_timer)
     app.after_request(observe_duration)
 
     app.extensions["visitor_reads"] = visits
+
+
+def count_money(registry: "CollectorRegistry") -> None:
+    """Count committed payments and movements of cash, by the process that commits them."""
+    from prometheus_client import Counter
+
+    payments = Counter(
+        "streamsvc_payments", "Payments that succeeded or failed.", ("status", "currency"), registry=registry
+    )
+    cash_in = Counter(
+        "streamsvc_cash_in_minor", "Cash received, in minor units.", ("kind", "currency"), registry=registry
+    )
+    cash_out = Counter(
+        "streamsvc_cash_out_minor", "Cash paid out, in minor units.", ("kind", "currency"), registry=registry
+    )
+
+    def count_payment(_: object, status: str, currency: str) -> None:
+        payments.labels(status, currency).inc()
+
+    def count_cash(_: object, kind: str, currency: str, amount_minor: int) -> None:
+        (cash_in if amount_minor > 0 else cash_out).labels(kind, currency).inc(abs(amount_minor))
+
+    payment_finished.connect(count_payment, weak=False)
+    cash_moved.connect(count_cash, weak=False)
 
 
 def start_timer() -> None:
@@ -118,6 +153,9 @@ class DatabaseCollector:
         is_up = float(bool(metrics))
         yield GaugeMetricFamily("streamsvc_database_up", "Whether the database could be read.", is_up)
         yield from metrics
+        if replica := find_replica():
+            yield GaugeMetricFamily("streamsvc_replica_up", "Whether the replica is read.", float(replica.is_usable()))
+            yield GaugeMetricFamily("streamsvc_replica_lag_seconds", "How far the replica may lag.", replica.lag_s)
 
     @staticmethod
     def _read_database() -> "Iterator[Metric]":

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from streamsvc.http import edge
+from streamsvc.http.access_log import log_server_problem
 from streamsvc.http.request_limits import MAX_LINE_BYTES
 
 RETRY_AFTER_S = 5
@@ -28,6 +29,7 @@ def server_problem(status: int, reason: str = "") -> tuple[list[tuple[str, str]]
     body = edge.problem_body(status, code, detail, request_id)
     headers = [("Content-Type", edge.PROBLEM_MEDIA_TYPE), ("Content-Length", str(len(body)))]
     headers += [("X-Request-Id", request_id), ("Connection", "close")]
+    log_server_problem(request_id, status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append(("Retry-After", str(RETRY_AFTER_S)))
     return headers, body

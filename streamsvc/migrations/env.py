@@ -5,22 +5,25 @@ long for a lock, since everyone who comes after it would wait too. If it does no
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import context
+from alembic.runtime.migration import MigrationContext
 from flask import current_app
 from sqlalchemy import event
 
-from streamsvc.storage.database import db
+from streamsvc.storage.database import configure_sqlite, db
 from streamsvc.storage.postgresql import LOCK_TIMEOUT, configure_if_direct
 
 ADVISORY_LOCK = 0x73747265  # "stre"
 FULL_TEXT_SEARCH = "_fts"
 WAIT_TIMEOUT_S, POLL_INTERVAL_S = 600.0, 0.2
 """How long a process waits for another that is migrating."""
+MAX_PAUSE_S = 0.1
+"""SQLite's write lock is free between two migrations for as long as the first one held it, and no longer than this."""
 LOCK_ATTEMPTS, RETRY_AFTER_S = 30, 2.0
 """How often a migration tries to get its locks on PostgreSQL, and the pause in which the others go ahead."""
 IS_LOCKED = "55P03"
@@ -32,8 +35,11 @@ def include_name(name: str | None, kind: str, parents: object) -> bool:
     return FULL_TEXT_SEARCH not in (name or "")
 
 
-def migrate(connection: sa.Connection) -> None:
-    """Run the migrations on this connection, each in a transaction."""
+def migrate(connection: sa.Connection, on_version_apply: Callable[..., None] | None = None) -> None:
+    """Run the migrations on this connection, each in a transaction unless there is one already.
+
+    `on_version_apply` is called after each.
+    """
     context.configure(
         connection=connection,
         target_metadata=db.metadata,
@@ -41,29 +47,66 @@ def migrate(connection: sa.Connection) -> None:
         transaction_per_migration=True,
         include_name=include_name,
         compare_server_default=False,
+        on_version_apply=on_version_apply,
     )
     with context.begin_transaction():
         context.run_migrations()
 
 
+class Overtaken(Exception):
+    """Another process has run the next migration, so that a new plan is needed."""
+
+
 def migrate_sqlite() -> None:
-    """Take the write lock before reading the current revision, and run all migrations in one transaction.
+    """Run the migrations, each in a transaction that begins with the write lock; others may write in between.
 
     Rebuilding a parent table would cascade to its children, so foreign keys are off meanwhile and checked afterwards.
     """
-    with db.engine.connect() as connection:
-        raw: Any = connection.connection.dbapi_connection
+    engine = sa.create_engine(db.engine.url, poolclass=sa.NullPool)
+
+    @event.listens_for(engine, "connect")
+    def configure(raw: Any, _: object) -> None:
+        configure_sqlite(raw, None)
         raw.execute(f"PRAGMA busy_timeout={int(1000 * WAIT_TIMEOUT_S)}")
         raw.execute("PRAGMA foreign_keys=OFF")
         if raw.execute("PRAGMA foreign_keys").fetchone()[0]:
             raise RuntimeError("could not turn SQLite's foreign keys off; nothing was migrated")
-        try:
-            with connection.begin():
-                migrate(connection)
-            if violations := raw.execute("PRAGMA foreign_key_check").fetchall():
-                raise RuntimeError(f"the migration left rows with dangling foreign keys: {violations[:5]}")
-        finally:
-            raw.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    with engine.connect() as connection:
+        while True:
+            try:
+                with connection.begin():
+                    migrate(connection, let_others_write)
+                break
+            except Overtaken:
+                continue
+        raw_connection: Any = connection.connection.dbapi_connection  # by which the check is in no transaction
+        if violations := raw_connection.execute("PRAGMA foreign_key_check").fetchall():
+            raise RuntimeError(f"the migration left rows with dangling foreign keys: {violations[:5]}")
+
+
+_began_at = time.monotonic()
+
+
+def let_others_write(ctx: MigrationContext, heads: Collection[str], **_: object) -> None:
+    """Commit a migration, and start the next one's transaction after those who wait for SQLite's write lock.
+
+    Raises Overtaken.
+    """
+    global _began_at
+    assert ctx.connection is not None
+    raw: Any = ctx.connection.connection.dbapi_connection
+    held_s = time.monotonic() - _began_at
+    raw.execute("COMMIT")
+    time.sleep(min(held_s, MAX_PAUSE_S))
+    raw.execute("BEGIN IMMEDIATE")
+    _began_at = time.monotonic()
+    if set(ctx.get_current_heads()) != set(heads):
+        raise Overtaken
 
 
 def migrate_postgresql() -> None:

@@ -1,11 +1,13 @@
 """accounts: the paying customers. profiles: the people of an account. api_keys: credentials of machines."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from streamsvc.rules.profiles import PROFILE_RESTORATION_PERIOD
+from streamsvc.rules.stores.account_ids import format_store_account_id
 from streamsvc.storage.database import Base, Json, UtcTime, db, fetch_one, new_id
 from streamsvc.storage.owned import OwnedByAccount
 
@@ -45,7 +47,14 @@ class Account(Base):
     """The status that restoring a deleted account gives back: a disabled account stays disabled."""
     erase_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """Until when a deleted account can be restored; None once it is erased."""
+    store_access: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
+    """What the live subscriptions of app stores grant, computed from StoreSubscription: a list of `StoreAccess`."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    @property
+    def store_account_id(self) -> str:
+        """The account's name for the app stores."""
+        return format_store_account_id(self.id)
 
     @property
     def email_verified(self) -> bool:

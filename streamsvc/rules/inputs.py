@@ -1,12 +1,14 @@
 """Query parameters of lists, as loaded by their schemas. A test compares each input with the schema that loads it."""
 
 from datetime import datetime
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 from streamsvc.rules.jobs import Lane
 from streamsvc.rules.webhooks import DeliveryStatus, EventKind
 
 TotalRelation = Literal["exact", "at_least"]
+TimelineKind = Literal["audit", "sign_in", "device", "play", "mail", "invoice", "payment", "credit_note", "event"]
+TIMELINE_KINDS: tuple[TimelineKind, ...] = get_args(TimelineKind)
 DeviceKind = Literal["web", "phone", "tablet", "tv", "console", "other"]
 
 
@@ -33,9 +35,16 @@ class EmailsInput(PageInput):
 
 
 class AccountsInput(PageInput):
-    """The email address of the account to find; None lists all."""
+    """What to find accounts by: the email address, or any clue; None lists all."""
 
     email: str | None
+    q: str | None
+
+
+class TimelineInput(PageInput):
+    """Which entries of an account's timeline to list; None lists all."""
+
+    kind: TimelineKind | None
 
 
 class AuditInput(PageInput):

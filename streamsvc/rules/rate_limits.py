@@ -85,6 +85,8 @@ CATALOG_READS = "catalog.address"
 """Catalogue reads without a token from one address; how many is a setting."""
 AUTHZ_FAILURE = RateLimit("authz_fail", 1, HOUR_S)
 """How often the audit log records the same principal being denied the same view for the same reason."""
+STORE_PURCHASES_BY_ACCOUNT = RateLimit("store_purchases.account", 60, HOUR_S)
+"""Apps report all purchases that they find on a device whenever they start."""
 DECLINES_BY_ACCOUNT = RateLimit("payment.declines_account", 5, HOUR_S)
 DECLINES_BY_ACCOUNT_DAY = RateLimit("payment.declines_account_day", 20, DAY_S)
 DECLINES_BY_CARD = RateLimit("payment.declines_card", 10, DAY_S)

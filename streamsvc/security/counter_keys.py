@@ -34,6 +34,12 @@ def is_counter_key_stored() -> bool:
     return key is not None and is_complete
 
 
+def is_secret_key_foreign() -> bool:
+    """Whether the database was used with secret keys, and none of them is in the settings."""
+    known = {secret_id for (secret_id,) in fetch_all(sa.select(RateLimitKey.secret_id))}
+    return bool(known) and known.isdisjoint(map(_secret_id, current_settings().secret_key))
+
+
 def load_counter_key() -> bytes | None:
     """Return the key as `find_counter_key` does, and store it for secret keys that are new in the settings.
 

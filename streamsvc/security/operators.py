@@ -64,6 +64,8 @@ class Operator(UserMixin):
         self.role = role
         self.session = session
         """A person's session, a row of SESSION_BY_TOKEN; None for a machine."""
+        self.csrf_token: str | None = None
+        """The token that unsafe requests must carry; None for a session without a cookie."""
 
     @property
     def credential_id(self) -> str:

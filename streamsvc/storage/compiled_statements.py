@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from streamsvc.storage import durability
-from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db
+from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db, reading_engine
 from streamsvc.storage.durability import Relaxed
+from streamsvc.tracing import start_statement_span
 
 MAX_IDLE_S = 1.0
 """A connection unused for this long is returned to the pool, which checks that it is still alive."""
@@ -37,6 +38,7 @@ class CompiledStatement:
         self, statement: sa.Select | sa.CompoundSelect | sa.Insert | sa.Update, relaxed: Relaxed | None = None
     ):
         self.statement, self.relaxed = statement, relaxed
+        self._is_write = isinstance(statement, sa.Insert | sa.Update)
         self.columns = list(statement.exported_columns)
         names: list[Any] = [column.key for column in self.columns]
         row_type: Any = namedtuple("Row", names)  # type: ignore[misc]  # a class of its own for each statement
@@ -58,7 +60,7 @@ class CompiledStatement:
 
     def _execute(self, parameters: dict[str, Any]) -> tuple[list[Any], int]:
         """Return (rows, row count)."""
-        engine = db.engines[AUTOCOMMIT_BIND]
+        engine = db.engines[AUTOCOMMIT_BIND] if self._is_write else reading_engine()
         text, names, constants, binders, converters = self._compiled_by_dialect.get(
             engine.dialect.name
         ) or self._compile(engine.dialect)
@@ -81,9 +83,14 @@ class CompiledStatement:
         return list(map(self._make_row, rows)), count
 
     def _run(self, connection: PoolProxiedConnection, text: str, arguments: Any) -> tuple[list[Any], int]:
+        span = start_statement_span(text)
         cursor = connection.cursor()
-        cursor.execute(text, arguments)
-        rows, count = list(cursor.fetchall()) if self.columns else [], cursor.rowcount
+        try:
+            cursor.execute(text, arguments)
+            rows, count = list(cursor.fetchall()) if self.columns else [], cursor.rowcount
+        finally:
+            if span is not None:
+                span.end()
         cursor.close()
         return rows, count
 

@@ -33,6 +33,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
 from streamsvc.rules import connections
+from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage import durability, lock_order, postgresql
 from streamsvc.storage.durability import Relaxed
 from streamsvc.storage.fifo_lock import FifoLock
@@ -42,9 +43,7 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
     from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
-    from streamsvc.settings import Settings
-
-AUTOCOMMIT_BIND = "statements"
+AUTOCOMMIT_BIND, REPLICA_BIND = "statements", "replica"
 PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_size=268435456")
 """mmap_size in bytes: connections share one mapping of the file instead of caching pages separately."""
 WRITE_LOCK_TIMEOUT_S, POLL_INTERVAL_S = 5.0, 0.001
@@ -126,11 +125,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
-def init_app(app: Flask, settings: "Settings") -> None:
+def init_app(app: Flask, settings: Settings) -> None:
     """Set up the two engines: the default one for transactions, and `AUTOCOMMIT_BIND` for single statements."""
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        _create_folder(Path(url.database).parent)
     options: dict[str, Any] = {"pool_timeout": 2, "json_serializer": _encode_json}
     if url.get_backend_name() == "postgresql":
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 2, "tcp_user_timeout": 3000}}
@@ -139,6 +138,9 @@ def init_app(app: Flask, settings: "Settings") -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options | _pool_size(limits.transactions, settings)
     app.config["SQLALCHEMY_BINDS"] = {AUTOCOMMIT_BIND: options | statements}
+    if settings.database_replica_url:
+        replica = statements | {"url": make_url(settings.database_replica_url)}
+        app.config["SQLALCHEMY_BINDS"][REPLICA_BIND] = options | replica
     db.init_app(app)
     if settings.sandbox:
         lock_order.check_lock_order(DatabaseSession)
@@ -146,7 +148,7 @@ def init_app(app: Flask, settings: "Settings") -> None:
         engines = db.engine, db.engines[AUTOCOMMIT_BIND]
         if db.engine.dialect.name == "sqlite":
             for engine in engines:
-                event.listen(engine, "connect", _configure_sqlite)
+                event.listen(engine, "connect", configure_sqlite)
             _serialize_writers(db.engine)
         else:
             from streamsvc.storage.hang_watchdog import HangWatchdog  # the driver is optional
@@ -155,17 +157,31 @@ def init_app(app: Flask, settings: "Settings") -> None:
             for engine in engines:
                 postgresql.configure_connections(engine, settings.prepared_statements)
                 watchdog.watch(engine)
+            if REPLICA_BIND in db.engines:
+                postgresql.configure_connections(db.engines[REPLICA_BIND], settings.prepared_statements)
+                HangWatchdog().watch(db.engines[REPLICA_BIND])
             postgresql.configure_transactions(db.engine)
         _note_transactions(db.engine)
 
 
-def _pool_size(limit: int, settings: "Settings") -> dict[str, int]:
+def _create_folder(folder: Path) -> None:
+    """Create the folder of SQLite's file. Raises SettingsError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"STREAMSVC_DATA_DIR or STREAMSVC_DATABASE_URL: {folder} cannot be created: {error.strerror}; choose a "
+            "folder that this user may write to"
+        ) from None
+
+
+def _pool_size(limit: int, settings: Settings) -> dict[str, int]:
     """Return the options of a pool that keeps some connections open and opens at most `limit`."""
     kept = max(4, settings.threads // 2)
     return {"pool_size": kept, "max_overflow": limit - kept}
 
 
-def _configure_sqlite(raw: Any, _: object) -> None:
+def configure_sqlite(raw: Any, _: object) -> None:
     raw.isolation_level = None  # the driver itself would open a transaction only after the first read
     for pragma in (*PRAGMAS, f"synchronous={durability.SYNCHRONOUS}"):
         raw.execute(f"PRAGMA {pragma}")
@@ -230,7 +246,7 @@ def _try_begin_immediate(raw: Any) -> bool:
 
 
 _open = threading.local()
-"""The connection of this thread's transaction, as `connection`, while it is open."""
+"""The connection of this thread's transaction, as `connection`, while it is open; the `engine` of its reads if set."""
 
 
 def _note_transactions(engine: sa.Engine) -> None:
@@ -253,6 +269,21 @@ def _note_closed(connection: sa.Connection) -> None:
         _open.connection = None
 
 
+def reading_engine() -> sa.Engine:
+    """Return the engine of this thread's single reads."""
+    return getattr(_open, "engine", None) or db.engines[AUTOCOMMIT_BIND]
+
+
+@contextmanager
+def reading_from(engine: sa.Engine) -> Iterator[None]:
+    """Have this thread's single reads use the engine of a standby within the block, and its writes the primary's."""
+    _open.engine = engine
+    try:
+        yield
+    finally:
+        _open.engine = None
+
+
 @contextmanager
 def _read_connection() -> Iterator[sa.Connection]:
     """Yield the connection of this thread's transaction, or else one of its own for a single statement.
@@ -263,7 +294,7 @@ def _read_connection() -> Iterator[sa.Connection]:
     if (connection := getattr(_open, "connection", None)) is not None:
         yield connection
     else:
-        with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+        with reading_engine().connect() as connection:
             yield connection
 
 

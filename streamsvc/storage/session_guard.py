@@ -1,6 +1,6 @@
 """What a request leaves for the check that its session or API key is still valid when it commits.
 
-The check is in security/authentication.py.
+The check is in security/authorization.py.
 """
 
 from collections.abc import Iterable

@@ -20,6 +20,9 @@ DIALECT_INSERTS: dict[str, Callable[[Any], Any]] = {"sqlite": sqlite.insert, "po
 """Each dialect's own INSERT, which supports `on_conflict_do_nothing` and `on_conflict_do_update`."""
 
 
+ANY_COLUMN = "*"
+
+
 class UnitOfWork:
     """The preloaded rows and the postponed writes of one block.
 
@@ -73,6 +76,12 @@ class BatchingSession(FlaskSession):
             return None
         return self.unit_of_work.lists.get((column.class_, column.key), {}).get(value)
 
+    def start_lists(self, value: Hashable, *columns: InstrumentedAttribute) -> None:
+        """Let `preloaded` answer for a new value of these columns, such as the id of a row that was just added."""
+        if self.unit_of_work is not None:
+            for column in columns:
+                self.unit_of_work.lists.setdefault((column.class_, column.key), {}).setdefault(value, [])
+
     def add(self, instance: object, **options: Any) -> None:
         """Add a new row; it also joins the preloaded rows."""
         super().add(instance, **options)
@@ -85,7 +94,7 @@ class BatchingSession(FlaskSession):
     def insert_rows(self, model: type, rows: list[dict], unique_by: str | None = None) -> None:
         """Insert rows that nothing reads as objects within this transaction, after all objects added before.
 
-        On a conflict in the column `unique_by` the earlier row stays.
+        On a conflict in the column `unique_by`, or in any with ANY_COLUMN, the earlier row stays.
         """
         if self.unit_of_work is None:
             self.flush()
@@ -128,7 +137,8 @@ class BatchingSession(FlaskSession):
         connection = self.connection()
         statement = DIALECT_INSERTS[connection.dialect.name](model.__table__)
         if unique_by:
-            statement = statement.on_conflict_do_nothing(index_elements=[unique_by])
+            columns = None if unique_by == ANY_COLUMN else [unique_by]
+            statement = statement.on_conflict_do_nothing(index_elements=columns)
         connection.execute(statement, rows)
 
 
@@ -149,6 +159,16 @@ def unit_of_work(session: BatchingSession) -> Iterator[UnitOfWork]:
         for name, listener in listeners.items():
             event.remove(session, name, listener)
         session.unit_of_work = None
+
+
+def with_defaults(row: Any) -> Any:
+    """Return a new row with all its columns set, as it is after its INSERT, which may come later."""
+    table: sa.Table = type(row).__table__
+    for column in table.columns:
+        if column.key not in row.__dict__:
+            default: Any = column.default
+            setattr(row, column.key, default and (default.arg(None) if default.is_callable else default.arg))
+    return row
 
 
 def _value(row: object, name: str) -> object:

@@ -11,7 +11,8 @@ THRESHOLD_0, THRESHOLD_1, THRESHOLD_2 = 50_000, 20, 10
 
 
 def tune_gc() -> None:
-    """Apply the tuning; call it once, after startup has loaded everything."""
+    """Apply the tuning; call it once, after startup has loaded everything. The collector may be off until then."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(THRESHOLD_0, THRESHOLD_1, THRESHOLD_2)

@@ -39,6 +39,7 @@ from streamsvc.storage.database import (
 )
 from streamsvc.storage.durability import Relaxed
 from streamsvc.storage.outage_log import log_outage
+from streamsvc.tracing import open_span
 from streamsvc.worker.restore_hold import find_restore_hold
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -259,7 +260,7 @@ def run_job(job: sa.Row, now: datetime) -> bool:
         return False
     now = clock.account_now(job.clock_owner, now) if job.clock_owner else now
     try:
-        with clock.frozen_at(now, job.clock_owner), _renewed([job]):
+        with open_span(f"job {job.kind}"), clock.frozen_at(now, job.clock_owner), _renewed([job]):
             _find_handler(job.kind)(job.payload, now)
             if job.kind in _recurring:
                 _schedule_next(job.kind, now)
@@ -287,7 +288,7 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
     if batch[0].kind not in _batch_handlers or is_alone:
         return sum(run_job(job, now) for job in batch)
     try:
-        with clock.frozen_at(now), _renewed(batch):
+        with open_span(f"jobs {batch[0].kind}", jobs=len(batch)), clock.frozen_at(now), _renewed(batch):
             remaining = _batch_handlers[batch[0].kind]([job.payload for job in batch], now) or []
         singles = [job for job in batch if job.payload in remaining]
         _complete_batch([job for job in batch if job not in singles], now)

@@ -65,3 +65,32 @@ def test_every_example_has_its_twin():
     """Each feature is shown in both languages, but for what exists in Python only."""
     text = PAGE.read_text()
     assert text.count("```python") - text.count("```ts") == 2, "AsyncClient and `request`"
+
+
+REACT = """
+declare module "react" {
+  export function createContext(value: any): any;
+  export function useContext(context: any): any;
+  export function useEffect(effect: () => any, dependencies: any[]): void;
+  export function useRef(value: any): any;
+  export function useState(value: any): [any, (value: any) => void];
+}
+declare namespace JSX { interface IntrinsicElements { [name: string]: any } }
+"""
+"""The types of what the React page uses of React, which is not installed."""
+
+
+def test_the_react_examples_have_correct_types(typescript_package):
+    """Every call of the service has the operation's name and its arguments."""
+    text = (ROOT / "docs/how-to-react.md").read_text()
+    [service] = re.findall(r"^```ts\n(.*?)^```", text, re.M | re.S)
+    page = "".join(re.findall(r"^```jsx\n(.*?)^```", text, re.M | re.S))
+    folder = typescript_package.folder / "react"
+    folder.mkdir()
+    for name, code in {"service.ts": service, "page.tsx": page, "react.d.ts": REACT}.items():
+        (folder / name).write_text(code)
+    checks = "--noEmit --strict --noImplicitAny false --skipLibCheck --jsx preserve"
+    options = f"{checks} --target es2022 --module esnext --moduleResolution bundler"
+    command = [typescript_package.tsc, *options.split(), "--lib", "es2022,dom,dom.iterable", *sorted(folder.iterdir())]
+    run = subprocess.run(command, cwd=typescript_package.folder, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout

@@ -28,7 +28,7 @@ NEVER_BY_ITSELF = {
 }
 """Only a durable commit writes the log: whatever is not durable is lost in the crash."""
 RELAXED_WRITES = {
-    "SESSION_USE": {"security/authentication.py:_find_viewer", "security/operators.py:find_operator_by_session"},
+    "SESSION_USE": {"security/viewers.py:find_viewer", "security/operators.py:find_operator_by_session"},
     "API_KEY_USE": {"security/operators.py:find_operator_by_key"},
     "STREAM_HEARTBEAT": {"models/progress.py:save_heartbeat", "operations/playback/heartbeats.py:HEARTBEAT"},
     "WORKER_HEARTBEAT": {"operations/maintenance/worker_loop.py:_record_heartbeat"},

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher
 
 from streamsvc.app import create_app
-from streamsvc.cli import operators
+from streamsvc.cli.operators import operators
 from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.roles import ROLES, SCOPES

@@ -1,9 +1,14 @@
 """Extras play by their ids: trailers for every viewer and beside the plan's streams, the rest with their title."""
 
+import base64
+import json
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc.models import Extra, MediaFile
+from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.playback_steps import FILM, SHOW, Watcher, World, error_of
 
@@ -215,3 +220,54 @@ def test_the_token_of_an_extra_opens_its_own_files(world, client):
     put(world, {**TRAILER, **media("trailer/a")}, {**MAKING, **media("trailer/1")}, **media("master"))
     assert opened("Trailer") == [], "another extra lies in its folder"
     assert opened("film")[:2] == ["/film/master.m3u8", "/film/1.ts"], "whoever plays the film may play its trailer"
+
+
+def name_manifest(world, extra, path):
+    """Store an extra with a manifest as an earlier version did, which did not compare it with those of titles."""
+    with world.app.app_context():
+        item = world.ids[extra]
+        db.session.execute(sa.update(Extra).where(Extra.id == item).values(media=json.dumps({"hls": CDN + path})))
+        db.session.execute(sa.update(MediaFile).where(MediaFile.item == item).values(path=path))
+        db.session.commit()
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("path", ["/film/master.m3u8", "/other/master.m3u8", "/show/1.m3u8", "/news/live.m3u8"])
+def test_an_extra_with_a_manifest_of_something_else_does_not_play(world, path):
+    def media(name):
+        return {"media": {"hls": f"{CDN}/{name}"}}
+
+    put(world, {**TRAILER, **media("t/a.m3u8")}, {**MAKING, **media("m/a.m3u8")}, **media("film/master.m3u8"))
+    other = {"external_id": "other", "kind": "movie", "title": "Other", "plans": ["premium"]}
+    episodes = [{"number": 1, **media("show/1.m3u8")}]
+    series = {"external_id": "series", "kind": "series", "title": "S", "seasons": [{"number": 1, "episodes": episodes}]}
+    world.put_titles(other | media("other/master.m3u8"), series)
+    assert world.operator.put("/v1/admin/channels/news", {"name": "News", **media("news/live.m3u8")}).status_code == 200
+    ann, bob = world.household(plan=world.put_plan()), world.household()
+    stream = bob.play("Trailer").json["stream_id"]
+    name_manifest(world, "Trailer", path)
+    for viewer in (ann, bob, ann.on_another_device()):
+        assert outcome(world, viewer, "Trailer") == "extra_media_shared"
+    assert outcome(world, ann, "Making of") is None
+    assert bob.send_heartbeat(stream).json["reason"] == "extra_media_shared"
+    issue = world.operator.get("/v1/admin/coverage/extra_media_shared").json
+    assert [(item["external_id"], item["part"]["title"]) for item in issue["items"]] == [("film", "Trailer")]
+    if path.startswith("/other"):
+        etag = world.operator.get("/v1/admin/titles/other").headers["ETag"]
+        assert world.operator.call("DELETE", "/v1/admin/titles/other", **{"If-Match": etag}).status_code == 204
+        assert outcome(world, bob, "Trailer") is None, "no title has the file any more"
+
+
+def test_a_variant_of_an_extra_opens_no_manifest_of_something_else(world):
+    film = {**FILM, "media": {"hls": f"{CDN}/film/master.m3u8"}}
+    other = {"external_id": "other", "kind": "movie", "title": "Other", "media": {"hls": f"{CDN}/other/master.m3u8"}}
+    world.put_titles(other)
+    put(world, {**TRAILER, "media": {"hls": f"{CDN}/t/a.m3u8"}, "variants": [{"path": "720/"}]}, **film)
+    paths = ["720/", "/other/", "/film/master.m3u8", "/film/", "/own/b.m3u8"]
+    with world.app.app_context():
+        variants = json.dumps([{"path": path, "height": 720} for path in paths])
+        db.session.execute(sa.update(Extra).where(Extra.id == world.ids["Trailer"]).values(variants=variants))
+        db.session.commit()
+    token = world.household().play("Trailer").json["grant"]["token"]
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert claims["paths"] == ["/t/", "/t/720/", "/own/b.m3u8"]

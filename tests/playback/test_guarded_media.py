@@ -72,6 +72,17 @@ def test_a_flat_folder_does_not_open_its_neighbours(world, opens):
     assert not verify("/films/b.m3u8") and not verify("/films/b_720p_1.ts")
 
 
+def test_another_titles_free_trailer_with_a_films_name_opens_none_of_its_files(world, opens):
+    trailer = {"kind": "trailer", "title": "Trailer", "media": {"dash": f"{CDN}/films/a.mpd"}}
+    world.put_titles(title("a", f"{CDN}/films/a.m3u8"), title("b", f"{CDN}/films/b.m3u8", extras=[trailer]))
+    [extra] = world.operator.get(f"/v1/catalog/titles/{world.ids['b']}").json["extras"]
+    world.ids["trailer"] = extra["id"]
+    verify = opens("trailer")
+    assert verify("/films/a.mpd")
+    for path in ("/films/a.m3u8", "/films/a_720p_1.ts", "/films/a-720p/1.ts", "/films/a/1.ts", "/films/a.ts"):
+        assert not verify(path), path
+
+
 def test_a_folder_that_contains_other_folders_does_not_open_them(world, opens):
     world.put_titles(title("a", f"{CDN}/films/master.m3u8"), title("b", f"{CDN}/films/b/master.m3u8"))
     verify = opens("a")
@@ -83,6 +94,15 @@ def test_media_that_the_catalogue_does_not_name_are_neighbours_too(world, opens)
     verify = opens("a")
     other = world.ids["b"]
     assert verify("/media/a.m3u8", "127.0.0.1") and not verify(f"/media/{other}/1.ts", "127.0.0.1")
+
+
+@pytest.mark.parametrize("host", ["", "http://127.0.0.1:8000"], ids=["path", "public host"])
+def test_media_that_the_catalogue_does_not_name_are_neighbours_on_the_public_host(app, world, opens, monkeypatch, host):
+    settings = app.extensions["settings"].replace(media_url=f"{host}/media/{{item_id}}/master.m3u8")
+    monkeypatch.setitem(app.extensions, "settings", settings)
+    world.put_titles(title("a", "/media/a.m3u8"))
+    verify = opens("a")
+    assert verify("/media/a.m3u8", "127.0.0.1") and not verify("/media/ttl_1/master.m3u8", "127.0.0.1")
 
 
 def test_a_neighbour_that_was_removed_stays_closed(world, opens):

@@ -108,26 +108,35 @@ def test_a_programme_above_the_age_limit_ends_the_stream_when_it_begins(world):
     ],
 )
 def test_what_is_not_rated_fails_closed_for_a_limited_profile(world, channel, programme, code):
-    world.put_channel(**channel)
-    viewer = world.household(world.put_plan())
+    world.put_channel(catchup_hours=24, **channel)
+    viewer = world.household(world.put_plan(max_streams=3))
     put_schedule(world, ("Anything", -10, 20, programme))
-    assert viewer.play("news").status_code == 201, "a profile without a limit"
+    recorded = world.programmes(viewer)["Anything"]["id"]
+    assert viewer.play("news").status_code == viewer.play(recorded).status_code == 201, "a profile without a limit"
     kids(viewer)
     refused = viewer.play("news")
     assert refused.status_code == 201 if code is None else refused.json["code"] == code
+    refused = viewer.play(recorded)
+    assert refused.status_code == 201 if code is None else refused.json["code"] == "not_found"
     assert len(viewer.get("/v1/catalog/channels").json["items"]) == (code != "not_found")
 
 
 def test_a_programme_above_a_new_age_limit_leaves_the_plays(world):
-    channel = world.put_channel(catchup_hours=24)
-    viewer = world.household(world.put_plan(max_streams=3))
+    channel, late = world.put_channel(catchup_hours=24), world.put_channel("late", name="Late", age_rating="DE:16")
+    viewer = world.household(world.put_plan(max_streams=4))
     put_schedule(world, ("For all", -90, -60), ("Horror night", -60, -10, {"age_rating": "DE:18"}))
     ids = [world.programmes(viewer)[title]["id"] for title in ("For all", "Horror night")]
-    for item in (channel, *ids):
+    for item in (channel, late, *ids):
         assert viewer.send_heartbeat(viewer.play(item).json["stream_id"]).status_code == 200
     kids(viewer)
     plays = viewer.get(f"/v1/profiles/{viewer.profile_id}/plays?include_total=true").json
     assert ({play["item_id"] for play in plays["items"]}, plays["total"]) == ({channel, ids[0]}, 2)
+    assert streams_of(viewer) == {channel, ids[0]}
+
+
+def streams_of(viewer):
+    """Return what the account's streams play, as far as the viewer's profile may know."""
+    return {stream["item_id"] for stream in viewer.get("/v1/playback").json["items"]} - {None}
 
 
 def plays_of(viewer, query=""):
@@ -191,6 +200,7 @@ def test_plays_of_channels_and_programmes_follow_the_title_rules(world):
     ):  # fmt: skip
         assert viewer.put(path, rules).status_code == 200
         assert plays_of(viewer) == every - hidden, rules
+        assert streams_of(viewer) == every - hidden, rules
         for item in every:
             own = {news, gore, match, talk} if item == news else {item}
             assert plays_of(viewer, f"&item_id={item}") == own - hidden

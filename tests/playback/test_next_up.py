@@ -251,3 +251,32 @@ def test_the_thresholds_are_settings(ann, with_setting):
     assert ann.report("cartoon", 5700, 6000).json["watched"]
     later(ann, 10)
     assert ann.row("continue-watching") == []
+
+
+def test_a_home_page_that_was_kept_follows_the_progress_and_the_days(ann, world, with_setting):
+    def personal_rows():
+        kinds = ("continue", "next_up")
+        rows = {row["kind"]: row["items"] for row in ann.viewer.get("/v1/catalog/home").json["items"]}
+        return {kind: [names[item["item_id"]] for item in rows[kind]] for kind in kinds if kind in rows}
+
+    put_show(world, -30, 5)
+    names = {id_: external_id for external_id, id_ in world.ids.items()}
+    assert personal_rows() == personal_rows() == {}
+    ann.watch("show/1/1")
+    assert personal_rows() == personal_rows() == {}, "the next episode is not released yet"
+    ann.report("film", 3000)
+    assert personal_rows() == personal_rows() == {"continue": ["film"]}
+    ann.viewer.patch("/v1/sessions/current", {"profile_id": ann.sibling().profile_id})
+    assert personal_rows() == personal_rows() == {}, "another profile has its own"
+    ann.viewer.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
+    world.clock.advance(days=5)
+    assert personal_rows() == personal_rows() == {"continue": ["film"], "next_up": ["show/1/2"]}
+    ann.viewer.delete(ann.path("continue-watching", world.ids["film"]))
+    assert personal_rows() == {"next_up": ["show/1/2"]}
+    with_setting(continue_watching_days=6)
+    world.clock.advance(minutes=1)
+    ann.report("film", 3100)
+    world.clock.advance(days=6, minutes=-1)
+    assert personal_rows() == {"continue": ["film"]}
+    world.clock.advance(minutes=2)
+    assert personal_rows() == {}, "six days ago"

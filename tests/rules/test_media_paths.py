@@ -82,6 +82,13 @@ def test_a_name_that_begins_another_items_opens_none_of_its_files(neighbour):
     assert matches_any("/films/a.m3u8", paths)
 
 
+@pytest.mark.parametrize("neighbour", ["/films/a.mpd", "/films/a", "/films/a.m3u8;v=2"])
+def test_two_items_with_manifests_of_one_name_open_nothing_but_these(neighbour):
+    assert opened_paths(A, [neighbour], has_own_folder=False) == ["/films/a.m3u8"]
+    other = A._replace(path=neighbour)
+    assert opened_paths(other, ["/films/a.m3u8"], has_own_folder=False) == [neighbour]
+
+
 @pytest.mark.parametrize(
     "path", ["/a//b", "//a", "a", "", "/a/./b", "/a/../b", "/a\\b", "/%2561", "/a%0db", "/a*", "/a/..%20/b"]
 )

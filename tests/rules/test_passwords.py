@@ -1,6 +1,6 @@
 import pytest
 
-from streamsvc.rules.sign_in.passwords import MAX_PASSWORD_BYTES, password_errors
+from streamsvc.rules.sign_in.passwords import MAX_PASSWORD_BYTES, password_errors, personal_words
 
 BASED_ON_A_NAME = "Do not base the password on"
 
@@ -34,3 +34,12 @@ def test_the_limits_of_length_are_exact():
     longest = "abcd" * (MAX_PASSWORD_BYTES // 4)
     assert errors(longest + "e") and not errors(longest)
     assert errors("aabbaabb") and not errors("aabbccaabb")
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["margaritabaker", "Baker198", "margarita.baker85", "MargaritaBaker!", "example.org1", "baker margarita"],
+)
+def test_no_part_of_the_email_address_makes_a_password(password):
+    assert errors(password, *personal_words("margarita.baker85@example.org"))[0].startswith(BASED_ON_A_NAME)
+    assert errors(password, *personal_words("somebody_else+tv@mail.test")) == []

@@ -83,7 +83,8 @@ def player(claimed_at=NOON - MINUTE, is_live=True):
         (NOON - MINUTE - timedelta(seconds=1), (61, 61)),
         (NOON - MINUTE - TTL, (150, 150)),
         (NOON - MINUTE - TTL - timedelta(seconds=1), (0, 151)),  # a clock that was set back
-        (NOON - timedelta(hours=5), (0, 3600)),  # not before the stream
+        (NOON - timedelta(hours=1, seconds=30), (0, 3600)),  # not before the stream
+        (NOON - timedelta(hours=5), (0, 0)),  # before there was a stream: a clock that was set back
         (NOON + timedelta(hours=5), (0, 0)),  # not in the future
         (None, (0, 60)),
     ],
@@ -98,7 +99,12 @@ def test_without_an_earlier_heartbeat_the_player_is_believed_only_once_the_strea
     assert progress.date_heartbeat(NOON - 5 * MINUTE, player(None, is_live), NOON) == at
 
 
-@pytest.mark.parametrize(("first", "second", "at"), [(9000, 1900, NOON - timedelta(hours=1)), (1900, 9000, NOON)])
+def test_a_heartbeat_by_a_clock_that_was_set_back_does_not_rewind_what_was_watched_since():
+    stream = player(is_live=False)._replace(seen_at=NOON - MINUTE - TTL)
+    assert progress.date_heartbeat(NOON - timedelta(hours=5), stream, NOON) == stream.seen_at
+
+
+@pytest.mark.parametrize(("first", "second", "at"), [(9000, 1900, NOON), (1900, 9000, NOON)])
 def test_a_clock_that_jumps_by_millennia_dates_a_heartbeat_within_its_stream(first, second, at):
     stream = player(datetime(first, 12, 31, tzinfo=UTC), is_live=False)
     assert progress.date_heartbeat(datetime(second, 1, 1, tzinfo=UTC), stream, NOON) == at
@@ -151,6 +157,6 @@ def test_the_height_is_the_lower_of_plan_and_player(plan, requested, height):
 def test_every_access_check_has_its_error():
     from streamsvc.rules.playback.access import ProgrammeFacts, TitleFacts, ViewerFacts, access_checks
 
-    channel = TitleFacts(programme=ProgrammeFacts())
-    codes = {check.code for check in access_checks(channel, ViewerFacts(), NOON)}
+    item = TitleFacts(programme=ProgrammeFacts(), shares_media=True)
+    codes = {check.code for check in access_checks(item, ViewerFacts(), NOON)}
     assert codes == set(stream_rules.REFUSAL_BY_CODE)

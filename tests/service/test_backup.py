@@ -1,26 +1,31 @@
 """`streamsvc backup`: complete or absent, of one moment; and what `backup verify` and `restore` refuse."""
 
+import itertools
 import re
 import shlex
 import sqlite3
 import threading
 import zipfile
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import click
 import pytest
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.app import MIGRATIONS
-from streamsvc.cli import group
+from streamsvc.cli import backup as command
 from streamsvc.cli.backup import backup
 from streamsvc.models import Account, Restore
+from streamsvc.operations.backup import folder
 from streamsvc.operations.backup.archive import DUMPS, SECRET_KEY
 from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one
 from tests.conftest import Clock, close_app
 from tests.worlds.backups import KEY, app_on, fail, migrate_to, read_manifest, rewrite, run, succeed
 from tests.worlds.billing_world import World
+from tests.worlds.commands import parse_command
+from tests.worlds.service import Service
 
 pytestmark = pytest.mark.every_database
 PAGE = Path(__file__).parent.parent.parent / "docs" / "backup.md"
@@ -70,14 +75,7 @@ def list_documented_commands():
 @pytest.mark.one_database
 @pytest.mark.parametrize("arguments", list_documented_commands(), ids=" ".join)
 def test_every_documented_command_exists(arguments):
-    command = group
-    while isinstance(command, click.Group):
-        name, command, arguments = command.resolve_command(click.Context(command), with_default(command, arguments))
-    assert command.make_context(name, arguments).command is command
-
-
-def with_default(command, arguments):
-    return ["create", *arguments] if command is backup and arguments[0] not in command.commands else arguments
+    parse_command(arguments)
 
 
 def count_accounts(url):
@@ -101,6 +99,88 @@ def test_the_secret_key_is_in_it_only_if_asked_for(world, tmp_path):
     assert "whoever has it can read every secret" in make(world.app, path, "--with-secret-key")
     with zipfile.ZipFile(path) as archive:
         assert archive.read(SECRET_KEY).decode() == KEY + "\n"
+
+
+def test_a_folder_gets_a_file_named_by_the_time_and_loses_the_old_ones(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(clock, "wall_time", lambda: datetime(2026, 1, 15, 2, tzinfo=UTC))
+    others = ["streamsvc-20251199T020000Z.backup", "nightly.backup", "streamsvc-20251201T020000Z.backup.gpg"]
+    for name in ["streamsvc-20251216T010000Z.backup", "streamsvc-20251216T030000Z.backup", *others]:
+        (tmp_path / name).touch()
+    output = make(world.app, tmp_path, "--keep-days", "30")
+    kept = ["streamsvc-20251216T030000Z.backup", "streamsvc-20260115T020000Z.backup", *others]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    assert "streamsvc-20251216T010000Z.backup: deleted, since it is older than 30 days" in output
+    assert read_manifest(tmp_path / "streamsvc-20260115T020000Z.backup")["rows"]["payments"] == 1
+
+
+def test_what_cannot_be_deleted_is_said_and_stops_nothing(world, tmp_path, monkeypatch):
+    (tmp_path / "streamsvc-20200101T000000Z.backup").mkdir()
+    stuck, old = tmp_path / "streamsvc-20200102T000000Z.backup", tmp_path / "streamsvc-20200103T000000Z.backup"
+    stuck.touch()
+    old.touch()
+    unlink = type(stuck).unlink
+
+    def refuse_one(path, **options):
+        if path == stuck:
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, **options)
+
+    monkeypatch.setattr(type(stuck), "unlink", refuse_one)
+    result = world.app.test_cli_runner().invoke(backup, [str(tmp_path), "--keep-days", "30"])
+    assert (result.exit_code, "cannot be deleted: Operation not permitted" in result.output) == (1, True)
+    assert stuck.exists() and not old.exists()
+
+
+def test_two_backups_in_one_second_have_two_names(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(clock, "wall_time", lambda: datetime(2026, 1, 15, 2, tzinfo=UTC))
+    make(world.app, tmp_path)
+    make(world.app, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "streamsvc-20260115T020000Z.backup",
+        "streamsvc-20260115T020001Z.backup",
+    ]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("options", [["--keep-days", "3650000000"], ["--every-hours", "99999999999"], [""]])
+def test_what_no_backup_can_be_made_with_is_refused_before_it_is_made(world, tmp_path, options):
+    arguments = options if options == [""] else [str(tmp_path), *options]
+    assert world.app.test_cli_runner().invoke(backup, arguments).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("arguments", [["backup", "to.backup"], ["billing", "audit"], ["worker"]])
+def test_a_mistyped_path_of_the_database_creates_nothing(tmp_path, arguments):
+    service = Service(f"sqlite:///{tmp_path}/typo/tv.sqlite3", tmp_path)
+    result = service.command(*arguments)
+    assert (result.returncode, "typo/tv.sqlite3 does not exist or is empty" in result.stderr) == (1, True)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_the_newest_backup_is_never_deleted(tmp_path):
+    (tmp_path / "streamsvc-20200101T000000Z.backup").touch()
+    assert folder.list_expired(tmp_path, datetime(2026, 1, 15, tzinfo=UTC), timedelta(days=1)) == []
+
+
+def test_backups_go_on_in_the_interval_that_was_asked_for(world, tmp_path, monkeypatch):
+    moments, waits = itertools.count(), []
+    monkeypatch.setattr(clock, "wall_time", lambda: datetime(2026, 1, 15 + next(moments), 2, tzinfo=UTC))
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "sleep", wait)
+    world.app.test_cli_runner().invoke(backup, [str(tmp_path), "--every-hours", "24"])
+    assert (waits, len(list(tmp_path.iterdir()))) == ([86_400, 86_400], 2)
+
+
+@pytest.mark.parametrize("option", ["--keep-days", "--every-hours"])
+def test_a_file_is_no_folder_of_regular_backups(world, tmp_path, option):
+    result = world.app.test_cli_runner().invoke(backup, [str(tmp_path / "b"), option, "30"])
+    assert (result.exit_code, "need a folder" in result.output, (tmp_path / "b").exists()) == (2, True, False)
 
 
 def test_a_backup_never_replaces_a_file_and_leaves_no_part(world, path, tmp_path):

@@ -1,11 +1,13 @@
 """What `make bench` calls works: every path in process on both databases, and over loopback with its report."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 
-from bench import report, servers
+from bench import report, servers, subscriber_import
 from bench.__main__ import cpu_time_us, measure_database, prepare_service
+from bench.capacity import EVENING, plan_capacity, read_costs, simulate_node
 from bench.comparison import BASELINE, check_samples, measure_in_process
 from bench.hot_paths import HOT_PATHS, Request, call_app
 from tests.conftest import close_app
@@ -42,7 +44,7 @@ def test_the_processor_time_of_postgresql_is_found(service, database):
 
 
 @pytest.mark.one_database
-def test_a_short_run_is_reported_without_failures(service, monkeypatch):
+def test_a_short_run_is_reported_without_failures(service, monkeypatch, tmp_path):
     monkeypatch.setattr(servers, "WORKERS", 1)
     contenders, paths = [BASELINE, "granian"], ["session", "list-304", "verify", "sign-up"]
     options = SimpleNamespace(only=paths, contenders=contenders, rounds=1, seconds=0.2, connections=2, calls=0)
@@ -52,3 +54,21 @@ def test_a_short_run_is_reported_without_failures(service, monkeypatch):
     )
     text = report.format_comparison(rounds)
     assert text.count("\n| ") == len(paths) * len(contenders)
+    (tmp_path / "results.md").write_text(f"# What the hot paths cost\n\n## postgresql\n\n{text}\n")
+    assert read_costs(tmp_path / "results.md", "granian").keys() == set(paths)
+
+
+@pytest.mark.one_database
+def test_a_node_that_is_busy_answers_late_and_one_with_more_cores_in_time():
+    costs = dict.fromkeys(EVENING, (2_000.0, 1_000.0))
+    plan = plan_capacity(1_000_000, costs)
+    assert plan.web_cores == pytest.approx(2 * plan.database_cores)
+    waits = [simulate_node(500, costs, cores, seconds=20)[-100] for cores in (1, 2, 8)]
+    assert waits[0] > 10 * waits[1] > 10 * waits[2] / 2
+
+
+@pytest.mark.one_database
+def test_an_import_of_subscribers_is_timed(database, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["bench.subscriber_import", "20"])
+    subscriber_import.main()
+    assert re.fullmatch(r"\d+ lines per processor second, \d\.\d\d statements each\n", capsys.readouterr().out)

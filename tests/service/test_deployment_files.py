@@ -8,26 +8,29 @@ import re
 import shutil
 import ssl
 import subprocess
+from configparser import ConfigParser
 from pathlib import Path
 from typing import get_args
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import click
 import kubernetes_validate
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from streamsvc import cli
 from streamsvc.rules.jobs import Lane
 from streamsvc.settings import PREFIX, list_unknown
 from tests.worlds import media_servers
 from tests.worlds.browser import serve_app
+from tests.worlds.commands import parse_command
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 METRIC = re.compile(r"\bstreamsvc_[a-z_]+")
 KUBERNETES = [*DEPLOY.glob("kubernetes/*.yaml")]
+PINNED = DEPLOY / "requirements.txt"
 UNITS = [*DEPLOY.glob("systemd/*")]
 pytestmark = pytest.mark.one_database
 
@@ -74,8 +77,7 @@ def test_the_check_of_manifests_knows_every_field():
 def test_every_container_is_confined():
     """No container runs as root, writes to its root file system or keeps a capability; the image runs as that user."""
     user = re.search(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE).group(1)
-    pods = [d["spec"]["template"]["spec"] for d in read_documents(*KUBERNETES) if "template" in d["spec"]]
-    for pod in pods:
+    for pod in list_pods():
         (container,) = pod["containers"]
         context = container["securityContext"]
         assert pod["securityContext"]["runAsUser"] == int(user)
@@ -86,14 +88,33 @@ def test_every_container_is_confined():
             assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
 
 
+def test_the_image_installs_pinned_what_the_package_requires():
+    """deploy/requirements.txt is made by `make pin`."""
+    blocks = re.findall(r"^(\S+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", PINNED.read_text(), re.M)
+    pinned = {canonicalize_name(name): version for name, version, _ in blocks}
+    assert len(blocks) == PINNED.read_text().count("==") > 30
+    options = ConfigParser()
+    options.read(ROOT / "setup.cfg")
+    extras = re.search(r"^IMAGE_EXTRAS := (.+)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    required = [options["options"]["install_requires"], *(options["options.extras_require"][extra] for extra in extras)]
+    for requirement in map(Requirement, "\n".join(required).split()):
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), str(requirement)
+
+
+def list_pods() -> list[dict]:
+    """The pods that Kubernetes starts, for themselves, in a job or in a job that is repeated."""
+    specs = [document["spec"] for document in read_documents(*KUBERNETES)]
+    specs = [spec.get("jobTemplate", {"spec": spec})["spec"] for spec in specs]
+    return [spec["template"]["spec"] for spec in specs if "template" in spec]
+
+
 def list_commands() -> list[list[str]]:
     """The commands of this product that the files run."""
     texts = [re.findall(r"^Exec\w+=/opt/streamsvc/bin/(streamsvc .*)$", unit.read_text(), re.M) for unit in UNITS]
-    pods = [d["spec"]["template"]["spec"] for d in read_documents(*KUBERNETES) if "template" in d["spec"]]
     services = read_documents(ROOT / "compose.yaml")[0]["services"].values()
     return [
         *(text.split() for found in texts for text in found),
-        *(pod["containers"][0]["args"] for pod in pods),
+        *(pod["containers"][0]["args"] for pod in list_pods()),
         *(service["command"] for service in services if "command" in service),
         json.loads(re.search(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.M).group(1)),
     ]
@@ -101,15 +122,10 @@ def list_commands() -> list[list[str]]:
 
 def test_every_command_exists():
     commands = list_commands()
-    assert len(commands) == 9
-    for program, *words in commands:
+    assert len(commands) == 12
+    for program, *arguments in commands:
         assert program == "streamsvc"
-        command, context = cli.group, click.Context(cli.group)
-        while words and not words[0].startswith("-"):
-            command = command.get_command(context, words.pop(0))
-        assert command is not None
-        options = {option for parameter in command.params for option in parameter.opts}
-        assert set(words) <= options
+        parse_command(arguments)
 
 
 def test_every_setting_exists():
@@ -145,6 +161,20 @@ def test_every_metric_exists(new_app, database):
 def test_caddy_accepts_the_site():
     find_program("caddy")
     run("caddy", "validate", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile-service"))
+
+
+def test_haproxy_accepts_the_site(tmp_path):
+    haproxy, openssl = find_program("haproxy"), find_program("openssl")
+    names = ["-subj", "/CN=localhost", "-keyout", tmp_path / "key", "-out", tmp_path / "certificate"]
+    run(openssl, "req", "-x509", "-nodes", "-newkey", "rsa:2048", *names)
+    both = (tmp_path / "certificate").read_text() + (tmp_path / "key").read_text()
+    (tmp_path / "video.example.pem").write_text(both)
+    text = (DEPLOY / "haproxy.cfg").read_text().replace("/etc/haproxy/", f"{tmp_path}/")
+    (tmp_path / "haproxy.cfg").write_text(text)
+    run(haproxy, "-c", "-dW", "-f", str(tmp_path / "haproxy.cfg"))
+    (tmp_path / "haproxy.cfg").write_text(text.replace("leastconn", "least-conn"))
+    with pytest.raises(AssertionError, match="balance only supports"):
+        run(haproxy, "-c", "-f", str(tmp_path / "haproxy.cfg"))
 
 
 def test_nginx_passes_on_what_it_should(new_app, database, tmp_path):

@@ -1,5 +1,6 @@
 """Errors: every one is a problem document (RFC 9457), and bad input gets a specific code."""
 
+import gzip
 import json
 import time
 from datetime import UTC, datetime
@@ -9,12 +10,13 @@ from marshmallow import ValidationError
 from werkzeug.test import Client
 
 from streamsvc.app import create_app
+from streamsvc.http.description import problem_document
 from streamsvc.http.edge import flatten_messages
 from streamsvc.http.unknown_fields import MAX_EXPLAINED, UNKNOWN, explain_unknown_fields
 from streamsvc.rules.sign_in.sessions import new_token
 from streamsvc.schemas import base
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn
-from streamsvc.security.authentication import public
+from streamsvc.security.access import public
 from streamsvc.settings import Settings
 from tests.conftest import close_app
 from tests.worlds.billing_world import World
@@ -153,6 +155,37 @@ def test_another_media_type_is_rejected(client, content_type):
 
 def test_an_unknown_charset_is_rejected(client):
     assert_problem(post(client, b"{}", "application/json; charset=utf-16"), 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "GZIP"])
+def test_a_compressed_body_is_rejected_with_what_is_accepted(client, coding):
+    body = gzip.compress(json.dumps(SIGN_IN).encode())
+    for path, content_type in (
+        ("/v1/sessions", "application/json"),
+        ("/v1/token", "application/x-www-form-urlencoded"),
+    ):
+        headers = {"Content-Encoding": coding, "Content-Type": content_type}
+        response = client.post(path, data=body, headers=headers)
+        problem = assert_problem(response, 415, "unsupported_media_type")
+        assert problem["detail"] == "Send the body uncompressed, without Content-Encoding."
+        assert response.headers["Accept-Encoding"] == "identity"
+    headers = {"Content-Encoding": "identity", "Content-Type": "application/json"}
+    assert_problem(client.post("/v1/sessions", data=json.dumps(SIGN_IN), headers=headers), 401, "invalid_credentials")
+
+
+@pytest.mark.parametrize(
+    ("code", "title"),
+    [
+        ("not_found", "Not found"),
+        ("malformed_json", "Malformed JSON"),
+        ("pin_required", "PIN required"),
+        ("use_dpop_nonce", "Use DPoP nonce"),
+        ("original_uri_missing", "Original URI missing"),
+        ("einvoice_incomplete", "E-invoice incomplete"),
+    ],
+)
+def test_the_title_of_an_error_spells_abbreviations_as_usual(code, title):
+    assert problem_document(400, code, "", "req_1")["title"] == title
 
 
 def test_a_body_that_is_too_large_is_rejected(client):

@@ -1,5 +1,10 @@
 """Liveness, readiness and metrics: what they depend on, and what they survive."""
 
+import logging
+import sqlite3
+from contextlib import closing
+
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -53,6 +58,38 @@ def test_another_transaction_that_writes_for_long_does_not_make_the_service_unre
     with db.engine.begin() as connection:
         connection.execute(sa.insert(HealthCheck).values(id="other", checked_at=app.extensions["clock"]()))
         assert readiness(client)["database"]
+
+
+def refusal_for_space(database, folder):
+    """The error of a write for which there is no space."""
+    if database == "postgresql":
+        return psycopg.errors.DiskFull()
+    with closing(sqlite3.connect(folder / "small.sqlite3")) as connection:
+        connection.execute("PRAGMA max_page_count = 2")
+        connection.execute("CREATE TABLE data (text)")
+        with pytest.raises(sqlite3.OperationalError, match="full") as refused:
+            connection.execute("INSERT INTO data VALUES (?)", ["x" * 100_000])
+    return refused.value
+
+
+def test_a_write_refused_for_lack_of_space_makes_the_service_unready_for_a_moment(
+    client, database, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(outage_log, "_refused_at", float("-inf"))  # and again at the end
+    assert readiness(client)["database"]
+    error = sa.exc.OperationalError("INSERT", {}, refusal_for_space(database, tmp_path))
+    outage_log.log_outage(logging.getLogger("test"), "a request", error)
+    assert not readiness(client)["database"]
+    monkeypatch.setattr(outage_log, "REFUSAL_LASTS_S", 0)
+    assert readiness(client)["database"]
+
+
+@pytest.mark.one_database
+def test_an_error_without_a_code_is_no_lack_of_space(monkeypatch):
+    monkeypatch.setattr(outage_log, "_refused_at", float("-inf"))
+    for error in (sqlite3.OperationalError("no code"), psycopg.OperationalError("no code"), None):
+        outage_log.log_outage(logging.getLogger("test"), "a request", sa.exc.OperationalError("INSERT", {}, error))
+    assert not outage_log.was_refused_for_space()
 
 
 def test_without_a_database_the_process_is_alive_and_reports_its_metrics(monkeypatch, caplog):

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from streamsvc.blueprints.sessions import sessions
 from streamsvc.http import hot_reads
 from streamsvc.models import Session
-from streamsvc.security import authentication
+from streamsvc.security import authentication, viewers
 from streamsvc.storage.database import db, execute_write
 from tests.worlds import hot_reads as comparison
 from tests.worlds.sessions_steps import new_person, operator
@@ -132,7 +132,7 @@ def test_the_comparison_finds_a_hot_read_that_remembers_viewers(client, monkeypa
     kept = {}
 
     def find_and_keep(token):
-        return kept.setdefault(token, authentication.find_ordinary_viewer(token))
+        return kept.setdefault(token, viewers.find_ordinary_viewer(token))
 
     monkeypatch.setattr(hot_reads, "find_ordinary_viewer", find_and_keep)
     ann = new_person(client)

@@ -108,7 +108,7 @@ def test_operations_do_not_read_the_current_request(path):
         for alias in node.names
         if (node.module == "flask" and alias.name in ("request", "g", "session", "has_request_context"))
         or (
-            node.module in ("streamsvc.security.authentication", "streamsvc.http.request_facts")
+            node.module in ("streamsvc.security.principals", "streamsvc.http.request_facts")
             and "current_" in alias.name
         )
     }

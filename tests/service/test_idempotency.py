@@ -17,7 +17,7 @@ from streamsvc.models import IdempotencyKey
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.rate_limits import SIGN_IN_ACCOUNT
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import public
+from streamsvc.security.access import public
 from streamsvc.storage import leases
 from streamsvc.storage.database import db, execute_write
 from tests.conftest import close_app

@@ -17,8 +17,12 @@ BILLING_STEPS = {
 }
 EXEMPT = {
     "POST /v1/invoice-previews": "rolls back",
+    "POST /v1/admin/invoice-previews": "rolls back",
+    "DELETE /v1/admin/accounts/<account_id>": "acts once: then the account is closed",
+    "PUT /v1/admin/subscriptions/<subscription_id>/parking": "sets what is set already",
     "DELETE /v1/account": "ends the session by which a retry would be recognized",
     "DELETE /v1/sandbox/accounts/<account_id>/clock": "acts once: then there is no clock to delete",
+    "POST /v1/sandbox/bank/payments/<payment_id>": "acts once: then the payment does not wait any more",
     "POST /v1/sandbox/payments/<payment_id>/authentication": "plays the customer",
     "POST /v1/sandbox/payments/<payment_id>/dispute": "plays the bank",
     "DELETE /v1/sandbox/payments/<payment_id>/dispute": "plays the bank",

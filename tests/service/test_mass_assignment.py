@@ -1,6 +1,7 @@
 """Mass assignment and SQL injection: schemas limit the fields, and input never becomes part of a statement's text."""
 
 import ast
+import itertools
 import json
 import re
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from streamsvc.storage.database import db
+from tests.conftest import EVERYTHING
 from tests.worlds.access_world import AccessWorld, authorized_principal, fill_placeholders, load_access_matrix
 
 SOURCE = Path(__file__).parent.parent.parent / "streamsvc"
 PRINCIPALS, ROWS = load_access_matrix()
-JSON_ROWS = [row for row in ROWS if row.sends.startswith("json ") and row.rule != "/v1/webhooks/stripe"]
+JSON_ROWS = [row for row in ROWS if row.sends.startswith("json ") and not row.rule.startswith("/v1/webhooks/")]
 EXTRA_FIELDS = {
     "role",
     "roles",
@@ -81,9 +83,8 @@ def send_row(world, row, body, query=None):
     return response
 
 
-def documented_fields(app, row) -> set[str]:
-    """Return the fields of the row's request body in the OpenAPI document."""
-    document = app.test_client().get("/openapi.json").json
+def documented_fields(document, row) -> set[str]:
+    """Return the fields of the row's request body in this OpenAPI document."""
     path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", row.rule)
     for method in (row.method.lower(), "put"):  # a merge patch takes the fields of the resource's PUT
         content = document["paths"][path][method]["requestBody"]["content"]["application/json"]
@@ -98,15 +99,16 @@ def documented_fields(app, row) -> set[str]:
 @pytest.mark.one_database
 def test_a_field_that_the_schema_does_not_name_is_rejected(app, world):
     with app.app_context():
-        names = field_names_to_try()
+        names, document = field_names_to_try(), app.test_client().get("/openapi.json").json
     for row in JSON_ROWS:
-        documented = documented_fields(app, row)
+        documented = documented_fields(document, row)
         assert not documented & NEVER_DECLARED or row.rule.startswith("/v1/admin/"), row.key
         extra = names - documented
         response = send_row(world, row, body_of(world, row) | dict.fromkeys(extra, "1"))
         assert response.status_code == 422, row.key
         rejected = {name for name in extra if response.json["errors"].get(name, [""])[0].startswith("Unknown field.")}
-        for name in extra - rejected:  # a route that reports one unknown field at a time
+        one_by_one = sorted(extra - rejected)  # a route that reports one unknown field at a time
+        for name in one_by_one if EVERYTHING else {*one_by_one[::20]} | (EXTRA_FIELDS - rejected):
             response = send_row(world, row, body_of(world, row) | {name: "1"})
             assert (response.status_code, name in response.json["errors"]) == (422, True), (row.key, name)
         assert set(world.restore()) <= {"rate_limit_counters", "audit_events", "idempotency_keys", "api_keys"}, row.key
@@ -133,7 +135,8 @@ def with_text_at(value, path, text):
 
 @pytest.mark.either_database
 def test_input_never_becomes_part_of_a_statement(world, statements):
-    requests = 0
+    """Each text of each body gets three of the payloads in turn; all of them with `make test-both`."""
+    requests, turns = 0, itertools.cycle(PAYLOADS)
     for row in ROWS:
         if row.method == "GET" and row.sends.startswith("?"):
             name = row.sends[1:].partition("=")[0]
@@ -141,7 +144,8 @@ def test_input_never_becomes_part_of_a_statement(world, statements):
         elif row in JSON_ROWS:
             body = body_of(world, row)
             for place in paths_of_strings(body):
-                responses = [send_row(world, row, with_text_at(body, place, payload)) for payload in PAYLOADS]
+                payloads = PAYLOADS if EVERYTHING else itertools.islice(turns, 3)
+                responses = [send_row(world, row, with_text_at(body, place, payload)) for payload in payloads]
                 assert {response.status_code for response in responses} <= {
                     200,
                     201,

@@ -8,6 +8,7 @@ from streamsvc.models import Job
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.conftest import Clock
+from tests.worlds.billing_world import World
 
 PATH = "/metrics"
 
@@ -62,3 +63,28 @@ def test_jobs_are_reported_by_lane_and_kind(metrics_app):
     due, late = (samples[f'streamsvc_lane_jobs_{name}{{lane="bulk"}}'] for name in ("due", "late_seconds"))
     assert (by_kind, due, late) == ([1, 2], 1, 30)
     assert samples['streamsvc_lane_jobs_due{lane="webhooks"}'] == 0
+
+
+def test_money_is_counted_once_it_is_committed(database, new_app):
+    world = World(new_app(database, "money_metrics", clock=Clock(), metrics=True))
+    price = world.plan("p", 1000)
+
+    def money():
+        samples = parse_samples(world.app.test_client().get(PATH).text)
+        prefixes = ("streamsvc_payments_total", "streamsvc_cash_in_minor_total", "streamsvc_cash_out_minor_total")
+        return {name.removeprefix("streamsvc_"): value for name, value in samples.items() if name.startswith(prefixes)}
+
+    ann = world.person()
+    assert ann.post("/v1/invoice-previews", {"price_id": price}).status_code == 200
+    assert money() == {}
+    world.next_charge("decline")
+    assert ann.subscribe(price).status_code == 402
+    assert ann.subscribe(price).status_code == 201
+    invoice = ann.get("/v1/invoices").json["items"][0]["id"]
+    assert world.operator.post(f"/v1/admin/invoices/{invoice}/refunds", {"amount_minor": 400}).status_code == 201
+    assert money() == {
+        'payments_total{currency="USD",status="failed"}': 1,
+        'payments_total{currency="USD",status="succeeded"}': 1,
+        'cash_in_minor_total{currency="USD",kind="payment"}': 1000,
+        'cash_out_minor_total{currency="USD",kind="refund"}': 400,
+    }

@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 
 import streamsvc
 from streamsvc.schemas.base import FullMatch
-from streamsvc.security.authentication import VIEWER_ONLY, public
+from streamsvc.security.access import VIEWER_ONLY, public
 from tests.worlds.described_client import RECORD_FOLDER
 
 pytestmark = pytest.mark.one_database
@@ -112,6 +112,18 @@ def test_every_body_and_every_parameter_has_an_example(document):
     assert not {p["name"] for p in parameters if "example" not in p}
 
 
+def test_every_parameter_allows_its_example(document):
+    components = document["components"]
+    wrong = [
+        f"{method} {path}: {parameter['name']}"
+        for (path, method), operation in list_operations(document).items()
+        for parameter in parameters_of(operation)
+        if "schema" in parameter
+        and not jsonschema_rs.is_valid(parameter["schema"] | {"components": components}, parameter["example"])
+    ]
+    assert not wrong
+
+
 def test_every_schema_has_an_example_that_it_allows(document):
     schemas = document["components"]["schemas"]
     for name, schema in schemas.items():
@@ -157,7 +169,9 @@ def test_every_operation_says_who_may_call_it(app, document):
         has_cookie = any("cookie" in alternative for alternative in operation["security"])
         assert has_cookie == access.viewer
         has_csrf = any("csrf" in alternative for alternative in operation["security"])
-        assert has_csrf == (access.viewer and key[1] != "get")
+        is_console = "/v1/admin/" in key[0] and not access.public
+        assert any("operatorCookie" in alternative for alternative in operation["security"]) == is_console
+        assert has_csrf == ((access.viewer or is_console) and key[1] != "get")
 
 
 def is_view_of(view, operation):

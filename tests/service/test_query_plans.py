@@ -32,6 +32,7 @@ SMALL = {
     "sandbox_clock",
     "sandbox_payment_plans",
     "service_epoch",
+    "tax_rates",
     "webhook_endpoints",
     "workers",
 }

@@ -57,8 +57,14 @@ def test_granian_without_its_extra_is_reported_in_one_sentence(tmp_path):
     result = service.command("serve")
     assert result.returncode == 1
     assert result.stderr.strip().splitlines() == [
-        "streamsvc cannot start: STREAMSVC_SERVER: granian needs the extra `granian`: pip install 'streamsvc[granian]'"
+        "streamsvc cannot start: STREAMSVC_SERVER: needs the extra `granian`: pip install 'streamsvc[granian]'"
     ]
+
+
+def test_a_start_logs_lines_and_no_error(service, server):
+    log = service.log.read_text()
+    assert "Traceback" not in log
+    assert server == "granian" or re.search(r"\[\d+\] \[INFO\] Booting worker with pid: \d+", log), log
 
 
 def test_web_processes_and_the_worker_are_replaced_when_killed(service, server):

@@ -22,6 +22,7 @@ from tests.worlds.sessions_steps import mails, new_person, verify
 
 pytestmark = pytest.mark.either_database
 
+PRELOADED = ("i18n", "dom", "elements", "api", "messages", "browse", "titles")
 STREAMSVC = Path(mail.__file__).parent.parent.parent
 
 
@@ -53,11 +54,11 @@ def test_the_page_loads_its_files_only_from_its_own_host(app):
     files = re.findall(r'(?:src|href)="(storefront/[^"]+)"', page.text)
     assert [(file, client.get(file).content_type) for file in files] == [
         ("storefront/storefront.css", "text/css; charset=utf-8"),
-        ("storefront/storefront.js", "text/javascript; charset=utf-8"),
+        *((f"storefront/{name}.js", "text/javascript; charset=utf-8") for name in (*PRELOADED, "storefront")),
     ]
     assert not re.search(r"<style|style=|<script(?! type=\"module\" src=)|\son\w+=", page.text)
-    for response in (page, *map(client.get, [*files, "storefront/payment.js"])):
-        assert "https:" not in response.text and "http:" not in response.text
+    for response in (page, *map(client.get, [*files, "storefront/payment.js", "storefront/i18n/de.js"])):
+        assert "https:" not in response.text and not re.search(r"http:(?!//(localhost|127\.))", response.text)
         policy = response.headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src") and "unsafe" not in policy
         assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -67,24 +68,43 @@ def test_the_page_loads_its_files_only_from_its_own_host(app):
     close_app(storefront)
 
 
+@pytest.mark.one_database
+@pytest.mark.parametrize(("folder", "start"), [("storefront", "storefront.js"), ("console", "app.js")])
+def test_every_module_that_a_page_imports_is_served(app, folder, start):
+    storefront = create_app(app.extensions["settings"].replace(storefront=True))
+    client, seen, modules = storefront.test_client(), set(), [start]
+    while modules:
+        name = modules.pop()
+        seen.add(name)
+        response = client.get(f"/{folder}/{name}")
+        assert (response.status_code, response.content_type) == (200, "text/javascript; charset=utf-8"), name
+        imported = re.findall(r'(?:from |import\()"\./([\w./-]+)"', response.text)
+        modules += {each for each in imported if "/" not in name} - seen - set(modules)
+    assert {"elements.js", "dom.js", "api.js"} <= seen
+    close_app(storefront)
+
+
 def test_every_page_linked_from_a_mail_or_another_page_exists():
     js = (STREAMSVC / "pages/static/storefront.js").read_text()
-    definitions = ",".join(
-        re.findall(r"^const (?:EMAIL_PAGES|PAGES|CATALOG_PAGES|SIGNED_IN_PAGES) = \{(.*?)\};", js, re.S | re.M)
-    )
-    pages = set(re.findall(r'(?:^|,)\s*"?([\w-]+)"?\s*(?=[:,]|$)', definitions))
+    table = re.search(r"^const PAGES = \{(.*?)^\};", js, re.S | re.M)[1]
+    pages = {name: module for name, module in re.findall(r'^  "?([\w-]*)"?: \["(\w+)"', table, re.M)}
+    mailed = (STREAMSVC / "pages/static/mailed.js").read_text()
+    for name, module in pages.items():
+        assert (STREAMSVC / f"pages/static/{module}.js").exists()
+        assert module != "mailed" or f'"{name}": ' in mailed
     files = [file for kind in ("py", "txt", "js", "html") for file in STREAMSVC.rglob(f"*.{kind}")]
+    files = [file for file in files if file.parent.name != "console"]  # which has pages of its own
     files += (STREAMSVC.parent / "docs").glob("*.md")
-    linked = {page for file in files for page in re.findall(r"#/(?!components/)([\w-]+)", file.read_text())}
+    linked = {page for file in files for page in re.findall(r"(?<!console)#/(?!components/)([\w-]+)", file.read_text())}
     assert {"activate", "sign-in", "title"} <= linked
-    assert (linked | set(mail.PAGE_BY_KIND.values())) - pages == set()
+    assert (linked | set(mail.PAGE_BY_KIND.values())) - set(pages) == set()
 
 
 @pytest.mark.one_database
 def test_every_kind_of_access_has_a_name():
-    js = (STREAMSVC / "pages/static/storefront.js").read_text()
-    names = re.search(r"^const ACCESS_NAMES = \{(.*?)\};", js, re.M)[1]
-    assert re.findall(r"(\w+): \"", names) == list(ACCESS_KINDS)
+    js = (STREAMSVC / "pages/static/mailed.js").read_text()
+    names = re.search(r"^export const ACCESS_NAMES = \{(.*?)^\};", js, re.M | re.S)[1]
+    assert re.findall(r"(\w+): t\(\"", names) == list(ACCESS_KINDS)
 
 
 def test_chromium_signs_up_sees_a_decline_subscribes_and_trusts_its_device(site):
@@ -95,7 +115,7 @@ def test_chromium_signs_up_sees_a_decline_subscribes_and_trusts_its_device(site)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
         page.goto(f"{url}/#/sign-up")
-        for label, text in {"name": "Ann", "Email": "ann@example.com", "Password": "a long secret 7"}.items():
+        for label, text in {"Your name": "Ann", "Email": "ann@example.com", "Password": "a long secret 7"}.items():
             page.get_by_label(label).fill(text)
         page.get_by_role("button", name="Create account").click()
         page.get_by_role("link", name="Choose this plan").click()
@@ -196,7 +216,7 @@ def test_chromium_shows_a_public_catalogue_and_moves_a_visitors_list(site):
     ann = new_person(app.test_client(), "ann")
     private = app.extensions["settings"]
     with launch_chromium() as browser:
-        page = browser.new_context(locale="de-DE").new_page()
+        page = browser.new_context(locale="en-DE").new_page()
         errors = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)

@@ -57,7 +57,7 @@ def test_chromium_shows_channels_to_a_visitor_and_plays_one_for_a_subscriber(sit
     price = World(app).plan("standard", 999)
     ann = new_person(app.test_client(), "ann")
     with launch_chromium() as browser:
-        page = browser.new_context(locale="de-DE", viewport={"width": width, "height": height}).new_page()
+        page = browser.new_context(locale="en-DE", viewport={"width": width, "height": height}).new_page()
         errors = []
         page.on("pageerror", lambda error: errors.append(str(error)))
 
@@ -93,7 +93,7 @@ def test_chromium_shows_channels_to_a_visitor_and_plays_one_for_a_subscriber(sit
         page.get_by_role("link", name="3 Night").wait_for()
         page.get_by_role("link", name="1 News One").click()
         page.get_by_role("link", name="Watch live").click()
-        page.get_by_text("https://cdn.example/one.m3u8").wait_for()
+        page.get_by_text("https://cdn.example/one.m3u8", exact=True).wait_for()
         look("subscriber-plays")
         [stream] = ann.get("/v1/playback").json["items"]
         assert stream["item_id"].startswith("chn_")

@@ -22,6 +22,7 @@ OWN_POLICY = {
     "style-src": "'self'",
     "img-src": "'self' data:",
     "connect-src": "'self'",
+    "media-src": "'self' blob:",
     "form-action": "'none'",
     "frame-ancestors": "'none'",
     "base-uri": "'none'",
@@ -64,7 +65,7 @@ class Checkout:
 
     def sign_up(self, price_id):
         self.page.goto(f"{self.url}/#/sign-up")
-        for label, text in {"name": "Ann", "Email": "ann@example.com", "Password": "a long secret 7"}.items():
+        for label, text in {"Your name": "Ann", "Email": "ann@example.com", "Password": "a long secret 7"}.items():
             self.page.get_by_label(label).fill(text)
         self.page.get_by_role("button", name="Create account").click()
         self.page.get_by_role("heading", name="Choose a plan").wait_for()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
+from streamsvc.storage import database as storage
 from streamsvc.storage import postgresql
 from streamsvc.storage.database import db
 from tests.conftest import build_app, close_app, migrate_database
@@ -81,7 +83,7 @@ for _ in range(4):
     if not os.fork():
         try:
             with app.app_context():
-                command.upgrade(configuration_with(sys.argv[1]), "next")
+                command.upgrade(configuration_with(sys.argv[1]), "heads")
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -102,6 +104,84 @@ def test_one_of_four_nodes_migrates_and_another_takes_over_when_it_is_killed(dat
     codes, errors = nodes.communicate(timeout=60)
     assert codes.strip() == f"{[-signal.SIGKILL.value, 0, 0, 0]}", errors
     assert len(log.read_text().split()) == 2, "one migrated after it"
+
+
+def test_four_nodes_run_each_of_several_migrations_once(database, new_database, tmp_path):
+    url, log = new_database(database, "turns", migrate_database), tmp_path / "log"
+    names = ["next", "second", "third", "last"]
+    for name, before in zip(names, [REVISIONS[-1], *names], strict=False):
+        body = f'    op.create_table("{name}", sa.Column("id", sa.Integer, primary_key=True))\n'
+        body += f'    with Path("{log}").open("a") as log:\n        log.write("{name}\\n")\n'
+        write_migration(tmp_path, body, name, before)
+    env = {**os.environ, "STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(tmp_path)}
+    program = [sys.executable, "-c", MIGRATE, str(tmp_path)]
+    nodes = subprocess.run(program, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert nodes.stdout.strip() == "[0, 0, 0, 0]", nodes.stderr
+    assert log.read_text().split() == names
+
+
+SLOW_TABLE = """
+    op.create_table("{name}", sa.Column("id", sa.Integer, primary_key=True))
+    time.sleep(1.5)
+"""
+
+
+@pytest.fixture
+def sqlite_app(database, new_app, monkeypatch):
+    if database != "sqlite":
+        pytest.skip("PostgreSQL allows concurrent writers")
+    monkeypatch.setattr(storage, "WRITE_LOCK_TIMEOUT_S", 20)
+    return new_app("sqlite", "taking_turns")
+
+
+def test_on_sqlite_requests_write_between_two_migrations(sqlite_app, tmp_path):
+    names, seen = ["next", "second", "third"], []
+    for name, before in zip(names, [REVISIONS[-1], *names], strict=False):
+        write_migration(tmp_path, SLOW_TABLE.format(name=name), name, before)
+
+    def write_until_done():
+        with sqlite_app.app_context():
+            while not seen or seen[-1] < len(names):
+                with storage.write_transaction() as connection:
+                    connection.execute(sa.text("UPDATE jobs SET lane = lane"))
+                    tables = sa.text("SELECT count(*) FROM sqlite_master WHERE name IN ('next', 'second', 'third')")
+                    seen.append(connection.scalar(tables))
+
+    with ThreadPoolExecutor(1) as pool, sqlite_app.app_context():
+        writer = pool.submit(write_until_done)
+        wait_until(lambda: seen)
+        program = [sys.executable, "-c", MIGRATE_ONCE, str(tmp_path)]
+        env = {**os.environ, "STREAMSVC_DATABASE_URL": str(db.engine.url), "STREAMSVC_DATA_DIR": str(tmp_path)}
+        subprocess.run(program, env=env, timeout=60, check=True)
+        writer.result(30)
+    assert set(seen) == {0, 1, 2, 3}, "each migration was committed before the next one began"
+
+
+MIGRATE_ONCE = """
+import sys
+from alembic import command
+from streamsvc.app import create_app
+from tests.worlds.next_migration import configuration_with
+
+with create_app().app_context():
+    command.upgrade(configuration_with(sys.argv[1]), "heads")
+"""
+
+
+def test_on_sqlite_an_upgrade_waits_for_a_writer_longer_than_a_request(sqlite_app, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "WRITE_LOCK_TIMEOUT_S", 0.3)
+    with sqlite_app.app_context():
+        writer = sqlite3.connect(db.engine.url.database, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as pool:
+        body = '    op.create_table("next", sa.Column("id", sa.Integer, primary_key=True))\n'
+        migration = pool.submit(run_migration, sqlite_app, tmp_path, body)
+        time.sleep(1)
+        assert not migration.done()
+        writer.execute("COMMIT")
+        migration.result(30)
+    assert writer.execute("SELECT count(*) FROM next").fetchone() == (0,)
+    writer.close()
 
 
 BUILDS_WAITING = """

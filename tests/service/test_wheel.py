@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -39,6 +41,14 @@ def command(tmp_path_factory):
     return folder / "env/bin/streamsvc"
 
 
+def find_status(url):
+    try:
+        with urllib.request.urlopen(url, timeout=30) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 @pytest.fixture
 def service(command, tmp_path):
     """A service whose environment names no database: it is in the data folder."""
@@ -66,6 +76,19 @@ def test_the_demo_runs_from_an_installed_wheel(command, service, new_database, t
         wait_until(lambda: service.is_ready() or service.process.poll() is not None)
         assert service.is_ready(), service.log.read_text()
         assert "17472 unchanged" in service.log.read_text()
+        for path, status in {
+            "/media/demo/colour-bars/720p/video.mp4": 401,  # it is there, for whoever has a playback token
+            "/media/demo/none/720p/video.mp4": 404,
+            "/storefront/elements.js": 200,
+            "/console/elements.js": 200,
+            "/storefront/i18n/ja.js": 200,
+            "/storefront/vendor/hls.light.min.js": 200,
+            "/storefront/vendor/hls.LICENSE.txt": 200,
+            "/docs/billing": 200,
+            "/docs/readme": 200,
+            "/docs/console-today.png": 200,
+        }.items():
+            assert find_status(f"http://127.0.0.1:{service.port}{path}") == status, path
         assert {plan["code"] for plan in service.get("/v1/plans?country=DE&currency=EUR")[1]["items"]}
         public_url = service.get("/openapi.json")[1]["info"]["contact"]["url"]
         assert public_url == f"http://127.0.0.1:{service.port}", "links have its own port"

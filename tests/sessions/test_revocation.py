@@ -3,7 +3,7 @@
 import pytest
 
 from streamsvc.app import create_app
-from streamsvc.security import authentication
+from streamsvc.security import viewers
 from tests.conftest import close_app
 from tests.worlds.sessions_steps import Person, new_person, operator
 
@@ -92,11 +92,11 @@ def test_a_revoked_api_key_is_rejected_by_the_other_process_at_once(app, elsewhe
 
 def test_the_check_detects_a_cache(app, client, elsewhere, monkeypatch):
     """Inject an error: valid tokens stay valid in memory."""
-    find_viewer, cache = authentication._find_viewer, {}
+    find_viewer, cache = viewers.find_viewer, {}
 
     def find_cached(token, *args):
         cache[token] = find_viewer(token, *args) or cache.get(token)
         return cache[token]
 
-    monkeypatch.setattr(authentication, "_find_viewer", find_cached)
+    monkeypatch.setattr(viewers, "find_viewer", find_cached)
     assert status_elsewhere(app, client, elsewhere, sign_out) == 200

@@ -9,7 +9,7 @@ from streamsvc.models import Session
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.rate_limits import RateLimit
 from streamsvc.schemas.sessions.sessions import CurrentSession, SignedIn
-from streamsvc.security import authentication
+from streamsvc.security import viewers
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import SECRET, Person, code_of, everything, mailed_token, mails, new_person, operator
 
@@ -331,7 +331,7 @@ def without_id(problem):
 
 def test_sessions_that_become_active_at_once_are_not_all_recorded(app, client, clock, statements, monkeypatch):
     """Each at a later request, and before it would expire much earlier than it would if recorded."""
-    monkeypatch.setattr(authentication, "SESSION_USES", RateLimit("sessions.uses first", 2, 3600))
+    monkeypatch.setattr(viewers, "SESSION_USES", RateLimit("sessions.uses first", 2, 3600))
     people = [new_person(client, f"viewer{number}") for number in range(5)]
     visit = {"email": people[0].email, "password": SECRET, "remember": False}
     visitor = client.post("/v1/sessions", json=visit).json["token"]
@@ -344,6 +344,6 @@ def test_sessions_that_become_active_at_once_are_not_all_recorded(app, client, c
 
     assert [count_writes(person.token) for person in people] == [1, 1, 0, 0, 0]
     assert count_writes(visitor) == 1, "a sixteenth of two hours has passed"
-    monkeypatch.setattr(authentication, "SESSION_USES", RateLimit("sessions.uses later", 2, 3600))
+    monkeypatch.setattr(viewers, "SESSION_USES", RateLimit("sessions.uses later", 2, 3600))
     assert [count_writes(person.token, "/v1/sessions") for person in people] == [0, 0, 1, 1, 0]
     assert count_writes(people[4].token) == 0

@@ -59,12 +59,14 @@ def test_payouts_and_gift_purchases_are_exported_without_the_codes(world):
 
 
 WITHHELD = {
-    "accounts": {"password_hash", "email_key", "restored_status"},
+    "accounts": {"password_hash", "email_key", "restored_status", "store_access"},
     "subscriptions": {"request_key", "device_hash", "open_migrations", "announced_prices"},
     "invoices": set(),
     "ledger": set(),
     "payouts": set(),
     "gift-purchases": set(),
+    "store-subscriptions": {"key"},
+    "store-payments": set(),
 }
 
 

@@ -65,6 +65,11 @@ def test_importing_the_same_file_twice_changes_nothing(world, import_lines):
     assert len(subscriptions(world)) == 1
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(world, import_lines):
+    assert import_lines("\ufeff" + json.dumps(LINE)) == (0, "1 lines: 1 added, 0 unchanged, 0 rejected\n")
+    assert import_lines(json.dumps(LINE), "\ufeff" + json.dumps(LINE))[0] == 1
+
+
 def test_a_dry_run_reports_the_same_and_imports_nothing(world, import_lines):
     summary = "1 lines: 1 added, 0 unchanged, 0 rejected (dry run: nothing was changed)\n"
     assert import_lines(LINE, dry_run=True) == (0, summary)

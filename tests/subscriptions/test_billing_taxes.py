@@ -219,8 +219,8 @@ def test_a_number_that_the_register_finds_malformed_is_invalid(world, register, 
     firm = business(world)
     with app.app_context():  # stored before check digits were checked
         db.session.execute(sa.update(TaxId).where(TaxId.account_id == firm.id).values(number="DE123456789"))
+        jobs.enqueue_job("tax_id.sweep", {}, world.clock.at)
         db.session.commit()
-        jobs.schedule_recurring()
     world.go_to("2026-01-17T12:00:00")  # the daily sweep asks about numbers that nobody asked about
     assert tax_id_of(firm) == ("invalid", None, False)
 
@@ -229,7 +229,8 @@ def test_numbers_from_before_the_seller_had_one_are_checked_later(app, world, re
     configure(seller_vat_id="")
     firm, abroad = business(world), business(world, "GB980780684", "GB")
     with app.app_context():
-        jobs.schedule_recurring()
+        jobs.enqueue_job("tax_id.sweep", {}, world.clock.at)
+        db.session.commit()
     world.go_to("2026-01-16T12:00:00")
     assert register.requests == []
     configure(seller_vat_id=SELLER)

@@ -1,9 +1,12 @@
 """Whoever tries stolen cards is stopped after a few; a household with a typo is not."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.scenes import set_scene
 
@@ -141,6 +144,30 @@ def test_cards_are_added_ten_times_a_day(world):
     bob.add_card()
     wait(world, days=1, seconds=1)
     ann.add_card()
+
+
+@contextmanager
+def refused_inserts(app, table):
+    """The database refuses what is inserted into this table, as on a full disk."""
+
+    def refuse(connection, cursor, statement, *_):
+        if statement.startswith(f"INSERT INTO {table} "):
+            raise sa.exc.OperationalError(statement, {}, Exception("no space left"))
+
+    with app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "before_cursor_execute", refuse)
+    yield
+    sa.event.remove(engine, "before_cursor_execute", refuse)
+
+
+def test_a_card_that_the_database_could_not_save_does_not_count(app, world):
+    ann = world.person(card=None)
+    with refused_inserts(app, "payment_methods"):
+        for _ in range(12):
+            assert ann.post("/v1/payment-methods", {"token": "pm_card_visa"}).status_code == 503
+    for _ in range(10):
+        ann.add_card()
 
 
 def test_an_address_is_stopped_after_many_declines_on_any_account(world, monkeypatch):

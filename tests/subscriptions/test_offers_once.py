@@ -146,3 +146,17 @@ def test_of_accounts_that_start_in_the_same_instant_one_gets_the_offer(world):
         couple = [world.person(card=f"pm_card_visa:{number}{one}") for one in "ab"]
         start_at_once(couple, trial, device_fingerprint=f"television {number}")
         assert sorted(person.subscription()["status"] for person in couple) == ["active", "trialing"]
+
+
+def test_a_preview_bills_what_fell_due_before_it_looks_for_an_introductory_price(world):
+    """It locks the household before the numbers of invoices, like everything else, or two requests could deadlock."""
+    plain, price = world.plan("q", 500), world.plan("p", 1000, **INTRO)
+    ann = world.person()
+    ann.subscribe(plain)
+    world.clock.advance(days=40)  # the worker has not renewed it yet
+    body = {"subscription_id": ann.subscription()["id"], "price_id": price, "when": "now"}
+    preview = ann.post("/v1/invoice-previews", body)
+    days_left, days = 19, 28
+    assert preview.status_code == 200, preview.json
+    assert preview.json["lines"][-1]["amount_minor"] == round(100 * days_left / days)
+    world.go_to(world.clock.at)

@@ -108,6 +108,7 @@ def test_the_payment_config_of_stripe_has_all_that_a_form_needs_and_nothing_secr
         "api_version": "2026-10-28.endive",
         "script_url": "https://js.stripe.com/endive/stripe.js",
         "wallets": ["apple_pay", "google_pay"],
+        "sandbox": False,
     }
     assert "sk_test" not in response.text and "whsec" not in response.text
 
@@ -115,7 +116,7 @@ def test_the_payment_config_of_stripe_has_all_that_a_form_needs_and_nothing_secr
 def test_the_payment_config_of_the_sandbox_has_no_form(app, monkeypatch, client):
     change_settings(app, monkeypatch, stripe_publishable_key="pk_test_1")
     document = client.get(PATH).json
-    assert (document.pop("provider"), document.pop("wallets")) == ("sandbox", [])
+    assert (document.pop("provider"), document.pop("wallets"), document.pop("sandbox")) == ("sandbox", [], True)
     assert set(document.values()) == {None}
 
 

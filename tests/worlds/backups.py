@@ -10,10 +10,11 @@ from click.testing import CliRunner
 from flask.cli import ScriptInfo
 
 from streamsvc.app import create_app
-from streamsvc.cli import group
+from streamsvc.cli.group import group
 from streamsvc.operations.backup.archive import DUMPS, MANIFEST
 from streamsvc.worker.restore_hold import refresh_restore_hold
 from tests import conftest
+from tests.worlds.databases import return_connections
 from tests.worlds.postgres import find_programs
 
 os.environ["PATH"] = os.pathsep.join(filter(None, [str(find_programs() or ""), os.environ["PATH"]]))
@@ -38,7 +39,7 @@ def run(url, *arguments, **env):
 
     words = [str(argument) for argument in arguments]
     result = CliRunner().invoke(group, words, env=variables, obj=ScriptInfo(create_app=create))
-    conftest.return_connections()
+    return_connections()
     for app in apps:
         conftest.close_app(app)
     return result

@@ -15,6 +15,7 @@ from tests.worlds.local_server import POLL_INTERVAL_S
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update".split()
+MAX_TABS = 60
 
 AUTHENTICATOR = {
     "protocol": "ctap2",
@@ -36,10 +37,10 @@ def require_playwright():
 
 
 @contextmanager
-def launch_chromium():
-    """Run Chromium and yield Playwright's browser."""
+def launch_chromium(*flags):
+    """Run Chromium, with further `flags`, and yield Playwright's browser."""
     with require_playwright().sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
@@ -72,3 +73,16 @@ def add_authenticator(page):
     devtools = page.context.new_cdp_session(page)
     devtools.send("WebAuthn.enable")
     devtools.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})
+
+
+def tab_to(page, name):
+    """Press Tab until the control with this name has the focus; return it. Fails if it is not reached."""
+    for _ in range(MAX_TABS):
+        page.keyboard.press("Tab")
+        focused = page.locator(":focus")
+        if not focused.count():  # between the last control and the first
+            continue
+        text = focused.evaluate("e => e.labels?.[0]?.textContent ?? e.ariaLabel ?? e.textContent")
+        if text.strip() == name:
+            return focused
+    raise AssertionError(f"the focus does not reach {name}")

@@ -114,3 +114,8 @@ class Catalog(Caller):
         )
         assert subscription_response.status_code == 201, subscription_response.json
         return subscription_response.json["id"]
+
+
+def base_vary(response):
+    """Return the Vary header without `Accept-Encoding`, which long responses alone have, since they are compressed."""
+    return response.headers["Vary"].removesuffix(", Accept-Encoding")

@@ -7,6 +7,9 @@ from contextlib import closing, contextmanager
 
 import sqlalchemy as sa
 
+from streamsvc.storage import compiled_statements
+from streamsvc.storage.database import db
+
 SERVER_VARIABLE = "STREAMSVC_TEST_DATABASE_URL"
 
 
@@ -55,3 +58,19 @@ def exclusive_lock(path):
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def close_app(app):
+    """Close all database connections of the app."""
+    return_connections()
+    if replica := app.extensions.get("replica"):
+        replica.stop()
+    with app.app_context():
+        for engine in db.engines.values():
+            engine.dispose()
+
+
+def return_connections():
+    """Return the connections of this thread to their pools."""
+    for connection, _ in vars(compiled_statements._thread).pop("connections", {}).values():
+        connection.close()

@@ -1,5 +1,6 @@
 """A test client that compares every exchange with the API description: what is not described fails the test."""
 
+import gzip
 import json
 import os
 import re
@@ -12,6 +13,10 @@ from werkzeug.exceptions import HTTPException
 
 RECORD_FOLDER = os.environ.get("STREAMSVC_TEST_RECORD_TO")
 """If set, exchanges are written to files in this folder, one JSON document per line, and mismatches do not fail."""
+
+_descriptions: dict[frozenset, dict] = {}
+_validators: dict[int, tuple[dict, jsonschema_rs.Draft202012Validator]] = {}
+"""By the id of the schema."""
 
 
 class DescribedClient(FlaskClient):
@@ -62,29 +67,33 @@ def find_mismatch(app, operation: dict, response) -> str | None:
         return None
     if not {response.mimetype, "*/*"} & content.keys():
         return f"the media type {response.mimetype} is not described"
-    if not response.is_json:
+    if not response.is_json or response.mimetype not in content:  # a file, described as `*/*`
         return None
     validator = find_validator(app, content[response.mimetype].get("schema", {}))
+    if response.content_encoding == "gzip":
+        body = gzip.decompress(body)
     errors = validator.iter_errors(json.loads(body))
     return "; ".join(f"{'/'.join(map(str, error.instance_path))}: {error.message[:300]}" for error in errors) or None
 
 
 def describe(app) -> dict:
-    """Return the app's API description."""
+    """Return the app's API description, which is made once for all apps with the same routes."""
     if "description" not in app.extensions:
-        app.extensions["description"] = app.extensions["api"].spec.to_dict()
+        routes = frozenset((rule.rule, frozenset(rule.methods)) for rule in app.url_map.iter_rules())
+        if routes not in _descriptions:
+            _descriptions[routes] = app.extensions["api"].spec.to_dict()
+        app.extensions["description"] = _descriptions[routes]
     return app.extensions["description"]
 
 
 def find_validator(app, schema: dict) -> jsonschema_rs.Draft202012Validator:
     """Return the validator of a schema of the app's description."""
-    validators = app.extensions.setdefault("validators", {})
-    if id(schema) not in validators:
+    if id(schema) not in _validators:
         used = find_used_schemas(schema, describe(app)["components"]["schemas"])
         whole = schema | ({"components": {"schemas": used}} if used else {})
         # The schema is kept with its validator, so that its id remains its own.
-        validators[id(schema)] = schema, compile_schema(json.dumps(whole, sort_keys=True))
-    return validators[id(schema)][1]
+        _validators[id(schema)] = schema, compile_schema(json.dumps(whole, sort_keys=True))
+    return _validators[id(schema)][1]
 
 
 def find_used_schemas(schema: dict, schemas: dict[str, dict]) -> dict[str, dict]:
@@ -101,7 +110,7 @@ def find_used_schemas(schema: dict, schemas: dict[str, dict]) -> dict[str, dict]
 
 @cache
 def compile_schema(schema: str) -> jsonschema_rs.Draft202012Validator:
-    """Compile a JSON schema, once for all apps."""
+    """Compile a JSON schema; equal ones once."""
     return jsonschema_rs.Draft202012Validator(json.loads(schema), validate_formats=True)
 
 

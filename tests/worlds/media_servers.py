@@ -134,7 +134,7 @@ def _running(command: list[str], port: int, folder: Path, **env: str):
 
 @contextmanager
 def running_site(folder: Path, port: int, site: str):
-    """Run nginx in an existing folder. `site`: what stands in `http`; `port`: one that it listens on."""
+    """Run nginx in an existing folder. `site`: the contents of `http`; `port`: one that it listens on."""
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )

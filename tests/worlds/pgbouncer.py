@@ -25,6 +25,7 @@ auth_file = {folder}/users
 pool_mode = transaction
 default_pool_size = {pool_size}
 max_client_conn = 500
+server_login_retry = 1
 logfile = {folder}/log
 """
 START_TIMEOUT_S = 20

@@ -1,5 +1,6 @@
 """A running `streamsvc serve` and a client for it: real processes over TCP."""
 
+import gzip
 import json
 import os
 import signal
@@ -13,7 +14,15 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import flask_migrate
 import psutil
+
+from streamsvc import clock
+from streamsvc.app import create_app
+from streamsvc.cli.catalog import import_with_progress
+from streamsvc.operations.maintenance import demo
+from streamsvc.settings import Settings
+from streamsvc.storage.database import db
 
 TIMEOUT_S = 60
 
@@ -34,10 +43,10 @@ class Service:
             "STREAMSVC_SANDBOX": "1",
         }
 
-    def command(self, *arguments):
-        """Run a `streamsvc` command to its end."""
-        command = [sys.executable, "-m", "streamsvc.cli", *arguments]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+    def command(self, *arguments, environment=None, **options):
+        """Run a `streamsvc` command to its end. `environment` is added; `options` are those of `subprocess.run`."""
+        command, env = [sys.executable, "-m", "streamsvc.cli", *arguments], self.env | (environment or {})
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, **options)
 
     def start(self):
         command = [sys.executable, "-m", "streamsvc.cli", "serve"]
@@ -81,9 +90,9 @@ def command_line(process):
         return ""
 
 
-def wait_until(condition):
+def wait_until(condition, timeout_s=TIMEOUT_S):
     """Wait until the condition is true; returns its value."""
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.1)
@@ -122,3 +131,20 @@ def seed_demo(url):
         for arguments in (("db", "upgrade"), ("demo", "seed")):
             result = service.command(*arguments)
             assert result.returncode == 0, result.stderr
+
+
+def seed_small_demo(url):
+    """Fill a database as `streamsvc demo` does, but with the films named Spider-Man alone of its real films."""
+    settings = Settings.from_env({"STREAMSVC_DATABASE_URL": url, "STREAMSVC_SANDBOX": "1", **DEMO_SETTINGS})
+    app = create_app(settings)
+    with app.app_context(), tempfile.TemporaryDirectory() as folder:
+        flask_migrate.upgrade()
+        films, videos = demo.CATALOGS
+        with gzip.open(films, "rt") as lines:
+            found = [line for line in lines if '"title":"Spider-Man' in line.replace('": "', '":"')]
+        file = Path(folder) / "titles.ndjson"
+        file.write_text("".join(found) + videos.read_text())
+        assert not import_with_progress(file).rejected
+        demo.seed_accounts_and_plans(clock.now())
+        for engine in db.engines.values():
+            engine.dispose()

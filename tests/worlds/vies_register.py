@@ -4,7 +4,8 @@ The path, the members and the error codes are those of the Commission's publishe
 technical information and Swagger description (https://ec.europa.eu/taxation_customs/vies/#/technical-information), as
 read on 2026-11-29 in the public clients that quote it: INVALID_INPUT for a country or a format that cannot be,
 INVALID_REQUESTER_INFO for such a requester, and the failures in FAILURES, which say nothing about the number. VIES
-reports a failure as `errorWrappers`, with HTTP 200 or with an error status, or as `userError`.
+reports a failure as `errorWrappers`, with HTTP 200 or with an error status, or as `userError`. Its own state is at
+`/check-status`, as `vow.available`, beside the `availability` of each country.
 """
 
 import json
@@ -27,6 +28,7 @@ FAILURES = (
     "IP_BLOCKED",
 )
 PATH = "/rest-api/check-vat-number"
+STATUS_PATH = "/rest-api/check-status"
 MEMBERS = {"countryCode", "vatNumber", "requesterMemberStateCode", "requesterNumber"}
 
 
@@ -41,6 +43,7 @@ class ViesRegister:
     as_user_error: bool = False
     garbage: bytes | None = None
     requests: list[dict] = field(default_factory=list)
+    is_available: bool = True
 
     def respond(self, body: dict) -> tuple[int, bytes | dict]:
         self.requests.append(body)
@@ -80,6 +83,13 @@ def vies_register(*numbers: str):
     """A running register that knows these numbers."""
 
     class Handler(LocalHandler):
+        def do_GET(self):
+            if self.path != STATUS_PATH:
+                self.respond(404)
+                return
+            countries = [{"countryCode": "AT", "availability": "Available"}]
+            self.respond(200, {"vow": {"available": register.is_available}, "countries": countries})
+
         def do_POST(self):
             body = json.loads(self.read_body())
             if self.path != PATH or body.keys() != MEMBERS:

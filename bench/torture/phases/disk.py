@@ -44,8 +44,8 @@ def run(context: Context) -> list[Check]:
         paths = (READ, LIVE, READY, write[1])
         reads, live, ready, writes = (probes.between(path, began + 2, ended) for path in paths)
         back_s = probes.recovery_s(READY, ended)
-        # PostgreSQL may have room left within its files: what fits there is still written
-        was_writable = any(r.status == 200 for r in writes)
+        # PostgreSQL may have room left within its files: if all fits there, nothing is refused
+        was_writable = all(r.status == 200 for r in writes)
         checks = [
             Check("reads while the disk is full", all(r.status == 200 for r in reads), describe(reads)),
             Check("/livez while it is full", all(r.status == 200 for r in live), describe(live)),

@@ -23,12 +23,14 @@ from bench.torture.world import World, torture_world
 from streamsvc.operations.billing.books.audit import audit_billing
 from tests.worlds.postgres import find_programs
 
-PATIENCE_S = 10.0
+CLIENT_PATIENCE_S, RESTORE_PATIENCE_S = 2.0, 10.0
 MIN_ROWS = 30
 """How many rows must be acknowledged before the backup."""
 SETTLE_TIMEOUT_S = 100
 HELD_S = 15.0
 """How long the service runs before it is reconciled: renewals that are due would be charged by then."""
+RENEWALS_DUE = 8
+"""How many renewals are due when the restored service starts."""
 
 
 def run(context: Context) -> list[Check]:
@@ -36,8 +38,11 @@ def run(context: Context) -> list[Check]:
     path = os.pathsep.join([str(programs), os.environ["PATH"]]) if programs else os.environ["PATH"]
     with torture_world(context, PATH=path) as world:
         file = context.folder / "torture.backup"
-        acknowledged, token = back_up_under_load(world, context, str(file))
+        load = Load(world, context)
+        load.patience_s = CLIENT_PATIENCE_S
+        acknowledged, token = back_up_under_load(world, context, load, str(file))
         output = restore(world, str(file))
+        load.import_subscribers(RENEWALS_DUE)
         context.show("restored")
         charged = len(world.stripe.charged_amounts())
         world.service.start()
@@ -52,16 +57,14 @@ def run(context: Context) -> list[Check]:
         return [*checks, Check("the restore says what it did", bool(told), "; ".join(told) or "nothing")]
 
 
-def back_up_under_load(world: World, context: Context, file: str) -> tuple[dict[str, set[tuple]], str]:
+def back_up_under_load(world: World, context: Context, load: Load, file: str) -> tuple[dict[str, set[tuple]], str]:
     """Back up while clients write and renewals run, let them go on, and kill every process.
 
     Returns the rows that were acknowledged before the backup began, and the token of a session of then.
     """
-    load = Load(world, context)
-    load.patience_s = PATIENCE_S
     token, _, _ = world.sign_up("before")
     with load.running() as journal:
-        deadline, last = Deadline(context.seconds / 2), Deadline(5 * context.seconds)
+        deadline, last = Deadline(context.seconds / 2), Deadline(2 * context.seconds)
         while not (deadline.has_passed() and journal.count_acknowledged() > MIN_ROWS) and not last.has_passed():
             time.sleep(0.2)
         with journal.lock:
@@ -82,7 +85,7 @@ def back_up_under_load(world: World, context: Context, file: str) -> tuple[dict[
 
 def restore(world: World, file: str) -> str:
     """Restore; repeated while PostgreSQL still has connections of processes that were killed."""
-    deadline = Deadline(PATIENCE_S)
+    deadline = Deadline(RESTORE_PATIENCE_S)
     while True:
         try:
             return world.run_command("restore", file, "--yes", "--replace")

@@ -4,6 +4,8 @@ import functools
 import random
 from contextlib import suppress
 
+from flask import has_request_context, request
+
 from bench.torture.plants.registry import plantable, replace
 from streamsvc.cli.supervisor import Supervisor
 from streamsvc.gateways.payments.stripe import StripeProvider
@@ -29,11 +31,12 @@ def new_provider_key():
 
 @plantable
 def lost_commit():
-    """One commit in ten is rolled back without an error."""
+    """One commit in ten of a viewer's request is rolled back without an error; what prepares the phase is kept."""
     commit = DatabaseSession.commit
 
     def commit_or_lose(self):
-        if random.random() < 0.1:
+        is_by_viewer = has_request_context() and not request.path.startswith("/v1/admin/")
+        if is_by_viewer and random.random() < 0.1:
             self.flush()
             self.rollback()
         else:
@@ -93,8 +96,9 @@ def hard_reload():
 
 @plantable
 def lying_readiness():
-    """The readiness check writes nothing."""
+    """The readiness check writes nothing, and takes no notice of refused writes."""
     replace(health.WriteCheck, "_write", lambda self: True)
+    replace(health, "was_refused_for_space", lambda: False)
 
 
 @plantable

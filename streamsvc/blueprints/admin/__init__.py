@@ -1,11 +1,14 @@
 """Blueprints of the operators' API. Each view names the scope that an API key or a role needs."""
 
 from streamsvc.blueprints.admin import (
+    account_requests,
     accounts,
     api_keys,
     audit,
+    billing_changes,
     billing_invoices,
     billing_legal_entities,
+    billing_lists,
     billing_offers,
     billing_payouts,
     billing_plans,
@@ -16,6 +19,7 @@ from streamsvc.blueprints.admin import (
     catalog_reports,
     catalog_rows,
     catalog_titles,
+    console,
     exports,
     failed_jobs,
     impersonations,
@@ -30,11 +34,14 @@ from streamsvc.blueprints.admin import (
 )
 
 BLUEPRINTS = (
+    account_requests.bp,
     accounts.bp,
     api_keys.bp,
     audit.bp,
+    billing_changes.bp,
     billing_invoices.bp,
     billing_legal_entities.bp,
+    billing_lists.bp,
     billing_offers.bp,
     billing_payouts.bp,
     billing_plans.bp,
@@ -45,6 +52,7 @@ BLUEPRINTS = (
     catalog_reports.bp,
     catalog_rows.bp,
     catalog_titles.bp,
+    console.bp,
     exports.bp,
     failed_jobs.bp,
     impersonations.bp,

@@ -7,10 +7,11 @@ from streamsvc.blueprints.admin.audited_resources import ACCOUNT, ACCOUNT_SESSIO
 from streamsvc.blueprints.sessions.sessions import session_view
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import paginate_query
+from streamsvc.http.pagination import paginate_query, total_members
 from streamsvc.models import Account, Session
 from streamsvc.models.accounts import GUEST
 from streamsvc.operations.accounts import accounts
+from streamsvc.operations.console import account_search
 from streamsvc.operations.credentials import revocation, sessions, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
@@ -25,7 +26,8 @@ from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAc
 from streamsvc.schemas.admin.playback import AccountPlayOut
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.sessions import ListedSession
-from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_operator
 from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint(
@@ -43,8 +45,14 @@ bp = Blueprint(
 def list_accounts(query: AccountsInput) -> dict:
     """List accounts, newest first.
 
-    `email` finds the account with that address.
+    `email` finds the account with that address. `q` finds accounts by any clue, ignoring case and accents: a whole
+    email address, an id, an invoice number, or an app store's id of an account, a purchase or a payment by an index;
+    anything else by comparing 10,000 accounts per page, so that a page may have few items, or none, and still a
+    `next_cursor`.
     """
+    if query["q"]:
+        page = account_search.search_accounts(query["q"], query)
+        return page | (total_members(len(page["items"]), is_cut=True) if query["include_total"] else {})
     accounts_query = sa.select(Account).where(Account.status != GUEST)
     if query["email"]:
         accounts_query = accounts_query.where(Account.email_key == email_key(query["email"]))
@@ -74,7 +82,7 @@ def import_account(body: ImportedAccountInput) -> Account:
 @bp.response(200, AdminAccount)
 def get_viewer_account(account_id: str) -> Account:
     """Retrieve an account."""
-    return _require_account(db.session.get(Account, account_id))
+    return require_account(db.session.get(Account, account_id))
 
 
 @bp.route("/<account_id>", methods=["PATCH"])
@@ -87,7 +95,7 @@ def update_viewer_account(body: AccountStatusInput, account_id: str) -> Account:
 
     `until` disables it for a limited time. A disabled account is signed out at once, on every device.
     """
-    account = _require_account(lock_row(Account, account_id))
+    account = require_account(lock_row(Account, account_id))
     account_status.set_account_status(account, body, clock.now(), actor=current_operator().id)
     db.session.commit()
     return account
@@ -99,7 +107,7 @@ def update_viewer_account(body: AccountStatusInput, account_id: str) -> Account:
 @bp.response(200, page_of(ListedSession))
 def list_account_sessions(query: PageInput, account_id: str) -> dict:
     """List the sessions of an account, newest first."""
-    account = _require_account(db.session.get(Account, account_id))
+    account = require_account(db.session.get(Account, account_id))
     page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")
     return page | {"items": [session_view(session) for session in page["items"]]}
 
@@ -114,7 +122,7 @@ def list_account_plays(query: PageInput, account_id: str) -> dict:
     Each stream that was started in the last 400 days, with why it ended and how much of it was watched; also those of
     profiles that have a PIN.
     """
-    account = _require_account(db.session.get(Account, account_id))
+    account = require_account(db.session.get(Account, account_id))
     return account_plays.list_plays(account.id, query, clock.now())
 
 
@@ -127,7 +135,7 @@ def delete_account_sessions(account_id: str) -> None:
 
     Pending television sign-ins are denied and trusted devices lose their trust.
     """
-    account = _require_account(lock_row(Account, account_id))
+    account = require_account(lock_row(Account, account_id))
     ended = sessions.end_sessions(account.id, clock.now(), "ended_by_operator")
     revocation.deny_pending_device_codes(account.id)
     trusted_devices.revoke_device_trust(account.id)
@@ -141,7 +149,7 @@ def delete_account_sessions(account_id: str) -> None:
 @audited(SESSION, "session_id", "session_ended")
 def delete_account_session(account_id: str, session_id: str) -> None:
     """End one session of an account."""
-    account = _require_account(lock_row(Account, account_id))
+    account = require_account(lock_row(Account, account_id))
     if not sessions.end_sessions(account.id, clock.now(), "ended_by_operator", Session.id == session_id):
         raise NotFound
     trusted_devices.revoke_session_device_trust(account.id, session_id)
@@ -149,7 +157,7 @@ def delete_account_session(account_id: str, session_id: str) -> None:
     db.session.commit()
 
 
-def _require_account(account: Account | None) -> Account:
+def require_account(account: Account | None) -> Account:
     """Raise NotFound if there is no such account; a guest has none."""
     if account is None or account.is_guest:
         raise NotFound

@@ -19,7 +19,8 @@ from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX
 from streamsvc.schemas.admin.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_operator
 from streamsvc.storage import session_guard
 from streamsvc.storage.database import db, execute_in_session
 

@@ -11,7 +11,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules.inputs import AuditInput
 from streamsvc.schemas.admin.accounts import AuditChainState, AuditEventOut, AuditQuery
 from streamsvc.schemas.base import page_of
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import fetch_one
 
 AUDIT_FILTERS: tuple[Literal["account_id", "action", "object_id", "object_type"], ...] = (

@@ -37,11 +37,13 @@ from streamsvc.models.subscriptions import (
     Plan,
     PriceMigration,
     ReferralReward,
+    StoreSubscription,
     Subscription,
     TaxRate,
 )
 from streamsvc.operations.billing.core import credit
-from streamsvc.operations.billing.subscriptions.views import admin_subscription_view, invoice_view
+from streamsvc.operations.billing.stores.views import any_subscription_view
+from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.channels import writing as channels
 from streamsvc.operations.catalog.people import editing as people
@@ -102,6 +104,11 @@ def _row_resource(
         return schema.dump(view(row)) | {name: Hidden(secret_of(row)) for name, secret_of in (hidden or {}).items()}
 
     return AuditedResource(resource_type, load)
+
+
+def _load_subscription(key: str) -> dict | None:
+    row = _find_row(Subscription.id, key) or _find_row(StoreSubscription.id, key)
+    return AdminSubscriptionOut().dump(any_subscription_view(row)) if row is not None else None
 
 
 def _load_account_sessions(account_id: str) -> dict:
@@ -241,7 +248,7 @@ SESSION = AuditedResource(
 STREAM = AuditedResource(
     "stream", _load_columns(Stream.id, ("account_id", "item_id", "started_at", "ended_at", "end_reason"))
 )
-SUBSCRIPTION = _row_resource("subscription", Subscription.id, AdminSubscriptionOut(), admin_subscription_view)
+SUBSCRIPTION = AuditedResource("subscription", _load_subscription)
 TAX_RATE = AuditedResource("tax_rate", _load_tax_rates)
 TITLE = AuditedResource("title", _load_title, lock=writing.lock_catalog, id_member="external_id")
 WEBHOOK_DELIVERY = _row_resource("webhook_delivery", WebhookDelivery.id, WebhookDeliveryOut())

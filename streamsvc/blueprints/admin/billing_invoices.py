@@ -37,7 +37,8 @@ from streamsvc.schemas.admin.subscriptions import (
     RefundOut,
 )
 from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, InvoicePageOut, PaymentOut
-from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_operator
 from streamsvc.storage.database import db
 
 bp = Blueprint(

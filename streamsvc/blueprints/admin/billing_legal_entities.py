@@ -11,7 +11,7 @@ from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.legal_entities import LegalEntitiesOut, LegalEntityIn, LegalEntityOut
 from streamsvc.schemas.base import Slug, parse_path_value
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint(

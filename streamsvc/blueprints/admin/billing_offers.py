@@ -23,7 +23,7 @@ from streamsvc.schemas.admin.subscriptions import (
 )
 from streamsvc.schemas.base import Country, Currency, parse_path_value
 from streamsvc.schemas.subscriptions.invoices import GiftCodesOut
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint(

@@ -20,7 +20,8 @@ from streamsvc.rules.refusals.billing import CreditNotPaidIn, WrongState
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.payouts import PayoutIn, PayoutOut, PayoutsQuery, PayoutUpdateIn
 from streamsvc.schemas.base import page_of
-from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_operator
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin payouts", __name__, url_prefix="/v1/admin", description="Pay out account credit.")

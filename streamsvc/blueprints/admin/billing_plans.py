@@ -10,7 +10,7 @@ from streamsvc.rules.billing.inputs import PlanInput
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.base import Slug, parse_path_value
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn, PlanOut
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="Create and change plans and prices.")

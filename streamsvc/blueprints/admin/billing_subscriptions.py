@@ -1,5 +1,6 @@
 """Subscriptions for operators: create, cancel, transfer, release; price migrations."""
 
+import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
@@ -9,8 +10,16 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import current_key_id, idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import PriceMigration, Subscription
+from streamsvc.models.subscriptions import PriceMigration, StoreSubscription, Subscription
 from streamsvc.operations.billing.books import holds
+from streamsvc.operations.billing.core.sources import raise_if_managed_by_store
+from streamsvc.operations.billing.stores import refreshing
+from streamsvc.operations.billing.stores.purchases import transfer_store_subscription
+from streamsvc.operations.billing.stores.views import (
+    admin_store_subscription_view,
+    any_subscription_view,
+    paginate_subscriptions,
+)
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.price_migrations import (
     migration_view,
@@ -21,7 +30,7 @@ from streamsvc.operations.billing.subscriptions.price_migrations import (
 )
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
 from streamsvc.operations.billing.subscriptions.transfer import transfer_subscription
-from streamsvc.operations.billing.subscriptions.views import admin_subscription_view
+from streamsvc.operations.billing.subscriptions.views import admin_subscription_view, preloaded_views
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.rules.billing.inputs import (
@@ -35,11 +44,12 @@ from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
     DoesNotAddUp,
+    ManagedByStore,
     PaymentInProgress,
     WrongState,
 )
 from streamsvc.rules.refusals.charges import START_ERRORS
-from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.refusals.requests import NotFound, Unavailable
 from streamsvc.schemas.admin.subscriptions import (
     AdminCancellationIn,
     AdminSubscriptionIn,
@@ -53,7 +63,8 @@ from streamsvc.schemas.admin.subscriptions import (
     TransferIn,
 )
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_operator
 from streamsvc.storage.database import db
 
 bp = Blueprint(
@@ -70,13 +81,13 @@ def list_all_subscriptions(query: SubscriptionsInput) -> dict:
 
     Filter by `account_id`, or list those on billing hold with `parked=true`.
     """
-    subscriptions = Subscription.select_on_billing_hold() if query["parked"] else select(Subscription)
-    if query["parked"] is False:
-        subscriptions = subscriptions.where(Subscription.billing_held_at.is_(None))
-    if query["account_id"]:
-        subscriptions = subscriptions.where(Subscription.account_id == query["account_id"])
-    page = paginate_query(subscriptions, Subscription.id, query, "all subscriptions")
-    return page | {"items": [admin_subscription_view(row) for row in page["items"]]}
+    is_held = Subscription.billing_held_at.is_not(None)
+    conditions = [] if query["parked"] is None else [is_held if query["parked"] else sa.not_(is_held)]
+    page = paginate_subscriptions(
+        query, query["account_id"], "all subscriptions", conditions, with_stores=not query["parked"]
+    )
+    with preloaded_views(page["items"]):
+        return page | {"items": [any_subscription_view(row) for row in page["items"]]}
 
 
 @bp.route("/subscriptions", methods=["POST"])
@@ -93,14 +104,16 @@ def create_account_subscription(body: AdminSubscriptionInput) -> dict:
     """
     if db.session.get(Account, body["account_id"]) is None:
         raise NotFound
-    operator_id = current_operator().id
+    operator_id, now, account_id = current_operator().id, clock.now(), body["account_id"]
     try:
-        subscription = subscribe_account(
-            body["account_id"], body, clock.now(), operator_id, current_key_id(), body["paid_through"]
+        subscription = refreshing.retry_after_refresh(
+            account_id,
+            now,
+            lambda: subscribe_account(account_id, body, now, operator_id, current_key_id(), body["paid_through"]),
         )
     except IntegrityError:  # a concurrent request subscribed first; the unique index decides
         raise AlreadySubscribed from None
-    audit.record_event("subscription_created", subscription.account_id, actor=operator_id, subscription=subscription.id)
+    audit.record_event("subscription_created", account_id, actor=operator_id, subscription=subscription.id)
     return admin_subscription_view(subscription)
 
 
@@ -109,14 +122,15 @@ def create_account_subscription(body: AdminSubscriptionInput) -> dict:
 @bp.response(200, AdminSubscriptionOut)
 def get_any_subscription(subscription_id: str) -> dict:
     """Retrieve a subscription of any account."""
-    return admin_subscription_view(require_subscription(subscription_id))
+    store_subscription = db.session.get(StoreSubscription, subscription_id)
+    return any_subscription_view(store_subscription or require_subscription(subscription_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
 @bp.arguments(AdminCancellationIn)
 @operator_only("billing")
 @idempotent(required=True)
-@bp.errors(PaymentInProgress, WrongState)
+@bp.errors(ManagedByStore, PaymentInProgress, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, "subscription_id", "subscription_canceled")
 def cancel_any_subscription(body: CancellationInput, subscription_id: str) -> dict:
@@ -142,20 +156,45 @@ def cancel_any_subscription(body: CancellationInput, subscription_id: str) -> di
 def transfer_to_account(body: dict, subscription_id: str) -> dict:
     """Transfer a subscription to another account.
 
-    Paid days are transferred too; later invoices go to the new account.
+    Paid days are transferred too; later invoices go to the new account. What an app store bills can be transferred as
+    well.
     """
-    row, operator_id = require_subscription(subscription_id), current_operator().id
+    operator_id, now = current_operator().id, clock.now()
+    if db.session.get(StoreSubscription, subscription_id):
+        moved = transfer_store_subscription(subscription_id, body["account_id"], now, operator_id)
+        return admin_store_subscription_view(moved)
+    row = require_subscription(subscription_id)
     former_account_id = row.account_id
-    subscription = admin_subscription_view(transfer_subscription(row.id, body["account_id"], clock.now(), operator_id))
+    subscription = admin_subscription_view(transfer_subscription(row.id, body["account_id"], now, operator_id))
     for account_id in (former_account_id, body["account_id"]):
         audit.record_event("subscription_transferred", account_id, actor=operator_id, subscription=subscription_id)
     return subscription
 
 
+@bp.route("/subscriptions/<subscription_id>/refresh", methods=["POST"])
+@operator_only("billing")
+@idempotent()
+@bp.errors(NotFound, Unavailable)
+@bp.response(200, AdminSubscriptionOut)
+@audited(SUBSCRIPTION, "subscription_id", "subscription_refreshed")
+def refresh_store_subscription(subscription_id: str) -> dict:
+    """Ask an app store for the state of a subscription that it bills.
+
+    404 for other subscriptions; 503 while the store does not respond.
+    """
+    row = db.session.get(StoreSubscription, subscription_id)
+    if row is None:
+        raise NotFound
+    account_id = row.account_id
+    refreshing.refresh_now(row, clock.now())
+    audit.record_event("subscription_refreshed", account_id, actor=current_operator().id, subscription=subscription_id)
+    return admin_store_subscription_view(db.session.get_one(StoreSubscription, subscription_id))
+
+
 @bp.route("/subscriptions/<subscription_id>/parking", methods=["DELETE"])
 @operator_only("billing")
 @idempotent()
-@bp.errors(DoesNotAddUp, WrongState)
+@bp.errors(DoesNotAddUp, ManagedByStore, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, "subscription_id", "subscription_taken_out")
 def release_billing_hold(subscription_id: str) -> dict:
@@ -244,8 +283,9 @@ def create_price_migration(body: PriceMigrationInput) -> dict:
 
 
 def require_subscription(subscription_id: str) -> Subscription:
-    """Return the subscription. Raises NotFound."""
+    """Return the subscription, which we bill. Raises NotFound, ManagedByStore."""
     row = db.session.get(Subscription, subscription_id)
     if row is None:
+        raise_if_managed_by_store(db.session.get(StoreSubscription, subscription_id))
         raise NotFound
     return row

@@ -11,7 +11,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.channels import writing
 from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin channels", __name__, url_prefix="/v1/admin/channels", description="Manage live channels.")

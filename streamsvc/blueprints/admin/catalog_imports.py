@@ -22,7 +22,7 @@ from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.admin.catalog import ImportOut, ImportQuery, RejectionOut
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import View, operator_only
+from streamsvc.security.access import View, operator_only
 from streamsvc.storage.database import db, fetch_all
 
 bp = Blueprint(

@@ -16,7 +16,7 @@ from streamsvc.rules.catalog.inputs import PeopleInput, PersonMergeInput
 from streamsvc.rules.refusals.catalog import AlreadyMerged
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.people import PageOfPeople, PeopleQuery, PersonMerge, PersonMergeIn, PersonRecordBody
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin people", __name__, url_prefix="/v1/admin/people", description="Manage the people of credits.")

@@ -10,7 +10,7 @@ from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.catalog import Coverage, PageOfTitlesWithIssue
 from streamsvc.schemas.base import PageQuery
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.settings import current_settings
 
 bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="Catalogue coverage and exports.")

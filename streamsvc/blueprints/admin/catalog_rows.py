@@ -15,7 +15,7 @@ from streamsvc.rules.catalog.inputs import CollectionInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.schemas.base import Slug, parse_path_value
 from streamsvc.schemas.catalog.browse import CollectionDefinition, CollectionIn, CollectionOut, HomeIn
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin rows", __name__, url_prefix="/v1/admin", description="Collections and the home page.")

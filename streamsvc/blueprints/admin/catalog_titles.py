@@ -9,9 +9,13 @@ from streamsvc.blueprints.admin.preconditions import check_preconditions
 from streamsvc.blueprints.admin.stored_records import record_etag, record_response, requested_record_response
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.titles import editing
+from streamsvc.operations.console import title_search
 from streamsvc.operations.outbox.audited_changes import audited
+from streamsvc.rules.catalog.inputs import AdminTitlesInput
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.security.authentication import operator_only
+from streamsvc.schemas.admin.console import AdminTitleItem, AdminTitleQuery
+from streamsvc.schemas.base import page_of
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin titles", __name__, url_prefix="/v1/admin/titles", description="Manage titles.")
@@ -24,6 +28,19 @@ class TitleRecordBody(Schema):
 
     class Meta:
         unknown = INCLUDE
+
+
+@bp.route("")
+@bp.arguments(AdminTitleQuery, location="query")
+@operator_only("catalog")
+@bp.response(200, page_of(AdminTitleItem))
+def list_titles_by_name(query: AdminTitlesInput) -> dict:
+    """List titles, by name.
+
+    All of them, whether or not anybody may watch them. `q` is part of a name, or an id or external id: 20,000 names are
+    compared per page, so that a page may have few items, or none, and still a `next_cursor`.
+    """
+    return title_search.search_titles(query)
 
 
 @bp.route("/<path:external_id>", methods=["PUT"])

@@ -21,7 +21,7 @@ from streamsvc.schemas.admin.failed_jobs import (
     JobOut,
 )
 from streamsvc.schemas.base import page_of
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint(

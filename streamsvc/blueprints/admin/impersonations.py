@@ -11,7 +11,8 @@ from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.sign_in.inputs import ImpersonationInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
-from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_operator
 
 bp = Blueprint(
     "admin impersonations",

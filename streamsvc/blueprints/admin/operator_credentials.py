@@ -9,7 +9,8 @@ from streamsvc.rules.refusals.accounts import ReauthenticationRequired, TooManyA
 from streamsvc.schemas.admin.operators import OperatorPasswordChange, OperatorTotpCode
 from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpSecret
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import current_operator, human_operator_only
+from streamsvc.security.access import human_operator_only
+from streamsvc.security.principals import current_operator
 from streamsvc.storage.database import db
 
 bp = Blueprint(

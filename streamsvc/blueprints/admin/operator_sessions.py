@@ -1,7 +1,10 @@
 """Operators' sign-in, reauthentication and sessions."""
 
+from flask import Response, make_response
+
 from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import OPERATOR_SESSION, OPERATOR_SESSIONS
+from streamsvc.blueprints.admin.operator_cookies import clear_operator_cookie, operator_token_in_cookie_on_request
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -31,8 +34,10 @@ from streamsvc.schemas.admin.operators import (
     OperatorSignedIn,
 )
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import current_operator, human_operator_only, public
+from streamsvc.security.access import human_operator_only, public
+from streamsvc.security.csrf import compute_csrf_token
 from streamsvc.security.operators import Operator, load_new_session_operator
+from streamsvc.security.principals import current_operator
 from streamsvc.storage.database import db
 
 bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Sign in as an operator.")
@@ -41,13 +46,16 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 @bp.route("", methods=["POST"])
 @bp.arguments(NewOperatorSession)
 @public
+@operator_token_in_cookie_on_request
 @idempotent()
 @bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, OperatorSignedIn)
 def create_operator_session(body: OperatorSignInInput) -> dict:
     """Sign in as an operator.
 
-    Takes a password and a code, always both. A session ends after 12 hours, or after 30 minutes without use.
+    Takes a password and a code, always both. A session ends after 12 hours, or after 30 minutes without use. With
+    `cookie`, for browsers, the token is returned as a cookie instead: it counts only under `/v1/admin/`, only for pages
+    of this host, and for changes only with the `csrf_token` as `X-CSRF-Token`.
     """
     now = clock.now()
     facts = current_request_facts()
@@ -55,7 +63,10 @@ def create_operator_session(body: OperatorSignInInput) -> dict:
     sign_in.require_operator_second_factor(verified.operator.id, body, now)
     token = OPERATOR_TOKEN_PREFIX + idempotency.generate_secret()
     sign_in.create_operator_session(verified, token, facts, now)
-    return current_operator_view(load_new_session_operator(token)) | {"token": token}
+    operator = load_new_session_operator(token)
+    if body["cookie"]:
+        operator.csrf_token = compute_csrf_token(operator.credential_id)
+    return current_operator_view(operator) | {"token": token}
 
 
 @bp.route("/current")
@@ -70,12 +81,13 @@ def get_current_operator() -> dict:
 @human_operator_only
 @bp.response(204)
 @audited(OPERATOR_SESSIONS, own_id, "session_ended")
-def delete_current_operator_session() -> None:
+def delete_current_operator_session() -> Response:
     """Sign out as an operator.
 
     The next use of the token is refused, and impersonations that the session began end.
     """
     _revoke_session(current_operator().own_session.session_id)
+    return clear_operator_cookie(make_response("", 204))
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
@@ -135,7 +147,8 @@ def current_operator_view(operator: Operator) -> dict:
     session |= {"id": row.session_id, "expires_at": OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at)}
     profile = {"id": operator.id, "email": row.email, "name": row.name, "role": row.role}
     scopes = {"write_scopes": sorted(operator.role.write_scopes), "read_scopes": sorted(operator.role.read_scopes)}
-    return {"session": session, "operator": profile | scopes}
+    document = {"csrf_token": operator.csrf_token} if operator.csrf_token else {}
+    return document | {"session": session, "operator": profile | scopes}
 
 
 def operator_session_view(session: OperatorSession, current_id: str) -> dict:

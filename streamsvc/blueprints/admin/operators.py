@@ -1,5 +1,7 @@
 """Operators and their invitations."""
 
+import segno
+
 from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import OPERATOR, OPERATOR_SESSIONS
 from streamsvc.http.edge import Blueprint
@@ -34,7 +36,8 @@ from streamsvc.schemas.admin.operators import (
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.factors import RecoveryCodes
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import current_operator, operator_only, public
+from streamsvc.security.access import operator_only, public
+from streamsvc.security.principals import current_operator
 from streamsvc.storage.database import db
 
 bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Operators, their roles and invitations.")
@@ -158,7 +161,8 @@ def open_invitation(body: dict) -> dict:
     operator = credentials.get_invited_operator(body["token"], clock.now())
     enrollment = credentials.start_operator_totp(operator.id)
     db.session.commit()
-    return enrollment | {name: getattr(operator, name) for name in ("email", "name", "role")}
+    qr_code = segno.make(enrollment["otpauth_uri"], error="m").svg_data_uri(light="#fff", border=2)
+    return enrollment | {"qr_code": qr_code} | {name: getattr(operator, name) for name in ("email", "name", "role")}
 
 
 @bp.route("/invitations", methods=["PUT"])

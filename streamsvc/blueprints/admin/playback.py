@@ -29,7 +29,8 @@ from streamsvc.schemas.admin.playback import (
     UsageOut,
     UsageQuery,
 )
-from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_operator
 from streamsvc.storage.database import db, fetch_all, fetch_existing, fetch_one
 
 bp = Blueprint(

@@ -14,7 +14,8 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.inputs import RecoveryInput
 from streamsvc.schemas.admin.recoveries import AdminRecovery, NewRecovery
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_operator
 from streamsvc.storage.database import db
 
 bp = Blueprint(

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 
 from flask import Response
 from marshmallow import Schema
@@ -13,10 +14,13 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.reporting.retention import retention_report
 from streamsvc.operations.billing.reporting.revenue import revenue_report
+from streamsvc.operations.billing.reporting.stores import store_revenue_report
 from streamsvc.rules.billing.inputs import ReportInput
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.schemas.admin.reports import ReportQuery, RetentionOut, RevenueOut
-from streamsvc.security.authentication import operator_only
+from streamsvc.schemas.admin.reports import ReportQuery, RetentionOut, RevenueOut, StoreRevenueOut
+from streamsvc.security.access import operator_only
+from streamsvc.settings import current_settings
+from streamsvc.storage.replica import read_latest
 
 bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", description="Revenue and retention reports.")
 
@@ -61,6 +65,24 @@ def get_retention_report(query: ReportInput) -> Response | dict:
     return report_response(retention_report, query, RetentionOut())
 
 
+@bp.route("/store-revenue")
+@bp.arguments(ReportQuery, location="query")
+@operator_only("billing")
+@bp.response(200, StoreRevenueOut)
+@bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description=describe_csv(StoreRevenueOut()))
+def get_store_revenue_report(query: ReportInput) -> Response | dict:
+    """Retrieve the report of app stores.
+
+    What customers paid to each store, what was refunded, the commission by the settings' percentages, and the rest. It
+    is in none of our books, nor in the revenue report. `format=csv` returns a table.
+    """
+    return report_response(
+        lambda start, end, interval: store_revenue_report(start, end, interval, current_settings()),
+        query,
+        StoreRevenueOut(),
+    )
+
+
 def report_response(
     compute_report: Callable[[date, date, str], dict], query: ReportInput, schema: Schema
 ) -> Response | dict:
@@ -70,7 +92,7 @@ def report_response(
         "start": start,
         "end": end,
         "interval": query["interval"],
-        **compute_report(start, end, query["interval"]),
+        **read_latest(partial(compute_report, start, end, query["interval"])),
     }
     return report if query["format"] == "json" else csv_response(schema.dump(report))
 

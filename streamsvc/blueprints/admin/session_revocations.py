@@ -9,7 +9,8 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.credentials import sessions
 from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.schemas.admin.session_revocations import NewSessionRevocation, SessionRevocation
-from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_operator
 
 bp = Blueprint(
     "admin session revocations",

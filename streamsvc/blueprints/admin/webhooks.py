@@ -28,7 +28,7 @@ from streamsvc.schemas.admin.webhooks import (
     WebhookRedelivery,
 )
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 

@@ -8,6 +8,7 @@ from streamsvc.blueprints.catalog.responses import catalog_response, current_aud
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import browsing, collections, people
+from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.playback import home
 from streamsvc.rules.catalog.inputs import CountryInput, LocaleInput, LocalizedPageInput, PersonPageInput, SectionInput
 from streamsvc.schemas.catalog.browse import (
@@ -22,13 +23,9 @@ from streamsvc.schemas.catalog.browse import (
     PersonQuery,
 )
 from streamsvc.schemas.catalog.titles import CountryQuery, SectionQuery
-from streamsvc.security.authentication import (
-    Viewer,
-    allow_guests,
-    current_principal,
-    public_catalog,
-    viewer_or_operator,
-)
+from streamsvc.security.access import allow_guests, public_catalog, viewer_or_operator
+from streamsvc.security.principals import current_principal
+from streamsvc.security.viewers import Viewer
 
 bp = Blueprint(
     "browse",
@@ -135,5 +132,8 @@ def get_home(query: LocaleInput) -> Response:
     audience, principal = current_audience(query["country"]), current_principal()
     audience = replace(audience, language=query["locale"] or audience.language)
     profile = principal.profile if isinstance(principal, Viewer) else None
-    personal_rows = home.load_personal_rows(profile, audience)
-    return catalog_response(audience, lambda snapshot: home.home_json(personal_rows, audience, snapshot), personal_rows)
+
+    def build(snapshot: CatalogSnapshot) -> str:
+        return home.home_json(home.load_personal_rows(profile, audience), audience, snapshot)
+
+    return catalog_response(audience, build, home.personal_version(profile), is_personal=profile is not None)

@@ -20,7 +20,8 @@ from streamsvc.schemas.catalog.channels import (
     PageOfProgrammes,
     ProgrammesQuery,
 )
-from streamsvc.security.authentication import allow_guests, is_visitor_request, public_catalog, viewer_or_operator
+from streamsvc.security.access import allow_guests, public_catalog, viewer_or_operator
+from streamsvc.security.principals import is_visitor_request
 
 bp = Blueprint("channels", __name__, url_prefix="/v1/catalog", description="Live channels and their programmes.")
 DEFAULT_RANGE = timedelta(days=1)

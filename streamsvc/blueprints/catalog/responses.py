@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from flask import Response, request
 from werkzeug.datastructures import HeaderSet
@@ -21,11 +22,14 @@ from streamsvc.operations.catalog.reading.audience import (
 )
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.codes import COUNTRIES
-from streamsvc.security.authentication import current_viewer, is_operator_request, is_visitor_request
+from streamsvc.security.principals import current_viewer, is_operator_request, is_visitor_request
 from streamsvc.settings import current_settings
+from streamsvc.storage.replica import read_version
 
 VISITOR_MAX_AGE_S = 60
 """How long a visitor's response may be kept."""
+POSTER_MAX_AGE_S = 3600
+"""How long anybody's copy of a drawn poster may be kept."""
 OPERATOR_MAX_AGE_S = 3600
 """How long an operator's copy of what changes at known times may be kept: the guide may be replaced."""
 
@@ -48,10 +52,13 @@ def catalog_response(
     audience: Audience,
     build_json: Callable[[version.CatalogSnapshot], str],
     *etag_parts: object,
+    is_personal: bool = False,
 ) -> Response:
     """Return 304 if the client has the current representation, else the JSON that `build_json` returns.
 
     `etag_parts` are what the response depends on besides the catalogue's version, the audience and the URL.
+    `is_personal`: whether what it is built from includes more than the catalogue, which only the primary is sure to
+    have.
     """
     current_version = version.current_catalog_version()
     etag = compute_etag(current_version, audience, request.full_path, *etag_parts)
@@ -59,7 +66,8 @@ def catalog_response(
     def build() -> bytes:
         return build_json(version.load_snapshot(current_version[0])).encode()
 
-    return _add_vary(kept_response(etag, _cache_control(VISITOR_MAX_AGE_S), build))
+    reader = build if is_personal else partial(read_version, current_version[0], build)
+    return _add_vary(kept_response(etag, _cache_control(VISITOR_MAX_AGE_S), reader))
 
 
 def document_response(document: Document, audience: Audience, now: datetime) -> Response:
@@ -82,6 +90,18 @@ def live_response(text: str, audience: Audience, fresh_s: int | None = None) -> 
     etag = compute_etag(body)
     response = not_modified_response(etag, cache_control)
     return _add_vary(response or add_cache_headers(json_response(body), etag, cache_control))
+
+
+def poster_response(svg: str) -> Response:
+    """Return an image that changes only with its title, or 304 if the client has it."""
+    body, cache_control = svg.encode(), _cache_control(POSTER_MAX_AGE_S)
+    if cache_control == PRIVATE:
+        cache_control = f"private, max-age={POSTER_MAX_AGE_S}"
+    etag = compute_etag(body)
+    image = not_modified_response(etag, cache_control) or add_cache_headers(
+        Response(body, content_type="image/svg+xml"), etag, cache_control
+    )
+    return _add_vary(image)
 
 
 def _cache_control(max_age_s: int) -> str:

@@ -13,7 +13,7 @@ from streamsvc.operations.catalog.search import views
 from streamsvc.operations.catalog.search.searching import LIVE_KINDS
 from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
 from streamsvc.schemas.catalog.titles import PageOfSearchHit, SearchQuery, Suggestions, SuggestionsQuery
-from streamsvc.security.authentication import allow_guests, public_catalog, viewer_or_operator
+from streamsvc.security.access import allow_guests, public_catalog, viewer_or_operator
 
 bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search the catalogue.")
 

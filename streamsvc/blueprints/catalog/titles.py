@@ -3,14 +3,22 @@
 from flask import Response
 
 from streamsvc import clock
-from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
+from streamsvc.blueprints.catalog.responses import catalog_response, current_audience, poster_response
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import pages
 from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.titles.json_fragments import json_page
-from streamsvc.rules.catalog.inputs import EpisodesInput, LocaleInput, SectionInput, TitleInput, TitlesInput
+from streamsvc.rules.catalog.inputs import (
+    CountryInput,
+    EpisodesInput,
+    LocaleInput,
+    SectionInput,
+    TitleInput,
+    TitlesInput,
+)
 from streamsvc.schemas.catalog.titles import (
+    CountryQuery,
     EpisodeDetail,
     EpisodesQuery,
     LocaleQuery,
@@ -22,7 +30,8 @@ from streamsvc.schemas.catalog.titles import (
     TitleQuery,
     TitlesQuery,
 )
-from streamsvc.security.authentication import allow_guests, is_visitor_request, public_catalog, viewer_or_operator
+from streamsvc.security.access import allow_guests, public_catalog, viewer_or_operator
+from streamsvc.security.principals import is_visitor_request
 
 bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles, seasons and episodes.")
 
@@ -59,6 +68,23 @@ def get_title(query: TitleInput, title_id: str) -> Response:
     """
     audience, today = current_audience(query["country"]), clock.now().date()
     return catalog_response(audience, lambda snapshot: pages.title_json(title_id, query, audience, snapshot), today)
+
+
+@bp.route("/titles/<title_id>/poster.svg")
+@viewer_or_operator("catalog")
+@allow_guests
+@public_catalog
+@bp.arguments(CountryQuery, location="query")
+@bp.etag
+@bp.response(200, {"type": "string"}, content_type="image/svg+xml", description="An SVG image.")
+def get_drawn_poster(query: CountryInput, title_id: str) -> Response:
+    """Retrieve a drawn poster of a title.
+
+    For front ends whose catalogue has no artwork: the title and its year over colours and shapes that follow from
+    them. 404 if the profile's age limit hides the title.
+    """
+    audience = current_audience(query["country"])
+    return poster_response(pages.poster_svg(title_id, audience))
 
 
 @bp.route("/titles/<title_id>/seasons")

@@ -14,7 +14,7 @@ from flask import Response, make_response, request
 from streamsvc import clock
 from streamsvc.rules.playback.grant_cookies import is_in_domain, same_site_policy
 from streamsvc.security import playback_tokens
-from streamsvc.security.authentication import View
+from streamsvc.security.access import View
 from streamsvc.settings import current_settings
 
 GRANT_COOKIE = "playback_grant"

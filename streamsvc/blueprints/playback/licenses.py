@@ -12,6 +12,7 @@ from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.playback import (
     CountryUnknown,
     DownloadsNotInPlan,
+    ExtraMediaShared,
     LicenseDenied,
     LicenseUnavailable,
     NoLongerAvailable,
@@ -26,7 +27,8 @@ from streamsvc.rules.refusals.playback import (
 )
 from streamsvc.rules.refusals.requests import BodyTooLarge, Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.playback.playback import LicenseQuery
-from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
+from streamsvc.security.access import allow_guests, allow_kids
+from streamsvc.security.principals import current_viewer
 
 MAX_CHALLENGE_BYTES = 64 * 1024
 LICENSE_MEDIA_TYPE = "application/octet-stream"
@@ -53,6 +55,7 @@ bp = Blueprint(
     BodyTooLarge,
     CountryUnknown,
     DownloadsNotInPlan,
+    ExtraMediaShared,
     LicenseDenied,
     LicenseUnavailable,
     NoLongerAvailable,

@@ -9,7 +9,7 @@ from streamsvc.rules.playback.inputs import GrantInput
 from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid, ManifestInvalid, ManifestUnavailable
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.playback.playback import VerifyQuery
-from streamsvc.security.authentication import public
+from streamsvc.security.access import public
 
 HLS_MEDIA_TYPE = "application/vnd.apple.mpegurl"
 DASH_MEDIA_TYPE = "application/dash+xml"

@@ -23,6 +23,7 @@ from streamsvc.rules.refusals.playback import (
     DeviceMismatch,
     DownloadsNotInPlan,
     EntitlementUnavailable,
+    ExtraMediaShared,
     GrantInvalid,
     NoLongerAvailable,
     NotAvailableInCountry,
@@ -47,7 +48,9 @@ from streamsvc.schemas.playback.playback import (
     StopStreamsQuery,
     StreamPage,
 )
-from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer, public
+from streamsvc.security.access import allow_guests, allow_kids, public
+from streamsvc.security.joined_reads import reads_with_viewer
+from streamsvc.security.principals import current_viewer
 
 bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="Start, list and stop streams.")
 log = logging.getLogger("streamsvc.playback")
@@ -72,6 +75,7 @@ def handle_database_error(error: Exception) -> Response:
     DeviceMismatch,
     DownloadsNotInPlan,
     EntitlementUnavailable,
+    ExtraMediaShared,
     NoLongerAvailable,
     NotAvailableInCountry,
     NotFound,
@@ -90,17 +94,19 @@ def start_playback(body: PlaybackInput) -> Response:
     """Start the playback of a film, an episode, an extra, a live channel, or a programme on catch-up.
 
     A refused playback gets the first error that applies, in this order: 401 · 403 `device_mismatch` · 404 · 403
-    `programme_restricted`, `profile_required`, `subscription_required`, `not_in_plan`, `country_unknown`,
-    `not_available_in_country`, `not_yet_available`, `no_longer_available`, `downloads_not_in_plan` · 409 `device_limit`
-    {limit, devices}, `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. A trailer needs no subscription
-    and counts towards no limit, unless the operator decides otherwise. The session's device plays, whatever the player
-    sends. If it starts the same item again, or plays in another session now, the new stream replaces the old one.
+    `extra_media_shared`, `programme_restricted`, `profile_required`, `subscription_required`, `not_in_plan`,
+    `country_unknown`, `not_available_in_country`, `not_yet_available`, `no_longer_available`, `downloads_not_in_plan` ·
+    409 `device_limit` {limit, devices}, `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. A trailer
+    needs no subscription and counts towards no limit, unless the operator decides otherwise. The session's device
+    plays, whatever the player sends. If it starts the same item again, or plays in another session now, the new stream
+    replaces the old one.
     """
     started = playing.start_playback(current_viewer(), client_origin(), request.remote_addr, body, clock.now())
     return json_response(msgspec.json.encode(started), 201)
 
 
 @bp.route("/<stream_id>/heartbeat", methods=["POST"])
+@reads_with_viewer(heartbeats.choose_stream_read)
 @allow_guests
 @allow_kids
 @bp.text_body
@@ -116,9 +122,7 @@ def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
     is saved before the first `playing`, so that a failed start does not lose the resume point. The body may be sent as
     text/plain, too.
     """
-    extended = heartbeats.record_heartbeat(
-        current_viewer(), client_origin(), request.remote_addr, stream_id, body, clock.now()
-    )
+    extended = heartbeats.record_heartbeat(current_viewer(), client_origin(), request.remote_addr, body, clock.now())
     return json_response(msgspec.json.encode(extended))
 
 

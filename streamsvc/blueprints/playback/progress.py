@@ -5,17 +5,20 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.catalog.reading.audience import viewer_country
-from streamsvc.operations.playback import reports
+from streamsvc.operations.playback import items, reports
 from streamsvc.operations.playback.profiles import get_own_profile
 from streamsvc.rules.playback.inputs import DatedProgressInput, ProgressBatchInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.playback.progress import DatedProgressIn, ProgressBatchIn, ProgressBatchOut, ProgressOut
-from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
+from streamsvc.security.access import allow_guests, allow_kids
+from streamsvc.security.joined_reads import reads_with_viewer
+from streamsvc.security.principals import current_viewer
 
 bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progress", description="Viewing progress.")
 
 
 @bp.route("/<item_id>", methods=["PUT"])
+@reads_with_viewer(items.choose_item_read)
 @allow_guests
 @allow_kids
 @bp.arguments(DatedProgressIn)
@@ -29,7 +32,8 @@ def update_progress(body: DatedProgressInput, profile_id: str, item_id: str) -> 
     """
     viewer = current_viewer()
     profile, country = get_own_profile(viewer, profile_id), viewer_country(viewer, client_country())
-    return reports.record_progress(profile, country, item_id, body, clock.now())
+    playable = items.find_joined_playable(viewer, item_id)
+    return reports.record_progress(profile, country, playable, body, clock.now())
 
 
 @bp.route("", methods=["POST"])

@@ -1,6 +1,7 @@
 """/v1/profiles/{id}/continue-watching, /next-up, /history, /plays, /watched, /watchlist."""
 
 from collections.abc import Callable
+from functools import partial
 
 from flask import Response
 
@@ -14,8 +15,10 @@ from streamsvc.rules.playback.inputs import PlaysInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.progress import PlayPage, PlaysQuery, WatchedItemPage, WatchlistPage
-from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
+from streamsvc.security.access import allow_guests, allow_kids
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db
+from streamsvc.storage.replica import read_latest
 
 bp = Blueprint(
     "profile rows",
@@ -35,7 +38,8 @@ def _row_response(
     viewer = current_viewer()
     profile = get_own_profile(viewer, profile_id)
     audience = profile_audience(viewer, profile, client_origin())
-    return json_response(rows.profile_row_json(statements, name, profile_id, audience, query, clock.now(), item_view))
+    arguments = statements, name, profile_id, audience, query, clock.now(), item_view
+    return json_response(read_latest(partial(rows.profile_row_json, *arguments)))
 
 
 @bp.route("/continue-watching")
@@ -151,7 +155,8 @@ def list_plays(query: PlaysInput, profile_id: str) -> dict:
     """
     viewer = current_viewer()
     profile = get_own_profile(viewer, profile_id)
-    return rows.list_plays(profile.profile_id, profile_audience(viewer, profile, client_origin()), query)
+    audience = profile_audience(viewer, profile, client_origin())
+    return read_latest(partial(rows.list_plays, profile.profile_id, audience, query))
 
 
 @bp.route("/watched/<item_id>", methods=["PUT"])

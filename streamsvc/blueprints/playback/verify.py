@@ -13,7 +13,7 @@ from streamsvc.rules.playback.tokens import allows_address, allows_host, allows_
 from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid, OriginalUriMissing
 from streamsvc.schemas.playback.playback import VerifyQuery
 from streamsvc.security import playback_tokens
-from streamsvc.security.authentication import public
+from streamsvc.security.access import public
 from streamsvc.settings import current_settings
 
 bp = Blueprint(
@@ -50,14 +50,21 @@ def verify_playback_token(query: dict) -> None:
     read once a second at most, for the streams that were stopped.
     """
     uris = _list_headers(ORIGINAL_URI_HEADERS)
-    token = query["grant"] or _request_token(uris[0].partition("?")[2] if uris else "")
+    token = query["grant"] or request_token(uris[0].partition("?")[2] if uris else "")
+    require_media_access(token, uris, _list_headers(ORIGINAL_HOST_HEADERS))
+
+
+def require_media_access(token: str | None, uris: list[str], hosts: list[str]) -> None:
+    """Require that a playback token opens the URIs, as requested on the hosts if they are known.
+
+    Raises GrantInvalid, OriginalUriMissing, GrantForbids.
+    """
     settings, now = current_settings(), clock.now()
     claims = token and playback_tokens.decode_claims(token, playback_tokens.media_keys(settings.secret_key))
     if not claims or is_expired(claims, now) or is_stopped(claims["sub"], now):
         raise GrantInvalid
     if not uris:
         raise OriginalUriMissing
-    hosts = _list_headers(ORIGINAL_HOST_HEADERS)
     if not all(allows_host(claims, host) for host in hosts):
         raise GrantForbids
     paths, pattern = [uri.partition("?")[0] for uri in uris], settings.media_height_pattern
@@ -71,7 +78,8 @@ def _list_headers(names: tuple[str, ...]) -> list[str]:
     return [request.headers[name] for name in names if name in request.headers]
 
 
-def _request_token(query: str) -> str | None:
+def request_token(query: str) -> str | None:
+    """Return the token of this request: the bearer token, the cookie, or the one in the query of the media's URL."""
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return bearer.strip()

@@ -16,7 +16,8 @@ from streamsvc.schemas.playback.progress import (
     WatchlistBatchIn,
     WatchlistBatchOut,
 )
-from streamsvc.security.authentication import allow_guests, allow_kids, current_viewer
+from streamsvc.security.access import allow_guests, allow_kids
+from streamsvc.security.principals import current_viewer
 
 bp = Blueprint(
     "watchlist and ratings",

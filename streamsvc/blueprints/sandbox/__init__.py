@@ -1,5 +1,5 @@
-"""Endpoints of the sandbox: its clocks, its emails and its payment provider. Registered only in the sandbox."""
+"""Endpoints of the sandbox: its clocks, emails, payment provider and videos. Registered only in the sandbox."""
 
-from streamsvc.blueprints.sandbox import account_clocks, clock, emails, payments, sms
+from streamsvc.blueprints.sandbox import account_clocks, bank, clock, emails, media, payments, sms
 
-BLUEPRINTS = (clock.bp, account_clocks.bp, emails.bp, payments.bp, sms.bp)
+BLUEPRINTS = (clock.bp, account_clocks.bp, emails.bp, payments.bp, bank.bp, sms.bp, media.bp)

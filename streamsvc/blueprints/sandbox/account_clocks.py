@@ -16,7 +16,9 @@ from streamsvc.operations.account_clocks import (
 )
 from streamsvc.rules.refusals.sandbox import ClockIsMoving, ClockMovesForward
 from streamsvc.schemas.sandbox import AccountClockOut, ClockIn
-from streamsvc.security.authentication import Viewer, current_principal, operator_only
+from streamsvc.security.access import operator_only
+from streamsvc.security.principals import current_principal
+from streamsvc.security.viewers import Viewer
 
 bp = Blueprint(
     "sandbox account clocks",

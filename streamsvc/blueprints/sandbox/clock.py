@@ -4,7 +4,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.sandbox import move_clock, sandbox_now
 from streamsvc.rules.refusals.sandbox import ClockIsMoving, ClockMovesForward
 from streamsvc.schemas.sandbox import ClockIn, ClockOut
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 
 bp = Blueprint("sandbox clock", __name__, url_prefix="/v1/sandbox", description="The sandbox's clock.")
 

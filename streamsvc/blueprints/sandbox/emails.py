@@ -10,7 +10,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.inputs import EmailsInput
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.sandbox import EmailOut, EmailQuery
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 
 bp = Blueprint(
     "sandbox emails",

@@ -15,7 +15,7 @@ from streamsvc.schemas.subscriptions.invoices import (
     SandboxPaymentIn,
     SandboxPaymentsOut,
 )
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint(

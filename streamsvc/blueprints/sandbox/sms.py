@@ -9,7 +9,7 @@ from streamsvc.operations.maintenance.worker_loop import wait_for_due_jobs
 from streamsvc.rules.inputs import EmailsInput
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.sandbox import SmsOut, SmsQuery
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.access import operator_only
 
 bp = Blueprint(
     "sandbox text messages",

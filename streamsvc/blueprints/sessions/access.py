@@ -15,7 +15,8 @@ from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid, TooManyA
 from streamsvc.rules.sign_in.access import AccessEntry
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.access import AccessEntryOut, AccessRevocation, AccessRevocationPreview
-from streamsvc.security.authentication import current_viewer, public
+from streamsvc.security.access import public
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db
 
 bp = Blueprint("access", __name__, url_prefix="/v1", description="See what gives access to the account, and revoke it.")

@@ -36,13 +36,8 @@ from streamsvc.schemas.sessions.accounts import (
 )
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import (
-    accept_guest_token,
-    current_viewer,
-    owner_only,
-    public,
-    require_recent_authentication,
-)
+from streamsvc.security.access import accept_guest_token, owner_only, public
+from streamsvc.security.principals import current_viewer, require_recent_authentication
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
 
@@ -167,6 +162,7 @@ def update_account(body: dict) -> dict:
         "time_zone": row.time_zone,
         "locale": row.locale,
         "created_at": row.created_at,
+        "store_account_id": row.store_account_id,
     }
 
 

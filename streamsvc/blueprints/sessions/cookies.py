@@ -16,7 +16,9 @@ from streamsvc.operations.credentials.bindings import new_binding
 from streamsvc.operations.credentials.mailbox_proofs import Prover
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sign_in.inputs import SignInInput
-from streamsvc.security.authentication import COOKIE, View, current_viewer, find_presented_viewer
+from streamsvc.security.access import View
+from streamsvc.security.authentication import COOKIE, find_presented_viewer
+from streamsvc.security.principals import current_viewer
 
 BINDING_COOKIE = "__Host-ssb"
 TRUST_COOKIE = "__Host-ssd"

@@ -32,7 +32,8 @@ from streamsvc.schemas.sessions.device_codes import (
     TokenResponse,
     UserCode,
 )
-from streamsvc.security.authentication import accept_guest_token, current_viewer, public
+from streamsvc.security.access import accept_guest_token, public
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db
 
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Television sign-in by device code (RFC 8628).")

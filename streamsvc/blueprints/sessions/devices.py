@@ -21,7 +21,8 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.access import AccessRevocation
 from streamsvc.schemas.sessions.devices import DeviceOut, DevicePatch
-from streamsvc.security.authentication import current_viewer, public
+from streamsvc.security.access import public
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db
 
 bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="Devices that have signed in.")

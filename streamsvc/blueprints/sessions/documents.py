@@ -5,9 +5,14 @@ from typing import Any
 import msgspec
 from flask import Response
 
+from streamsvc import clock
 from streamsvc.http.edge import json_response
 from streamsvc.rules.sign_in.sessions import hash_token, impersonation_view
-from streamsvc.security.authentication import VIEWER_BY_TOKEN, Viewer, compute_csrf_token
+from streamsvc.rules.stores.account_ids import format_store_account_id
+from streamsvc.rules.stores.sources import list_live, source_views
+from streamsvc.security.csrf import compute_csrf_token
+from streamsvc.security.viewers import VIEWER_BY_TOKEN, Viewer
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 
 
@@ -32,6 +37,7 @@ def current_session_view(viewer: Viewer) -> dict:
         "profile": profile_view(viewer.profile) if viewer.profile else None,
         "subscription": subscription_summary(row),
         "entitlements": viewer.entitlements,
+        "sources": list_sources(row),
         "impersonation": impersonation_view(row.impersonated_by, row.impersonation_reason),
     }
 
@@ -47,6 +53,7 @@ def account_view(row: Any) -> dict:
         "time_zone": row.time_zone,
         "locale": row.locale,
         "created_at": row.account_created_at,
+        "store_account_id": format_store_account_id(row.account_id),
     }
 
 
@@ -65,9 +72,12 @@ def profile_view(row: Any) -> dict:
 
 
 def subscription_summary(row: Any) -> dict | None:
-    """Return the JSON of `LiveSubscription`, None without one. GET /v1/subscriptions has all fields."""
+    """Return the JSON of `LiveSubscription`, None without one. GET /v1/subscriptions has all fields.
+
+    Of several, it is the one that we bill, else the oldest.
+    """
     if row.subscription_id is None:
-        return None
+        return _store_subscription_summary(row)
     return {
         "id": row.subscription_id,
         "status": row.subscription_status,
@@ -79,6 +89,37 @@ def subscription_summary(row: Any) -> dict | None:
         "paused_at": row.paused_at,
         "resumes_at": row.resumes_at,
     }
+
+
+def _store_subscription_summary(row: Any) -> dict | None:
+    live = list_live(row.store_access, clock.now()) if row.store_access else []
+    if not live:
+        return None
+    access = live[0]
+    start, end = access["period"]
+    unset = dict.fromkeys(("price_id", "paused_at", "resumes_at"))
+    return unset | {
+        "id": access["id"],
+        "status": access["status"],
+        "plan": access["plan"],
+        "period": {"start": start, "end": end},
+        "trial_end": end if access["status"] == "trialing" else None,
+        "cancel_at": None if access["renews"] else end,
+    }
+
+
+def list_sources(row: Any) -> list[dict]:
+    """Return the JSON of `sources`: every live subscription, whoever bills it."""
+    own = row.subscription_id and {
+        "subscription_id": row.subscription_id,
+        "source": row.subscription_source or current_settings().payment_provider,
+        "status": row.subscription_status,
+        "plan": row.plan_code,
+        "until": row.access_until,
+        "renews": row.cancel_at is None,
+        "management_url": None,
+    }
+    return source_views(own or None, row.store_access or (), clock.now())
 
 
 def sign_in_response(token: str, by_cookie: bool, trust: dict | None = None) -> Response:

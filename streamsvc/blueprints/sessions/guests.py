@@ -18,7 +18,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.accounts import NewGuest
 from streamsvc.schemas.sessions.sessions import SignedIn
-from streamsvc.security.authentication import public
+from streamsvc.security.access import public
 from streamsvc.settings import current_settings
 
 bp = Blueprint("guests", __name__, url_prefix="/v1/guests", description="Browse without an account.")

@@ -9,7 +9,7 @@ from streamsvc.rules.refusals.accounts import ReauthenticationRequired, TooManyA
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.sessions.accounts import Accepted
 from streamsvc.schemas.sessions.identifiers import Identifiers, PhoneCode, PhoneIn, UsernameIn
-from streamsvc.security.authentication import current_viewer, require_recent_authentication
+from streamsvc.security.principals import current_viewer, require_recent_authentication
 from streamsvc.storage.database import db
 
 bp = Blueprint(

@@ -56,7 +56,8 @@ from streamsvc.schemas.sessions.identities import (
     Providers,
 )
 from streamsvc.schemas.sessions.sessions import SignedIn
-from streamsvc.security.authentication import accept_guest_token, current_viewer, public, require_recent_authentication
+from streamsvc.security.access import accept_guest_token, public
+from streamsvc.security.principals import current_viewer, require_recent_authentication
 from streamsvc.storage.database import db
 
 bp = Blueprint(

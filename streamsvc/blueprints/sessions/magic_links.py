@@ -34,7 +34,7 @@ from streamsvc.rules.sign_in.inputs import MagicLinkSignInInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.magic_links import MagicLinkRequested, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions.sessions import SignedIn
-from streamsvc.security.authentication import accept_guest_token, public
+from streamsvc.security.access import accept_guest_token, public
 from streamsvc.storage.database import db
 
 bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign in by emailed link.")

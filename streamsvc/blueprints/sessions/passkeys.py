@@ -40,7 +40,8 @@ from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
 from streamsvc.schemas.sessions.sessions import SignedIn
-from streamsvc.security.authentication import accept_guest_token, current_viewer, public, require_recent_authentication
+from streamsvc.security.access import accept_guest_token, public
+from streamsvc.security.principals import current_viewer, require_recent_authentication
 from streamsvc.storage.database import db
 
 bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign in with passkeys (WebAuthn).")

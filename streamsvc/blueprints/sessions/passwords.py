@@ -21,7 +21,8 @@ from streamsvc.rules.refusals.accounts import (
 from streamsvc.schemas.sessions.accounts import Accepted, EmailConfirmation, EmailIn, PasswordReset
 from streamsvc.schemas.sessions.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
+from streamsvc.security.access import public
+from streamsvc.security.principals import current_viewer, require_recent_authentication
 from streamsvc.storage.database import db
 
 bp = Blueprint(

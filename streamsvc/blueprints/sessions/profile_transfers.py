@@ -17,7 +17,7 @@ from streamsvc.rules.refusals.accounts import (
 )
 from streamsvc.schemas.sessions.accounts import Accepted
 from streamsvc.schemas.sessions.profiles import ListedProfile, NewProfileTransfer, ProfileTransferToken
-from streamsvc.security.authentication import current_viewer
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint("profile transfers", __name__, url_prefix="/v1", description="Move a profile to another account.")

@@ -17,7 +17,8 @@ from streamsvc.rules.sign_in.inputs import NewProfileInput, ProfileChangeInput
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.profiles import DeletedProfile, ListedProfile, NewProfile, PinIn, ProfilePatch
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import allow_kids, current_viewer
+from streamsvc.security.access import allow_kids
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint("profiles", __name__, url_prefix="/v1", description="The profiles of an account.")

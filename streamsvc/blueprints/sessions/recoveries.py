@@ -16,7 +16,8 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.accounts import MailedTokenIn
 from streamsvc.schemas.sessions.recoveries import RecoveryCompletion, RecoveryOut
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import current_viewer, public
+from streamsvc.security.access import public
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db
 
 bp = Blueprint("recoveries", __name__, url_prefix="/v1", description="Recoveries of accounts that support started.")

@@ -56,7 +56,8 @@ from streamsvc.schemas.sessions.sessions import (
     SessionPatch,
     SignedIn,
 )
-from streamsvc.security.authentication import accept_guest_token, allow_guests, allow_kids, current_viewer, public
+from streamsvc.security.access import accept_guest_token, allow_guests, allow_kids, public
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db
 
 ORIGIN_NAMES = ("address", "city", "country", "impossible_travel", "user_agent", "impersonation")

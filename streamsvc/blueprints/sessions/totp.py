@@ -12,7 +12,7 @@ from streamsvc.operations.sign_in import reauthentication
 from streamsvc.rules.refusals.accounts import ReauthenticationRequired, TooManyAttempts, TotpActive, WrongCode
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStatus
-from streamsvc.security.authentication import current_viewer, require_recent_authentication
+from streamsvc.security.principals import current_viewer, require_recent_authentication
 from streamsvc.storage.database import db
 
 bp = Blueprint(

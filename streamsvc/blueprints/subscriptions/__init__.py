@@ -9,6 +9,7 @@ from streamsvc.blueprints.subscriptions import (
     payment_config,
     payment_methods,
     plans,
+    store_purchases,
     subscriptions,
     tax_and_referrals,
     webhooks,
@@ -24,6 +25,7 @@ BLUEPRINTS = (
     invoices.bp,
     credit.bp,
     gift_purchases.bp,
+    store_purchases.bp,
     tax_and_referrals.bp,
     webhooks.bp,
 )

@@ -9,26 +9,21 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
+from streamsvc.operations.billing.stores.refreshing import retry_after_refresh
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import build_invoice_preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.calendar import resolve_moment
 from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput, PreviewInput
-from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
-    AlreadySubscribed,
-    CouponInvalid,
-    GiftCodeCurrencyMismatch,
-    GiftCodeInvalid,
+    ManagedByStore,
     PauseLimitReached,
     PaymentInProgress,
     PaymentMethodRequired,
     PaymentOverdue,
-    ReferralCodeInvalid,
     WrongState,
 )
-from streamsvc.rules.refusals.charges import CHARGE_ERRORS
-from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.refusals.charges import CHARGE_ERRORS, PREVIEW_ERRORS
 from streamsvc.schemas.subscriptions.invoices import PreviewIn, PreviewOut
 from streamsvc.schemas.subscriptions.subscriptions import (
     AnchorIn,
@@ -37,7 +32,7 @@ from streamsvc.schemas.subscriptions.subscriptions import (
     PlanChangeIn,
     SubscriptionOut,
 )
-from streamsvc.security.authentication import current_viewer
+from streamsvc.security.principals import current_viewer
 
 bp = Blueprint(
     "subscription changes",
@@ -61,7 +56,7 @@ def _apply_charged(subscription_id: str, step: Callable[[SubscriptionAggregate],
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["POST"])
 @bp.arguments(PlanChangeIn)
 @idempotent(required=True)
-@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
+@bp.errors(ManagedByStore, *CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
     """Change the plan of a subscription.
@@ -77,7 +72,7 @@ def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
 @idempotent()
-@bp.errors(PaymentInProgress, WrongState)
+@bp.errors(ManagedByStore, PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_plan_change(subscription_id: str) -> dict:
     """Cancel a scheduled plan change."""
@@ -89,7 +84,7 @@ def delete_plan_change(subscription_id: str) -> dict:
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
 @idempotent()
-@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
+@bp.errors(ManagedByStore, *CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def move_anchor(body: dict, subscription_id: str) -> dict:
     """Change the billing day of a subscription.
@@ -105,7 +100,7 @@ def move_anchor(body: dict, subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["DELETE"])
 @idempotent()
-@bp.errors(*CHARGE_ERRORS, WrongState)
+@bp.errors(ManagedByStore, *CHARGE_ERRORS, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_anchor_move(subscription_id: str) -> dict:
     """Withdraw a planned change of the billing day.
@@ -120,7 +115,7 @@ def delete_anchor_move(subscription_id: str) -> dict:
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
 @bp.arguments(CancellationIn)
 @idempotent(required=True)
-@bp.errors(PaymentInProgress, WrongState)
+@bp.errors(ManagedByStore, PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def cancel_subscription(body: CancellationInput, subscription_id: str) -> dict:
     """Cancel a subscription.
@@ -134,7 +129,7 @@ def cancel_subscription(body: CancellationInput, subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
 @idempotent()
-@bp.errors(PaymentInProgress, PaymentMethodRequired, WrongState)
+@bp.errors(ManagedByStore, PaymentInProgress, PaymentMethodRequired, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_cancellation(subscription_id: str) -> dict:
     """Undo a scheduled cancellation.
@@ -147,7 +142,7 @@ def delete_cancellation(subscription_id: str) -> dict:
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["POST"])
 @bp.arguments(PauseIn)
 @idempotent()
-@bp.errors(PaymentInProgress, PaymentOverdue, PauseLimitReached, WrongState)
+@bp.errors(ManagedByStore, PaymentInProgress, PaymentOverdue, PauseLimitReached, WrongState)
 @bp.response(200, SubscriptionOut)
 def pause_subscription(body: dict, subscription_id: str) -> dict:
     """Pause a subscription.
@@ -166,7 +161,7 @@ def pause_subscription(body: dict, subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
 @idempotent()
-@bp.errors(*CHARGE_ERRORS, WrongState)
+@bp.errors(ManagedByStore, *CHARGE_ERRORS, WrongState)
 @bp.response(200, SubscriptionOut)
 def resume_subscription(subscription_id: str) -> dict:
     """Resume a paused subscription.
@@ -181,18 +176,7 @@ def resume_subscription(subscription_id: str) -> dict:
 
 @bp.route("/invoice-previews", methods=["POST"])
 @bp.arguments(PreviewIn)
-@bp.errors(
-    AlreadySubscribed,
-    CouponInvalid,
-    GiftCodeCurrencyMismatch,
-    GiftCodeInvalid,
-    NotFound,
-    PaymentOverdue,
-    PauseLimitReached,
-    ReferralCodeInvalid,
-    TooManyAttempts,
-    WrongState,
-)
+@bp.errors(*PREVIEW_ERRORS)
 @bp.response(200, PreviewOut)
 def preview_invoice(body: PreviewInput) -> dict:
     """Preview an invoice.
@@ -200,6 +184,7 @@ def preview_invoice(body: PreviewInput) -> dict:
     Returns the invoice that the same request would create, to the cent, and the renewal after it. Nothing is
     changed.
     """
+    account_id, now = current_viewer().account_id, clock.now()
     if body["gift_code"]:
-        payment_limits.count_gift_code_attempt(current_viewer().account_id, current_request_facts())
-    return build_invoice_preview(current_viewer().account_id, body, clock.now())
+        payment_limits.count_gift_code_attempt(account_id, current_request_facts())
+    return retry_after_refresh(account_id, now, lambda: build_invoice_preview(account_id, body, now))

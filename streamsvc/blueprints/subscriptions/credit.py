@@ -11,6 +11,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, GiftCode, LedgerEntry
 from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.core.credit import list_credit_balances
+from streamsvc.operations.billing.stores.refreshing import retry_after_refresh
 from streamsvc.operations.billing.subscriptions.gifts import redeem_gift
 from streamsvc.operations.billing.subscriptions.views import coupon_view, credit_entry_view
 from streamsvc.rules.inputs import PageInput
@@ -26,7 +27,7 @@ from streamsvc.rules.refusals.billing import (
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
-from streamsvc.security.authentication import current_viewer
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import lock_existing_row
 
 bp = Blueprint("account credit", __name__, url_prefix="/v1", description="Account credit, gift codes and coupons.")
@@ -70,9 +71,11 @@ def create_gift_redemption(body: dict) -> GiftCode:
     422 `gift_code_invalid`. One in a currency in which the account is not billed is 422 `gift_code_currency_mismatch`,
     and remains usable. 429 `too_many_attempts` after 20 codes in an hour.
     """
-    payment_limits.count_gift_code_attempt(current_viewer().account_id, current_request_facts())
-    account = lock_existing_row(Account, current_viewer().account_id)
-    return redeem_gift(account, body["code"], clock.now())
+    account_id, now = current_viewer().account_id, clock.now()
+    payment_limits.count_gift_code_attempt(account_id, current_request_facts())
+    return retry_after_refresh(
+        account_id, now, lambda: redeem_gift(lock_existing_row(Account, account_id), body["code"], now)
+    )
 
 
 @bp.route("/coupons/<code>")

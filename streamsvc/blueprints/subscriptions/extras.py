@@ -7,6 +7,7 @@ from streamsvc.operations.billing.subscriptions import addons, coupons, price_mi
 from streamsvc.rules.billing.inputs import AddonChangeInput, AddonInput
 from streamsvc.rules.refusals.billing import (
     CouponInvalid,
+    ManagedByStore,
     PaymentInProgress,
     PaymentOverdue,
     WrongState,
@@ -19,7 +20,7 @@ from streamsvc.schemas.subscriptions.subscriptions import (
     SubscriptionCouponIn,
     SubscriptionOut,
 )
-from streamsvc.security.authentication import current_viewer
+from streamsvc.security.principals import current_viewer
 
 bp = Blueprint(
     "coupons and add-ons",
@@ -32,7 +33,7 @@ bp = Blueprint(
 @bp.route("/<subscription_id>/coupons", methods=["POST"])
 @bp.arguments(SubscriptionCouponIn)
 @idempotent()
-@bp.errors(CouponInvalid, PaymentInProgress, WrongState)
+@bp.errors(ManagedByStore, CouponInvalid, PaymentInProgress, WrongState)
 @bp.response(201, SubscriptionOut)
 def add_coupon(body: dict, subscription_id: str) -> dict:
     """Add a coupon to a subscription.
@@ -44,7 +45,7 @@ def add_coupon(body: dict, subscription_id: str) -> dict:
 
 @bp.route("/<subscription_id>/coupons/<code>", methods=["DELETE"])
 @idempotent()
-@bp.errors(PaymentInProgress)
+@bp.errors(ManagedByStore, PaymentInProgress)
 @bp.response(200, SubscriptionOut)
 def remove_coupon(subscription_id: str, code: str) -> dict:
     """Remove a coupon from a subscription.
@@ -57,7 +58,7 @@ def remove_coupon(subscription_id: str, code: str) -> dict:
 @bp.route("/<subscription_id>/addons", methods=["POST"])
 @bp.arguments(AddonIn)
 @idempotent(required=True)
-@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
+@bp.errors(ManagedByStore, *CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(201, SubscriptionOut)
 def add_addon(body: AddonInput, subscription_id: str) -> dict:
     """Add an add-on to a subscription.
@@ -73,7 +74,7 @@ def add_addon(body: AddonInput, subscription_id: str) -> dict:
 @bp.route("/<subscription_id>/addons/<plan>", methods=["PATCH"])
 @bp.arguments(AddonChangeIn)
 @idempotent()
-@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
+@bp.errors(ManagedByStore, *CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def change_addon(body: AddonChangeInput, subscription_id: str, plan: str) -> dict:
     """Change the quantity or the end date of an add-on.
@@ -90,7 +91,7 @@ def change_addon(body: AddonChangeInput, subscription_id: str, plan: str) -> dic
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
 @bp.arguments(AddonRemovalQuery, location="query")
 @idempotent()
-@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
+@bp.errors(ManagedByStore, *CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
     """Remove an add-on from a subscription.
@@ -105,7 +106,7 @@ def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
 
 @bp.route("/<subscription_id>/addons/<plan>/removal", methods=["DELETE"])
 @idempotent()
-@bp.errors(*CHARGE_ERRORS, PaymentOverdue, WrongState)
+@bp.errors(ManagedByStore, *CHARGE_ERRORS, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def restore_addon(subscription_id: str, plan: str) -> dict:
     """Undo the scheduled removal of an add-on."""
@@ -116,7 +117,7 @@ def restore_addon(subscription_id: str, plan: str) -> dict:
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])
 @idempotent()
-@bp.errors(PaymentInProgress, WrongState)
+@bp.errors(ManagedByStore, PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def decline_price_migration(subscription_id: str) -> dict:
     """Decline a price change.

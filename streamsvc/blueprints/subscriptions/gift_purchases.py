@@ -1,12 +1,14 @@
 """Gifts that a viewer buys for somebody."""
 
+from sqlalchemy.orm import joinedload
+
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent, load_checkpoint
 from streamsvc.http.pagination import paginate_query
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import GiftPurchase
+from streamsvc.models.subscriptions import GiftPurchase, Invoice
 from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.gifts.purchasing import buy_gift
@@ -23,7 +25,8 @@ from streamsvc.rules.refusals.charges import CHARGE_ERRORS
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.gifts import GiftDeliveryIn, GiftPurchaseIn, GiftPurchaseOut
-from streamsvc.security.authentication import current_viewer, owner_only
+from streamsvc.security.access import owner_only
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db, lock_existing_row
 
 bp = Blueprint("gift purchases", __name__, url_prefix="/v1/gift-purchases", description="Buy gifts for others.")
@@ -63,7 +66,8 @@ def create_gift_purchase(body: GiftPurchaseInput) -> dict:
 @bp.response(200, page_of(GiftPurchaseOut))
 def list_gift_purchases(query: PageInput) -> dict:
     """List the gifts that you have bought, newest first."""
-    purchases = GiftPurchase.select_owned(current_viewer().account_id)
+    with_states = joinedload(GiftPurchase.gift_code), joinedload(GiftPurchase.invoice).lazyload(Invoice.lines)
+    purchases = GiftPurchase.select_owned(current_viewer().account_id).options(*with_states)
     page = paginate_query(purchases, GiftPurchase.id, query, "gift purchases")
     return page | {"items": [gift_purchase_view(purchase) for purchase in page["items"]]}
 

@@ -29,7 +29,7 @@ from streamsvc.rules.refusals.charges import CHARGE_ERRORS
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePageOut, InvoicePaymentIn, PaymentOut
-from streamsvc.security.authentication import current_viewer
+from streamsvc.security.principals import current_viewer
 
 PDF = {"type": "string", "format": "binary"}
 XML = {"type": "string"}

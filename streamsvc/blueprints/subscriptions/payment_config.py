@@ -7,7 +7,7 @@ from streamsvc.gateways.payments.browser import browser_config
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.schemas.subscriptions.subscriptions import PaymentConfigOut
-from streamsvc.security.authentication import public
+from streamsvc.security.access import public
 from streamsvc.settings import current_settings
 
 bp = Blueprint("payment config", __name__, url_prefix="/v1/payment-config", description="Settings of payment forms.")

@@ -15,7 +15,8 @@ from streamsvc.rules.refusals.billing import AuthenticationRequired, PaymentFail
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
-from streamsvc.security.authentication import current_viewer, owner_only
+from streamsvc.security.access import owner_only
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db
 
 bp = Blueprint(

@@ -16,7 +16,7 @@ from streamsvc.rules.billing.inputs import PlansInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.subscriptions.subscriptions import PlanOut, PlanQuery
-from streamsvc.security.authentication import public
+from streamsvc.security.access import public
 
 bp = Blueprint("plans", __name__, url_prefix="/v1/plans", description="Plans and prices on sale.")
 SCOPE = "plans"

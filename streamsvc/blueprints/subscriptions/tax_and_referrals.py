@@ -7,7 +7,7 @@ from streamsvc.models.subscriptions import BillingAddress, TaxId
 from streamsvc.operations.billing.core import referrals, taxing
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.subscriptions.invoices import BillingAddressIn, BillingAddressOut, ReferralOut, TaxIdIn, TaxIdOut
-from streamsvc.security.authentication import current_viewer
+from streamsvc.security.principals import current_viewer
 from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint(

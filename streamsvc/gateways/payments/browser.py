@@ -23,12 +23,14 @@ class BrowserConfig(NamedTuple):
     script_url: str | None = None
     """The version of the provider's script that speaks `api_version`."""
     wallets: tuple[str, ...] = ()
+    sandbox: bool = False
+    """Whether the provider takes the sandbox's test cards."""
 
 
 def browser_config(settings: Settings) -> BrowserConfig:
     """Return what browsers need of the configured provider. Stripe's SDK is imported only if it is used."""
     if settings.payment_provider != "stripe":
-        return BrowserConfig(settings.payment_provider)
+        return BrowserConfig(settings.payment_provider, sandbox=settings.sandbox)
     import stripe
 
     release = stripe.api_version.partition(".")[2]

@@ -327,7 +327,8 @@ def _missing_ignored() -> Iterator[None]:
 
 def _unavailable(error: stripe.StripeError) -> ProviderUnavailable:
     _log_error(error)
-    return ProviderUnavailable()
+    reason = str(error) if isinstance(error, stripe.APIConnectionError) else f"Stripe: {type(error).__name__}"
+    return ProviderUnavailable(reason)
 
 
 def _log_error(error: stripe.StripeError) -> None:

@@ -10,7 +10,7 @@ import stripe
 from streamsvc.gateways.calls import send_request
 from streamsvc.gateways.peers import CallFailed, CallNotMade, CallTimedOut, Peer
 
-PEER = Peer("stripe", deadline_s=10)
+PEER = Peer("stripe", deadline_s=10, is_traced=True)
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 
 

@@ -13,6 +13,7 @@ from streamsvc.models.subscriptions.plans import Plan, Price
 from streamsvc.models.subscriptions.referrals import Referral, ReferralCode, ReferralReward
 from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlannedOutcome
 from streamsvc.models.subscriptions.sellers import BillingAddress, LegalEntity, LegalEntityCountry
+from streamsvc.models.subscriptions.stores import StoreProduct, StorePurchase, StoreSubscription, StoreTransaction
 from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionAddonPrice, SubscriptionEvent
 from streamsvc.models.subscriptions.taxes import TaxId, TaxIdCheck, TaxRate
 
@@ -45,6 +46,10 @@ __all__ = [
     "Refund",
     "SandboxCharge",
     "SandboxPlannedOutcome",
+    "StoreProduct",
+    "StorePurchase",
+    "StoreSubscription",
+    "StoreTransaction",
     "Subscription",
     "SubscriptionAddonPrice",
     "SubscriptionEvent",

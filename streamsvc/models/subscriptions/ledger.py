@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import sqlalchemy as sa
+from blinker import Signal
 from sqlalchemy.orm import Mapped, mapped_column
 
 from streamsvc.storage.database import Base, UtcTime, db, new_id
@@ -16,6 +17,9 @@ BOOKS = (
     "goodwill",  # credit given away: promotions, gifts, apologies
     "written_off",
 )
+
+cash_moved = Signal()
+"""Sent after a journal that moves cash is committed, with its `kind`, `currency` and `amount_minor` (out: negative)."""
 
 
 class LedgerEntry(Base):

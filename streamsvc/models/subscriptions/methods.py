@@ -57,7 +57,10 @@ class PaymentMethod(OwnedByAccount, Base):
     @classmethod
     def find_default(cls, account_id: str) -> "PaymentMethod | None":
         """Find the account's default payment method."""
-        return db.session.scalar(cls.select_owned(account_id).where(cls.is_default))
+        methods = batching_session().preloaded(cls.account_id, account_id)
+        if methods is None:
+            return db.session.scalar(cls.select_owned(account_id).where(cls.is_default))
+        return next((method for method in methods if method.is_default and method.removed_at is None), None)
 
     @classmethod
     def find_by_reference(cls, account_id: str, provider: str, reference: str) -> "PaymentMethod | None":

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from streamsvc.models.subscriptions.subscriptions import status_condition
-from streamsvc.storage.database import Base, UtcTime, db, new_id
+from streamsvc.storage.database import Base, UtcTime, batching_session, db, new_id
 
 TARGET_KINDS = ("base", "planned", "addon")
 TARGET_STATES = ("scheduled", "applied", "declined", "skipped", "withdrawn")
@@ -37,7 +37,11 @@ class PriceMigration(Base):
     @classmethod
     def list_open(cls, from_price_ids: Iterable[str]) -> "list[PriceMigration]":
         """List the migrations from these prices that are not withdrawn."""
-        statement = sa.select(cls).where(cls.from_price_id.in_(list(from_price_ids)), cls.withdrawn_at.is_(None))
+        price_ids = list(from_price_ids)
+        lists = [batching_session().preloaded(cls.from_price_id, price_id) for price_id in price_ids]
+        if None not in lists:
+            return sorted((row for rows in lists for row in rows or ()), key=lambda row: row.id)
+        statement = sa.select(cls).where(cls.from_price_id.in_(price_ids), cls.withdrawn_at.is_(None))
         return list(db.session.scalars(statement.order_by(cls.id)))
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from blinker import Signal
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
@@ -15,6 +16,9 @@ IN_FLIGHT_STATUSES = ("pending", "unknown", "requires_action")
 EXTERNAL_PROVIDER = "external"
 """The provider of payments that operators record; the money came and goes without our doing."""
 IN_FLIGHT_CONDITION = f"status IN {IN_FLIGHT_STATUSES}"
+
+payment_finished = Signal()
+"""Sent after the end of a payment is committed, with its `status` (succeeded, failed) and `currency`."""
 
 
 class Payment(Base):
@@ -68,6 +72,12 @@ class Payment(Base):
         """Find a payment of one of the account's invoices."""
         conditions = (cls.id == payment_id, cls.invoice_id == invoice_id, cls.account_id == account_id)
         return db.session.scalar(sa.select(cls).where(*conditions))
+
+    @classmethod
+    def is_owned(cls, account_id: str, payment_id: str) -> bool:
+        """Whether a payment is one of the account's."""
+        query = sa.select(cls.id).where(cls.id == payment_id, cls.account_id == account_id)
+        return db.session.scalar(query) is not None
 
     @property
     def is_in_flight(self) -> bool:

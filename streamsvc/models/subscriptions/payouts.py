@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.storage.database import Base, UtcTime, db, new_id
+from streamsvc.storage.database import Base, UtcTime, batching_session, db, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.payments import Refund
@@ -46,7 +46,10 @@ class Payout(Base):
     @classmethod
     def exists_for(cls, account_id: str) -> bool:
         """Whether credit of the account was ever paid out."""
-        return db.session.scalar(sa.select(cls.id).where(cls.account_id == account_id).limit(1)) is not None
+        payouts = batching_session().preloaded(cls.account_id, account_id)
+        if payouts is None:
+            return db.session.scalar(sa.select(cls.id).where(cls.account_id == account_id).limit(1)) is not None
+        return bool(payouts)
 
     @classmethod
     def sum_forced(cls, account_id: str, currency: str) -> int:

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 
 from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.facts import Intro
 from streamsvc.rules.billing.facts import PriceTerms as PriceFacts
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import Base, Json, UtcTime, db, fetch_all, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 
 class Plan(Base):
@@ -33,6 +33,8 @@ class Plan(Base):
     """Codes of the plans to which it can be an add-on; empty: to all."""
     tax_category: Mapped[str] = mapped_column(default=STANDARD_CATEGORY, server_default=STANDARD_CATEGORY)
     """Which of a country's tax rates its prices have."""
+    store_products: Mapped[list] = mapped_column(Json, default=list, server_default="[]")
+    """[{source, product_id, base_plan_id}]: what buys it in the app stores; StoreProduct has the same, to be found."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     updated_at: Mapped[datetime] = mapped_column(UtcTime)
 
@@ -47,13 +49,14 @@ class Plan(Base):
     @classmethod
     def load_addon_features(cls, codes: Iterable[str]) -> dict[str, dict]:
         """Load what the add-ons with these codes add to the entitlements, by code."""
-        statement = sa.select(cls.code, cls.addon_features).where(cls.code.in_(sorted(set(codes))))
-        return {row.code: row.addon_features for row in fetch_all(statement)}
+        wanted = set(codes)
+        return {row.code: row.addon_features for row in ADDON_FEATURES.all() if row.code in wanted}
 
     @classmethod
     def list_on_sale(cls, addon: bool) -> "list[Plan]":
         """List the add-ons, or all other plans, with a price on sale, in the order in which they were created."""
-        plans = db.session.scalars(sa.select(cls).where(cls.addon == addon).order_by(cls.id))
+        statement = sa.select(cls).where(cls.addon == addon).order_by(cls.id)
+        plans = db.session.scalars(statement.options(selectinload(cls.prices)))
         return [plan for plan in plans if plan.prices]
 
 
@@ -122,6 +125,10 @@ def _columns_as_stored(model: type[Base]) -> list[sa.Label]:
     return [sa.cast(column, sa.Text).label(column.key) for column in model.__table__.columns]
 
 
+FEATURES = CompiledStatement(sa.select(Plan.code, Plan.features, Plan.includes, Plan.addon_features))
+"""Of all plans, which are few: the requests of a household that subscribes through an app store read it."""
+ADDON_FEATURES = CompiledStatement(sa.select(Plan.code, Plan.addon_features))
+"""Of all plans, which are few: most requests of a household with an add-on read it."""
 PLANS_AS_STORED = CompiledStatement(sa.select(*_columns_as_stored(Plan)).order_by(Plan.id))
 PRICES_AS_STORED = CompiledStatement(
     sa.select(*_columns_as_stored(Price))

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from streamsvc.rules.billing.access import LIVE_STATUSES, STATUSES
-from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, batching_session, db, new_id
 from streamsvc.storage.owned import OwnedByAccount
 
 if TYPE_CHECKING:
+    from streamsvc.models.subscriptions.methods import PaymentMethod
     from streamsvc.models.subscriptions.plans import Plan, Price
 
 
@@ -105,12 +106,15 @@ class Subscription(OwnedByAccount, Base):
     billing_held_at: Mapped[datetime | None] = mapped_column(UtcTime)
     billing_hold_reason: Mapped[str | None]
     """Start of a billing hold: the books do not reconcile, and nothing is billed until an operator releases it."""
+    source: Mapped[str | None]
+    """`manual` if an operator started it; otherwise the payment provider, None for older ones."""
     request_key: Mapped[str | None] = mapped_column(unique=True)
     """The idempotency key of the request that created it, so that an interrupted request can continue."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
     plan: Mapped["Plan"] = relationship()
     price: Mapped["Price"] = relationship(foreign_keys=[price_id])
+    payment_method: Mapped["PaymentMethod | None"] = relationship()
 
     @classmethod
     def select_on_billing_hold(cls) -> "sa.Select[Subscription]":
@@ -119,7 +123,11 @@ class Subscription(OwnedByAccount, Base):
 
     @classmethod
     def find_live(cls, account_id: str) -> "Subscription | None":
-        return db.session.scalar(sa.select(cls).where(cls.account_id == account_id, cls.status.in_(LIVE_STATUSES)))
+        subscriptions = batching_session().preloaded(cls.account_id, account_id)
+        if subscriptions is None:
+            live = sa.select(cls).where(cls.account_id == account_id, cls.status.in_(LIVE_STATUSES))
+            return db.session.scalar(live)
+        return next((row for row in subscriptions if row.status in LIVE_STATUSES), None)
 
 
 class SubscriptionAddonPrice(Base):

@@ -1,5 +1,6 @@
 """Accounts: created by sign-up, by a confirmed email address, by an import or for the demo."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -98,29 +99,38 @@ def create_account(new_account: NewAccount, now: datetime, verified: bool) -> st
     """
     check_new_email(new_account.email)
     refuse_look_alike(new_account.email)
-    account_id, email = new_id("acc"), canonical_email(new_account.email)
-    row = {
-        "id": account_id,
-        "email": email,
-        "email_key": email_key(new_account.email),
-        "email_verified_at": now if verified else None,
-        "password_hash": new_account.password_hash,
-        "name": new_account.name,
-        "country": new_account.country,
-        "time_zone": new_account.time_zone,
-        "locale": new_account.locale,
-        "status": "active",
-        "created_at": now,
-    }
-    statement = insert(Account).values(row).on_conflict_do_nothing(index_elements=["email_key"]).returning(Account.id)
-    if db.session.execute(statement).first() is None:
-        raise EmailTaken
-    first_name = (new_account.name or "").split(" ")[0] or "Me"
-    db.session.add(Profile(account_id=account_id, name=first_name[:50], language=new_account.locale, created_at=now))
-    audit.record_event("account_created", account_id)
-    if not verified:
-        mail.enqueue_token_mail("email_verification", email, account_id, now)
+    [account_id] = create_accounts([new_account], now, verified)
     return account_id
+
+
+def create_accounts(new_accounts: Sequence[NewAccount], now: datetime, verified: bool) -> list[str]:
+    """Create accounts whose addresses were checked; see `create_account`. Returns their ids. Raises EmailTaken."""
+    rows: list[dict[str, Any]] = [
+        {
+            "id": new_id("acc"),
+            "email": canonical_email(new_account.email),
+            "email_key": email_key(new_account.email),
+            "email_verified_at": now if verified else None,
+            "password_hash": new_account.password_hash,
+            "name": new_account.name,
+            "country": new_account.country,
+            "time_zone": new_account.time_zone,
+            "locale": new_account.locale,
+            "status": "active",
+            "created_at": now,
+        }
+        for new_account in new_accounts
+    ]
+    statement = insert(Account).values(rows).on_conflict_do_nothing(index_elements=["email_key"]).returning(Account.id)
+    if len(db.session.execute(statement).all()) < len(rows):
+        raise EmailTaken
+    for row, new_account in zip(rows, new_accounts, strict=True):
+        name = (new_account.name or "").split(" ")[0] or "Me"
+        db.session.add(Profile(account_id=row["id"], name=name[:50], language=new_account.locale, created_at=now))
+        audit.record_event("account_created", row["id"])
+        if not verified:
+            mail.enqueue_token_mail("email_verification", row["email"], row["id"], now)
+    return [row["id"] for row in rows]
 
 
 def import_account(record: ImportedAccountInput, now: datetime) -> str:

@@ -1,7 +1,8 @@
 """Exports of accounts and billing data as NDJSON, read a thousand rows at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,9 +17,14 @@ from streamsvc.models.subscriptions import (
     LedgerEntry,
     Payout,
     Refund,
+    StoreSubscription,
+    StoreTransaction,
     Subscription,
 )
+from streamsvc.rules.stores.commission import compute_commission
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import fetch_all, format_utc
+from streamsvc.storage.replica import read_latest
 
 CHUNK_SIZE = 1_000
 TABLES = {
@@ -28,12 +34,14 @@ TABLES = {
     "ledger": LedgerEntry,
     "payouts": Payout,
     "gift-purchases": GiftPurchase,
+    "store-subscriptions": StoreSubscription,
+    "store-payments": StoreTransaction,
 }
 EXPORTED_COLUMNS = {
     "accounts": """id email email_verified_at name country time_zone locale status status_reason disabled_until
         erase_at created_at""",
-    "subscriptions": """id account_id plan_id price_id status currency time_zone payment_method_id started_on anchor_day
-         anchor_month bridge_start bridge_end period_start period_end trial_end access_until cancel_at
+    "subscriptions": """id account_id plan_id price_id source status currency time_zone payment_method_id started_on
+         anchor_day anchor_month bridge_start bridge_end period_start period_end trial_end access_until cancel_at
          canceled_at cancel_reason cancel_feedback paused_at resumes_at pending_price_id pending_on
          planned_price_id addon_prices past_due_since latest_invoice_id due_at reminded_of reminded_addons
          suspended_since
@@ -46,6 +54,11 @@ EXPORTED_COLUMNS = {
         bank_transfer_status reference reason created_by created_at settled_at""",
     "gift-purchases": """id account_id invoice_id gift_code_id currency amount_minor price_id periods recipient_email
         recipient_name sender_name message deliver_on deliveries delivered_at revoked_for created_at""",
+    "store-subscriptions": """id account_id source environment plan_id product_id base_plan_id status store_state
+        started_at period_start period_end access_until renews renewal_product_id resumes_at canceled_at cancel_reason
+        offer had_trial family_shared price_consent acknowledged fetched_at created_at""",
+    "store-payments": """source id account_id subscription_id plan_id product_id currency amount_minor
+        is_after_first_year purchased_at refunded_at refunded_minor stated_at""",
 }
 """Only the columns named here are exported: a column added to a table later is left out until it is listed."""
 EXPORTED_NAMES = {"billing_held_at": "parked_at", "billing_hold_reason": "parked_reason"}
@@ -65,23 +78,33 @@ PARTS: dict[str, tuple[str, sa.Column, sa.Column, str]] = {
 
 
 def export_table(name: str) -> Iterator[bytes]:
-    """Yield the lines of one export (a key of TABLES), in order of id; an invoice includes its lines, and so on."""
+    """Yield the lines of one export (a key of TABLES), by primary key; an invoice includes its lines, and so on."""
     table = TABLES[name].__table__
+    keys = list(table.primary_key.columns)
     columns = [table.c[column].label(EXPORTED_NAMES.get(column, column)) for column in EXPORTED_COLUMNS[name].split()]
-    after = ""
+    after = [""] * len(keys)
     conditions = [table.c.status != GUEST] if name == "accounts" else []
-    statement = sa.select(*columns).where(*conditions).order_by(table.c.id).limit(CHUNK_SIZE)
-    while rows := fetch_all(statement.where(table.c.id > after)):
-        parts = _list_parts(name, [row.id for row in rows])
-        for row in rows:
-            yield msgspec.json.encode(_encode_row(row) | parts.get(row.id, {})) + b"\n"
-        after = rows[-1].id
+    statement = sa.select(*columns).where(*conditions).order_by(*keys).limit(CHUNK_SIZE)
+    while chunk := read_latest(partial(_list_chunk, name, statement.where(sa.tuple_(*keys) > sa.tuple_(*after)))):
+        for row, parts in chunk:
+            yield msgspec.json.encode(_encode_row(row) | parts) + b"\n"
+        after = [chunk[-1][0]._mapping[key.name] for key in keys]
 
 
-def _list_parts(name: str, ids: list[str]) -> dict[str, dict[str, list[dict]]]:
-    """Return the parts of the rows with these ids by row: {invoice id: {"lines": […]}}; or {}."""
+def _list_chunk(name: str, statement: sa.Select) -> list[tuple[sa.Row, dict[str, Any]]]:
+    """Return a chunk of rows, each with its further members."""
+    rows = fetch_all(statement)
+    parts = _list_parts(name, rows) if rows else {}
+    return [(row, parts.get(row.id, {})) for row in rows]
+
+
+def _list_parts(name: str, rows: Sequence[sa.Row]) -> dict[str, dict[str, Any]]:
+    """Return the further members of the rows by row: {invoice id: {"lines": […]}}; or {}."""
+    if name == "store-payments":
+        return {row.id: _payout_members(row) for row in rows}
     if name not in PARTS:
         return {}
+    ids = [row.id for row in rows]
     member, owner, order, column_names = PARTS[name]
     columns = [owner.table.c[column] for column in column_names.split()]
     parts: dict[str, dict[str, list[dict]]] = {row_id: {member: []} for row_id in ids}
@@ -92,6 +115,14 @@ def _list_parts(name: str, ids: list[str]) -> dict[str, dict[str, list[dict]]]:
 
 def _encode_row(row: sa.Row) -> dict:
     return {key: _encode_value(value) for key, value in row._mapping.items()}
+
+
+def _payout_members(row: sa.Row) -> dict[str, int]:
+    """Return what a store keeps of a payment, after its refund, and what it pays out; taxes are part of both."""
+    paid_minor = row.amount_minor - row.refunded_minor
+    percentages = getattr(current_settings(), f"{row.source}_commission")
+    commission_minor = compute_commission(paid_minor, percentages, row.is_after_first_year)
+    return {"commission_minor": commission_minor, "net_minor": paid_minor - commission_minor}
 
 
 def _encode_value(value: Any) -> Any:

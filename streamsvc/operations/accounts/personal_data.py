@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streamsvc.models import Account, AuditEvent, Device, Job, Session, WebhookDelivery, WebhookEvent
-from streamsvc.models.subscriptions import GiftPurchase
+from streamsvc.models.subscriptions import GiftPurchase, StoreTransaction
 from streamsvc.operations.outbox import audit, security_events
 from streamsvc.rules.webhooks import PLAYBACK_EVENTS
 from streamsvc.storage.database import db, fetch_all, lock_existing_row
@@ -38,7 +38,7 @@ RETAINED_FOR_TAX = {
     "tax_ids",
     "webhook_deliveries",
 }
-ANONYMIZED = {"audit_events", "devices", "gift_purchases", "sessions"}
+ANONYMIZED = {"audit_events", "devices", "gift_purchases", "sessions", "store_transactions"}
 """The row stays; its personal columns are cleared."""
 ERASED = {
     "account_recoveries",
@@ -61,6 +61,8 @@ ERASED = {
     "recovery_codes",
     "referral_codes",
     "sandbox_account_clocks",
+    "store_purchases",
+    "store_subscriptions",
     "stream_devices",
     "streams",
     "totp_factors",
@@ -134,8 +136,10 @@ def erase_personal_data(account_id: str, email: str | None, now: datetime) -> No
 
 def _anonymize_rows(account: Account, now: datetime) -> None:
     """Clear the personal columns of the rows that stay."""
-    account.name = account.password_hash = account.erase_at = None
+    account.name = account.password_hash = account.erase_at = account.store_access = None
     db.session.flush()
+    payments = sa.update(StoreTransaction).where(StoreTransaction.account_id == account.id)
+    db.session.execute(payments.values(account_id=None))
     cleared = dict.fromkeys(_SESSION_COLUMNS)
     db.session.execute(sa.update(Session).where(Session.account_id == account.id).values(**cleared))
     db.session.execute(sa.update(Device).where(Device.account_id == account.id).values(name="", removed_at=now))

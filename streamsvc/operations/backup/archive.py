@@ -2,18 +2,17 @@
 
 import hashlib
 import json
-import os
-import secrets
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 from streamsvc.storage.database import format_utc
+from streamsvc.storage.private_files import PRIVATE, write_private_file
 
 FORMAT = 1
 """Raised when an older release could not read the file."""
@@ -22,7 +21,6 @@ DUMPS = {"sqlite": "database.sqlite3", "postgresql": "database.pgdump"}
 """Name of the dump in the archive, by database."""
 CHUNK_BYTES = 1024 * 1024
 COMPRESSION_LEVEL = 1
-PRIVATE = 0o600
 Progress = Callable[[int], object]
 """Called with the number of steps done since its last call."""
 
@@ -75,37 +73,17 @@ def format_moment(moment: datetime) -> str:
 
 
 @contextmanager
-def write_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a new file that only its owner can read; at the end it is on disk under its name, or else it is gone.
-
-    Raises BackupError if there is a file of this name, or it cannot be written.
-    """
-    if path.exists():
-        raise BackupError(f"{path} already exists; choose another name, or remove it first")
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+def write_atomically(path: Path, *, replaces: bool = False) -> Iterator[IO[bytes]]:
+    """Yield a new file for `write_private_file`. Raises BackupError if there is one of this name, or it fails."""
     try:
-        with os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file:
+        if path.exists() and not replaces:
+            raise FileExistsError
+        with write_private_file(path, replaces=replaces) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # unlike a rename, it never replaces a file
-        sync_folder(path.parent)
     except FileExistsError:
         raise BackupError(f"{path} already exists; choose another name, or remove it first") from None
     except OSError as error:
         raise BackupError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Write the names in a folder to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def add_dump(archive: zipfile.ZipFile, database: str, chunks: Iterator[bytes]) -> tuple[int, str]:

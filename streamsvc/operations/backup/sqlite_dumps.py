@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from streamsvc import clock
-from streamsvc.operations.backup.archive import CHUNK_BYTES, PRIVATE, BackupError, Progress, sync_folder
+from streamsvc.operations.backup.archive import CHUNK_BYTES, BackupError, Progress
 from streamsvc.operations.backup.dumps import FULL_TEXT_SEARCH, Dump, StartProgress
+from streamsvc.storage.private_files import PRIVATE, sync_folder
 
 PAGES_PER_STEP = 1024
 IN_USE = "is in use; stop the service, and every `streamsvc worker`, first"

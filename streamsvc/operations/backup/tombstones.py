@@ -109,11 +109,8 @@ def _read_credential_changes(connection: sa.Connection, since: datetime, found: 
 def write_tombstones(path: Path, tombstones: Tombstones) -> None:
     """Write the tombstones to a new file, or replace an older one. Raises BackupError."""
     text = json.dumps({"format": FORMAT, **asdict(tombstones)}, indent=1) + "\n"
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with write_atomically(draft) as file:
+    with write_atomically(path, replaces=True) as file:
         file.write(text.encode())
-    draft.replace(path)
 
 
 def load_tombstones(path: Path) -> Tombstones:

@@ -4,20 +4,38 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+import sqlalchemy as sa
+
 from streamsvc.gateways.payments import maximum_charge_minor
-from streamsvc.models.subscriptions import Plan, Price
-from streamsvc.rules.billing.inputs import PlanInput, PriceInput
+from streamsvc.models.subscriptions import Plan, Price, StoreProduct
+from streamsvc.rules.billing.inputs import PlanInput, PriceInput, StoreProductInput
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.storage.database import db, new_id
+from streamsvc.storage.database import db, insert, new_id
 
 ScalarTerm = Literal["currency", "amount_minor", "interval", "interval_count", "trial_days", "tax"]
 SCALAR_TERMS: tuple[ScalarTerm, ...] = get_args(ScalarTerm)
 Description = Literal[
-    "name", "description", "addon", "features", "addon_features", "includes", "sold_with", "tax_category"
+    "name",
+    "description",
+    "addon",
+    "features",
+    "addon_features",
+    "includes",
+    "sold_with",
+    "tax_category",
+    "store_products",
 ]
+PRODUCT_KEY = ["source", "product_id", "base_plan_id"]
 DESCRIPTION: tuple[Description, ...] = get_args(Description)
-NEW_PLAN = {"addon": False, "addon_features": {}, "includes": [], "sold_with": [], "tax_category": STANDARD_CATEGORY}
+NEW_PLAN = {
+    "addon": False,
+    "addon_features": {},
+    "includes": [],
+    "sold_with": [],
+    "tax_category": STANDARD_CATEGORY,
+    "store_products": [],
+}
 """What a new plan has, and an existing one keeps, where the request leaves it out."""
 
 
@@ -42,6 +60,8 @@ def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
             setattr(plan, name, value)
         plan.updated_at = now
     db.session.flush()
+    if body["store_products"] is not None:
+        _replace_store_products(plan, body["store_products"])
     on_sale = {price_terms(price): price for price in plan.prices}
     requested = {requested_terms(price): price for price in body["prices"]}
     for terms, price in on_sale.items():
@@ -53,6 +73,19 @@ def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
     db.session.flush()
     db.session.expire(plan, ["prices"])
     return plan
+
+
+def _replace_store_products(plan: Plan, products: list[StoreProductInput]) -> None:
+    """Map the app stores' products to the plan. Raises Invalid if one of them buys another plan, or an add-on."""
+    if products and plan.addon:
+        raise Invalid(errors={"store_products": ["Must be empty for a plan that is sold only as an add-on."]})
+    db.session.execute(sa.delete(StoreProduct).where(StoreProduct.plan_id == plan.id))
+    for index, product in enumerate(products):
+        values = {**product, "base_plan_id": product["base_plan_id"] or "", "plan_id": plan.id}
+        statement = insert(StoreProduct).values(values).on_conflict_do_nothing(index_elements=PRODUCT_KEY)
+        if db.session.execute(statement.returning(StoreProduct.plan_id)).first() is None:
+            message = "Must not be listed twice, nor buy another plan."
+            raise Invalid(errors={f"store_products.{index}": [message]})
 
 
 def _check_amounts(prices: list[PriceInput]) -> None:

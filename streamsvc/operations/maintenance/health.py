@@ -15,6 +15,8 @@ from streamsvc.models import HealthCheck
 from streamsvc.operations.maintenance.worker_loop import is_worker_alive
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db, fetch_one, insert, new_id
 from streamsvc.storage.leases import database_time
+from streamsvc.storage.outage_log import was_refused_for_space
+from streamsvc.storage.replica import find_replica
 from streamsvc.worker.restore_hold import find_restore_hold
 
 WRITE_INTERVAL_S, WRITE_TIMEOUT_S, BUSY_TIMEOUT_MS = 1.0, 2.0, 200
@@ -50,8 +52,8 @@ class WriteCheck:
         self.is_writable = False
 
     def run(self) -> bool:
-        """Write, or return the result of a moment ago. False while an earlier check hangs."""
-        if not self.lock.acquire(timeout=WRITE_TIMEOUT_S):
+        """Write, or return the result of a moment ago. False while an earlier check hangs, or others find no space."""
+        if was_refused_for_space() or not self.lock.acquire(timeout=WRITE_TIMEOUT_S):
             return False
         try:
             if time.monotonic() - self.checked_at >= WRITE_INTERVAL_S:
@@ -110,4 +112,6 @@ def run_health_checks() -> dict[str, bool]:
             results[name] = False
     results["clock"] = clock.find_doubt() is None
     results["reconciled"] = find_restore_hold() is None
+    if replica := find_replica():
+        results["replica"] = replica.is_usable()
     return results

@@ -6,6 +6,7 @@ from streamsvc.operations.billing.core import batches, charging, customers, refe
 from streamsvc.operations.billing.gifts import delivery
 from streamsvc.operations.billing.invoices import refunds, review
 from streamsvc.operations.billing.payments import cleanup, methods, provider_events
+from streamsvc.operations.billing.stores import refreshing
 from streamsvc.operations.billing.subscriptions import collection, price_migrations, renewal
 from streamsvc.operations.catalog.channels import guide
 from streamsvc.operations.catalog.imports import imports
@@ -42,6 +43,7 @@ __all__ = [
     "provider_events",
     "recoveries",
     "referrals",
+    "refreshing",
     "refunds",
     "renewal",
     "review",

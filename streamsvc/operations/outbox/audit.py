@@ -21,8 +21,9 @@ from streamsvc.operations.outbox.audited_changes import OPERATOR_CALL
 from streamsvc.rules.rate_limits import AUTHZ_FAILURE
 from streamsvc.security import rate_limits
 from streamsvc.security.audit_context import get_audit_actor, get_audit_context, require_audit_context
-from streamsvc.security.authentication import Viewer, authz_failed
+from streamsvc.security.authorization import authz_failed
 from streamsvc.security.operators import Operator
+from streamsvc.security.viewers import Viewer
 from streamsvc.storage import lock_order
 from streamsvc.storage.database import (
     SAFE_METHODS,

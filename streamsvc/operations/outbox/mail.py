@@ -39,6 +39,8 @@ PAGE_BY_KIND = {
     "operator_invitation": "operator-invitation",
     "profile_transfer": "take-profile",
 }
+CONSOLE_KINDS = frozenset({"operator_invitation"})
+"""Kinds whose page is one of the console's, unless it is off; then a front end must have it."""
 CODE_DIGITS = 8
 
 
@@ -105,7 +107,9 @@ def send_token_mail(payload: dict, now: datetime) -> None:
 
 def _page_link(kind: str, secret: str) -> str:
     """Return the link in the mail. The secret is in the fragment, which browsers do not send to servers."""
-    return f"{current_app.extensions['settings'].public_url}/#/{PAGE_BY_KIND[kind]}?token={secret}"
+    settings = current_app.extensions["settings"]
+    page = "/console" if kind in CONSOLE_KINDS and settings.console else "/"
+    return f"{settings.public_url}{page}#/{PAGE_BY_KIND[kind]}?token={secret}"
 
 
 def deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:

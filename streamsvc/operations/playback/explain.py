@@ -11,7 +11,6 @@ from streamsvc.models.accounts import GUEST
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import device_places, items, streams
 from streamsvc.rules.billing.access import LIVE_STATUSES
-from streamsvc.rules.billing.entitlements import compute_entitlements, parse_grants
 from streamsvc.rules.maturity import effective_max_age
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.access import AccessCheck, ViewerFacts, access_checks
@@ -21,6 +20,7 @@ from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.security.entitlements import compute_account_entitlements
 from streamsvc.storage.database import fetch_all, fetch_one
 
 ACCOUNT_WITH_PLAN = (
@@ -28,9 +28,11 @@ ACCOUNT_WITH_PLAN = (
         Account.status.label("account_status"),
         Account.country,
         Account.time_zone,
-        Subscription.status,
+        Account.store_access,
+        Subscription.status.label("subscription_status"),
         Subscription.access_until,
-        Plan.code.label("plan"),
+        Subscription.started_on,
+        Plan.code.label("plan_code"),
         Plan.features,
         Plan.includes.label("included_addons"),
         Subscription.addon_grants,
@@ -58,16 +60,7 @@ def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -
         raise NotFound
     profile = _get_profile(account_id, body["profile_id"])
     restrictions = profile.restrictions if profile else None
-    grants = parse_grants(account.included_addons, account.addon_grants)
-    entitlements = compute_entitlements(
-        account.status,
-        account.access_until,
-        account.plan,
-        account.features,
-        at if body["at"] else clock.account_now(account_id, now),
-        grants,
-        Plan.load_addon_features(grant.addon for grant in grants) if grants else None,
-    )
+    entitlements = compute_account_entitlements(account, at if body["at"] else clock.account_now(account_id, now))
     viewer = ViewerFacts(
         max_age=effective_max_age(profile.max_age, profile.kids) if profile else None,
         title_rules=parse_title_rules(restrictions),
@@ -97,7 +90,7 @@ def explain_playback(body: ExplainInput, network_refused: bool, now: datetime) -
             "profile_id": profile.id if profile else None,
             "max_age": profile.max_age if profile else None,
             "min_age": facts.min_age_in(viewer.country) if facts else None,
-            "subscription_status": account.status,
+            "subscription_status": account.subscription_status,
             "plan": entitlements["plan"],
             "plans": entitlements["plans"],
         },

@@ -26,22 +26,32 @@ from streamsvc.rules.playback.tokens import is_expired
 from streamsvc.rules.refusals.playback import DeviceMismatch, GrantInvalid, StreamEnded
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security import playback_tokens
-from streamsvc.security.authentication import Viewer
+from streamsvc.security.joined_reads import JoinedRead
+from streamsvc.security.viewers import Viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, db
 from streamsvc.storage.durability import Relaxed
 
-STREAM_WITH_ITEM = CompiledStatement(
+_STREAM_WITH_ITEM = (
     sa.select(
         *Stream.__table__.c,
         streams.SESSION_IS_LIVE.label("session_is_live"),
-        streams.LIVE_COUNT.label("current"),
+        streams.live_count(Stream.account_id).label("current"),
+        playback_events.has_subscriber(playback_events.COMPLETED).label("publishes_completed"),
+        playback_events.has_subscriber(playback_events.ENDED).label("publishes_ended"),
         *ITEM_COLUMNS,
     )
     .select_from(join_item(Stream.__table__, Stream.title_id, Stream.item_id))
-    .where(Stream.id == sa.bindparam("stream_id"), Stream.account_id == streams.ACCOUNT_ID)
+    .where(Stream.id == sa.bindparam("stream_id"))
 )
+STREAM_WITH_ITEM = CompiledStatement(_STREAM_WITH_ITEM.where(Stream.account_id == streams.ACCOUNT_ID))
+STREAM_READ = JoinedRead(_STREAM_WITH_ITEM, owner="account_id")
+
+
+def choose_stream_read(**_: Any) -> JoinedRead:
+    """Return the read of the viewer's stream together with the viewer."""
+    return STREAM_READ
 
 
 @dataclass(frozen=True)
@@ -84,16 +94,16 @@ def record_heartbeat(
     viewer: Viewer,
     origin: Origin,
     address: str | None,
-    stream_id: str,
     report: HeartbeatInput,
     now: datetime,
 ) -> dict:
-    """Extend a stream and save its position from a loaded HeartbeatIn, after deciding access again.
+    """Extend the stream that was read with the viewer and save its position, after deciding access again.
 
-    `address` is the client's. Raises NotFound, StreamEnded with the reason, or DeviceMismatch for another device's.
+    `report` is a loaded HeartbeatIn, `address` the client's. Raises NotFound, StreamEnded with the reason, or
+    DeviceMismatch for another device's.
     """
-    stream = STREAM_WITH_ITEM.one(account_id=viewer.account_id, stream_id=stream_id, now=now)
-    if stream is None:
+    stream = viewer.joined
+    if stream is None or stream.id is None:
         raise NotFound
     playable, profile = _find_playable(stream, now), _find_stream_profile(viewer, stream)
     end_reason = streams.stream_end_reason(stream, now)
@@ -105,7 +115,7 @@ def record_heartbeat(
         raise StreamEnded(reason=end_reason)
     reason = _denial_reason(viewer, origin, playable, stream.profile_id, now)
     if reason := reason or (stream_rules.INACTIVE if heartbeat.activity.is_over else None):
-        streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
+        streams.end_streams(viewer.account_id, now, reason, Stream.id == stream.id)
         raise StreamEnded(reason=reason)
     _extend_stream(stream, heartbeat, completed_at, now)
     response: dict[str, Any] = {
@@ -232,11 +242,12 @@ def _extend_stream(stream: Any, heartbeat: Heartbeat, completed_at: datetime | N
         read_seen_at=stream.seen_at,
         added_s=watched_s,
     )
+    is_completed = stream.completed_at is None and completed_at is not None
     news = {
-        playback_events.COMPLETED: stream.completed_at is None and completed_at is not None,
-        playback_events.ENDED: heartbeat.is_final,
+        playback_events.COMPLETED: is_completed and stream.publishes_completed,
+        playback_events.ENDED: heartbeat.is_final and stream.publishes_ended,
     }
-    kinds = [kind for kind, is_new in news.items() if is_new and playback_events.is_subscribed(kind)]
+    kinds = [kind for kind, is_published in news.items() if is_published]
     begins = stream.played_at is None and heartbeat.played_at is not None
     statement = FINAL_HEARTBEAT if heartbeat.is_final else FIRST_HEARTBEAT if begins else HEARTBEAT
     if not (_extend_and_publish(statement, values, kinds, now) if kinds else statement.execute_write(**values)):

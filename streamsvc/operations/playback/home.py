@@ -1,13 +1,14 @@
 """The home page: rows in the operator's order, filled from what the profile watches and from the catalogue."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.models import Collection, HomeRow, Progress, Title, TitleCard
+from streamsvc.models import Collection, HomeRow, PartWindow, Progress, Title, TitleCard
 from streamsvc.models.catalog.visibility import per_visibility
 from streamsvc.operations.catalog.browse import collections, similar
 from streamsvc.operations.catalog.reading import lists, version
@@ -24,10 +25,11 @@ from streamsvc.operations.catalog.titles.json_fragments import (
 )
 from streamsvc.operations.playback import rows as own_rows
 from streamsvc.operations.playback.next_up import NEXT_UP
-from streamsvc.operations.playback.row_statements import CONTINUE_WATCHING
+from streamsvc.operations.playback.row_statements import CONTINUE_WATCHING, PROFILE_ID, SINCE
 from streamsvc.rules.catalog.inputs import TitlesInput
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db, fetch_all, fetch_one
 
 ITEMS_PER_ROW = 24
@@ -60,6 +62,26 @@ LAST_WATCHED = per_visibility(
 )
 
 
+@cache
+def _progress_version_statement(dialect: str) -> CompiledStatement:
+    """Build the statement that reads what a profile's own rows depend on: its progress, and what is too long ago.
+
+    The progress is read as one text, many times faster than as rows.
+    """
+    empty, space, comma = (sa.literal_column(f"'{text}'", sa.Text) for text in ("", " ", ","))
+    row: sa.ColumnElement[str] = empty
+    for column in Progress.__table__.c:
+        row = row + space + sa.func.coalesce(sa.cast(column, sa.Text), empty)
+    is_recent = sa.case((Progress.at > SINCE, "1"), else_="0") + sa.case((Progress.watched_at > SINCE, "1"), else_="0")
+    of_profile = sa.select((row + space + is_recent).label("text")).where(Progress.profile_id == PROFILE_ID)
+    rows = of_profile.order_by(Progress.item_id).subquery()
+    join = sa.func.group_concat if dialect == "sqlite" else sa.func.string_agg
+    opened_long_ago = sa.select(sa.func.max(PartWindow.starts_at)).where(PartWindow.starts_at <= SINCE)
+    return CompiledStatement(
+        sa.select(join(rows.c.text, comma).label("progress"), opened_long_ago.scalar_subquery().label("opened"))
+    )
+
+
 class _DefaultRow(msgspec.Struct):
     """A row of the default home page: one per kind, then one per collection."""
 
@@ -86,6 +108,18 @@ def list_home_rows() -> list:
     return rows + [
         _DefaultRow(f"row_{row.code}", "collection", row.code, row.title, row.localizations) for row in collections
     ]
+
+
+def personal_version(profile: sa.Row | None) -> tuple:
+    """Return what the profile's own rows depend on besides the catalogue's version and the audience.
+
+    The day is that on which episodes are released.
+    """
+    if profile is None:
+        return ()
+    now = clock.now()
+    statement = _progress_version_statement(db.engine.dialect.name)
+    return now.date(), *statement.all(profile_id=profile.profile_id, since=own_rows.shown_since(now))[0]
 
 
 def load_personal_rows(profile: sa.Row | None, audience: Audience) -> dict[str, tuple[str, list[str]]]:

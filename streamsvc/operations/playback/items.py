@@ -15,6 +15,7 @@ from streamsvc.operations.catalog.reading.facts import (
     load_age_facts,
     load_title_facts,
 )
+from streamsvc.operations.catalog.titles.media_files import EXTRA_PREFIX, shares_manifest
 from streamsvc.operations.playback.live_items import find_live_item, is_live_id
 from streamsvc.operations.playback.playables import Playable
 from streamsvc.rules.playback.access import ViewerFacts, decide_access, is_age_allowed
@@ -22,10 +23,12 @@ from streamsvc.rules.playback.part_rights import part_facts
 from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.rules.playback.restrictions import TitleRules
 from streamsvc.rules.refusals.playback import NotYetAvailable
+from streamsvc.security.joined_reads import JoinedRead
+from streamsvc.security.viewers import Viewer
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all
 
-EPISODE_PREFIX, EXTRA_PREFIX = "epi_", "xtr_"
+EPISODE_PREFIX = "epi_"
 
 
 def find_playable(item_id: str, profile_id: str | None = None, at: datetime | None = None) -> Playable | None:
@@ -38,6 +41,19 @@ def find_playable(item_id: str, profile_id: str | None = None, at: datetime | No
     statement = {EPISODE_PREFIX: EPISODE_BY_ID, EXTRA_PREFIX: EXTRA_BY_ID}.get(item_id[:4], FILM_BY_ID)
     row = statement.one(item_id=item_id, profile_id=profile_id)
     return Playable(row) if row else None
+
+
+def choose_item_read(item_id: str, **_: Any) -> JoinedRead | None:
+    """Return the read of an item together with the viewer; None for what is live, which takes a query of its own."""
+    return None if is_live_id(item_id) else ITEM_READS.get(item_id[:4], FILM_READ)
+
+
+def find_joined_playable(viewer: Viewer, item_id: str) -> Playable | None:
+    """Return the item that was read with the viewer, without progress; None if the catalogue has none."""
+    if is_live_id(item_id):
+        return find_playable(item_id)
+    assert viewer.joined is not None, "the view is marked by `reads_with_viewer(choose_item_read)`"
+    return Playable(viewer.joined) if viewer.joined.pk is not None else None
 
 
 def list_visible_ids(
@@ -116,6 +132,7 @@ ITEM_COLUMNS = (
     Episode.released_on,
     sa.func.coalesce(Episode.rights, Extra.rights).label("rights"),
     Extra.kind.label("extra_kind"),
+    sa.case((Extra.pk.is_not(None), shares_manifest()), else_=sa.false()).label("shares_media"),
 )
 """Of a row with `item_id` and `title_id`; `pk` is null if the catalogue no longer has the item."""
 
@@ -143,7 +160,7 @@ def _with_progress(select: sa.Select) -> CompiledStatement:
     return CompiledStatement(select.add_columns(*_PROGRESS_COLUMNS).outerjoin(Progress, of_profile))
 
 
-FILM_BY_ID = _with_progress(
+_FILM = (
     sa.select(
         *_TITLE_COLUMNS,
         Title.id.label("item_id"),
@@ -162,7 +179,7 @@ FILM_BY_ID = _with_progress(
     .outerjoin(TitleDetail, TitleDetail.title_pk == Title.pk)
     .where(Title.id == _ITEM_ID, Title.removed_at.is_(None))
 )
-EPISODE_BY_ID = _with_progress(
+_EPISODE = (
     sa.select(
         *_TITLE_COLUMNS,
         Episode.id.label("item_id"),
@@ -180,7 +197,7 @@ EPISODE_BY_ID = _with_progress(
     .join(Title, Title.pk == Episode.title_pk)
     .where(Episode.id == _ITEM_ID, Episode.removed_at.is_(None), Title.removed_at.is_(None))
 )
-EXTRA_BY_ID = _with_progress(
+_EXTRA = (
     sa.select(
         *_TITLE_COLUMNS,
         Extra.id.label("item_id"),
@@ -191,7 +208,11 @@ EXTRA_BY_ID = _with_progress(
         *(sa.null().label(name) for name in ("detail", "markers", "season", "episode", "released_on")),
         Extra.rights,
         Extra.kind.label("extra_kind"),
+        shares_manifest(),
     )
     .join(Title, Title.pk == Extra.title_pk)
     .where(Extra.id == _ITEM_ID, Extra.removed_at.is_(None), Title.removed_at.is_(None))
 )
+FILM_BY_ID, EPISODE_BY_ID, EXTRA_BY_ID = map(_with_progress, (_FILM, _EPISODE, _EXTRA))
+FILM_READ = JoinedRead(_FILM)
+ITEM_READS = {EPISODE_PREFIX: JoinedRead(_EPISODE), EXTRA_PREFIX: JoinedRead(_EXTRA)}

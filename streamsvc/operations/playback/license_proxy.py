@@ -21,8 +21,8 @@ from streamsvc.rules.playback.access import AccessDecision, decide_access
 from streamsvc.rules.refusals.playback import LicenseDenied, LicenseUnavailable, StreamEnded
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security import rate_limits
-from streamsvc.security.authentication import Viewer
 from streamsvc.security.license_messages import encode_license_message
+from streamsvc.security.viewers import Viewer
 from streamsvc.settings import current_settings
 
 MESSAGE_TTL = timedelta(minutes=1)

@@ -7,7 +7,12 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import ChannelMediaFile, MediaFile
-from streamsvc.operations.catalog.titles.media_files import LAST_CODE_POINT, is_as_open_as, locate_media
+from streamsvc.operations.catalog.titles.media_files import (
+    LAST_CODE_POINT,
+    is_as_open_as,
+    locate_media,
+    normalize_host,
+)
 from streamsvc.operations.playback.playables import Playable
 from streamsvc.rules.playback.media_paths import MediaLocation, opened_paths, qualify_paths, split_media_pattern
 from streamsvc.rules.playback.tokens import MediaScope
@@ -51,8 +56,8 @@ def find_media_url(playable: Playable, kind: str) -> str | None:
 def load_media_scope(playable: Playable, max_height: int | None) -> MediaScope:
     """Return what a stream of the item may fetch, up to a picture height in lines.
 
-    Variants that the catalogue declares are opened, or denied if they are higher. A stored address that is not valid
-    opens nothing.
+    Variants that the catalogue declares are opened, or denied if they are higher; those of an extra only if no other
+    item's manifest is there. A stored address that is not valid opens nothing.
     """
     settings = current_settings()
     opened = _opened_by_manifest(playable, settings)
@@ -61,7 +66,11 @@ def load_media_scope(playable: Playable, max_height: int | None) -> MediaScope:
     denied |= dict.fromkeys(playable.denied_paths(dict.fromkeys(location.folder for location in opened)))
     paths_by_host: dict[str, list[str]] = {}
     for location, paths in opened.items():
-        variants = [_variant_path(variant.path, location) for variant in playable.variants]
+        variants = [
+            path
+            for path in (_variant_path(variant.path, location) for variant in playable.variants)
+            if not (playable.is_extra and _list_neighbours(path, _own_files(location, playable), limit=1))
+        ]
         host = location.host or urlsplit(settings.public_url).hostname or ""
         paths_by_host.setdefault(host, []).extend([*paths, *(path for path in variants if path not in denied)])
     return MediaScope(tuple(paths_by_host), tuple(qualify_paths(paths_by_host)), tuple(denied))
@@ -108,8 +117,8 @@ def _opened_paths(location: MediaLocation, playable: Playable, settings: Setting
     Items without media in the catalogue have theirs below the static part of STREAMSVC_MEDIA_URL.
     """
     pattern, static_path = split_media_pattern(settings.media_url)
-    unnamed = [static_path] if pattern.host in ("", location.host) else []
-    own = {"host": location.host, "own": location.path, **playable.media_owner}
+    unnamed = [static_path] if normalize_host(pattern.host) in ("", location.host) else []
+    own = _own_files(location, playable)
     is_shared = any(path.startswith(location.folder) for path in unnamed) or not playable.owns_folder(location)
     if not is_shared and not _list_neighbours(location.folder, own, limit=1):
         return opened_paths(location, (), has_own_folder=True)
@@ -117,6 +126,11 @@ def _opened_paths(location: MediaLocation, playable: Playable, settings: Setting
     if len(neighbours) == MAX_NEIGHBOURS:
         return [location.path]
     return opened_paths(location, neighbours + unnamed, has_own_folder=False)
+
+
+def _own_files(location: MediaLocation, playable: Playable) -> dict[str, Any]:
+    """Return the parameters of NEIGHBOURS that say which manifest is the item's own."""
+    return {"host": location.host, "own": location.path, **playable.media_owner}
 
 
 def _list_neighbours(prefix: str, own: dict[str, Any], limit: int) -> list[str]:

@@ -115,7 +115,7 @@ class Playable:
         title = load_title_facts(self.row, self.row.title_id, viewer.title_rules is not None)
         rights = decode_rights(self.row.rights)
         if self.is_extra:
-            return extra_facts(title, rights, self.is_open_extra)
+            return extra_facts(title, rights, self.is_open_extra, self.row.shares_media)
         return part_facts(title, rights, self.row.released_on)
 
     def is_visible_to(self, profile: Any, country: str | None) -> bool:

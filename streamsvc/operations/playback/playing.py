@@ -14,7 +14,7 @@ from streamsvc.rules.playback.access import AccessDecision, ViewerFacts, decide_
 from streamsvc.rules.playback.inputs import PlaybackInput
 from streamsvc.rules.refusals.playback import DeviceMismatch, StreamLimit
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.security.authentication import Viewer
+from streamsvc.security.viewers import Viewer
 from streamsvc.storage.database import fetch_one
 
 

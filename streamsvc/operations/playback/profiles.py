@@ -6,7 +6,7 @@ from streamsvc.operations.catalog.reading.audience import Audience, profile_fact
 from streamsvc.rules.geography import Origin
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.security.authentication import Viewer
+from streamsvc.security.viewers import Viewer
 
 
 def get_own_profile(viewer: Viewer, profile_id: str) -> sa.Row:

@@ -14,12 +14,15 @@ from streamsvc.rules.playback.inputs import DatedProgressInput, ProgressBatchInp
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
-def record_progress(profile: Any, country: str | None, item_id: str, report: DatedProgressInput, now: datetime) -> dict:
-    """Merge a report (a loaded DatedProgressIn) into the profile's progress; return the resulting progress.
+def record_progress(
+    profile: Any, country: str | None, playable: Playable | None, report: DatedProgressInput, now: datetime
+) -> dict:
+    """Merge a report (a loaded DatedProgressIn) on an item into the profile's progress; return the resulting progress.
 
-    Raises NotFound if the profile's limits hide the item in the viewer's country, Invalid for a whole series.
+    Raises NotFound if there is no item or the profile's limits hide it in the viewer's country, Invalid for a whole
+    series.
     """
-    playable = _require_trackable(profile, country, items.find_playable(item_id))
+    playable = _require_trackable(profile, country, playable)
     return _merge_report(profile, playable, report, report["sent_at"], now)[0]
 
 

@@ -41,7 +41,7 @@ def profile_row_json(
         | _page_parameters(query, after)
         | {
             "profile_id": profile_id,
-            "since": now - timedelta(days=policy.continue_watching_days),
+            "since": shown_since(now),
             "today": now.date(),
             "resume_after_s": policy.resume_after_s,
             "resume_after_percent": policy.resume_after_percent,
@@ -58,6 +58,11 @@ def profile_row_json(
     if query["include_total"]:
         page |= pagination.total_members(fetch_existing(statements[audience.visibility][COUNT_KEY], parameters)[0])
     return msgspec.json.encode(page)
+
+
+def shown_since(now: datetime) -> datetime:
+    """Return the time since when something must have happened for an item to be in a profile's rows."""
+    return now - timedelta(days=progress_policy().continue_watching_days)
 
 
 def _page_parameters(query: PageInput, after: list | None) -> dict:

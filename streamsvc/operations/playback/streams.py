@@ -1,9 +1,9 @@
 """Stream slots: a stream takes one when it starts, and frees it when it ends or expires, or its session ends.
 
-The limit holds under concurrent requests. SQLite runs one write at a time, so there a claim is one statement that
-counts and inserts. PostgreSQL counts from a snapshot, so there an account's claims wait for each other under an
-advisory lock; not under the account's row lock, which billing may hold. What one statement cannot do, such as freeing
-a slot first or admitting a device, runs in a transaction under the same lock.
+The limit holds under concurrent requests. A claim is one statement that counts and inserts. SQLite runs one write at a
+time; PostgreSQL counts from a snapshot, so there an account's claims wait for each other under an advisory lock first;
+not under the account's row lock, which billing may hold. What one statement cannot do, such as freeing a slot first or
+admitting a device, runs in a transaction under the same lock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import STREAM_IS_OPEN
@@ -29,14 +30,27 @@ from streamsvc.storage.database import UtcTime, db, execute_write, fetch_all, in
 NOW = sa.bindparam("now", type_=UtcTime)
 SINCE = sa.bindparam("since", type_=UtcTime)
 ACCOUNT_ID: sa.BindParameter[str] = sa.bindparam("account_id")
-SESSION_IS_LIVE = sa.exists().where(Session.id == Stream.session_id, Session.ended_at.is_(None))
-IS_LIVE = sa.and_(Stream.ended_at.is_(None), Stream.expires_at > NOW, SESSION_IS_LIVE)
-LIVE_COUNT = (
-    sa.select(sa.func.count())
-    .select_from(Stream)
-    .where(Stream.account_id == ACCOUNT_ID, IS_LIVE, Stream.takes_slot.is_(True))
-    .scalar_subquery()
-)
+
+
+def session_is_live(stream: type[Stream]) -> sa.Exists:
+    """Build the condition that a stream's session has not ended."""
+    return sa.exists().where(Session.id == stream.session_id, Session.ended_at.is_(None))
+
+
+def is_live(stream: type[Stream]) -> sa.ColumnElement[bool]:
+    """Build the condition that a stream is live."""
+    return sa.and_(stream.ended_at.is_(None), stream.expires_at > NOW, session_is_live(stream))
+
+
+def live_count(account_id: Any) -> sa.ScalarSelect[int]:
+    """Build the number of live streams of an account, those that take no slot left out."""
+    stream = aliased(Stream)
+    count = sa.select(sa.func.count()).select_from(stream)
+    return count.where(stream.account_id == account_id, is_live(stream), stream.takes_slot.is_(True)).scalar_subquery()
+
+
+SESSION_IS_LIVE, IS_LIVE = session_is_live(Stream), is_live(Stream)
+LIVE_COUNT = live_count(ACCOUNT_ID)
 LIVE_STREAMS_OF_ACCOUNT = (
     sa.select(*Stream.__table__.c, Device.name.label("device_name"), Device.kind.label("device_kind"))
     .outerjoin(Device, sa.and_(Device.id == Stream.device_id, Device.account_id == Stream.account_id))
@@ -121,11 +135,26 @@ def claim_stream(request: StreamRequest, limits: StreamLimits, replace: str | No
     `replace` is the id of a stream to end so that this one can start.
     """
     row = _new_stream_row(request, now)
-    if replace is None and request.takes_slot and db.engine.dialect.name == "sqlite":
-        since = now - stream_rules.DEVICE_USE_PRECISION
-        if claimed := _claim_statement("sqlite").one(**row, now=now, limit=limits.streams, since=since):
-            return claimed.id, claimed.current
-    return row["id"], _claim_exclusively(request, row, limits, replace, now)
+    claim = row | {"now": now, "limit": limits.streams, "since": now - stream_rules.DEVICE_USE_PRECISION}
+    is_plain, dialect = replace is None and request.takes_slot, db.engine.dialect.name
+    if is_plain and dialect == "sqlite" and (claimed := _claim_statement(dialect).one(**claim)):
+        return row["id"], claimed.current
+    try:
+        _lock_claims(request.account_id)
+        if is_plain and dialect == "postgresql" and (claimed := _claim_under_lock(claim)):
+            current = claimed.current + 1  # its snapshot is without the new stream
+        else:
+            current = _claim_exclusively(request, row, limits, replace, now)
+        db.session.commit()
+    except BaseException:
+        db.session.rollback()
+        raise
+    return row["id"], current
+
+
+def _claim_under_lock(claim: dict) -> sa.Row | None:
+    """Run the claim in the caller's transaction."""
+    return db.session.connection().execute(_claim_statement("postgresql").statement, claim).first()
 
 
 def _new_stream_row(request: StreamRequest, now: datetime) -> dict:
@@ -181,26 +210,24 @@ def _claim_statement(dialect: str) -> CompiledStatement:
 def _claim_exclusively(
     request: StreamRequest, row: dict, limits: StreamLimits, replace: str | None, now: datetime
 ) -> int:
-    """Start a stream in a transaction that excludes other claims of the account; return the number of live streams."""
-    try:
-        _lock_claims(request.account_id)
-        live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
-        if request.takes_slot:
-            _admit_device(request, limits, live, now)
-        is_taken_over = sa.or_(Stream.item_id == request.item_id, Stream.session_id != request.session_id)
-        on_device = Stream.device_id == request.device_id
-        end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, on_device, is_taken_over)
+    """Start a stream in the caller's transaction, which excludes other claims of the account.
+
+    Returns the number of live streams, including it.
+    """
+    live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
+    if request.takes_slot:
+        _admit_device(request, limits, live, now)
+    is_taken_over = sa.or_(Stream.item_id == request.item_id, Stream.session_id != request.session_id)
+    on_device = Stream.device_id == request.device_id
+    end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, on_device, is_taken_over)
+    if replace is not None:
         end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id == replace)
-        others = [s for s in live if s.takes_slot and s.id != replace and not _is_taken_over(s, request)]
-        if request.takes_slot:
-            others = _make_room(request, limits, others, now)
-        has_subscriber = playback_events.has_subscriber(playback_events.STARTED)
-        if db.session.scalar(sa.insert(Stream).values(row).returning(has_subscriber)):
-            playback_events.publish(playback_events.STARTED, [SimpleNamespace(**row)], now)
-        db.session.commit()
-    except BaseException:
-        db.session.rollback()
-        raise
+    others = [s for s in live if s.takes_slot and s.id != replace and not _is_taken_over(s, request)]
+    if request.takes_slot:
+        others = _make_room(request, limits, others, now)
+    has_subscriber = playback_events.has_subscriber(playback_events.STARTED)
+    if db.session.scalar(sa.insert(Stream).values(row).returning(has_subscriber)):
+        playback_events.publish(playback_events.STARTED, [SimpleNamespace(**row)], now)
     return len(others) + request.takes_slot
 
 

@@ -30,8 +30,10 @@ TOKEN_KIND = "account_restoration"
 ERASURE_JOB = "accounts.erase"
 
 
-def close_account(account_id: str, now: datetime) -> None:
-    """Close the account, in the caller's transaction. Raises PaymentInProgress while a change's payment is pending.
+def close_account(account_id: str, now: datetime, actor: str | None = None) -> None:
+    """Close the account, in the caller's transaction. `actor` is the operator, unless its owner closes it.
+
+    Raises PaymentInProgress while a change's payment is pending.
 
     The email address becomes available to others; only the mailed restoration token still holds it. The owner of a
     previous address can restore the account as well, as long as they can undo its change.
@@ -40,7 +42,7 @@ def close_account(account_id: str, now: datetime) -> None:
     account = lock_existing_row(Account, account_id)
     email, was_verified = account.email, account.email_verified
     _end_access(account, now)
-    audit.record_event("account_closed", account_id)
+    audit.record_event("account_closed", account_id, actor=actor)
     if not grace_period:
         _erase(account_id, email, now)
         mail.enqueue_mail("account_deleted", email, now)

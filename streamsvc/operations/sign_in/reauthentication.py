@@ -24,7 +24,7 @@ from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.inputs import ReauthenticationInput
 from streamsvc.rules.sign_in.sessions import REAUTHENTICATION_WINDOW, hash_token, new_token
 from streamsvc.security import password_hashing, rate_limits
-from streamsvc.security.authentication import Viewer
+from streamsvc.security.viewers import Viewer
 from streamsvc.storage.database import db, execute_in_session, fetch_existing
 
 CODE_KIND = "reauthentication_code"

@@ -59,6 +59,14 @@ class PriceInput(TypedDict):
     countries: list[str] | None
 
 
+class StoreProductInput(TypedDict):
+    """A product of an app store that buys a plan."""
+
+    source: Literal["app_store", "play_store"]
+    product_id: str
+    base_plan_id: str | None
+
+
 class PlanInput(TypedDict):
     """A plan with all its prices."""
 
@@ -71,6 +79,7 @@ class PlanInput(TypedDict):
     includes: list[str] | None
     sold_with: list[str] | None
     tax_category: str | None
+    store_products: list[StoreProductInput] | None
     prices: list[PriceInput]
 
 
@@ -180,6 +189,12 @@ class PreviewInput(TypedDict):
     reason: str | None
     feedback: str | None
     resumes_at: datetime | date | None
+
+
+class AdminPreviewInput(PreviewInput):
+    """The step to preview, and the account that would take it."""
+
+    account_id: str
 
 
 class CouponInput(TypedDict):

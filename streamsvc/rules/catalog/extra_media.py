@@ -26,9 +26,11 @@ class NamedFile(NamedTuple):
         """Whether both may be the same file, or one in the other's folder. A path without a host may be on any."""
         if self.host and other.host and self.host != other.host:
             return False
-        return self.path == other.path or any(
-            inner.path.startswith(outer.path) for inner, outer in ((self, other), (other, self)) if outer.is_folder
-        )
+        return self.path == other.path or self.contains(other) or other.contains(self)
+
+    def contains(self, other: "NamedFile") -> bool:
+        """Whether this is a folder with the other's path below it."""
+        return self.is_folder and other.path.startswith(self.path)
 
     @property
     def is_folder(self) -> bool:
@@ -40,8 +42,8 @@ def list_shared_fields(extra: Any, items: Iterable[Any]) -> list[str]:
 
     `extra` and the items have `media` and `variants`, as the parts of records do.
     """
-    files = list(iter_files(extra))
-    taken = [file for item in items for file in iter_files(item)] if files else []
+    files = list(map(_normalized, iter_files(extra)))
+    taken = [_normalized(file) for item in items for file in iter_files(item)] if files else []
     return list(dict.fromkeys(file.field for file in files if any(map(file.overlaps, taken))))
 
 
@@ -53,14 +55,19 @@ def iter_files(part: Any) -> Iterator[NamedFile]:
             locations.append(location := parse_media_url(url))
         except ValueError:
             continue
-        yield NamedFile(f"media.{kind}", location.host, _comparable(location.path))
+        yield NamedFile(f"media.{kind}", location.host, location.path)
     for index, variant in enumerate(part.variants):
         for location in locations or [_UNKNOWN_FOLDER]:
             path = canonical_path(variant.path if variant.path.startswith("/") else location.folder + variant.path)
             if path is not None:
-                yield NamedFile(f"variants[{index}].path", location.host, _comparable(path))
+                yield NamedFile(f"variants[{index}].path", location.host, path)
 
 
-def _comparable(path: str) -> str:
-    """Return what the ways to write a path have in common on servers that ignore case or parameters of the path."""
-    return _PATH_PARAMETERS.sub("", unicodedata.normalize("NFC", path).casefold())
+def _normalized(file: NamedFile) -> NamedFile:
+    """Return a file with what the ways to write its path share on servers that ignore case or parameters of a path."""
+    return file._replace(path=strip_path_parameters(unicodedata.normalize("NFC", file.path).casefold()))
+
+
+def strip_path_parameters(path: str) -> str:
+    """Return a path without its parameters: `/films;a=1/b.m3u8;v=2` -> `/films/b.m3u8`. Some servers ignore them."""
+    return _PATH_PARAMETERS.sub("", path) if ";" in path else path

@@ -158,6 +158,12 @@ class PeopleInput(PageInput):
     q: str | None
 
 
+class AdminTitlesInput(PageInput):
+    """Part of the names of the titles to list, or an id; None lists all."""
+
+    q: str | None
+
+
 class PersonMergeInput(TypedDict):
     """The person to merge another into."""
 

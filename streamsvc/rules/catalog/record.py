@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -331,6 +332,7 @@ def translate_error(message: str, record_type: Any = None) -> FieldError:
     return FieldError(field.replace("[...]", ""), code, f"{sentence}.")
 
 
+@lru_cache
 def _list_known_fields(path: str, record_type: Any) -> list[str]:
     """List the fields of the object at a path such as `seasons[0].episodes[2]`; the record's own for the empty path."""
     found: Any = msgspec.inspect.type_info(record_type)

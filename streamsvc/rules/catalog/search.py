@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from streamsvc.rules.catalog.indic import devanagari_words, indic_keys, latin_spellings
 from streamsvc.rules.catalog.keyboards import retyped_queries
 from streamsvc.rules.catalog.orthography import (
     consonant_skeleton,
@@ -121,6 +122,23 @@ def _word_variants(words: list[str]) -> list[list[str]]:
     ]
 
 
+def romanized_stages(query: str, words: list[str]) -> list[SearchStage]:
+    """Return the stage of names that are typed in Latin letters and have an Indic script, or the other way round."""
+    typed = {fold_for_search(word): word for word in devanagari_words(query)}
+    others = {word: _as_indic(word, typed.get(word, "")) for word in distinctive_words(words)}
+    if not any(others.values()):
+        return []
+    return [SearchStage("words", _all(_any([_anywhere(word), *spellings]) for word, spellings in others.items()))]
+
+
+def _as_indic(word: str, typed: str) -> list[Expression]:
+    """Return what a word may stand for; `typed` has the vowel signs, which words lack."""
+    if not word.isascii():
+        return [_exactly(kind, latin) for latin in latin_spellings(typed) for kind in "np"]
+    keys = indic_keys(word) if len(word) > 1 and not any(map(str.isdigit, word)) else []
+    return [(_prefix if len(key) >= MIN_JOINED_LENGTH else _term)("r" + key) for key in keys]
+
+
 def guess_stages(words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
     """Return the stages with corrected words, in names and in any token; they follow the certain stages."""
     words = distinctive_words(words)
@@ -150,7 +168,7 @@ def last_resort_stages(query: str, words: list[str], corrections: dict[str, list
     for retyped in filter(None, map(query_words, retyped_queries(query))):
         exact, prefix, in_names, _ = (stage.expression for stage in certain_stages(retyped))
         expressions += [exact, _any([prefix, in_names])]
-    guesses = [stage.expression for stage in guess_stages(words, corrections)]
+    guesses = [stage.expression for stage in _later_stages(query, words, corrections)]
     return _without_earlier([SearchStage("fuzzy", expression) for expression in expressions], without=guesses)
 
 
@@ -166,14 +184,19 @@ def distinct_certain_stages(words: tuple[str, ...]) -> list[SearchStage]:
     return _without_earlier(certain_stages(list(words)))
 
 
-def search_stages(words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
-    """Return all stages of a query in order, without overlap."""
+def search_stages(query: str, words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
+    """Return all stages of a query in order, without overlap; `words` are those of the query."""
     certain = certain_stages(words)
     # the third stage is left out: titles with the words in names have them anywhere
     exact, prefix, _, anywhere = (stage.expression for stage in certain)
     return _without_earlier(certain) + _without_earlier(
-        guess_stages(words, corrections), without=[exact, prefix, anywhere]
+        _later_stages(query, words, corrections), without=[exact, prefix, anywhere]
     )
+
+
+def _later_stages(query: str, words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
+    """Return the stages that follow if the certain ones gave few hits."""
+    return [*romanized_stages(query, words), *guess_stages(words, corrections)]
 
 
 def _without_earlier(all_stages: list[SearchStage], without: Iterable[Expression] = ()) -> list[SearchStage]:

@@ -71,7 +71,8 @@ class TitleFacts:
     `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none. `released_on`: the day,
     in UTC, on which an episode is released; None if it is not known. `min_ages`: those of countries with a rating of
     their own. `programme`: what is on now on a live channel, or what is played from its catch-up. `is_free`: needs no
-    subscription. `own_age_gate`: of an episode's or an extra's own rating, besides its title's.
+    subscription. `own_age_gate`: of an episode's or an extra's own rating, besides its title's. `shares_media`: of an
+    extra, whether its manifest is also that of a film, an episode or a channel, whose rights it would evade.
     """
 
     min_age: int | None = None
@@ -85,6 +86,7 @@ class TitleFacts:
     programme: ProgrammeFacts | None = None
     is_free: bool = False
     own_age_gate: int = 0
+    shares_media: bool = False
 
     def min_age_in(self, country: str | None) -> int | None:
         """Return the minimum age in a country: the title's, or that of the part's own rating if it is higher."""
@@ -152,6 +154,8 @@ def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iter
     """Yield every condition of playback, in the order in which errors are reported."""
     yield AccessCheck("maturity", _is_age_allowed(title, viewer), "not_found")
     yield AccessCheck("title_rules", _is_allowed_by_rules(title, viewer), "not_found")
+    if title.shares_media:
+        yield AccessCheck("own_media", False, "extra_media_shared")
     if title.programme:
         yield AccessCheck("programme", is_programme_allowed(title.programme, viewer), "programme_restricted")
     yield AccessCheck("profile", viewer.has_profile, "profile_required")

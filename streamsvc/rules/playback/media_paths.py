@@ -2,7 +2,8 @@
 
 A manifest opens its folder, as long as no other item's manifest lies in it. In a shared folder it opens its own file
 and the files named after it: for `/films/a.m3u8` those that begin with `/films/a.`, `/films/a_`, `/films/a-` or
-`/films/a/`, unless another item's manifest begins in the same way.
+`/films/a/`, unless another item's manifest begins in the same way. If another item's has the same name but for its
+extension, such as `/films/a.mpd`, it opens its own file alone.
 
 In a token, a path that ends in `/` is a folder, one that ends in `*` is a prefix, and any other is a single file. A
 path that begins with `//host` is opened on that host only, any other on all hosts of the token.
@@ -86,6 +87,8 @@ def opened_paths(location: MediaLocation, neighbours: Iterable[str], has_own_fol
     if has_own_folder and location.folder != "/":
         return [location.folder]
     others = tuple(neighbours)
+    if any(location._replace(path=other).stem == location.stem for other in others):
+        return [location.path]
     prefixes = [location.stem + separator for separator in STEM_SEPARATORS]
     free = [prefix for prefix in prefixes if not any(other.startswith(prefix) for other in others)]
     return [location.path, *(prefix if prefix.endswith("/") else f"{prefix}*" for prefix in free)]

@@ -37,13 +37,13 @@ def part_facts(title: TitleFacts, rights: PartRights, released_on: date | None =
     )
 
 
-def extra_facts(title: TitleFacts, rights: PartRights, is_open: bool) -> TitleFacts:
+def extra_facts(title: TitleFacts, rights: PartRights, is_open: bool, shares_media: bool) -> TitleFacts:
     """Return the facts of an extra, given its title's. `is_open`: by `is_open_extra`.
 
     An open one needs no subscription and may be played before its title, in the countries of the title's windows and
     until they end; one with windows of its own, in these.
     """
-    facts = part_facts(title, rights)
+    facts = replace(part_facts(title, rights), shares_media=shares_media)
     if not is_open:
         return facts
     if rights.windows is None and title.windows is not None:

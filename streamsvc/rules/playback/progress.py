@@ -98,10 +98,14 @@ def is_overtaken(claimed_at: datetime | None, stream: StreamClock) -> bool:
 def date_heartbeat(claimed_at: datetime | None, stream: StreamClock, now: datetime) -> datetime:
     """Date a heartbeat that arrives now: now, unless another overtook it or the stream has ended.
 
-    Then it was sent as long before or after the latest heartbeat as the player's clock says.
+    Then it was sent as long before or after the latest heartbeat as the player's clock says. A time before the stream
+    began means that this clock was set back: the heartbeat is of now if the stream may have lived until now, and no
+    newer than the latest one if it may have waited for longer.
     """
     if stream.is_live and not is_overtaken(claimed_at, stream):
         return now
+    if _was_set_back(claimed_at, stream):
+        return now if now - stream.seen_at <= stream.ttl else stream.seen_at
     if claimed_at is None:
         at = stream.seen_at
     elif stream.claimed_at is None:
@@ -110,6 +114,12 @@ def date_heartbeat(claimed_at: datetime | None, stream: StreamClock, now: dateti
         distance = claimed_at - stream.claimed_at
         at = stream.seen_at + min(max(distance, -LONGEST_AGE), LONGEST_AGE)
     return min(max(at, stream.started_at), now)
+
+
+def _was_set_back(claimed_at: datetime | None, stream: StreamClock) -> bool:
+    if claimed_at is None or stream.claimed_at is None:
+        return False
+    return stream.claimed_at - claimed_at > stream.seen_at - stream.started_at + stream.ttl
 
 
 def normalize_report(

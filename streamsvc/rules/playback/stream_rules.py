@@ -141,6 +141,7 @@ REFUSAL_BY_CODE = {
     kind.code: kind
     for kind in (
         NotFound,
+        errors.ExtraMediaShared,
         errors.ProgrammeRestricted,
         errors.ProfileRequired,
         errors.OutsideViewingHours,

@@ -37,9 +37,36 @@ class AuthenticationRequired(Refusal):
 
 
 class AlreadySubscribed(Refusal):
+    """`sources`: who bills the account's live subscriptions, if there are two of them already."""
+
     code = "already_subscribed"
     status = 409
     detail = "This account already has a subscription; change its plan instead."
+    member_schemas: ClassVar = {"sources": {"type": "array", "items": {"type": "string"}}}
+
+
+class ManagedByStore(Refusal):
+    """`management_url`: where its customer changes or cancels it."""
+
+    code = "managed_by_store"
+    status = 409
+    detail = "An app store bills this subscription, and only it can change or cancel it: see `management_url`."
+    member_schemas: ClassVar = {"source": {"type": "string"}, "management_url": {"type": "string"}}
+
+
+class OwnedByAnotherAccount(Refusal):
+    code = "owned_by_another_account"
+    status = 409
+    detail = "This purchase belongs to another account; sign in to that one."
+
+
+class PurchaseInvalid(Refusal):
+    """`reason`: why the store's proof grants nothing, for the log of the app."""
+
+    code = "purchase_invalid"
+    status = 422
+    detail = "The store does not confirm this purchase for this app and this service."
+    member_schemas: ClassVar = {"reason": {"type": "string"}}
 
 
 class CouponInvalid(Refusal):
@@ -64,20 +91,20 @@ class GiftCodeCurrencyMismatch(Refusal):
 
     code = "gift_code_currency_mismatch"
     status = 422
-    detail = "This gift code is in another currency than the subscription; it was not used."
+    detail = "This gift code is not in the subscription's currency; it was not used."
     member_schemas: ClassVar = {"currency": {"type": "string"}}
 
 
 class GiftNotSoldHere(Refusal):
     code = "gift_not_sold_here"
     status = 422
-    detail = "The plan of this gift is not sold in the account's country; it was not used."
+    detail = "The plan of this gift is not sold in the account's country; the code was not used."
 
 
 class GiftAlreadyRedeemed(Refusal):
     code = "gift_already_redeemed"
     status = 409
-    detail = "This gift was redeemed: its code can no longer be revoked, so it is not refunded. Issue a credit note."
+    detail = "This gift was redeemed, so its code cannot be revoked or refunded; create a credit note instead."
 
 
 class GiftAlreadyDelivered(Refusal):
@@ -178,5 +205,5 @@ class EInvoiceIncomplete(Refusal):
 
     code = "einvoice_incomplete"
     status = 409
-    detail = "The invoice lacks data that EN 16931 requires; see `missing`. It applies to invoices issued afterwards."
+    detail = "The invoice lacks data that EN 16931 requires; see `missing`. What you add is on later invoices only."
     member_schemas: ClassVar = {"missing": {"type": "array", "items": {"type": "string"}}}

@@ -7,12 +7,16 @@ from streamsvc.rules.refusals.billing import (
     CouponInvalid,
     GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
+    ManagedByStore,
+    PauseLimitReached,
     PaymentFailed,
     PaymentInProgress,
     PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
+    WrongState,
 )
+from streamsvc.rules.refusals.requests import NotFound
 
 CHARGE_ERRORS = (AuthenticationRequired, PaymentFailed, PaymentInProgress, TooManyAttempts)
 """Of an operation by which a customer may charge their own card: it is limited, see core/payment_limits.py."""
@@ -31,3 +35,19 @@ START_ERRORS = (
     ReferralCodeInvalid,
 )
 """Of the start of a subscription, by its owner or by an operator."""
+
+PREVIEW_ERRORS = (
+    AlreadySubscribed,
+    CouponInvalid,
+    GiftCodeCurrencyMismatch,
+    GiftCodeInvalid,
+    ManagedByStore,
+    NotFound,
+    PauseLimitReached,
+    PaymentInProgress,
+    PaymentOverdue,
+    ReferralCodeInvalid,
+    TooManyAttempts,
+    WrongState,
+)
+"""Of a preview of what a subscription's owner or an operator may do to it."""

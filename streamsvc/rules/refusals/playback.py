@@ -18,6 +18,12 @@ class ProgrammeRestricted(Refusal):
     detail = "This profile may not watch the programme that is on now."
 
 
+class ExtraMediaShared(Refusal):
+    code = "extra_media_shared"
+    status = 403
+    detail = "This extra cannot be played: its file belongs to a film, an episode or a channel."
+
+
 class OutsideViewingHours(Refusal):
     """`next_at`: when the profile's viewing hours begin."""
 

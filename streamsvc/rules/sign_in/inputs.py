@@ -96,6 +96,7 @@ class OperatorSignInInput(AuthenticatorCodes):
 
     email: str
     password: str
+    cookie: bool
     challenge: NotRequired[str]
 
 

@@ -1,10 +1,12 @@
 """Password rules: length, known breaches, and words that an attacker would try first, such as the owner's name."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
 MAX_PASSWORD_BYTES = 1024
 SERVICE_WORDS = ("streamsvc", "stream", "streaming", "password", "passwort", "premium", "standard", "basic")
+LETTERS = re.compile(r"[^\W\d_]+")
 
 
 def normalize_password(password: str) -> str:
@@ -41,6 +43,7 @@ def _consists_mostly_of(password: str, words: Iterable[str]) -> bool:
 
 
 def personal_words(email: str, name: str | None = None) -> tuple[str, ...]:
-    """Words of an owner's email address and name."""
+    """Words of an owner's email address and name: of `ann.baker85@…` also "ann", "baker" and "annbaker"."""
     local, _, domain = email.partition("@")
-    return (email, local, domain, domain.partition(".")[0], *(name or "").split())
+    parts = LETTERS.findall(local)
+    return (email, local, *parts, "".join(parts), domain, domain.partition(".")[0], *(name or "").split())

@@ -23,6 +23,20 @@ from streamsvc.schemas.sessions.accounts import AccountOut
 
 class AccountQuery(PageQuery):
     email = Email(load_default=None)
+    q = Text(
+        max_length=100,
+        load_default=None,
+        metadata={
+            "description": "Part of an email address or name, the id of an account, profile, subscription, invoice or "
+            "payment, an invoice's number, a card's last four digits, or an app store's id of an account, a purchase "
+            "or a payment, such as `GPA.3372-…`."
+        },
+    )
+
+    @validates_schema
+    def check_clues(self, data: dict, **kwargs: Any) -> None:
+        if data.get("email") and data.get("q"):
+            raise ValidationError("Must not be combined with email.", "q")
 
 
 class AdminAccount(AccountOut):

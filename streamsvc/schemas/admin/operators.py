@@ -1,9 +1,11 @@
 """Schemas of operators, their sessions, invitations and impersonations."""
 
+from typing import ClassVar
+
 from marshmallow import fields
 
 from streamsvc.rules.roles import ROLES
-from streamsvc.schemas.base import Choice, Email, Moment, OneOf, Pattern, PrefixedId, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Choice, Email, Moment, OneOf, Pattern, PrefixedId, StrictSchema, Text
 from streamsvc.schemas.names import Message, Name
 from streamsvc.schemas.sessions.accounts import Password
 
@@ -15,6 +17,7 @@ class NewOperatorSession(StrictSchema):
     password = Password(required=True)
     totp = Pattern(*SIX_DIGITS, max_length=6)
     recovery_code = Text(max_length=40)
+    cookie = Bool(load_default=False, metadata={"description": "Return the token as a cookie, for browsers."})
     challenge = Text(
         max_length=4096, metadata={"description": "The response of the challenge widget, after a 429 with `challenge`."}
     )
@@ -65,12 +68,15 @@ class OperatorSessionPeriod(StrictSchema):
 
 
 class CurrentOperatorSession(StrictSchema):
+    sometimes_absent: ClassVar[tuple[str, ...]] = ("csrf_token",)
+    csrf_token = fields.String(metadata={"description": "Only with a session cookie: send it as `X-CSRF-Token`."})
     session = fields.Nested(OperatorSessionPeriod(), required=True)
     operator = fields.Nested(CurrentOperator(), required=True)
 
 
 class OperatorSignedIn(CurrentOperatorSession):
-    token = fields.String(required=True, metadata={"description": "Returned only once."})
+    sometimes_absent = ("csrf_token", "token")
+    token = fields.String(metadata={"description": "Returned only once; absent with `cookie`."})
 
 
 class OperatorReauthentication(StrictSchema):
@@ -110,6 +116,7 @@ class InvitedOperator(StrictSchema):
     role = OneOf(*ROLES, required=True)
     secret = fields.String(required=True, metadata={"description": "Base32, for an authenticator app."})
     otpauth_uri = fields.String(required=True, metadata={"description": "The secret as a URI, for a QR code."})
+    qr_code = fields.String(required=True, metadata={"description": "The QR code, as a `data:` URI of an SVG image."})
 
 
 class OperatorEnrollment(StrictSchema):

@@ -4,8 +4,9 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validates_schema
 
+from streamsvc.rules.stores.state import SOURCES
 from streamsvc.schemas.admin.subscriptions import Percent
-from streamsvc.schemas.base import Choice, Day, StrictSchema
+from streamsvc.schemas.base import Choice, Day, OneOf, StrictSchema
 
 MAX_REPORT_DAYS = 400
 MAX_REPORT_YEARS = 20
@@ -128,3 +129,20 @@ class RetentionOut(Report):
     subscribers = fields.List(fields.Nested(SubscriberRow))
     trials = fields.List(fields.Nested(TrialRow))
     cohorts = fields.List(fields.Nested(CohortRow))
+
+
+class StoreRevenueRow(MoneyRow):
+    """gross - refunded - commission = net."""
+
+    source = OneOf(*SOURCES)
+    plan = fields.String()
+    payments = fields.Integer()
+    refunds = fields.Integer()
+    gross_minor = fields.Integer(metadata={"description": "What customers paid, taxes of the store included."})
+    refunded_minor = fields.Integer()
+    commission_minor = fields.Integer(metadata={"description": "By the percentages of the settings."})
+    net_minor = fields.Integer()
+
+
+class StoreRevenueOut(Report):
+    stores = fields.List(fields.Nested(StoreRevenueRow))

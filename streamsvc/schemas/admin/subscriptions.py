@@ -152,6 +152,34 @@ class TaxRateOut(StrictSchema):
     name = fields.String()
 
 
+class GiftCodeState(StrictSchema):
+    """A gift code without the code itself, which is worth money."""
+
+    id = PrefixedId("gif", required=True)
+    currency = fields.String(required=True)
+    amount_minor = fields.Integer(required=True)
+    price_id = PrefixedId("pri", required=True, allow_none=True)
+    periods = fields.Integer(required=True, allow_none=True)
+    expires_at = Moment(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    redeemed_at = Moment(required=True, allow_none=True)
+    redeemed_by = PrefixedId("acc", required=True, allow_none=True)
+    revoked_at = Moment(required=True, allow_none=True)
+
+
+class DisputedPayment(StrictSchema):
+    """A payment that the customer's bank takes back, or took back for a while."""
+
+    id = PrefixedId("pay", required=True)
+    account_id = PrefixedId("acc", required=True)
+    invoice_id = PrefixedId("inv", required=True)
+    status = fields.String(required=True)
+    currency = fields.String(required=True)
+    amount_minor = fields.Integer(required=True)
+    disputed_minor = fields.Integer(required=True)
+    created_at = Moment(required=True)
+
+
 class CreditIn(StrictSchema):
     amount_minor = Money(minimum=-MAX_AMOUNT_MINOR, required=True)
     currency = Currency(required=True)

@@ -6,6 +6,7 @@ from typing import get_args
 from marshmallow import Schema, fields, validate
 
 from streamsvc.rules.jobs import Lane
+from streamsvc.rules.stores.state import SUBSCRIPTION_SOURCES
 from streamsvc.rules.webhooks import EVENT_KINDS, DeliveryStatus
 from streamsvc.schemas.base import Bool, Choice, Day, Moment, OneOf, PageQuery, Pattern, PrefixedId, StrictSchema, Text
 
@@ -122,7 +123,10 @@ class SubscriptionEventData(EventData):
     subscription_id = fields.String(required=True)
     status = fields.String(required=True)
     plan_id = fields.String(required=True)
-    price_id = fields.String(required=True)
+    source = OneOf(*SUBSCRIPTION_SOURCES, required=True)
+    price_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null if an app store bills the subscription."}
+    )
     period_start = Day(required=True, allow_none=True)
     period_end = Day(required=True, allow_none=True)
     trial_end = Day(required=True, allow_none=True)

@@ -64,6 +64,10 @@ class AccountOut(StrictSchema):
     time_zone = fields.String(required=True)
     locale = fields.String(required=True)
     created_at = Moment(required=True)
+    store_account_id = fields.UUID(
+        required=True,
+        metadata={"description": "For StoreKit's `appAccountToken`, and as Google Play's `obfuscatedAccountId`."},
+    )
 
 
 class Export(StrictSchema):

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validates_schema
 
+from streamsvc.rules.stores.state import SUBSCRIPTION_SOURCES
 from streamsvc.schemas.base import Bool, Choice, Email, Moment, OneOf, Pattern, PrefixedId, StrictSchema, Text
 from streamsvc.schemas.sessions.accounts import AccountOut, Password
 from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrustOut, DeviceTrustRequest, SessionDevice
@@ -83,7 +84,9 @@ class LiveSubscription(StrictSchema):
     id = PrefixedId("sub", required=True)
     status = Choice("incomplete", "trialing", "active", "past_due", "paused", required=True)
     plan = fields.String(required=True)
-    price_id = PrefixedId("pri", required=True)
+    price_id = PrefixedId(
+        "pri", required=True, allow_none=True, metadata={"description": "Null if an app store bills it."}
+    )
     period = fields.Nested(SessionPeriod(), required=True)
     trial_end = fields.String(required=True, allow_none=True)
     cancel_at = fields.String(required=True, allow_none=True)
@@ -116,6 +119,20 @@ class Entitlements(StrictSchema):
     ads = fields.Boolean(required=True)
 
 
+class SubscriptionSource(StrictSchema):
+    """A live subscription, and who bills it."""
+
+    subscription_id = PrefixedId("sub", required=True)
+    source = Choice(*SUBSCRIPTION_SOURCES, required=True)
+    status = Choice("incomplete", "trialing", "active", "past_due", "paused", required=True)
+    plan = fields.String(required=True)
+    until = Moment(required=True, allow_none=True)
+    renews = fields.Boolean(required=True)
+    management_url = fields.String(
+        required=True, allow_none=True, metadata={"description": "Where its customer changes or cancels it."}
+    )
+
+
 class CurrentSession(StrictSchema):
     """The session with its account, profiles, subscription and entitlements."""
 
@@ -131,6 +148,14 @@ class CurrentSession(StrictSchema):
     profile = fields.Nested(ProfileOut(), required=True, allow_none=True)
     subscription = fields.Nested(LiveSubscription(), required=True, allow_none=True)
     entitlements = fields.Nested(Entitlements(), required=True)
+    sources = fields.List(
+        fields.Nested(SubscriptionSource()),
+        required=True,
+        metadata={
+            "description": "The live subscriptions, whoever bills them: with two, the viewer pays twice, and is sold "
+            "no third."
+        },
+    )
     impersonation = fields.Nested(Impersonation(), required=True, allow_none=True)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from streamsvc.rules.billing.access import STATUSES
+from streamsvc.rules.stores.state import SOURCES as STORE_SOURCES
+from streamsvc.rules.stores.state import SUBSCRIPTION_SOURCES
 from streamsvc.schemas.base import (
     DEVICE_KINDS,
     Bool,
@@ -17,6 +19,7 @@ from streamsvc.schemas.base import (
     MomentOrDay,
     OneOf,
     PageQuery,
+    Pattern,
     PrefixedId,
     QueryBool,
     Slug,
@@ -36,6 +39,14 @@ class Money(Int):
 
     def __init__(self, *, minimum: int = 0, **kwargs: Any):
         super().__init__(minimum=minimum, maximum=MAX_AMOUNT_MINOR, **kwargs)
+
+
+class StoreId(Pattern):
+    """An app store's id of a product or a base plan."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        hint = "Must contain only letters, digits, dots, dashes and underscores."
+        super().__init__("[A-Za-z0-9._-]+", hint, max_length=150, **kwargs)
 
 
 class Features(StrictSchema):
@@ -98,6 +109,18 @@ class PriceIn(StrictSchema):
     )
 
 
+class StoreProductIn(StrictSchema):
+    """A product of an app store that buys a plan."""
+
+    source = Choice(*STORE_SOURCES, required=True)
+    product_id = StoreId(required=True)
+    base_plan_id = StoreId(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Google Play's base plan; null: every base plan of the product."},
+    )
+
+
 class PlanIn(StrictSchema):
     code = Slug(load_default=None)
     name = Name(required=True)
@@ -141,6 +164,12 @@ class PlanIn(StrictSchema):
             "for a new plan."
         },
     )
+    store_products = fields.List(
+        fields.Nested(StoreProductIn),
+        load_default=None,
+        validate=validate.Length(0, 100),
+        metadata={"description": "The app stores' products that buy it. If absent, they stay as they are."},
+    )
     prices = fields.List(fields.Nested(PriceIn), required=True, validate=validate.Length(0, 500))
 
 
@@ -174,6 +203,9 @@ class PlanOut(PlanSummaryOut):
         metadata={"description": "Codes of the plans to which it can be an add-on; empty: to all."},
     )
     tax_category = fields.String()
+    store_products = fields.List(
+        fields.Nested(StoreProductIn), metadata={"description": "What buys it in the app stores."}
+    )
     prices = fields.List(fields.Nested(PriceOut))
 
 
@@ -215,6 +247,9 @@ class PaymentConfigOut(StrictSchema):
         allow_none=True, metadata={"description": "Load the provider's script from here: it fits `api_version`."}
     )
     wallets = fields.List(fields.String(), metadata={"description": "Wallets that the form can offer."})
+    sandbox = fields.Boolean(
+        metadata={"description": "Whether the sandbox's test cards work: in the sandbox, without another provider."}
+    )
 
 
 class PaymentMethodOut(StrictSchema):
@@ -338,11 +373,34 @@ class ItemOut(StrictSchema):
     included = fields.Boolean(metadata={"description": "Whether the plan includes it without charge."})
 
 
+class StoreOut(StrictSchema):
+    """What only a subscription has that an app store bills. `state` is in the store's words."""
+
+    environment = OneOf("production", "sandbox")
+    product_id = fields.String()
+    base_plan_id = fields.String(allow_none=True)
+    state = fields.String()
+    renews = fields.Boolean(metadata={"description": "Whether the store renews it, as far as its customer decides."})
+    period_end = Moment(allow_none=True)
+    renewal_product_id = fields.String(
+        allow_none=True, metadata={"description": "The product of the next period, if it is another one."}
+    )
+    offer = fields.String(allow_none=True)
+    family_shared = fields.Boolean(metadata={"description": "Whether a family shares it; another person pays."})
+    price_consent = fields.String(
+        allow_none=True, metadata={"description": "`pending` or `given`, while the store raises the price."}
+    )
+    fetched_at = Moment(metadata={"description": "When the store last said so."})
+    management_url = fields.String(metadata={"description": "Where its customer changes or cancels it."})
+
+
 class SubscriptionOut(StrictSchema):
     id = PrefixedId("sub")
     status = OneOf(*STATUSES)
+    source = OneOf(*SUBSCRIPTION_SOURCES, metadata={"description": "Who bills it; `manual`: an operator started it."})
+    store = fields.Nested(StoreOut, allow_none=True, metadata={"description": "Null unless an app store bills it."})
     plan = fields.Nested(PlanSummaryOut)
-    price = fields.Nested(PriceOut)
+    price = fields.Nested(PriceOut, allow_none=True, metadata={"description": "Null if an app store bills it."})
     anchor_day = fields.Integer(allow_none=True)
     anchor_month = fields.Integer(allow_none=True)
     pending_anchor = fields.Nested(

@@ -34,6 +34,15 @@ def audit_account(account_id: str, now: datetime) -> list[Difference]:
     return all_differences
 
 
+def place_billing_hold(subscription_id: str, reason: str, now: datetime) -> Subscription:
+    """Place a live subscription on billing hold, by an operator's decision. Raises WrongState."""
+    subscription = load_locked(subscription_id, now).subscription
+    if subscription.billing_held_at is not None or subscription.status not in LIVE_STATUSES:
+        raise WrongState(detail="The subscription is on billing hold already, or has ended.")
+    subscription.billing_held_at, subscription.billing_hold_reason = now, reason
+    return subscription
+
+
 def release_billing_hold(subscription_id: str, now: datetime) -> Subscription:
     """Release the billing hold. The worker then processes at once what fell due in the meantime.
 

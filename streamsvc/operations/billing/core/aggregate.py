@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from streamsvc import clock
+from streamsvc.gateways.payments import current_provider
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing.core import (
@@ -33,7 +34,7 @@ from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import RENEWAL, Line
 from streamsvc.rules.billing.timeline import Timeline
-from streamsvc.storage.database import db, lock_existing_row
+from streamsvc.storage.database import batching_session, db, lock_existing_row
 from streamsvc.worker import jobs
 
 DUE_JOB = debts.DUE_JOB
@@ -193,6 +194,12 @@ def load_locked(subscription_id: str, now: datetime) -> SubscriptionAggregate:
     return build_aggregate(account, subscription, event_store.load_facts(subscription_id), now)
 
 
+def start_aggregate(account: Account, subscription: Subscription, now: datetime) -> SubscriptionAggregate:
+    """Build the aggregate of a subscription that was just added and has no history yet; its account is locked."""
+    batching_session().start_lists(subscription.id, Invoice.subscription_id, Discount.subscription_id)
+    return build_aggregate(account, subscription, event_store.fact.Facts(()), now)
+
+
 def build_aggregate(
     account: Account,
     subscription: Subscription,
@@ -281,7 +288,8 @@ def subscription_payload(subscription: Subscription) -> dict:
     names = ("status", "plan_id", "price_id", "period_start", "period_end", "trial_end", "cancel_at", "cancel_reason")
     values = {name: getattr(subscription, name) for name in names}
     dates = {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
-    return {"subscription_id": subscription.id, **dates}
+    source = subscription.source or current_provider().name
+    return {"subscription_id": subscription.id, "source": source, **dates}
 
 
 def list_overdue_invoices(subscription: Subscription) -> list[Invoice]:

@@ -21,7 +21,10 @@ from streamsvc.models.subscriptions import (
     LegalEntityCountry,
     Payment,
     PaymentMethod,
+    Payout,
+    Plan,
     Price,
+    PriceMigration,
     Referral,
     Subscription,
     TaxId,
@@ -47,13 +50,14 @@ class BatchSize:
     MINIMUM = 4
     """A unit of work for each would take several times as long in all, just when the machine is busy."""
 
-    def __init__(self, max_lock_s: float, maximum: int, first: int = 8) -> None:
-        self.max_lock_s, self.maximum, self.value = max_lock_s, maximum, first
+    def __init__(self, max_lock_s: float, maximum: int, first: int = 8, minimum: int = MINIMUM) -> None:
+        self.max_lock_s, self.maximum, self.minimum = max_lock_s, maximum, min(minimum, maximum)
+        self.value = min(first, maximum)
 
     def adapt(self, count: int, held_s: float) -> None:
         """Take into account that `count` items held the locks for `held_s`; the size at most doubles."""
         fitting = int(count * self.max_lock_s / max(held_s, 0.001))
-        self.value = max(self.MINIMUM, min(fitting, 2 * count, self.maximum))
+        self.value = max(self.minimum, min(fitting, 2 * count, self.maximum))
 
 
 @contextmanager
@@ -89,13 +93,36 @@ def lock_batch(
 def _lock_accounts(subscription_ids: list[str], account_ids: list[str]) -> dict[str, Account]:
     owners = sa.select(Subscription.account_id).where(Subscription.id.in_(subscription_ids))
     others = sa.select(OTHER_ACCOUNTS.id).where(OTHER_ACCOUNTS.id.in_(account_ids))
-    statement = sa.select(Account).where(
-        Account.id.in_(sa.union_all(owners, others))
-    )  # an OR makes PostgreSQL scan the table
-    accounts = {account.id: account for account in _load_fresh(statement.order_by(Account.id).with_for_update())}
-    for account_id in accounts:
-        lock_order.note_row_lock(db.session(), "accounts", account_id)
+    # an OR makes PostgreSQL scan the table
+    return {account.id: account for account in lock_accounts(Account.id.in_(sa.union_all(owners, others)))}
+
+
+def lock_accounts(condition: sa.ColumnElement[bool]) -> list[Account]:
+    """Load the accounts that meet the condition under their row locks, which are taken in the order of their ids."""
+    accounts = _load_fresh(sa.select(Account).where(condition).order_by(Account.id).with_for_update())
+    for account in accounts:
+        lock_order.note_row_lock(db.session(), "accounts", account.id)
     return accounts
+
+
+def preload_accounts(work: UnitOfWork, accounts: Iterable[Account]) -> None:
+    """Preload what starting a subscription asks of these locked accounts, of which most are new."""
+    by_id = {account.id: account for account in accounts}
+    live = sa.select(Subscription).where(Subscription.account_id.in_(by_id), Subscription.status.in_(LIVE_STATUSES))
+    _preload_rows(work, by_id, _load_fresh(live))
+    work.preload_lists(Subscription.account_id, by_id, [row for row in work.loaded if isinstance(row, Subscription)])
+    _preload_methods(work, by_id)
+    work.preload_lists(LedgerEntry.account_id, by_id, ledger.sum_credit_entries(list(by_id)))
+    payouts = sa.select(Payout).where(Payout.account_id.in_(by_id)).order_by(Payout.id)
+    work.preload_lists(Payout.account_id, by_id, _load_fresh(payouts))
+
+
+def preload_prices(work: UnitOfWork, prices: Sequence[Price], ids: Iterable[str]) -> None:
+    """Preload these prices, which were loaded with their plans, and their open migrations; other `ids` are missing."""
+    price_ids = {price.id for price in prices}
+    work.preload_rows(Price, price_ids | set(ids), prices)
+    work.preload_rows(Plan, {price.plan_id for price in prices}, {price.plan for price in prices})
+    work.preload_lists(PriceMigration.from_price_id, price_ids, PriceMigration.list_open(price_ids))
 
 
 def _preload_rows(work: UnitOfWork, accounts: Mapping[str, Account], subscriptions: Sequence[Subscription]) -> None:
@@ -118,9 +145,7 @@ def _preload_for_billing(work: UnitOfWork, accounts: Mapping[str, Account], subs
     """Preload what new invoices and payments need."""
     discounts = sa.select(Discount).where(Discount.subscription_id.in_(subscription_ids)).order_by(Discount.id)
     work.preload_lists(Discount.subscription_id, subscription_ids, _load_fresh(discounts))
-    is_active = PaymentMethod.account_id.in_(accounts), PaymentMethod.removed_at.is_(None)
-    methods = sa.select(PaymentMethod).where(*is_active).order_by(PaymentMethod.id)
-    work.preload_lists(PaymentMethod.account_id, accounts, _load_fresh(methods))
+    _preload_methods(work, accounts)
     _preload_by_key(work, TaxId.account_id, accounts)
     countries = {account.country for account in accounts.values()}
     rates = sa.select(TaxRate).where(TaxRate.country.in_(countries)).order_by(TaxRate.country, TaxRate.category)
@@ -130,6 +155,12 @@ def _preload_for_billing(work: UnitOfWork, accounts: Mapping[str, Account], subs
     _preload_by_key(work, LegalEntity.code, set(db.session.scalars(sellers)))
     _preload_by_key(work, BillingAddress.account_id, accounts)
     work.preload_lists(LedgerEntry.account_id, accounts, ledger.sum_credit_entries(list(accounts)))
+
+
+def _preload_methods(work: UnitOfWork, account_ids: Iterable[str]) -> None:
+    is_active = PaymentMethod.account_id.in_(account_ids), PaymentMethod.removed_at.is_(None)
+    methods = sa.select(PaymentMethod).where(*is_active).order_by(PaymentMethod.id)
+    work.preload_lists(PaymentMethod.account_id, account_ids, _load_fresh(methods))
 
 
 def _preload_by_key(work: UnitOfWork, key_column: InstrumentedAttribute, keys: Iterable[str]) -> None:

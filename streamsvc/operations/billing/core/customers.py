@@ -14,7 +14,8 @@ from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import CustomerMissing, ProviderUnavailable
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, ProviderCustomer
-from streamsvc.storage.database import db, execute_write, fetch_existing, fetch_one, insert
+from streamsvc.storage.database import batching_session, db, execute_write, fetch_existing, fetch_one, insert
+from streamsvc.storage.unit_of_work import ANY_COLUMN
 from streamsvc.worker import jobs
 
 DELETE_JOB = "provider_customer.delete"
@@ -55,8 +56,8 @@ def record_customer_of(method: PaymentMethod, now: datetime) -> None:
     if method.provider == "sandbox" or not method_id:
         return
     values = {"provider": method.provider, "reference": customer, "created_at": now}
-    statement = insert(ProviderCustomer).values(account_id=method.account_id, **values)
-    db.session.execute(statement.on_conflict_do_nothing())
+    row = {"account_id": method.account_id, **values}
+    batching_session().insert_rows(ProviderCustomer, [row], unique_by=ANY_COLUMN)
 
 
 def record_customer_deleted(reference: str, now: datetime) -> None:

@@ -17,7 +17,7 @@ from streamsvc.models.subscriptions import (
     SubscriptionEvent,
 )
 from streamsvc.rules.billing import facts as fact
-from streamsvc.storage.database import db
+from streamsvc.storage.database import batching_session, db
 
 EVENT_TYPES = {
     "started": fact.Started,
@@ -109,8 +109,7 @@ def append_event(subscription: Subscription, event: fact.Event, actor: str | Non
         "on": event.on,
         "data": data,
     }
-    db.session.add(SubscriptionEvent(**row, actor=actor, at=now))
-    db.session.flush()
+    batching_session().insert_rows(SubscriptionEvent, [row | {"actor": actor, "at": now}])
 
 
 def next_event_ref(facts: fact.Facts) -> str:

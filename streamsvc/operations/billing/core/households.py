@@ -18,6 +18,8 @@ from streamsvc.models.subscriptions import (
     InvoiceLine,
     PaymentMethod,
     Price,
+    StoreSubscription,
+    StoreTransaction,
     Subscription,
     SubscriptionEvent,
 )
@@ -68,7 +70,8 @@ def lock_households(members: Iterable[tuple[Account, str | None]]) -> None:
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name_column, 0))))
 
 
-def _lock_household(aggregate: "SubscriptionAggregate") -> None:
+def lock_household(aggregate: "SubscriptionAggregate") -> None:
+    """Lock the household of a subscription."""
     lock_households([(aggregate.account, aggregate.subscription.device_hash)])
 
 
@@ -97,10 +100,11 @@ def _invoice_conditions(account: Account, device_hash: str | None) -> Conditions
 def can_start_trial(account: Account, device_hash: str | None) -> bool:
     """Return whether the account's household has not had a trial yet.
 
-    A trial counts even if its subscription was transferred to another account. Locks the household.
+    A trial counts even if its subscription was transferred to another account, and so does one at an app store. Locks
+    the household.
     """
     lock_households([(account, device_hash)])
-    if _has_trial_invoice(Invoice.account_id == account.id, fact.BASE_ITEM):
+    if _has_trial_invoice(Invoice.account_id == account.id, fact.BASE_ITEM) or _has_had_store_trial(account):
         return False
     statements = (
         db.select(Subscription.id).where(Subscription.trial_end.is_not(None), is_household).limit(1)
@@ -109,9 +113,24 @@ def can_start_trial(account: Account, device_hash: str | None) -> bool:
     return not any(db.session.scalar(query) for query in statements)
 
 
+def _has_had_store_trial(account: Account) -> bool:
+    """Return whether the household has had a trial at an app store: a subscription, or a payment of nothing for one.
+
+    The payment stays with the account that made it when the subscription moves to another.
+    """
+    household = sa.union_all(sa.select(sa.literal(account.id)), _holders(account))
+    trials = sa.select(StoreSubscription.id).where(
+        StoreSubscription.account_id.in_(household), StoreSubscription.had_trial
+    )
+    free_periods = sa.select(StoreTransaction.id).where(
+        StoreTransaction.account_id.in_(household), StoreTransaction.amount_minor == 0
+    )
+    return any(db.session.scalar(query.limit(1)) is not None for query in (trials, free_periods))
+
+
 def can_start_addon_trial(aggregate: "SubscriptionAggregate", addon: str) -> bool:
     """Return whether the household has neither had a trial of this add-on yet nor was promised one. Locks it."""
-    _lock_household(aggregate)
+    lock_household(aggregate)
     return not (_has_had_addon_trial(aggregate, addon) or _is_addon_trial_promised(aggregate, addon))
 
 
@@ -123,7 +142,7 @@ def agreed_terms(aggregate: "SubscriptionAggregate", price: Price) -> tuple[fact
     """
     if price.terms.intro is None:
         return price.terms, True
-    _lock_household(aggregate)
+    lock_household(aggregate)
     has_intro = not (_has_had_intro(aggregate, price) or _is_intro_promised(aggregate, price))
     return (price.terms if has_intro else replace(price.terms, intro=None)), has_intro
 
@@ -138,7 +157,7 @@ def withdraw_used_offers(aggregate: "SubscriptionAggregate", due: Sequence[Line]
     withdrawals = len(aggregate.facts.events)
     introductory = aggregate.timeline.introductory_lines
     if any(line.kind == "trial" or line.identity in introductory for line in due):
-        _lock_household(aggregate)
+        lock_household(aggregate)
     for cause, item in {(line.cause, line.item) for line in due if line.kind == "trial"}:
         if item != fact.BASE_ITEM and (
             _has_had_addon_trial(aggregate, item) or _is_addon_trial_promised(aggregate, item, to_older=True)

@@ -5,6 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Invoice, LedgerEntry
+from streamsvc.models.subscriptions.ledger import cash_moved
+from streamsvc.storage.commit_signals import send_after_commit
 from streamsvc.storage.database import batching_session, db, new_id
 
 KEPT_BOOKS = ("cash", "receivable", "written_off")
@@ -37,6 +39,8 @@ def post_account_journal(
     rows = [entry | {"book": book, "amount_minor": amount} for book, amount in books.items() if amount]
     if rows:
         batching_session().insert_rows(LedgerEntry, rows)
+    if cash := books.get("cash"):
+        send_after_commit(cash_moved, kind=kind, currency=currency, amount_minor=cash)
 
 
 def sum_invoice_entries(invoice_id: str, book: str) -> int:

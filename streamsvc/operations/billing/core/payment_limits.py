@@ -6,11 +6,12 @@ learns enough from the question. Retries by the worker, which follow the dunning
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from streamsvc.models.subscriptions import Payment, PaymentMethod, Subscription
 from streamsvc.rules import rate_limits as rules
@@ -111,7 +112,7 @@ def refund_authenticated_payment(payment: Payment) -> None:
 def limited_card_attempt(account_id: str, facts: RequestFacts, rule: rules.RateLimit) -> Iterator[None]:
     """Run an attempt to add a card, or to get a setup secret, with which a card can be checked by its bank.
 
-    Commits. It does not count if the provider or this service was unavailable. Raises TooManyAttempts.
+    Commits. It does not count if the provider, this service or its database was unavailable. Raises TooManyAttempts.
     """
     is_limited = current_settings().login_throttle
     limits: list[rate_limits.Limit] = [(rule, account_id), (rules.CARDS_BY_ADDRESS, facts.network)]
@@ -119,11 +120,22 @@ def limited_card_attempt(account_id: str, facts: RequestFacts, rule: rules.RateL
     try:
         yield
         db.session.commit()
-    except Refusal as error:
-        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and is_limited:
+    except (Refusal, SQLAlchemyError) as error:
+        is_unavailable = isinstance(error, SQLAlchemyError) or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if is_unavailable and is_limited:
             db.session.rollback()  # on SQLite, its transaction would make the counters wait for itself
-            _refund(limits)
+            with suppress(SQLAlchemyError):  # the first error says what happened
+                _refund(limits)
         raise
+
+
+def count_store_purchase(account_id: str) -> None:
+    """Count a purchase of an app store that is reported, each of which the store is asked for.
+
+    Raises TooManyAttempts.
+    """
+    if current_settings().login_throttle:
+        _hit([(rules.STORE_PURCHASES_BY_ACCOUNT, account_id)])
 
 
 def count_gift_code_attempt(account_id: str, facts: RequestFacts) -> None:

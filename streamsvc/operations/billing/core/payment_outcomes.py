@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.models.subscriptions import Invoice, Payment
+from streamsvc.models.subscriptions.payments import payment_finished
 from streamsvc.operations.billing.core import (
     balances,
     carryover,
@@ -18,6 +19,7 @@ from streamsvc.operations.billing.core import (
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.calendar import start_of_day
+from streamsvc.storage.commit_signals import send_after_commit
 from streamsvc.storage.database import batching_session
 from streamsvc.worker import jobs
 
@@ -99,6 +101,7 @@ def publish_payment_event(payment: Payment, invoice: Invoice, now: datetime) -> 
     """Publish that a payment has succeeded or failed."""
     details = {"payment_id": payment.id, "amount_minor": payment.amount_minor, "decline_code": payment.decline_code}
     publish_event(f"payment.{payment.status}", payment.account_id, now, **issuing.invoice_payload(invoice), **details)
+    send_after_commit(payment_finished, status=payment.status, currency=payment.currency)
 
 
 def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate: SubscriptionAggregate | None) -> None:

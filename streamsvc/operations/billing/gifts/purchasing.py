@@ -11,7 +11,7 @@ from streamsvc.models.subscriptions.gift_purchases import GIFT_REASON
 from streamsvc.operations.billing.core import charging, computing, debts, invoice_creation
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.operations.billing.invoices.one_off import OneOffLine
-from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
+from streamsvc.operations.billing.subscriptions.first_payment import get_requested_method, raise_if_not_paid
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.gifts import GiftAmounts
 from streamsvc.rules.billing.inputs import GiftPurchaseInput

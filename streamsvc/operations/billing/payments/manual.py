@@ -18,7 +18,7 @@ from streamsvc.operations.billing.core import (
 )
 from streamsvc.operations.billing.core.aggregate import load_locked, update_live_subscription
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
-from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
+from streamsvc.operations.billing.subscriptions.first_payment import get_requested_method, raise_if_not_paid
 from streamsvc.rules.billing.inputs import RecordedPaymentInput
 from streamsvc.rules.refusals.billing import AmountTooSmall, InvoiceNotOpen, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import Invalid

@@ -47,18 +47,16 @@ def iter_account_movements() -> Iterator[tuple[str, str, list[Movement]]]:
 
 def _load_rate_steps() -> dict[tuple[str, str], list[RateStep]]:
     steps: dict[tuple[str, str], list[RateStep]] = {}
-    rates = {}
+    rates = MonthlyRates()
     without_effect = _list_events_without_effect()
     for row in fetch_all(_rate_events_statement()):
         if row.kind == "reverted" or (row.subscription_id, f"e{row.seq}") in without_effect:
             continue
-        steps.setdefault((row.account_id, row.currency), []).extend(_event_steps(row))
+        steps.setdefault((row.account_id, row.currency), []).extend(_event_steps(row, rates))
     for row in fetch_all(_rate_changes_statement()):  # after the events: a charge overrides the events of its day
-        key = (row.price_id, row.intro, row.coupons, row.included_tax_ppm)
-        if key not in rates:
-            rates[key] = _compute_monthly_rate(*key)
+        rate_minor = rates.compute(row.price_id, row.intro, row.coupons, row.included_tax_ppm)
         on = max(row.period_start, row.created_at.date())
-        step = RateStep(on, row.subscription_id, "rate", row.item, rates[key])
+        step = RateStep(on, row.subscription_id, "rate", row.item, rate_minor)
         steps.setdefault((row.account_id, row.currency), []).append(step)
     return steps
 
@@ -76,12 +74,12 @@ def _list_events_without_effect() -> set[tuple[str, str]]:
     return {(row.subscription_id, row.data["of"]) for row in rows} | {(*row,) for row in fetch_all(waiting)}
 
 
-def _event_steps(row: Any) -> list[RateStep]:
+def _event_steps(row: Any, rates: "MonthlyRates") -> list[RateStep]:
     """Return the effects of an event on the rate."""
     data, subscription_id = row.data, row.subscription_id
     on = max(row.on, date.fromisoformat(data.get("effective", row.on.isoformat())))
     if row.kind == "imported":
-        rate_minor = _compute_monthly_rate(data["price"], 0, None, row.included_tax_ppm)
+        rate_minor = rates.compute(data["price"], 0, "", row.included_tax_ppm)
         return [RateStep(row.on, subscription_id, "rate", BASE_ITEM, rate_minor)]
     if row.kind in QUANTITY_KINDS:
         return [RateStep(on, subscription_id, "quantity", data["item"], quantity=data.get("quantity", 1))]
@@ -198,17 +196,22 @@ def _rate_events_statement() -> sa.Select:
     )
 
 
-def _compute_monthly_rate(price_id: str, intro: int, coupon_ids: str | None, included_tax_ppm: int) -> int:
-    price = fetch_all(sa.select(Price.__table__).where(Price.id == price_id))[0]
-    amount_minor = price.intro_amount_minor if intro else price.amount_minor
-    terms = PriceFacts(price.id, amount_minor, Interval(price.interval, price.interval_count))
-    return monthly_rate(
-        terms,
-        [_load_coupon_terms(coupon_id) for coupon_id in (coupon_ids or "").split(",") if coupon_id],
-        included_tax_ppm,
-    )
+class MonthlyRates:
+    """The monthly rates of all prices, computed once for each combination of terms that occurs."""
 
+    def __init__(self) -> None:
+        self._prices = {row.id: row for row in fetch_all(sa.select(Price.__table__))}
+        recurring = sa.select(Coupon.id, Coupon.percent_ppm, Coupon.amount_off_minor).where(Coupon.duration != "once")
+        self._coupons = {row.id: invoicing.CouponTerms(*row) for row in fetch_all(recurring)}
+        self._computed: dict[tuple, int] = {}
 
-def _load_coupon_terms(coupon_id: str) -> invoicing.CouponTerms:
-    row = fetch_all(sa.select(Coupon.percent_ppm, Coupon.amount_off_minor).where(Coupon.id == coupon_id))[0]
-    return invoicing.CouponTerms(coupon_id, row.percent_ppm, row.amount_off_minor)
+    def compute(self, price_id: str, intro: int, coupon_ids: str, included_tax_ppm: int) -> int:
+        """Return the rate in minor units. `intro`: 1 for the introductory amount; `coupon_ids`: joined by commas."""
+        key = price_id, intro, coupon_ids, included_tax_ppm
+        if key not in self._computed:
+            price = self._prices[price_id]
+            amount_minor = price.intro_amount_minor if intro else price.amount_minor
+            terms = PriceFacts(price.id, amount_minor, Interval(price.interval, price.interval_count))
+            coupons = [self._coupons[coupon_id] for coupon_id in coupon_ids.split(",") if coupon_id]
+            self._computed[key] = monthly_rate(terms, coupons, included_tax_ppm)
+        return self._computed[key]

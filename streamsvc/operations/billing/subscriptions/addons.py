@@ -6,12 +6,12 @@ Each is an item of its own, with a quantity, a trial and an end of its own.
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Price
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
+from streamsvc.operations.billing.subscriptions.addon_orders import check_addon_end, get_addon_prices, record_addon
 from streamsvc.operations.billing.subscriptions.changes import (
     bill_change,
     check_fits_scheduled_change,
     require_changeable,
 )
-from streamsvc.operations.billing.subscriptions.subscribe import check_addon_end, get_addon_prices, record_addon
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.addons import Addon
 from streamsvc.rules.billing.changes import first_day_after_cancellation

@@ -15,12 +15,9 @@ from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, l
 from streamsvc.operations.billing.core.households import agreed_terms
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.billing.subscriptions import renewal
-from streamsvc.operations.billing.subscriptions.subscribe import (
-    cancel_abandoned_start,
-    list_unfitting_addons,
-    raise_if_not_paid,
-    require_base_plan,
-)
+from streamsvc.operations.billing.subscriptions.addon_orders import list_unfitting_addons
+from streamsvc.operations.billing.subscriptions.first_payment import raise_if_not_paid
+from streamsvc.operations.billing.subscriptions.subscribe import cancel_abandoned_start, require_base_plan
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import ACCESS_STATUSES
 from streamsvc.rules.billing.calendar import civil_day

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftCode, Price, Subscription
-from streamsvc.operations.billing.core import debts
+from streamsvc.operations.billing.core import debts, sources
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, list_waiting_invoices, load_locked
 from streamsvc.operations.billing.core.credit import (
     apply_new_credit,
@@ -44,6 +44,7 @@ def _start_subscription(account: Account, gift: GiftCode, price: Price, now: dat
     if price.countries is not None and account.country not in price.countries:
         raise GiftNotSoldHere
     replace_abandoned_start(account, now)
+    sources.require_room(account, now)
     today = civil_day(now, account.time_zone)
     debts.require_no_overdue_debts(account.id, today)
     subscription = Subscription(

@@ -5,11 +5,12 @@ from datetime import date, datetime
 
 from streamsvc.gateways.payments import minimum_charge_minor
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Invoice, Subscription
+from streamsvc.models.subscriptions import Invoice, StoreSubscription, Subscription
 from streamsvc.operations.billing.core import invoice_creation
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.core.computing import ComputedInvoice
 from streamsvc.operations.billing.core.invoice_creation import describe_line
+from streamsvc.operations.billing.core.sources import raise_if_managed_by_store
 from streamsvc.operations.billing.subscriptions import addons, changes, renewal, subscribe
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.billing.calendar import resolve_moment, start_of_day
@@ -65,6 +66,7 @@ def _apply_requested_step(account_id: str, body: PreviewInput, now: datetime) ->
         ), last_invoice_id
     subscription = Subscription.find_owned(account_id, body["subscription_id"])
     if subscription is None:
+        raise_if_managed_by_store(StoreSubscription.find_owned(account_id, body["subscription_id"]))
         raise NotFound
     aggregate = load_locked(subscription.id, now)
     renewal.catch_up_billing(aggregate)

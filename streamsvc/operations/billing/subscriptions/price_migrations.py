@@ -7,6 +7,7 @@ subscription can be taken out: the migration is withdrawn, or, if it allows that
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,7 +28,7 @@ from streamsvc.rules.billing.inputs import PriceMigrationInput, PriceMigrationPr
 from streamsvc.rules.billing.recurring import monthly_rate
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.storage.database import db, new_id
+from streamsvc.storage.database import batching_session, db, new_id
 from streamsvc.worker import jobs
 
 MIGRATION_JOB = "price.migrate"
@@ -300,13 +301,18 @@ def send_price_notice(payload: dict, now: datetime) -> None:
 
 def list_declinable_migrations(subscription: Subscription) -> list[PriceMigration]:
     """List the scheduled migrations that the subscriber can decline."""
-    of_subscription = PriceMigrationTarget.subscription_id == subscription.id, PriceMigrationTarget.state == "scheduled"
-    statement = (
-        sa.select(PriceMigration)
-        .join(PriceMigrationTarget, PriceMigrationTarget.migration_id == PriceMigration.id)
-        .where(*of_subscription, PriceMigration.can_decline, PriceMigration.withdrawn_at.is_(None))
-    )
-    return list(db.session.scalars(statement.order_by(PriceMigration.id)))
+    targets = batching_session().preloaded(PriceMigrationTarget.subscription_id, subscription.id)
+    if targets is not None:
+        return [db.session.get_one(PriceMigration, target.migration_id) for target in targets]
+    statement = join_declinable_targets(sa.select(PriceMigration))
+    return list(db.session.scalars(statement.where(PriceMigrationTarget.subscription_id == subscription.id)))
+
+
+def join_declinable_targets(select: Any) -> Any:
+    """Join a SELECT of migrations and their targets, oldest first: those that the subscriber can decline."""
+    is_target = PriceMigrationTarget.migration_id == PriceMigration.id, PriceMigrationTarget.state == "scheduled"
+    is_declinable = PriceMigration.can_decline, PriceMigration.withdrawn_at.is_(None)
+    return select.where(*is_target, *is_declinable).order_by(PriceMigration.id)
 
 
 def decline_migration(aggregate: SubscriptionAggregate, actor: str | None) -> None:

@@ -5,7 +5,16 @@ import time
 from datetime import date, datetime
 
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing.core import batches, charging, debts, due_payments, method_selection, notices, voiding
+from streamsvc.operations.billing.core import (
+    batches,
+    charging,
+    debts,
+    due_payments,
+    households,
+    method_selection,
+    notices,
+    voiding,
+)
 from streamsvc.operations.billing.core.aggregate import (
     DUE_JOB,
     SubscriptionAggregate,
@@ -122,7 +131,10 @@ def catch_up_billing(aggregate: SubscriptionAggregate) -> list[Invoice]:
 
     Otherwise it would share an invoice with the change, and be voided with it. Returns the finalized and new invoices.
     Raises PaymentInProgress while the payment for another change is in flight.
+
+    Locks the household, which the change may have to look at: after the numbers of invoices it would be too late.
     """
+    households.lock_household(aggregate)
     voiding.revert_unpaid_changes(aggregate)
     if aggregate.subscription.billing_held_at or aggregate.subscription.status in ("canceled", "incomplete"):
         return []

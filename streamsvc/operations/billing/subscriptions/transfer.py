@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc import clock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing.core import debts, notices, price_changes
+from streamsvc.operations.billing.core import debts, notices, price_changes, sources
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked, subscription_payload
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.outbox.webhooks import publish_event
@@ -33,6 +33,7 @@ def transfer_subscription(subscription_id: str, to_account_id: str, now: datetim
         raise WrongState(detail="The sandbox clocks of the two accounts differ; move them to the same time.")
     if Subscription.find_live(new_owner.id):
         raise AlreadySubscribed(detail="That account already has a live subscription.")
+    sources.require_room(new_owner, now)
     require_transferable(aggregate)
     if debts.find_overdue_since(new_owner.id):
         raise WrongState(detail="That account has an overdue invoice, which is to be paid first.")

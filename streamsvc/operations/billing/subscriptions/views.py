@@ -1,8 +1,14 @@
 """API views of subscriptions, discounts, invoices, and credit entries."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
+import sqlalchemy as sa
+from sqlalchemy.orm import selectinload
+
+from streamsvc.gateways.payments import current_provider
 from streamsvc.models.subscriptions import (
     Coupon,
     Discount,
@@ -11,16 +17,45 @@ from streamsvc.models.subscriptions import (
     LedgerEntry,
     Plan,
     Price,
+    PriceMigration,
+    PriceMigrationTarget,
+    StoreSubscription,
     Subscription,
 )
 from streamsvc.operations.billing.core import carryover, event_store, items
 from streamsvc.operations.billing.core.aggregate import list_waiting_invoices
 from streamsvc.operations.billing.documents import content
-from streamsvc.operations.billing.subscriptions.price_migrations import list_declinable_migrations
+from streamsvc.operations.billing.subscriptions.price_migrations import (
+    join_declinable_targets,
+    list_declinable_migrations,
+)
 from streamsvc.rules.billing.calendar import Period
 from streamsvc.rules.billing.document_lines import group_by_rate
 from streamsvc.rules.billing.lines import replay_timeline
-from streamsvc.storage.database import db
+from streamsvc.storage.database import batching_session, db
+from streamsvc.storage.unit_of_work import unit_of_work
+
+
+@contextmanager
+def preloaded_views(subscriptions: Sequence[Subscription | StoreSubscription]) -> Iterator[None]:
+    """Preload what the views of these subscriptions need: within the block, none of them takes a query of its own."""
+    plan_ids = {subscription.plan_id for subscription in subscriptions}
+    own = [subscription for subscription in subscriptions if isinstance(subscription, Subscription)]
+    ids = [subscription.id for subscription in own]
+    addon_rows = [row for subscription in own for row in subscription.addons or ()]
+    price_ids = {subscription.price_id for subscription in own} | {row["price_id"] for row in addon_rows}
+    migrations = sa.select(PriceMigrationTarget, PriceMigration)
+    discounts = sa.select(Discount).where(Discount.subscription_id.in_(ids), Discount.ended_at.is_(None))
+    invoices = sa.select(Invoice).where(Invoice.subscription_id.in_(ids), Invoice.status == "open")
+    with unit_of_work(batching_session()) as work:
+        work.preload_rows(Plan, plan_ids, db.session.scalars(sa.select(Plan).where(Plan.id.in_(plan_ids))))
+        work.preload_rows(Price, price_ids, db.session.scalars(sa.select(Price).where(Price.id.in_(price_ids))))
+        work.preload_lists(Discount.subscription_id, ids, db.session.scalars(discounts.order_by(Discount.id)))
+        statement = invoices.order_by(Invoice.id).options(selectinload(Invoice.payments))
+        work.preload_lists(Invoice.subscription_id, ids, db.session.scalars(statement))
+        targets = join_declinable_targets(migrations.where(PriceMigrationTarget.subscription_id.in_(ids)))
+        work.preload_lists(PriceMigrationTarget.subscription_id, ids, db.session.scalars(targets))
+        yield
 
 
 def subscription_view(subscription: Subscription) -> dict:
@@ -53,6 +88,7 @@ def subscription_view(subscription: Subscription) -> dict:
     waiting = list_waiting_invoices(subscription)
     view["change_awaiting_payment"] = waiting_change_view(waiting[-1]) if waiting else None
     addon_rows = load_addon_rows(subscription)
+    view["source"], view["store"] = subscription.source or current_provider().name, None
     view["addons"], view["items"] = addon_views(addon_rows), item_views(subscription, view["plan"], addon_rows)
     return view
 
@@ -95,10 +131,18 @@ def addon_views(rows: list[dict]) -> list[dict]:
     ]
 
 
-def item_views(subscription: Subscription, plan: Plan, rows: list[dict]) -> list[dict]:
+class PlanItem(NamedTuple):
+    """What `item_views` reads of a subscription."""
+
+    price_id: str | None
+    trial_end: date | None
+    cancel_at: date | None
+
+
+def item_views(subscription: "Subscription | PlanItem", plan: Plan, rows: list[dict]) -> list[dict]:
     """Return the plan, the add-ons of the current period, and those that the plan includes."""
     dates = ("trial_end", "ends_at", "cancel_at")
-    base = {"code": plan.code, "price_id": subscription.price_id, "quantity": 1, "included": False}
+    base: dict[str, Any] = {"code": plan.code, "price_id": subscription.price_id, "quantity": 1, "included": False}
     base |= {"trial_end": subscription.trial_end, "ends_at": None, "cancel_at": subscription.cancel_at}
     addons = [
         {"code": row["item"], "price_id": row["price_id"], "quantity": row["quantity"], "included": False}

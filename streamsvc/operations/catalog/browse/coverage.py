@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from streamsvc.http import pagination
 from streamsvc.models import Episode, Extra, Facet, MediaFile, PartWindow, Title, TitleFacet, TitleWindow
 from streamsvc.models.catalog.visibility import EVERYWHERE, age_gate_in, is_of_episode
-from streamsvc.operations.catalog.titles.media_files import shares_folder
+from streamsvc.operations.catalog.titles.media_files import shares_folder, shares_manifest
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.maturity import UNRATED_AGE_GATE
 from streamsvc.storage.database import UtcTime, fetch_all, fetch_existing
@@ -77,8 +77,12 @@ EPISODE_ISSUES = {
         sa.not_(_has_own_window(_ends_after(PartWindow, _soon))),
     ),
 }
-EXTRA_ISSUES = {"extra_no_media": sa.and_(Extra.media.is_(None), _has_media)}
-"""Without media where the title, or another part of it, has some; if none has, STREAMSVC_MEDIA_URL says where it is."""
+EXTRA_ISSUES = {
+    "extra_no_media": sa.and_(Extra.media.is_(None), _has_media),
+    "extra_media_shared": shares_manifest().element,
+}
+"""Without media where the title, or another part of it, has some; if none has, STREAMSVC_MEDIA_URL says where it is.
+An extra with the manifest of a film, an episode or a channel does not play."""
 _TITLE = (Title.id, Title.external_id, Title.title, Title.year)
 _PARTS: dict[Any, tuple] = {
     Episode: (Episode.id.label("part_id"), Episode.season, Episode.number, Episode.title.label("part_title")),

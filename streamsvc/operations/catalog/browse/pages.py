@@ -17,6 +17,7 @@ from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.cards import complete_detail
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
 from streamsvc.rules.catalog.inputs import EpisodesInput, LocaleInput, TitleInput
+from streamsvc.rules.catalog.posters import draw_poster
 from streamsvc.rules.inputs import ShortListInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.compiled_statements import CompiledStatement
@@ -76,6 +77,14 @@ def title_json(title_id: str, query: TitleInput, audience: Audience, snapshot: C
         cards = similar.list_similar_cards(row.pk, audience)
         fragments.append(json_member("similar", json_list(shown_cards(cards, audience, snapshot, query["locale"]))))
     return merge_json_objects(card, complete_detail(row.detail), *fragments)
+
+
+def poster_svg(title_id: str, audience: Audience) -> str:
+    """Return the drawn poster of a title. Raises NotFound if the profile's limits hide it."""
+    row = _require_row(TITLE_BY_ID.one(id=title_id))
+    _open_title(row, audience)
+    card = msgspec.json.decode(row.card)
+    return draw_poster(card["title"], str(card.get("year") or ""))
 
 
 def seasons_json(title_id: str, query: ShortListInput, audience: Audience) -> str:

@@ -12,13 +12,14 @@ from streamsvc.models import Extra
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.facts import decode_rights, load_title_facts
 from streamsvc.operations.catalog.reading.part_texts import localized_text
+from streamsvc.operations.catalog.titles.media_files import shares_manifest
 from streamsvc.rules.playback.access import AccessDecision, decide_access
 from streamsvc.rules.playback.part_rights import extra_facts, is_open_extra, part_facts
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import fetch_all, format_utc
 
 EXTRAS_OF_TITLE = (
-    sa.select(Extra.id, Extra.kind, Extra.title, Extra.runtime_s, Extra.detail, Extra.rights)
+    sa.select(Extra.id, Extra.kind, Extra.title, Extra.runtime_s, Extra.detail, Extra.rights, shares_manifest())
     .where(Extra.title_pk == sa.bindparam("pk"), Extra.removed_at.is_(None))
     .order_by(Extra.position)
 )
@@ -98,7 +99,8 @@ class TitleParts:
         """Return the title's extras that are not hidden, in the record's order."""
         policy, views = current_settings().extras, []
         for row in fetch_all(EXTRAS_OF_TITLE, {"pk": self.pk}):
-            facts = extra_facts(self.title, decode_rights(row.rights), is_open_extra(row.kind, policy))
+            is_open = is_open_extra(row.kind, policy)
+            facts = extra_facts(self.title, decode_rights(row.rights), is_open, row.shares_media)
             access = decide_access(facts, self.viewer, self.now)
             if not access.hidden:
                 views.append(_extra_view(row, access))

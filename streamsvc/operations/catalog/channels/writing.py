@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Channel, ChannelMediaFile, Programme
 from streamsvc.operations.catalog.titles import bulk, search_index, writing
+from streamsvc.operations.catalog.titles.media_conflicts import find_channel_conflicts
 from streamsvc.operations.catalog.titles.media_files import locate_media
 from streamsvc.rules.catalog.channels import ChannelRecord, convert_channel, encode_channel
 from streamsvc.rules.catalog.record import InvalidRecord
@@ -56,6 +57,8 @@ def replace_channel(external_id: str, body: dict, row: sa.Row | None, now: datet
         raise Invalid(errors={"id": ["Must be the channel's own id; omit it for a new channel."]})
     try:
         record = convert_channel(body)
+        if conflicts := find_channel_conflicts([record]):
+            raise InvalidRecord(*conflicts[record.external_id])
     except InvalidRecord as invalid:
         errors: dict[str, list[str]] = {}
         for error in invalid.errors:

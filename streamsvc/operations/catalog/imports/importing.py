@@ -17,7 +17,7 @@ from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.formats import FileEntry
 from streamsvc.operations.catalog.imports import imported_collections, live_entries, missing
 from streamsvc.operations.catalog.people.writing import write_people
-from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, media_files, writing
+from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, media_conflicts, media_files, writing
 from streamsvc.rules.catalog.parts import merge_partial_record
 from streamsvc.rules.catalog.record import FieldError, InvalidRecord, convert_record
 from streamsvc.rules.catalog.text import is_storable, sanitize_text
@@ -160,6 +160,7 @@ def import_batch(
     now = clock.now()  # before the transaction starts: a new sandbox's clock starts with a write of its own
     bulk.prepare_connection()
     entries, live_outcome = live_entries.write_live_entries(_complete_records(batch), now, dry_run)
+    entries = _reject_conflicts(entries)
     rejections = [rejection for entry in entries if entry.errors for rejection in report.add_rejections(entry)]
     for entry in entries:
         report.add_warnings(entry)
@@ -202,6 +203,20 @@ def _complete_record(entry: FileEntry, stored: dict[str, str]) -> FileEntry:
         return entry._replace(errors=(*entry.errors, *invalid.errors))
     except (AttributeError, KeyError, TypeError) as error:  # of the part, since stored records are valid
         return entry._replace(errors=(*entry.errors, FieldError("", "malformed", f"It cannot be merged: {error!r}.")))
+
+
+def _reject_conflicts(entries: list[FileEntry]) -> list[FileEntry]:
+    """Return the entries; those of which an extra and another title name the same file have errors for a record."""
+    if not any(entry.record for entry in entries):
+        return entries
+    writing.lock_catalog()
+    conflicts = media_conflicts.find_title_conflicts([entry.record for entry in entries if entry.record])
+    return [
+        entry._replace(record=None, external_id=record.external_id, errors=(*entry.errors, *errors))
+        if (record := entry.record) and (errors := conflicts.get(record.external_id))
+        else entry
+        for entry in entries
+    ]
 
 
 def iter_batches(entries: Iterable[FileEntry]) -> Iterator[list[FileEntry]]:

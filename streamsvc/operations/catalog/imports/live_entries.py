@@ -9,6 +9,7 @@ from streamsvc.models import Channel
 from streamsvc.operations.catalog.channels import guide, writing
 from streamsvc.operations.catalog.formats import FileEntry
 from streamsvc.operations.catalog.titles import bulk
+from streamsvc.operations.catalog.titles.media_conflicts import find_channel_conflicts
 from streamsvc.operations.catalog.titles.writing import lock_catalog
 from streamsvc.rules.catalog.channels import ChannelRecord, convert_channel
 from streamsvc.rules.catalog.record import FieldError, InvalidRecord
@@ -51,7 +52,7 @@ def _convert_channels(batch: list[FileEntry]) -> _Converted:
     names = [name for name in merged if name and is_storable(name)]
     rows = bulk.select_rows_in(writing.STORED_CHANNELS, Channel.external_id, names)
     stored = {row.external_id: msgspec.json.decode(row.body) for row in rows if row.removed_at is None}
-    converted = _Converted()
+    converted, names_by_index = _Converted(), {}
     for index, entry in enumerate(batch):
         if entry.channel is None:
             continue
@@ -59,8 +60,14 @@ def _convert_channels(batch: list[FileEntry]) -> _Converted:
         try:
             record = convert_channel(kept | entry.channel.value)
             converted[record.external_id] = record, entry.channel.mode
+            names_by_index[index] = record.external_id
         except InvalidRecord as invalid:
             converted.errors[index] = invalid.errors
+    conflicts = find_channel_conflicts(record for record, _ in converted.values())
+    for index, name in names_by_index.items():
+        if name in conflicts:
+            converted.errors[index] = tuple(conflicts[name])
+            converted.pop(name, None)
     return converted
 
 

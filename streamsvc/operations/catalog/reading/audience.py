@@ -16,7 +16,7 @@ from streamsvc.rules.playback.restrictions import (
     parse_title_rules,
     strictest_title_rules,
 )
-from streamsvc.security.authentication import Viewer
+from streamsvc.security.viewers import Viewer
 
 
 @dataclass(frozen=True)

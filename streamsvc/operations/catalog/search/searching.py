@@ -252,7 +252,7 @@ def _iter_stages(
         return
     distinctive = distinctive_words(words)
     corrections = suggest_corrections(distinctive)
-    all_stages = search_stages(words, corrections)
+    all_stages = search_stages(search.text, words, corrections)
     yield from list(enumerate(all_stages))[max(position.stage, len(certain)) :]
     if position.stage >= len(all_stages) or confidence() < (CERTAIN_WEIGHT if len(distinctive) > 2 else 1):
         last = enumerate(last_resort_stages(search.text, words, corrections), len(all_stages))

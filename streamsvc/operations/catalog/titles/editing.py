@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.titles import writing
+from streamsvc.operations.catalog.titles.media_conflicts import find_title_conflicts
 from streamsvc.rules.catalog.record import InvalidRecord, convert_record
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, fetch_one
@@ -60,6 +61,8 @@ def replace_title(external_id: str, body: dict, row: sa.Row | None, now: datetim
         raise Invalid(errors={"id": ["Must be the title's own id; omit it for a new title."]})
     try:
         record = convert_record(body)
+        if conflicts := find_title_conflicts([record]):
+            raise InvalidRecord(*conflicts[record.external_id])
     except InvalidRecord as invalid:
         errors: dict[str, list[str]] = {}
         for error in invalid.errors:

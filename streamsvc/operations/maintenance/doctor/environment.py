@@ -9,18 +9,23 @@ from pathlib import Path
 import sqlalchemy as sa
 from packaging.requirements import Requirement
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from streamsvc.operations.maintenance.clock_check import check_clock, read_database_clock, read_machine_clock
 from streamsvc.operations.maintenance.doctor.findings import ERROR, OK, WARNING, Finding, doctor_check
 from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.rules.clock_trust import format_span
-from streamsvc.settings import current_settings, list_doubtful_settings
-from streamsvc.storage.database import db, fetch_existing
+from streamsvc.security.counter_keys import is_secret_key_foreign
+from streamsvc.setting_checks import list_doubtful_settings
+from streamsvc.settings import current_settings
+from streamsvc.storage.database import REPLICA_BIND, db, fetch_existing
+from streamsvc.storage.replica import PRIMARY_STATE, STANDBY_STATE, fetch_state, find_problem, find_replica
 
 OLDEST_SQLITE, OLDEST_POSTGRESQL, OLDEST_PYTHON = (3, 35), 14, (3, 11)
 LOW_DISK_BYTES, FULL_DISK_BYTES = 2 * 1024**3, 256 * 1024**2
 CLOCK_WARNING_S = 60.0
+REPLICA_SETTING = "STREAMSVC_DATABASE_REPLICA_URL"
 
 
 @doctor_check("database")
@@ -46,6 +51,33 @@ def check_schema() -> Finding:
     if is_schema_current():
         return Finding(OK, "up to date")
     return Finding(ERROR, "older than the code", "Run `streamsvc db upgrade`.")
+
+
+@doctor_check("secret key")
+def check_secret_key() -> Finding:
+    """Check that the secret key is that of the database."""
+    if is_secret_key_foreign():
+        advice = "Restore the key; if it is lost, authenticators and webhook secrets have to be set up again."
+        return Finding(ERROR, "is not one with which this database was used", advice)
+    return Finding(OK, "is that of the database")
+
+
+@doctor_check("replica")
+def check_replica() -> Finding:
+    """Check that the standby is one of this primary, responds and follows."""
+    replica = find_replica()
+    if replica is None:
+        return Finding(OK, "none is set")
+    advice = f"Correct {REPLICA_SETTING}, or unset it; until then everything is read from the primary."
+    primary = fetch_state(replica.primary, PRIMARY_STATE)
+    try:
+        standby = fetch_state(replica.engine, STANDBY_STATE)
+    except SQLAlchemyError as error:
+        return Finding(ERROR, f"does not respond: {type(error).__name__}", advice)
+    if problem := find_problem(primary, standby):
+        return Finding(ERROR, problem, advice)
+    behind_bytes = max((primary.position or 0) - (standby.position or 0), 0)
+    return Finding(OK, f"a standby of this primary, {behind_bytes:,} bytes behind")
 
 
 @doctor_check("database version")
@@ -133,7 +165,7 @@ def check_connections() -> Finding:
 
 
 def connections_per_node() -> int:
-    """Return the connections that the web processes and the worker of one node open at most."""
-    pools = [engine.pool for engine in db.engines.values()]
+    """Return the connections to the primary that the web processes and the worker of one node open at most."""
+    pools = [engine.pool for name, engine in db.engines.items() if name != REPLICA_BIND]
     per_process = sum(pool.size() + pool._max_overflow for pool in pools if isinstance(pool, QueuePool))
     return (current_settings().workers + 1) * per_process

@@ -1,0 +1,1 @@
+"""Subscriptions that an app store bills: claimed by an account, and kept as the store says they are."""

@@ -1,0 +1,1 @@
+"""What the operators' console reads: accounts by any clue, an account's timeline, the figures of the day."""

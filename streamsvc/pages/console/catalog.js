@@ -1,0 +1,349 @@
+// The catalogue: titles, home rows and collections in an order of one's own, imports with their report, coverage.
+import { api, can, get, query } from "./api.js";
+import { badge, button, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
+import { check, form, input, optional, select } from "./form.js";
+import { orderedList } from "./ordered.js";
+import { table } from "./table.js";
+import { editTitle } from "./title.js";
+
+const PARTS = {
+  titles: ["Titles", titles],
+  home: ["Home page", home],
+  collections: ["Collections", collections],
+  imports: ["Imports", imports],
+  coverage: ["Coverage", coverage],
+};
+const mayWrite = () => can("catalog", true);
+const titleLink = (row, text = row.title) => link(`#/catalog/title/${encodeURIComponent(row.external_id)}`, text);
+
+export default async function catalog({ rest: [part = "titles", id], parameters, show }) {
+  if (part === "title") return editTitle(id, show);
+  const key = PARTS[part] ? part : "titles";
+  return [
+    h("h1", {}, "Catalogue"),
+    h(
+      "nav",
+      { class: "tabs", "aria-label": "Parts" },
+      Object.entries(PARTS).map(([to, [name]]) =>
+        link(`#/catalog/${to}`, name, { "aria-current": to === key && "page" }),
+      ),
+    ),
+    panel(PARTS[key][0], await PARTS[key][1]({ id, parameters, show })),
+  ];
+}
+
+async function titles({ parameters }) {
+  const q = parameters.get("q") ?? "";
+  const search = form(
+    "Find",
+    ({ q }) => {
+      location.hash = `#/catalog/titles${query({ q })}`;
+    },
+    [
+      input("Find a title", "q", {
+        type: "search",
+        value: q,
+        required: false,
+        maxlength: 200,
+        hint: "Part of the name, or an id.",
+      }),
+    ],
+    { inline: true },
+  );
+  const list = await table({
+    title: "Titles",
+    path: "/admin/titles",
+    parameters: { q },
+    empty: q ? "No title fits." : "The catalogue is empty. Import a file.",
+    columns: [
+      { name: "Title", value: (row) => row.title, cell: (row) => titleLink(row) },
+      { name: "Kind", value: (row) => row.kind },
+      { name: "Year", value: (row) => row.year },
+      { name: "Id", value: (row) => row.external_id },
+      {
+        name: "Notes",
+        value: (row) =>
+          [
+            !row.has_artwork && "no artwork",
+            row.windowed && "in some countries or times",
+            row.plan_limited && "in some plans",
+          ]
+            .filter(Boolean)
+            .join(", "),
+      },
+      { name: "Changed", value: (row) => row.updated_at, cell: (row) => time(row.updated_at) },
+    ],
+  });
+  return [h("div", { role: "search" }, search), list];
+}
+
+const ROW_KINDS = ["continue", "next_up", "because", "collection", "new", "popular"];
+async function home({ show }) {
+  const stored = await get("/admin/home");
+  const name = (row) => [words(row.kind), row.collection, row.title && `“${row.title}”`].filter(Boolean).join(": ");
+  const { element, items, add } = orderedList(stored.items, name, "row");
+  if (!mayWrite()) return [stored.items.length ? element : h("p", {}, "The home page shows the default rows.")];
+  const save = button(
+    "Save the order",
+    async () => {
+      const saved = await api(
+        "PUT",
+        "/admin/home",
+        { items: items() },
+        { headers: stored.etag ? { "If-Match": stored.etag } : {} },
+      );
+      notify(`The home page has ${number(saved.items.length)} rows.`);
+      await show();
+    },
+    { class: "primary" },
+  );
+  const reset = button("Default rows", async () => {
+    await api("DELETE", "/admin/home");
+    notify("The home page shows the default rows.");
+    await show();
+  });
+  const adding = form(
+    "Add a row",
+    ({ kind, collection, title }) =>
+      add({ kind, collection: kind === "collection" ? collection : null, title: title || null, localizations: {} }),
+    [
+      select(
+        "Kind",
+        "kind",
+        ROW_KINDS.map((kind) => [kind, words(kind)]),
+      ),
+      optional("Code of the collection", "collection", { maxlength: 64 }),
+      optional("Title of its own", "title", { maxlength: 200 }),
+    ],
+    { inline: true },
+  );
+  return [
+    h(
+      "p",
+      { class: "muted" },
+      stored.items.length
+        ? "Drag a row, or move it with its buttons."
+        : "The home page shows the default rows; rows that you add replace them.",
+    ),
+    element,
+    adding,
+    h("p", { class: "actions" }, save, reset),
+  ];
+}
+
+async function collections({ id, show }) {
+  const open = form(
+    "Open",
+    ({ code }) => {
+      location.hash = `#/catalog/collections/${code}`;
+    },
+    [
+      input("Code of a collection", "code", {
+        value: id ?? "",
+        maxlength: 64,
+        pattern: "[a-z0-9][a-z0-9._\\-]*",
+        hint: "A new code makes a new collection.",
+      }),
+    ],
+    { inline: true },
+  );
+  if (!id) return open;
+  const stored = await get(`/admin/collections/${id}`).catch((error) => {
+    if (error.status !== 404) throw error;
+    return { title: "", localizations: {}, items: [], isNew: true };
+  });
+  const { element, items, add } = orderedList(stored.items, (item) => item, "title");
+  const found = h("div");
+  const search = form(
+    "Find",
+    async ({ q }) => {
+      const { items: hits } = await get(`/admin/titles${query({ q, limit: 10 })}`);
+      found.replaceChildren(
+        h(
+          "ul",
+          { class: "rows" },
+          hits.map((hit) =>
+            h(
+              "li",
+              {},
+              h("span", {}, `${hit.title}${hit.year ? ` (${hit.year})` : ""}`),
+              button("Add", () => add(hit.external_id), { "aria-label": `Add ${hit.title}` }),
+            ),
+          ),
+        ),
+        hits.length ? "" : h("p", { class: "muted" }, "No title fits."),
+      );
+    },
+    [input("Add a title", "q", { type: "search", maxlength: 200 })],
+    { inline: true },
+  );
+  const save = form(
+    "Save",
+    async ({ title }) => {
+      await api(
+        "PUT",
+        `/admin/collections/${id}`,
+        { title, localizations: stored.localizations ?? {}, items: items() },
+        { headers: stored.etag ? { "If-Match": stored.etag } : {} },
+      );
+      notify(`The collection ${id} has ${number(items().length)} titles.`);
+      await show();
+    },
+    [input("Title", "title", { value: stored.title, maxlength: 200 })],
+  );
+  const remove =
+    !stored.isNew &&
+    button(
+      "Delete",
+      async () => {
+        await api("DELETE", `/admin/collections/${id}`);
+        notify(`The collection ${id} is deleted.`);
+        location.hash = "#/catalog/collections";
+      },
+      { class: "danger" },
+    );
+  return [
+    open,
+    h("h3", {}, stored.isNew ? `${id} (new)` : id),
+    element,
+    mayWrite() && [search, found, save, remove && h("p", { class: "actions" }, remove)],
+  ];
+}
+
+async function imports({ id }) {
+  if (id) return importReport(id);
+  const upload = form(
+    "Import",
+    async ({ dry_run, remove_missing }, element) => {
+      const [file] = element.elements.file.files;
+      const type = /\.csv$/i.test(file.name) ? "text/csv" : "application/x-ndjson";
+      const made = await api(
+        "POST",
+        `/admin/imports${query({ dry_run: dry_run || null, remove_missing: remove_missing || null })}`,
+        file,
+        { headers: { "Content-Type": type } },
+      );
+      location.hash = `#/catalog/imports/${made.id}`;
+    },
+    [
+      input("File", "file", {
+        type: "file",
+        hint: "NDJSON or CSV, plain or gzip; also IMDb, TMDB, playlists, NFO and XMLTV, whose format is guessed.",
+      }),
+      check("Only report what would happen", "dry_run", { checked: true }),
+      check("Remove titles that are missing from the file", "remove_missing"),
+    ],
+  );
+  const list = await table({
+    title: "Imports",
+    path: "/admin/imports",
+    empty: "Nothing was imported over the API yet.",
+    columns: [
+      {
+        name: "Started",
+        value: (row) => row.created_at,
+        cell: (row) => link(`#/catalog/imports/${row.id}`, time(row.created_at)),
+      },
+      {
+        name: "State",
+        value: (row) => row.status,
+        cell: (row) => [status(row.status), row.dry_run && " ", row.dry_run && badge("report only")],
+      },
+      ...["added", "changed", "unchanged", "removed", "rejected"].map((name) => ({
+        name: sentence(name),
+        value: (row) => row[name],
+        numeric: true,
+      })),
+    ],
+  });
+  return [mayWrite() && upload, h("h3", {}, "Imports"), list];
+}
+
+async function importReport(id) {
+  const box = h("div", { class: "stack", role: "status" });
+  const rejections = h("div");
+  async function refresh() {
+    const row = await get(`/admin/imports/${id}`);
+    const isOver = ["done", "failed"].includes(row.status);
+    box.replaceChildren(
+      h(
+        "p",
+        {},
+        status(row.status),
+        row.dry_run && " ",
+        row.dry_run && badge("report only: nothing was changed"),
+        row.error && ` ${row.error}`,
+      ),
+      isOver ? "" : h("progress", { "aria-label": "Import" }),
+      h(
+        "p",
+        {},
+        `${number(row.lines_done)} lines: ${["added", "changed", "unchanged", "removed", "rejected"].map((name) => `${number(row[name])} ${name}`).join(", ")}.`,
+      ),
+      ...row.warnings.map((warning) => h("p", { class: "muted" }, warning.message ?? JSON.stringify(warning))),
+    );
+    if (!isOver && box.isConnected !== false)
+      setTimeout(() => box.isConnected && refresh().catch((error) => notify(error.message)), 1000);
+    if (isOver && row.rejected)
+      rejections.replaceChildren(
+        h("h3", {}, "Rejected lines"),
+        await table({
+          title: "Rejected lines",
+          path: `/admin/imports/${id}/rejections`,
+          columns: [
+            { name: "Line", value: (line) => line.line, numeric: true },
+            { name: "Title", value: (line) => line.external_id },
+            { name: "Field", value: (line) => line.field },
+            { name: "Reason", value: (line) => line.reason },
+          ],
+        }),
+      );
+    return isOver;
+  }
+  await refresh();
+  setTimeout(
+    () => box.isConnected && box.querySelector("progress") && refresh().catch((error) => notify(error.message)),
+    1000,
+  );
+  return [h("p", { class: "crumbs" }, link("#/catalog/imports", "Imports")), box, rejections];
+}
+
+async function coverage({ id }) {
+  if (id) {
+    const list = await table({
+      title: sentence(id),
+      path: `/admin/coverage/${id}`,
+      empty: "No title has this gap.",
+      columns: [
+        { name: "Title", value: (row) => row.title, cell: (row) => titleLink(row) },
+        { name: "Year", value: (row) => row.year },
+        {
+          name: "Part",
+          value: (row) =>
+            row.part &&
+            [row.part.season && `S${row.part.season}`, row.part.number && `E${row.part.number}`, row.part.title]
+              .filter(Boolean)
+              .join(" "),
+        },
+      ],
+    });
+    return [h("p", { class: "crumbs" }, link("#/catalog/coverage", "Coverage")), h("h3", {}, sentence(id)), list];
+  }
+  const { total, issues } = await get("/admin/coverage");
+  return [
+    h("p", {}, `${number(total)} titles.`),
+    h(
+      "ul",
+      { class: "rows" },
+      issues.map(({ code, count }) =>
+        h(
+          "li",
+          {},
+          h("span", {}, sentence(code)),
+          badge(number(count), count ? "warn" : "good"),
+          count ? link(`#/catalog/coverage/${code}`, `Show ${words(code)}`) : null,
+        ),
+      ),
+    ),
+  ];
+}

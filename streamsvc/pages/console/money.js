@@ -1,0 +1,579 @@
+// Money: plans and prices, coupons, gift codes, price changes, invoices, disputes, tax rates, accounts on billing hold.
+import { api, can, get, query } from "./api.js";
+import { change } from "./dialog.js";
+import {
+  badge,
+  button,
+  download,
+  facts,
+  h,
+  link,
+  minorOf,
+  money as amount,
+  notify,
+  number,
+  panel,
+  priceText,
+  status,
+  time,
+} from "./dom.js";
+import { area, input, optional, select } from "./form.js";
+import { table } from "./table.js";
+import { refund } from "./viewer-actions.js";
+
+const PARTS = {
+  plans: ["Plans and prices", plans],
+  invoices: ["Invoices", invoices],
+  coupons: ["Coupons", coupons],
+  gifts: ["Gift codes", gifts],
+  changes: ["Price changes", priceChanges],
+  disputes: ["Disputes", disputes],
+  taxes: ["Tax rates", taxes],
+  holds: ["Differences", holds],
+};
+const AMOUNT = { inputmode: "decimal", pattern: "[0-9]+([.][0-9]+)?", title: "A number such as 4.99" };
+const CURRENCY = { maxlength: 3, minlength: 3, pattern: "[A-Z]{3}", title: "Three capital letters, such as EUR" };
+const viewer = (id) => (can("support") ? link(`#/viewer/${id}/invoices`, id) : id);
+
+export default async function money({ rest: [part = "plans"], show }) {
+  const key = PARTS[part] ? part : "plans";
+  return [
+    h("h1", {}, "Money"),
+    h(
+      "nav",
+      { class: "tabs", "aria-label": "Parts" },
+      Object.entries(PARTS).map(([to, [name]]) =>
+        link(`#/money/${to}`, name, { "aria-current": to === key && "page" }),
+      ),
+    ),
+    panel(PARTS[key][0], await PARTS[key][1](show)),
+  ];
+}
+const mayWrite = () => can("billing", true);
+
+async function plans(show) {
+  const { items } = await get("/plans");
+  return [
+    mayWrite() &&
+      h(
+        "p",
+        { class: "actions" },
+        button("New plan", () => editPlan({ code: "", name: "", description: null, features: {}, prices: [] }, show)),
+      ),
+    items.length
+      ? h(
+          "ul",
+          { class: "rows" },
+          items.map((plan) =>
+            h(
+              "li",
+              {},
+              h(
+                "div",
+                {},
+                h("strong", {}, plan.name),
+                " ",
+                h("code", {}, plan.code),
+                plan.addon && " ",
+                plan.addon && badge("add-on"),
+                h(
+                  "div",
+                  { class: "muted" },
+                  plan.prices
+                    .map((price) =>
+                      [
+                        priceText(price),
+                        price.trial_days && `${price.trial_days} days of trial`,
+                        price.countries?.join(", "),
+                      ]
+                        .filter(Boolean)
+                        .join(", "),
+                    )
+                    .join(" · ") || "no price on sale",
+                ),
+                h(
+                  "small",
+                  {},
+                  `${plan.features.max_streams} streams, up to ${plan.features.max_height}p, ${plan.features.max_devices} devices`,
+                ),
+              ),
+              mayWrite() && button("Edit", () => editPlan(plan, show), { "aria-label": `Edit ${plan.name}` }),
+            ),
+          ),
+        )
+      : h("p", { class: "muted" }, "No plan is on sale."),
+  ];
+}
+
+function editPlan(plan, show) {
+  const { features } = plan;
+  const line = ({ amount_minor, currency, interval, interval_count, trial_days }) =>
+    [amount_minor, currency, interval, interval_count, trial_days].join(" ");
+  const read = (text, old) =>
+    text
+      .split("\n")
+      .map((row) => row.trim())
+      .filter(Boolean)
+      .map((row) => {
+        const [minor, currency, interval = "month", count = "1", trial = "0"] = row.split(/\s+/);
+        const same = old.find((price) => line(price) === [minor, currency, interval, count, trial].join(" "));
+        return (
+          same ?? {
+            amount_minor: Number(minor),
+            currency,
+            interval,
+            interval_count: Number(count),
+            trial_days: Number(trial),
+          }
+        );
+      });
+  const body = (values) => ({
+    name: values.name,
+    description: values.description || null,
+    addon: plan.addon ?? false,
+    includes: plan.includes ?? [],
+    sold_with: plan.sold_with ?? [],
+    ...(plan.tax_category && { tax_category: plan.tax_category }),
+    ...(plan.addon && { addon_features: plan.addon_features }),
+    ...(!plan.addon && {
+      features: {
+        ...features,
+        max_streams: Number(values.max_streams),
+        max_height: Number(values.max_height),
+        max_devices: Number(values.max_devices),
+        max_profiles: Number(values.max_profiles),
+        downloads: values.downloads === "yes",
+      },
+    }),
+    prices: read(values.prices, plan.prices),
+  });
+  const count = (name, label, fallback) =>
+    input(label, name, { type: "number", min: 0, value: features[name] ?? fallback });
+  change({
+    title: plan.code ? `Edit ${plan.name}` : "New plan",
+    verb: "Save",
+    done: show,
+    explain:
+      "A price that is sold is never edited: a changed one takes its place for new subscribers, and those who have it keep it. A price change moves them.",
+    fields: [
+      plan.code ? null : input("Code", "code", { maxlength: 64, pattern: "[a-z0-9][a-z0-9._\\-]*" }),
+      input("Name", "name", { value: plan.name, maxlength: 200 }),
+      optional("Description", "description", { value: plan.description ?? "", maxlength: 500 }),
+      plan.addon
+        ? null
+        : h(
+            "div",
+            { class: "columns" },
+            count("max_streams", "Streams at once", 2),
+            count("max_height", "Picture height", 1080),
+            count("max_devices", "Devices", 5),
+            count("max_profiles", "Profiles", 5),
+            select(
+              "Downloads",
+              "downloads",
+              [
+                ["yes", "yes"],
+                ["no", "no"],
+              ],
+              { value: features.downloads ? "yes" : "no" },
+            ),
+          ),
+      area("Prices", "prices", {
+        value: plan.prices.map(line).join("\n"),
+        hint: "One a line, in the smallest unit: 999 EUR month 1 14 is 9.99 euros a month with 14 days of trial.",
+      }),
+    ].filter(Boolean),
+    preview: (values) => {
+      const { prices } = body(values);
+      const gone = plan.prices.filter((price) => !prices.includes(price)),
+        added = prices.filter((price) => !price.id);
+      return facts([
+        [
+          "Stays on sale",
+          prices
+            .filter(({ id }) => id)
+            .map(priceText)
+            .join(", ") || "nothing",
+        ],
+        ["New", added.map(priceText).join(", ") || "nothing"],
+        ["No longer sold", gone.map(priceText).join(", ") || "nothing"],
+      ]);
+    },
+    run: async (values) => {
+      const saved = await api("PUT", `/admin/plans/${encodeURIComponent(plan.code || values.code)}`, body(values));
+      return `${saved.name} is sold at ${saved.prices.map(priceText).join(", ") || "no price"}.`;
+    },
+  });
+}
+
+const STATES = [["", "Any"], ...["draft", "open", "paid", "void", "uncollectible"].map((state) => [state, state])];
+function invoices() {
+  return table({
+    title: "Invoices",
+    path: "/admin/invoices",
+    empty: "No invoice yet.",
+    filters: [select("State", "status", STATES)],
+    columns: [
+      { name: "Number", value: (row) => row.number ?? "draft" },
+      { name: "Customer", value: (row) => row.customer.email ?? row.customer.name ?? "" },
+      { name: "State", value: (row) => row.status, cell: (row) => status(row.status) },
+      { name: "Issued", value: (row) => row.issued_at, cell: (row) => time(row.issued_at) ?? "–" },
+      {
+        name: "Total",
+        value: (row) => row.total_minor,
+        cell: (row) => amount(row.total_minor, row.currency),
+        numeric: true,
+      },
+      {
+        name: "Due",
+        value: (row) => row.amount_due_minor,
+        cell: (row) => amount(row.amount_due_minor, row.currency),
+        numeric: true,
+      },
+      { name: "Next attempt", value: (row) => row.next_attempt_on },
+    ],
+    actions: (row, restart) => [
+      can("support") && button("Viewer", () => find(row.id)),
+      mayWrite() && refund(row, restart),
+    ],
+  });
+}
+const find = (id) => {
+  location.hash = `#/viewers?q=${id}`;
+};
+
+const OFF = (row) => (row.percent_off != null ? `${row.percent_off} %` : amount(row.amount_off_minor, row.currency));
+async function coupons() {
+  const list = await table({
+    title: "Coupons",
+    path: "/admin/coupons",
+    empty: "No coupon yet.",
+    columns: [
+      { name: "Code", value: (row) => row.code },
+      { name: "Off", value: OFF },
+      { name: "For", value: (row) => (row.duration === "repeating" ? `${row.periods} periods` : row.duration) },
+      { name: "Audience", value: (row) => row.audience },
+      {
+        name: "Redeemed",
+        value: (row) => row.redeemed,
+        cell: (row) => `${number(row.redeemed)}${row.max_redemptions ? ` of ${number(row.max_redemptions)}` : ""}`,
+        numeric: true,
+      },
+      { name: "Expires", value: (row) => row.expires_at, cell: (row) => time(row.expires_at) ?? "never" },
+    ],
+    actions: (row, restart) =>
+      mayWrite() &&
+      button("Change", () =>
+        change({
+          title: `Change ${row.code}`,
+          verb: "Save",
+          done: restart,
+          explain: "The discount itself cannot be changed.",
+          fields: [
+            optional("Redemptions at most", "max_redemptions", {
+              type: "number",
+              min: 1,
+              value: row.max_redemptions ?? "",
+            }),
+            optional("Expires", "expires_at", {
+              type: "datetime-local",
+              value: row.expires_at?.slice(0, 16) ?? "",
+              hint: "UTC",
+            }),
+          ],
+          run: async (values) => {
+            const { id, redeemed, code, ...rest } = row;
+            await api("PUT", `/admin/coupons/${encodeURIComponent(code)}`, {
+              ...rest,
+              max_redemptions: Number(values.max_redemptions) || null,
+              expires_at: values.expires_at ? `${values.expires_at}:00Z` : null,
+            });
+            return `${code} is changed.`;
+          },
+        }),
+      ),
+  });
+  const add = () =>
+    change({
+      title: "New coupon",
+      verb: "Create",
+      done: list.restart,
+      explain: "Either a percentage or an amount.",
+      fields: [
+        input("Code", "code", { maxlength: 64, pattern: "[A-Za-z0-9_\\-]+" }),
+        optional("Percent off", "percent_off", { type: "number", min: 0.01, max: 100, step: "any" }),
+        optional("Amount off", "amount", AMOUNT),
+        optional("Its currency", "currency", CURRENCY),
+        select("For", "duration", [
+          ["once", "the first invoice"],
+          ["repeating", "some periods"],
+          ["forever", "ever"],
+        ]),
+        optional("Periods", "periods", { type: "number", min: 1 }),
+        select("Audience", "audience", [
+          ["anyone", "anyone"],
+          ["new", "new subscribers"],
+          ["returning", "returning subscribers"],
+        ]),
+        optional("Redemptions at most", "max_redemptions", { type: "number", min: 1 }),
+      ],
+      run: async ({ code, percent_off, amount: off, currency, periods, max_redemptions, ...rest }) => {
+        const made = await api("PUT", `/admin/coupons/${encodeURIComponent(code)}`, {
+          ...rest,
+          ...(percent_off
+            ? { percent_off: Number(percent_off) }
+            : { amount_off_minor: minorOf(off, currency), currency }),
+          periods: Number(periods) || null,
+          max_redemptions: Number(max_redemptions) || null,
+        });
+        return `${made.code} takes ${OFF(made)} off.`;
+      },
+    });
+  return [mayWrite() && h("p", { class: "actions" }, button("New coupon", add)), list];
+}
+
+async function gifts() {
+  const list = await table({
+    title: "Gift codes",
+    path: "/admin/gift-codes",
+    empty: "No gift code yet.",
+    columns: [
+      { name: "Id", value: (row) => row.id },
+      {
+        name: "Worth",
+        value: (row) => row.amount_minor,
+        cell: (row) => (row.periods ? `${row.periods} periods` : amount(row.amount_minor, row.currency)),
+        numeric: true,
+      },
+      { name: "State", value: (row) => (row.revoked_at ? "revoked" : row.redeemed_at ? "redeemed" : "open") },
+      { name: "Created", value: (row) => row.created_at, cell: (row) => time(row.created_at) },
+      {
+        name: "Redeemed by",
+        value: (row) => row.redeemed_by,
+        cell: (row) => (row.redeemed_by ? viewer(row.redeemed_by) : "–"),
+      },
+      { name: "Expires", value: (row) => row.expires_at, cell: (row) => time(row.expires_at) ?? "never" },
+    ],
+  });
+  const add = () =>
+    change({
+      title: "New gift codes",
+      verb: "Create",
+      done: list.restart,
+      explain: "Each adds its amount to the credit of whoever redeems it. The codes are shown once.",
+      fields: [
+        input("Amount", "amount", AMOUNT),
+        input("Currency", "currency", CURRENCY),
+        input("How many", "quantity", { type: "number", min: 1, max: 1000, value: 1 }),
+      ],
+      preview: ({ amount: worth, currency, quantity }) =>
+        h(
+          "p",
+          {},
+          `${number(Number(quantity))} codes of ${amount(minorOf(worth, currency), currency)}: ${amount(minorOf(worth, currency) * Number(quantity), currency)} in all.`,
+        ),
+      run: async ({ amount: worth, currency, quantity }) => {
+        const { items } = await api("POST", "/admin/gift-codes", {
+          amount_minor: minorOf(worth, currency),
+          currency,
+          quantity: Number(quantity),
+        });
+        const codes = items.map(({ code }) => code);
+        return [
+          h("p", {}, `${number(codes.length)} codes, shown only now:`),
+          h(
+            "ul",
+            { class: "codes" },
+            codes.slice(0, 50).map((code) => h("li", {}, h("code", {}, code))),
+          ),
+          button("Download", () => download("gift-codes.txt", "text/plain", codes.join("\n"))),
+        ];
+      },
+    });
+  return [mayWrite() && h("p", { class: "actions" }, button("New gift codes", add)), list];
+}
+
+async function priceChanges() {
+  const { items } = await get("/plans");
+  const names = new Map(
+    items.flatMap((plan) => plan.prices.map((price) => [price.id, `${plan.name}: ${priceText(price)}`])),
+  );
+  const name = (id) => names.get(id) ?? id;
+  const list = await table({
+    title: "Price changes",
+    path: "/admin/price-migrations",
+    empty: "No price change yet.",
+    columns: [
+      { name: "From", value: (row) => name(row.from_price_id) },
+      { name: "To", value: (row) => name(row.to_price_id) },
+      { name: "Effective", value: (row) => row.effective },
+      {
+        name: "State",
+        value: (row) => (row.withdrawn_at ? "withdrawn" : row.completed_at ? "scheduled" : "in progress"),
+      },
+      { name: "To be moved", value: (row) => row.counts.base + row.counts.planned + row.counts.addon, numeric: true },
+      { name: "Moved", value: (row) => row.counts.applied, numeric: true },
+    ],
+    actions: (row, restart) =>
+      mayWrite() &&
+      !row.withdrawn_at &&
+      button("Withdraw", () =>
+        change({
+          title: "Withdraw the price change",
+          verb: "Withdraw",
+          danger: true,
+          done: restart,
+          explain:
+            "Subscribers who have not yet renewed at the new price keep the old one. Those who were notified get an email that the change was withdrawn.",
+          run: async () => {
+            await api("DELETE", `/admin/price-migrations/${row.id}`);
+            return "The price change is withdrawn.";
+          },
+        }),
+      ),
+  });
+  const announce = () =>
+    change({
+      title: "Change a price",
+      verb: "Announce it",
+      done: list.restart,
+      explain: "Subscribers move at their first renewal on or after the date, and are notified once, by email.",
+      fields: [
+        optional("From price", "from_price_id", {
+          list: "prices",
+          hint: "An id. A price that is no longer sold can be named too.",
+          required: true,
+        }),
+        select("To", "to_price_id", [...names]),
+        input("Effective", "effective", { type: "date" }),
+        input("Days of notice", "notice_days", { type: "number", min: 0, max: 365, value: 30 }),
+        h(
+          "datalist",
+          { id: "prices" },
+          [...names].map(([id, label]) => h("option", { value: id }, label)),
+        ),
+      ],
+      preview: async (values) => {
+        const shown = await get(`/admin/price-migrations/preview${query(values)}`);
+        return [
+          facts([
+            ["Affected", `${number(shown.subscriptions)} subscriptions`],
+            ["Effective", shown.effective],
+            ["At one renewal each", amount(shown.renewal_change_minor, shown.currency)],
+            ["MRR", amount(shown.mrr_change_minor, shown.currency)],
+          ]),
+          h("p", {}, "Nobody is notified before you confirm."),
+        ];
+      },
+      run: async (values) => {
+        const made = await api("POST", "/admin/price-migrations", {
+          ...values,
+          notice_days: Number(values.notice_days),
+        });
+        return `${number(made.subscriptions)} subscriptions move on or after ${made.effective}.`;
+      },
+    });
+  return [mayWrite() && h("p", { class: "actions" }, button("Change a price", announce)), list];
+}
+
+function disputes() {
+  return table({
+    title: "Disputes",
+    path: "/admin/disputes",
+    empty: "No payment is disputed.",
+    columns: [
+      { name: "Viewer", value: (row) => row.account_id, cell: (row) => viewer(row.account_id) },
+      { name: "Payment", value: (row) => row.id },
+      { name: "State", value: (row) => row.status, cell: (row) => status(row.status) },
+      {
+        name: "Disputed",
+        value: (row) => row.disputed_minor,
+        cell: (row) => amount(row.disputed_minor, row.currency),
+        numeric: true,
+      },
+      {
+        name: "Of",
+        value: (row) => row.amount_minor,
+        cell: (row) => amount(row.amount_minor, row.currency),
+        numeric: true,
+      },
+      { name: "Paid", value: (row) => row.created_at, cell: (row) => time(row.created_at) },
+    ],
+  });
+}
+
+async function taxes() {
+  const list = await table({
+    title: "Tax rates",
+    path: "/admin/tax-rates",
+    empty: "No tax rate is set: no tax is charged.",
+    columns: [
+      { name: "Country", value: (row) => row.country },
+      { name: "Category", value: (row) => row.category },
+      { name: "Percent", value: (row) => row.percent, numeric: true },
+      { name: "Name", value: (row) => row.name },
+    ],
+    actions: (row, restart) => mayWrite() && button("Change", () => edit(row, restart)),
+  });
+  const edit = (row, restart) =>
+    change({
+      title: row.country ? `Tax of ${row.country}` : "New tax rate",
+      verb: "Save",
+      done: restart,
+      explain: "Applies to invoices that are issued from now on.",
+      fields: [
+        input("Country", "country", {
+          maxlength: 2,
+          pattern: "[A-Z]{2}",
+          value: row.country ?? "",
+          readonly: Boolean(row.country),
+        }),
+        input("Category", "category", { value: row.category ?? "standard", readonly: Boolean(row.country) }),
+        input("Percent", "percent", { type: "number", min: 0, max: 100, step: "any", value: row.percent ?? "" }),
+        input("Name", "name", { value: row.name ?? "", maxlength: 64, hint: "As on the invoice, such as VAT." }),
+      ],
+      run: async ({ country, percent, ...rest }) => {
+        const saved = await api("PUT", `/admin/tax-rates/${country}`, { ...rest, percent: Number(percent) });
+        return `${saved.country}: ${saved.percent} % ${saved.name}, from the next invoice on.`;
+      },
+    });
+  return [
+    mayWrite() &&
+      h(
+        "p",
+        { class: "actions" },
+        button("New tax rate", () => edit({}, list.restart)),
+      ),
+    list,
+  ];
+}
+
+async function holds() {
+  const list = await table({
+    title: "Subscriptions on billing hold",
+    path: "/admin/subscriptions",
+    parameters: { parked: true },
+    empty: "All books agree; nothing is on hold.",
+    columns: [
+      { name: "Viewer", value: (row) => row.account_id, cell: (row) => viewer(row.account_id) },
+      { name: "Plan", value: (row) => row.plan.name },
+      { name: "Held since", value: (row) => row.parked_at, cell: (row) => time(row.parked_at) },
+      { name: "Difference", value: (row) => row.parked_reason },
+    ],
+    actions: (row, restart) =>
+      mayWrite() &&
+      button("Release", async () => {
+        await api("DELETE", `/admin/subscriptions/${row.id}/parking`);
+        await restart();
+        notify("The hold is released; what fell due is being billed.");
+      }),
+  });
+  return [
+    h(
+      "p",
+      { class: "muted" },
+      "The nightly audit compares every book; a subscription that differs is not billed until the cause is fixed and the hold released.",
+    ),
+    list,
+  ];
+}

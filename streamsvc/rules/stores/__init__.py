@@ -1,0 +1,1 @@
+"""App stores: what their states mean here."""

@@ -1,0 +1,289 @@
+"""The operators' console in a browser: every page on two sizes, what an operator does there, and who may see what."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from streamsvc.rules.sign_in.totp import totp_code
+from tests.worlds.browser import launch_chromium, serve_app, tab_to
+from tests.worlds.console_world import AXE, PASSWORD, PROBE, ConsoleWorld, wall_step
+from tests.worlds.sessions_steps import run_jobs
+
+pytestmark = pytest.mark.either_database
+
+SCREENSHOTS = os.environ.get("STREAMSVC_TEST_SCREENSHOTS")
+"""A folder for pictures of the pages, to be looked at."""
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+MAX_PAGE_BYTES = 150_000
+PAGES = [
+    "",
+    *("viewers", "viewers?q=an", "viewer/{ann}", "viewer/{bob}", "viewer/{ann}/invoices", "viewer/{ann}/devices"),
+    "viewer/{ann}/explain",
+    *(
+        f"running/{part}"
+        for part in ("health", "jobs", "webhooks", "audit", "streams", "usage", "operators", "settings")
+    ),
+    *(f"money/{part}" for part in ("plans", "invoices", "coupons", "gifts", "changes", "disputes", "taxes", "holds")),
+    *(
+        f"catalog/{part}"
+        for part in ("titles", "home", "collections/best", "imports", "coverage", "coverage/no_window")
+    ),
+    *("catalog/title/{film}", "account"),
+]
+ALL_PAGES = os.environ.get("STREAMSVC_TEST_CONSOLE") == "every"
+"""`make browser` sets it; `make test` walks a few pages on a phone."""
+
+
+@pytest.fixture
+def world(database, new_app):
+    """The console, served to a browser, with something in each of its pages."""
+    apps = []
+
+    def create(url):
+        apps.append(new_app(database, "console", public_url=url))
+        return apps[0]
+
+    with serve_app(create) as url:
+        yield ConsoleWorld(apps[0], url).fill()
+
+
+def open_page(world, page, path):
+    """Open a page of the console and wait until it is complete."""
+    ids = {name: viewer.id for name, viewer in world.viewers.items()} | {"film": world.titles[PROBE]}
+    page.goto("about:blank")  # else the page before would still be there
+    page.goto(f"{world.url}/console#/{path.format(**ids)}")
+    page.locator("main h1").wait_for()
+    assert page.locator("main h1").inner_text() not in ("Something went wrong", "Page not found"), (
+        path,
+        page.locator("main").inner_text(),
+    )
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci in tests/players")
+@pytest.mark.parametrize("size", ["phone", "desktop", "dark"] if ALL_PAGES else ["phone"])
+def test_every_page_is_accessible_small_and_of_one_host(world, size):
+    options = {"viewport": PHONE if size == "phone" else DESKTOP, "color_scheme": "dark" if size == "dark" else "light"}
+    found, hosts, errors = [], set(), []
+    with launch_chromium() as browser:
+        context = world.context(browser, "admin", bypass_csp=True, **options)
+        for path in PAGES if ALL_PAGES else PAGES[:2]:
+            page, sizes = context.new_page(), []
+            page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.on("response", lambda response, sizes=sizes: sizes.append(response))
+            open_page(world, page, path)
+            page.wait_for_load_state("networkidle")
+            assert sum(len(r.body()) for r in sizes if "/v1/" not in r.url) < MAX_PAGE_BYTES, path
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} is too wide"
+            page.evaluate(AXE.read_text())
+            for violation in page.evaluate("axe.run()")["violations"]:
+                found.append((path, violation["id"], violation["impact"], violation["nodes"][0]["html"][:120]))
+            if SCREENSHOTS:
+                name = path.format(ann="ann", bob="bob", film="film").replace("/", "-").replace("?", "-") or "today"
+                page.screenshot(path=Path(SCREENSHOTS) / f"{size}-{name}.png", full_page=True)
+            page.close()
+    assert found == []
+    assert (errors, hosts) == ([], {world.url.removeprefix("http://")})
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_an_invited_operator_enrols_signs_in_and_finds_a_viewer_by_keyboard_alone(world):
+    token = world.invite("support", "grace")
+    with launch_chromium() as browser:
+        page = browser.new_context(locale="en-GB", viewport=PHONE).new_page()
+        policy_errors = []
+        page.on("console", lambda message: "Content Security" in message.text and policy_errors.append(message.text))
+        sent = []
+        page.on("request", lambda request: request.method != "GET" and sent.append(request.url))
+
+        page.goto(f"{world.url}/console#/operator-invitation?token={token}")
+        page.get_by_role("heading", name="Become an operator").wait_for()
+        assert sent == []  # mail filters open links too
+        tab_to(page, "Start")
+        page.keyboard.press("Enter")
+        page.get_by_role("img", name="QR code for the authenticator app").wait_for()
+        assert page.locator("img.qr").evaluate("e => e.complete && e.naturalWidth > 0")
+        tab_to(page, "I cannot scan it")
+        page.keyboard.press("Enter")
+        secret = page.locator("details code").inner_text()
+        step = wall_step()
+        tab_to(page, "New password")
+        page.keyboard.type(PASSWORD)
+        tab_to(page, "Code from the app")
+        page.keyboard.type(totp_code(secret, step))
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Your recovery codes").wait_for()
+        recovery_code = page.locator(".codes code").first.inner_text()
+        tab_to(page, "I have stored them: sign in")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Operator sign-in").wait_for()
+        page.keyboard.type("grace@staff.example")
+        page.keyboard.press("Tab")
+        page.keyboard.type("a wrong one 7")
+        page.keyboard.press("Enter")
+        page.get_by_role("alert").get_by_text("incorrect").wait_for()
+        page.get_by_label("Password").focus()
+        page.keyboard.press("ControlOrMeta+a")
+        page.keyboard.type(PASSWORD)
+        page.keyboard.press("Enter")
+        page.get_by_label("Code from your authenticator app").wait_for()
+        tab_to(page, "Use a recovery code")
+        page.keyboard.press("Enter")
+        page.keyboard.type(recovery_code)
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Today").wait_for()
+        assert page.evaluate("document.cookie + JSON.stringify({...localStorage, ...sessionStorage})") == "{}"
+        tab_to(page, "Viewers")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Viewers").wait_for()
+        page.keyboard.type("angst")
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="ann@example.com").wait_for()
+        tab_to(page, "ann@example.com")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Ann Ångström").wait_for()
+        tab_to(page, "Sign out everywhere")
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").get_by_role("button", name="Preview").wait_for()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").get_by_text("1 sessions will end").wait_for()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").get_by_text("All sessions are ended.").wait_for()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").wait_for(state="detached")
+        assert world.viewers["ann"].get("/v1/account").status_code == 401
+        assert world.viewers["cleo"].get("/v1/account").status_code == 200
+        tab_to(page, "Sign out")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Operator sign-in").wait_for()
+        page.reload()
+        page.get_by_role("heading", name="Operator sign-in").wait_for()
+        assert policy_errors == []
+
+
+def act(page, name, verb, expected, fill=None, steps=("Preview",)):
+    """Press an action's button, fill its fields, confirm, and wait until its outcome is shown."""
+    page.locator("main").get_by_role("button", name=name, exact=True).first.click()
+    dialog = page.get_by_role("dialog")
+    for label, value in (fill or {}).items():
+        dialog.get_by_label(label, exact=True).fill(value)
+    for step in (*steps, verb):
+        dialog.get_by_role("button", name=step, exact=True).click()
+    dialog.locator(".outcome, .error:not(:empty)").wait_for()
+    assert expected in dialog.inner_text()
+    dialog.get_by_role("button", name="Close").click()
+    page.get_by_role("dialog").wait_for(state="detached")
+    page.locator("main:not([aria-busy]) h1").wait_for()
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_what_is_done_for_a_viewer_is_said_before_and_after_and_happens(world):
+    ann = world.viewers["ann"]
+    subscription = lambda: world.admin.get(f"/v1/admin/subscriptions/{ann.subscription['id']}").json  # noqa: E731
+    with launch_chromium() as browser:
+        page = world.context(browser, "admin").new_page()
+        open_page(world, page, "viewer/{ann}")
+        act(page, "Give credit", "Give it", "€5.00", {"Amount": "5", "Currency": "EUR", "Reason": "ticket 7"})
+        act(page, "Change plan", "Change it", "The plan is now Premium, €14.99 a month.")
+        assert subscription()["plan"]["code"] == "premium"
+        act(page, "Hold billing", "Hold", "Nothing will be billed", {"Reason": "a thief"}, steps=())
+        assert subscription()["parked_reason"] == "a thief"
+        act(page, "Release the hold", "Release", "The hold is released", steps=())
+        act(page, "Cancel", "Cancel it", "The subscription ends")
+        assert subscription()["cancel_at"]
+        act(page, "Send password reset", "Send", "is on its way", steps=())
+        act(page, "View as them", "Start", "This is what the owner sees", {"Reason": "ticket 7"}, steps=())
+        open_page(world, page, "viewer/{cleo}/invoices")
+        act(page, "Refund", "Refund", "is refunded (succeeded)", {"Amount": "1.50", "Reason": "sorry"})
+        open_page(world, page, "viewer/{ann}")
+        act(page, "Disable", "Disable", "is disabled and signed out", {"Reason": "asked"}, steps=())
+        assert ann.get("/v1/account").status_code == 401
+        page.get_by_text("Account disabled").wait_for()
+        text = page.locator(".timeline").inner_text()
+        assert "Account disabled" in text and "by opr_" in text and "Plan changed" in text
+        open_page(world, page, "viewer/{cleo}/explain")
+        page.get_by_label("Name or id of a title").fill("holiday")
+        page.get_by_role("button", name="Find").click()
+        page.get_by_label("Titles with that name").wait_for()
+        page.get_by_role("button", name="Explain").click()
+        page.get_by_text("It plays", exact=True).wait_for()
+        cleo = {"Type cleo@example.com to confirm": "cleo@example.com"}
+        act(page, "Close and erase", "Close it", "The account is closed.", cleo, steps=())
+    assert world.viewers["cleo"].get("/v1/account").status_code == 401
+    assert world.viewers["bob"].get("/v1/account").status_code == 200
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_a_role_sees_its_rooms_alone_and_the_api_refuses_the_others(world):
+    rooms = {
+        "support": ["Today", "Viewers", "Catalogue", "Running it"],
+        "billing": ["Today", "Viewers", "Money"],
+        "catalog": ["Catalogue"],
+        "auditor": ["Today", "Viewers", "Catalogue", "Money", "Running it"],
+    }
+    with launch_chromium() as browser:
+        for role, names in rooms.items():
+            page, refused = world.context(browser, role).new_page(), []
+            page.on(
+                "response", lambda response, refused=refused: response.status == 403 and refused.append(response.url)
+            )
+            open_page(world, page, "account")
+            assert page.get_by_role("navigation", name="Rooms").get_by_role("link").all_inner_texts() == names
+            for path in ("viewer/{ann}", "money/plans", "running", "catalog/titles"):
+                open_page(world, page, path)
+                room = {"viewer": "Viewers", "money": "Money", "running": "Running it", "catalog": "Catalogue"}
+                is_open = room[path.partition("/")[0]] in names
+                assert (page.get_by_role("heading", name="Not in your role").count() == 0) == is_open, (role, path)
+                if role == "auditor":
+                    assert page.get_by_role("button", name="Disable").count() == 0
+            assert refused == [], f"{role}: the console asks for nothing that the role may not have"
+            assert page.evaluate("fetch('v1/admin/settings').then(r => r.status)") == (
+                200 if role == "auditor" else 403
+            )
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_names_and_titles_stay_text(world):
+    ran = "document.title === 'probe' || document.querySelector('main img, main script') !== null"
+    with launch_chromium() as browser:
+        page, dialogs = world.context(browser, "admin").new_page(), []
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        paths = ("viewers", "viewer/{bob}", "catalog/titles", "catalog/title/{film}", "running/jobs", "running/audit")
+        for path in (*paths, "viewer/{bob}/explain"):
+            open_page(world, page, path)
+            if path not in ("running/audit", "viewer/{bob}/explain"):
+                assert "onerror=" in page.locator("main").inner_text(), path
+            assert not page.evaluate(ran), path
+        assert dialogs == []
+        with pytest.raises(Exception, match="TrustedHTML"):  # and the browser would refuse markup from text
+            page.evaluate("document.body.innerHTML = '<b>x</b>'")
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_the_home_page_is_put_in_order_by_keyboard_and_an_import_reports_what_it_rejects(world, tmp_path):
+    file = tmp_path / "titles.ndjson"
+    file.write_text('{"external_id": "f:1", "kind": "movie", "title": "New one"}\n{"kind": "movie"}\n')
+    with launch_chromium() as browser:
+        page = world.context(browser, "catalog").new_page()
+        open_page(world, page, "catalog/home")
+        for kind in ("new", "popular"):
+            page.get_by_label("Kind").select_option(kind)
+            page.get_by_role("button", name="Add a row").click()
+        page.get_by_role("button", name="Move popular up").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Save the order").click()
+        page.get_by_text("The home page has 2 rows.").wait_for()
+        assert [row["kind"] for row in world.admin.get("/v1/admin/home").json["items"]] == ["popular", "new"]
+        open_page(world, page, "catalog/imports")
+        page.get_by_label("File", exact=True).set_input_files(file)
+        page.get_by_role("button", name="Import").click()
+        page.get_by_role("progressbar", name="Import").wait_for()
+        run_jobs(world.app)
+        page.get_by_text("1 added, 0 changed, 0 unchanged, 0 removed, 1 rejected").wait_for()
+        page.get_by_role("cell", name="external_id", exact=True).wait_for()
+        open_page(world, page, "catalog/title/{film}")
+        page.get_by_label("Year").fill("2001")
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.get_by_text("is saved.").wait_for()
+        assert world.admin.get(f"/v1/admin/titles/{world.titles[PROBE]}").json["year"] == 2001
