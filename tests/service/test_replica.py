@@ -1,6 +1,7 @@
 """A real streaming standby: what is read from it and what is not, and that it may lag, hang or be gone."""
 
 import itertools
+import json
 import logging
 import os
 import time
@@ -8,11 +9,11 @@ import time
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from streamsvc.cli.doctor import doctor
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage import replica
 from streamsvc.storage.database import reading_engine
 from tests.conftest import Clock, build_app, close_app, migrate_database
-from tests.service.test_doctor import run_doctor
 from tests.worlds.frozen_postgres import FreezablePostgres
 from tests.worlds.playback_steps import CARTOON, FILM, World
 from tests.worlds.service import wait_until
@@ -272,12 +273,16 @@ def test_a_replica_is_one_server_of_postgresql(url, problem):
         Settings.from_env({"STREAMSVC_DATABASE_REPLICA_URL": url, "STREAMSVC_SECRET_KEY": "k" * 40})
 
 
-def test_the_doctor_names_what_is_no_standby_of_the_primary(servers, monkeypatch, tmp_path):
+def test_the_doctor_names_what_is_no_standby_of_the_primary(servers):
     primary, standby = servers
 
     def check(url):
-        variables = {"database_url": primary.database, "data_dir": tmp_path, "sandbox": 1}
-        finding = run_doctor(monkeypatch, **variables, database_replica_url=url)[1]["replica"]
+        app = build_app(primary.database, Clock(), database_replica_url=url)
+        try:
+            document = json.loads(app.test_cli_runner().invoke(doctor, ["--json"]).output)
+        finally:
+            close_app(app)
+        finding = next(check for check in document["checks"] if check["check"] == "replica")
         return finding["status"], finding["message"]
 
     status, message = check(standby.url.format("replicated"))
