@@ -3,7 +3,6 @@
 import click
 from flask import Flask
 
-from streamsvc.app import create_app
 from streamsvc.settings import PREFIX, Settings, SettingsError
 
 CREATORS = {"db", "demo"}
@@ -26,4 +25,6 @@ def create_command_app() -> Flask:
             f"{PREFIX}DATABASE_URL: {missing} does not exist or is empty; correct the path, or create the database "
             "with `streamsvc db upgrade`"
         )
+    from streamsvc.app import create_app  # late, so that a wrong setting is reported at once
+
     return create_app(settings)

@@ -1,56 +1,57 @@
 """The commands of `streamsvc`. They are also available from `flask`."""
 
 import sys
+from importlib import import_module
 
 import click
 from flask.cli import FlaskGroup
-from flask_migrate.cli import db as database_commands
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from streamsvc.cli.accounts import api_keys, log_name
-from streamsvc.cli.backup import backup, restore
-from streamsvc.cli.billing import billing
-from streamsvc.cli.catalog import catalog
-from streamsvc.cli.check import check
-from streamsvc.cli.clock import clock
 from streamsvc.cli.command_app import create_command_app
-from streamsvc.cli.demo import demo
-from streamsvc.cli.doctor import doctor
-from streamsvc.cli.init import init
-from streamsvc.cli.jobs import jobs
-from streamsvc.cli.operators import operators
-from streamsvc.cli.passwords import breached_passwords
-from streamsvc.cli.serving import config, serve, worker
-from streamsvc.cli.sessions import sessions
 from streamsvc.settings import PREFIX, Settings, SettingsError
 
 FILE_ERRORS = ("SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_READONLY")
-COMMANDS = (
-    serve,
-    worker,
-    demo,
-    database_commands,
-    catalog,
-    api_keys,
-    operators,
-    log_name,
-    jobs,
-    sessions,
-    breached_passwords,
-    billing,
-    clock,
-    check,
-    doctor,
-    backup,
-    restore,
-    init,
-    config,
-)
+COMMANDS = {
+    "api-keys": "streamsvc.cli.accounts:api_keys",
+    "backup": "streamsvc.cli.backup:backup",
+    "billing": "streamsvc.cli.billing:billing",
+    "breached-passwords": "streamsvc.cli.passwords:breached_passwords",
+    "catalog": "streamsvc.cli.catalog:catalog",
+    "check": "streamsvc.cli.check:check",
+    "clock": "streamsvc.cli.clock:clock",
+    "config": "streamsvc.cli.config:config",
+    "db": "flask_migrate.cli:db",
+    "demo": "streamsvc.cli.demo:demo",
+    "doctor": "streamsvc.cli.doctor:doctor",
+    "init": "streamsvc.cli.init:init",
+    "jobs": "streamsvc.cli.jobs:jobs",
+    "log-name": "streamsvc.cli.accounts:log_name",
+    "operators": "streamsvc.cli.operators:operators",
+    "restore": "streamsvc.cli.backup:restore",
+    "serve": "streamsvc.cli.serving:serve",
+    "sessions": "streamsvc.cli.sessions:sessions",
+    "worker": "streamsvc.cli.serving:worker",
+}
+
+
+class CommandGroup(FlaskGroup):
+    """Imports a command when it is called: most need a part of the package only, and start sooner without the rest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name].split(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
 
 
 @click.group(
-    cls=FlaskGroup,
+    cls=CommandGroup,
     create_app=create_command_app,
     add_default_commands=False,
     add_version_option=False,
@@ -62,8 +63,6 @@ def group() -> None:
 
 
 group.params = [option for option in group.params if option.name == "version"]  # Flask's own options would only confuse
-for command in COMMANDS:
-    group.add_command(command)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The serve, worker and config commands."""
+"""The serve and worker commands."""
 
 import errno
 import os
@@ -18,14 +18,7 @@ from streamsvc.logs import configure_logging, make_formatter
 from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.security.counter_keys import is_secret_key_foreign
-from streamsvc.settings import (
-    PREFIX,
-    Settings,
-    SettingsError,
-    current_settings,
-    describe_settings,
-    select_known,
-)
+from streamsvc.settings import PREFIX, Settings, SettingsError, current_settings
 
 BACKLOG = 2048
 LISTEN_ERRORS = {
@@ -128,16 +121,3 @@ def worker(once: bool) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     run_worker(stop, report_ready)
-
-
-@click.command()
-def config() -> None:
-    """Print all settings with their current values.
-
-    Secrets are masked. An unknown setting is an error once all others have been printed.
-    """
-    rows = describe_settings(Settings.from_env(select_known(os.environ)))
-    width = max(len(name) for name, *_ in rows)
-    for name, value, description in rows:
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}\n{' ' * width}  {description}")
-    Settings.from_env()

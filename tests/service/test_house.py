@@ -1,10 +1,13 @@
-"""The layout of the package: which folder imports which, which module reads the clock, and module names."""
+"""The layout of the package: which folder imports which, which module reads the clock, names, and commands."""
 
 import ast
+import configparser
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+from streamsvc.cli.group import COMMANDS
 
 PACKAGE = Path(__file__).parent.parent.parent / "streamsvc"
 MIGRATIONS = PACKAGE / "migrations" / "versions"
@@ -123,3 +126,11 @@ def test_a_top_level_function_is_named_by_a_verb_and_its_object():
         if isinstance(node, ast.FunctionDef) and node.name.strip("_") in VAGUE_NAMES
     ]
     assert not vague
+
+
+def test_flask_offers_the_same_commands():
+    setup = configparser.ConfigParser()
+    setup.read(PACKAGE.parent / "setup.cfg")
+    lines = setup["options.entry_points"]["flask.commands"].split("\n")
+    offered = dict(line.split(" = ") for line in lines if line)
+    assert offered | {"db": COMMANDS["db"]} == COMMANDS, "Flask-Migrate offers `db` itself"

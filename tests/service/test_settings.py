@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from streamsvc import setting_checks
-from streamsvc.cli.serving import config
+from streamsvc.cli.config import config
 from streamsvc.settings import PREFIX, Settings, SettingsError, describe_settings
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text()
