@@ -145,6 +145,15 @@ def test_errors_are_those_of_rfc_8628(client, form, error):
     assert response.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize("path", ["token", "device-authorizations"])
+@pytest.mark.parametrize(
+    "body", [{}, {"json": {"grant_type": GRANT_TYPE}}, {"data": b"x", "content_type": "text/plain"}]
+)
+def test_a_body_that_is_no_form_is_an_invalid_request(client, path, body):
+    response = client.post(f"/v1/{path}", **body)
+    assert error_of(response) == (400, "invalid_request") and "error_description" in response.json
+
+
 def test_a_retry_returns_the_same_codes_and_neither_is_stored(app, client):
     call = {"json": {"device": TV}, "headers": {"Idempotency-Key": "k"}}
     first, again = (client.post("/v1/device-codes", **call) for _ in range(2))

@@ -18,7 +18,8 @@ from streamsvc.operations.sign_in.device_codes import OAuthError
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import TooManyAttempts
-from streamsvc.rules.refusals.requests import Invalid, NotFound
+from streamsvc.rules.refusals.base import Refusal
+from streamsvc.rules.refusals.requests import Invalid, NotFound, WrongMediaType
 from streamsvc.rules.sign_in.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, new_token, session_lifetime_name
 from streamsvc.schemas.sessions.device_codes import (
@@ -154,8 +155,9 @@ def create_token(form: dict) -> Any:
     return response, 200, {"Pragma": "no-cache"}  # required by RFC 6749, 5.1; every response has Cache-Control
 
 
+@bp.errorhandler(WrongMediaType)
 @bp.errorhandler(Invalid)
-def render_invalid_request(error: Invalid) -> Response:
+def render_invalid_request(error: Refusal) -> Response:
     """Render invalid input as an OAuth error at the OAuth endpoints, else as a problem document."""
     is_oauth = request.endpoint in [f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token)]
     return _oauth_error("invalid_request") if is_oauth else refusal_response(error)
