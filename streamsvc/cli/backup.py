@@ -59,7 +59,8 @@ def create_backup(path: Path, with_secret_key: bool, keep_days: int | None, ever
     """Back up the database to PATH: a file that must not exist, or a folder.
 
     The file is complete or absent, and only its owner can read it. The settings and the secret key are not in it. In a
-    folder its name has the time in UTC: streamsvc-20260115T020000Z.backup.
+    folder its name has the time in UTC: streamsvc-20260115T020000Z.backup. Exits with 1 if there is no backup, or an
+    expired one cannot be deleted.
     """
     if not path.is_dir():
         if keep_days or every_hours:

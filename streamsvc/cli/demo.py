@@ -56,7 +56,7 @@ def migrate_database() -> None:
 def seed_demo() -> None:
     """Create the demo's titles, rows, plans, viewer and operator.
 
-    Seeding again changes nothing.
+    Seeding again changes nothing. Exits with 1 if the catalogue rejects a line.
     """
     reports = [import_with_progress(catalog) for catalog in operation.CATALOGS]
     now = clock.now()
