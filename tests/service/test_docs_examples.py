@@ -27,8 +27,10 @@ from streamsvc.settings import Settings
 from tests.conftest import Clock
 from tests.worlds.commands import parse_command
 from tests.worlds.described_client import describe, find_operation
+from tests.worlds.docs_commands import CommandWorld, find_changed_output
 from tests.worlds.docs_examples import PAGES, ROOT, Example, read_examples, read_json_documents, split_commands
 from tests.worlds.docs_world import DocsWorld, Exchange
+from tests.worlds.service import seed_small_demo
 from tests.worlds.shown_json import find_difference
 
 LIST = Path(__file__).parent / "docs_examples.txt"
@@ -250,6 +252,38 @@ def test_the_commands_of_the_readme_exist():
         for words in [first, *[[*first[:-1], each] for each in alternatives[1:]]]:
             with contextlib.suppress(click.MissingParameter):
                 parse_command([PLACES.get(word, word) for word in words])
+
+
+# commands that run
+
+
+@pytest.fixture(scope="module")
+def runs(new_database, tmp_path_factory):
+    """What the commands of each page did, one page after the other, each in a world of its own."""
+    found = []
+    for page, examples in EXAMPLES.items():
+        if page not in RUN_ELSEWHERE and any("streamsvc " in each.text for each in examples if each.kind == "sh"):
+            url = new_database("sqlite", "docs_commands", seed_small_demo)
+            with pytest.MonkeyPatch.context() as patch:
+                found += CommandWorld(tmp_path_factory.mktemp("commands"), url, patch).run_page(page, examples)
+    return found
+
+
+def test_commands_succeed(runs):
+    """Or exit with the code that the list names."""
+    failed = [f"{run} {run.exit_code}" for run in runs if run.exit_code]
+    assert sorted(set(failed)) == listed("exits"), "\n".join(f"{run}: {run.output}" for run in runs if run.exit_code)
+
+
+def test_commands_print_what_the_pages_show(runs):
+    """Except for those on the list, whose output depends on the service."""
+    differing = {
+        str(run): find_changed_output(run.shown, run.output)
+        for run in runs
+        if run.shown and find_changed_output(run.shown, run.output)
+    }
+    assert sorted(differing) == listed("prints"), "\n".join(f"{run}: {what}" for run, what in differing.items())
+    assert len(runs) > 30
 
 
 # settings and code

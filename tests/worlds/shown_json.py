@@ -1,8 +1,13 @@
-"""Compares the JSON that a page shows with a schema of the API description. `…` stands for anything left out."""
+"""Compares the JSON that a page shows with a schema of the API description, or with what a call returned.
+
+`…` stands for anything left out.
+"""
 
 import re
 
 ELISION = "…"
+CHANGING = re.compile(r"[a-z]{3}_[0-9a-v]{26}|\d{4}-\d\d-\d\dT[\d:.]+Z|https?://[\w.:]+")
+"""Parts of values that differ from run to run: ids, times, and the service's address."""
 TYPES = {
     "object": dict,
     "array": list,
@@ -72,6 +77,29 @@ def _find_item_difference(shown, actual: list, path: str) -> str | None:
 
 def _is_elided(shown) -> bool:
     return isinstance(shown, dict) and shown.keys() == {ELISION}
+
+
+def find_changed_value(shown, actual, path="") -> str | None:
+    """Say where a printed value is not the shown one; ids, times and addresses may differ, and `…` is anything."""
+    if shown == ELISION:
+        return None
+    if isinstance(shown, dict) and isinstance(actual, dict):
+        names = shown.keys() - {ELISION}
+        if missing := names - actual.keys() or (ELISION not in shown and actual.keys() - names):
+            return f"{path}: {missing}"
+        return next(
+            (found for name in names if (found := find_changed_value(shown[name], actual[name], f"{path}.{name}"))),
+            None,
+        )
+    if isinstance(shown, list) and isinstance(actual, list) and len(shown) == len(actual):
+        return next(
+            (found for pair in zip(shown, actual, strict=True) if (found := find_changed_value(*pair, path + "[]"))),
+            None,
+        )
+    if isinstance(shown, str) and isinstance(actual, str):
+        parts = re.escape(CHANGING.sub("⁂", shown)).replace("…", ".*").replace("⁂", ".*")
+        return None if re.fullmatch(parts, actual) else f"{path}: {actual!r}"
+    return None if shown == actual else f"{path}: {actual!r}"
 
 
 def _resolve(schema: dict, schemas: dict) -> dict:
