@@ -162,19 +162,26 @@ def test_an_invited_operator_enrols_signs_in_and_finds_a_viewer_by_keyboard_alon
         assert policy_errors == []
 
 
-def act(page, name, verb, expected, fill=None, steps=("Preview",)):
-    """Press an action's button, fill its fields, confirm, and wait until its outcome is shown."""
-    page.locator("main").get_by_role("button", name=name, exact=True).first.click()
+def act(page, name, verb, expected, fill=None, steps=("Preview",), row=None):
+    """Press an action's button, of a table's row or the first, fill its fields, confirm, and wait for its outcome."""
+    place = page.get_by_role("row").filter(has_text=row) if row else page.locator("main")
+    place.get_by_role("button", name=name, exact=True).first.click()
     dialog = page.get_by_role("dialog")
     for label, value in (fill or {}).items():
-        dialog.get_by_label(label, exact=True).fill(value)
+        field = dialog.get_by_label(label, exact=True)
+        if field.evaluate("field => field.tagName") == "SELECT":
+            field.select_option(value)
+        else:
+            field.fill(value)
     for step in (*steps, verb):
         dialog.get_by_role("button", name=step, exact=True).click()
     dialog.locator(".outcome, .error:not(:empty)").wait_for()
-    assert expected in dialog.inner_text()
+    text = dialog.inner_text()
+    assert expected in " ".join(text.split()), text
     dialog.get_by_role("button", name="Close").click()
     page.get_by_role("dialog").wait_for(state="detached")
     page.locator("main:not([aria-busy]) h1").wait_for()
+    return text
 
 
 @pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
@@ -287,3 +294,191 @@ def test_the_home_page_is_put_in_order_by_keyboard_and_an_import_reports_what_it
         page.get_by_role("button", name="Save", exact=True).click()
         page.get_by_text("is saved.").wait_for()
         assert world.admin.get(f"/v1/admin/titles/{world.titles[PROBE]}").json["year"] == 2001
+
+
+def listed(world, path):
+    return world.admin.get(f"/v1/admin/{path}").json["items"]
+
+
+def plan_of(world, code):
+    return next(plan for plan in world.admin.get("/v1/plans").json["items"] if plan["code"] == code)
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_plans_coupons_gift_codes_prices_and_taxes_are_stored_as_the_dialogs_say(world):
+    local = [{"currency": "USD", "amount_minor": 999, "tax": "exclusive", "countries": [c]} for c in ("US", "CA")]
+    product = {"source": "app_store", "product_id": "tv.standard"}
+    body = plan_of(world, "standard") | {"store_products": [product]}
+    stored = world.admin.put("/v1/admin/plans/standard", {**body, "prices": [*body["prices"], *local]})
+    assert stored.status_code == 200, stored.json
+    with launch_chromium() as browser:
+        page = world.context(browser, "admin", viewport=DESKTOP).new_page()
+        open_page(world, page, "money/plans")
+        plan = {"Code": "family", "Name": "Family", "Streams at once": "4", "Prices": "1999 EUR month 1 14"}
+        act(page, "New plan", "Save", "Family is sold at €19.99 a month, 14 days of trial.", plan)
+        family = plan_of(world, "family")
+        assert (family["features"]["max_streams"], family["prices"][0]["trial_days"]) == (4, 14)
+        before = plan_of(world, "standard")
+        act(page, "Edit Standard", "Save", "Standard TV is sold at", {"Name": "Standard TV"})
+        assert plan_of(world, "standard") == before | {"name": "Standard TV"}, "what was not edited stays"
+        lines = "1099 EUR month 1 0 inclusive\n999 USD month 1 0 exclusive CA"
+        text = act(page, "Edit Standard TV", "Save", "€10.99 a month", {"Prices": lines})
+        assert "US$9.99 a month, CA" in text
+        terms = [(p["amount_minor"], p["tax"], p["countries"]) for p in plan_of(world, "standard")["prices"]]
+        assert sorted(terms) == [(999, "exclusive", ["CA"]), (1099, "inclusive", None)]
+
+        open_page(world, page, "money/coupons")
+        percent = {
+            "Code": "SPRING",
+            "Percent off": "20",
+            "For": "repeating",
+            "Periods": "3",
+            "Redemptions at most": "9",
+        }
+        act(page, "New coupon", "Create", "SPRING takes 20 % off.", percent, steps=())
+        act(
+            page,
+            "New coupon",
+            "Create",
+            "FIVE takes €5.00 off.",
+            {"Code": "FIVE", "Amount off": "5", "Its currency": "EUR"},
+            steps=(),
+        )
+        change = {"Redemptions at most": "10", "Expires": "2031-01-01T00:00"}
+        act(page, "Change", "Save", "SPRING is changed.", change, steps=(), row="SPRING")
+        coupons = {coupon["code"]: coupon for coupon in listed(world, "coupons")}
+        spring = coupons["SPRING"]
+        assert (float(spring["percent_off"]), spring["periods"], spring["max_redemptions"]) == (20, 3, 10)
+        assert spring["expires_at"] == "2031-01-01T00:00:00Z"
+        assert (coupons["FIVE"]["amount_off_minor"], coupons["FIVE"]["max_redemptions"]) == (500, None)
+
+        open_page(world, page, "money/gifts")
+        gifts = {"Amount": "25", "Currency": "EUR", "How many": "2"}
+        text = act(page, "New gift codes", "Create", "2 codes, shown only now", gifts)
+        assert [(code["amount_minor"], code["currency"]) for code in listed(world, "gift-codes")] == [(2500, "EUR")] * 2
+        redeemed = world.viewers["cleo"].post(
+            "/v1/gift-redemptions", {"code": text.split("shown only now:")[1].split()[0]}
+        )
+        assert redeemed.status_code in (200, 201), redeemed.json
+
+        open_page(world, page, "money/changes")
+        old, new = world.viewers["ann"].subscription["price"]["id"], plan_of(world, "family")["prices"][0]["id"]
+        notice = {"From price": old, "To": new, "Effective": "2031-01-01", "Days of notice": "45"}
+        text = act(page, "Change a price", "Announce it", "3 subscriptions move on or after 2031-01-01.", notice)
+        [migration] = listed(world, "price-migrations")
+        assert (migration["from_price_id"], migration["to_price_id"], migration["notice_days"]) == (old, new, 45)
+        act(page, "Withdraw", "Withdraw", "The price change is withdrawn.", steps=())
+        assert listed(world, "price-migrations")[0]["withdrawn_at"]
+
+        open_page(world, page, "money/taxes")
+        rate = {"Country": "DE", "Percent": "19", "Name": "VAT"}
+        act(page, "New tax rate", "Save", "DE: 19 % VAT, from the next invoice on.", rate, steps=())
+        act(page, "Change", "Save", "DE: 20.5 % VAT", {"Percent": "20.5"}, steps=(), row="DE")
+        [rate] = listed(world, "tax-rates")
+        assert (rate["country"], float(rate["percent"]), rate["category"]) == ("DE", 20.5, "standard")
+
+        held = world.viewers["bob"].subscription["id"]
+        assert world.admin.put(f"/v1/admin/subscriptions/{held}/parking", {"reason": "a doubt"}).status_code == 200
+        open_page(world, page, "money/holds")
+        page.get_by_role("row").filter(has_text="a doubt").get_by_role("button", name="Release").click()
+        page.get_by_text("The hold is released").wait_for()
+        assert world.admin.get(f"/v1/admin/subscriptions/{held}").json["parked_at"] is None
+
+        open_page(world, page, "money/invoices")
+        act(
+            page,
+            "Refund",
+            "Refund",
+            "is refunded (succeeded)",
+            {"Amount": "2", "Reason": "late"},
+            row="cleo@example.com",
+        )
+        refunded = [
+            (invoice["account_id"], payment["refunded_minor"])
+            for invoice in listed(world, "invoices")
+            for payment in invoice["payments"]
+            if payment["refunded_minor"]
+        ]
+        assert refunded == [(world.viewers["cleo"].id, 200)]
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_jobs_webhooks_streams_and_operators_are_changed_as_the_dialogs_say(world):
+    kinds = ["mail.send"] * 3 + ["billing.renew"]
+    with world.app.app_context():
+        for number, kind in enumerate(kinds):
+            world.add_failed_job(kind, f"error {number}")
+    jobs = lambda: sorted(job["last_error"] for job in listed(world, "failed-jobs"))  # noqa: E731
+    assert len(jobs()) == 5
+    with launch_chromium() as browser:
+        page = world.context(browser, "admin", viewport=DESKTOP).new_page()
+        open_page(world, page, "running/jobs")
+        act(page, "Retry", "Retry", "The job is queued again.", steps=(), row="error 0")
+        act(page, "Discard", "Discard", "The job is discarded.", steps=(), row="error 1")
+        many = {"Kind": "billing.renew", "Lane": "", "Reason": "obsolete"}
+        act(page, "Discard many", "Discard", "1 jobs are discarded; 0 remain.", many)
+        assert "error 3" not in jobs() and "error 2" in jobs()
+        act(
+            page,
+            "Retry many",
+            "Retry",
+            "2 jobs are queued again; 0 remain.",
+            {"Kind": "mail.send", "Reason": "ticket 9"},
+        )
+        page.get_by_text("No job has failed.").wait_for()
+        assert jobs() == []
+        recorded = {row["action"]: row["details"] for row in listed(world, "audit?limit=100")}
+        assert recorded["jobs_retried"]["reason"] == "ticket 9" and recorded["jobs_discarded"]["reason"] == "obsolete"
+
+        open_page(world, page, "running/webhooks")
+        url = {"URL": "https://hooks.example/second"}
+        act(page, "Add an endpoint", "Add", "Its signing secret, shown only now: whsec_", url, steps=())
+        event = world.give_up_delivery()
+        open_page(world, page, "running/webhooks")
+        act(page, "Redeliver all given up", "Redeliver", "1 deliveries are queued.")
+        states = sorted(each["status"] for each in listed(world, "webhook-deliveries") if each["event_id"] == event)
+        assert states == ["failed", "pending"]
+        page.get_by_role("row").filter(has_text="pending").get_by_role("button", name="Redeliver").first.click()
+        page.get_by_text("The event is queued for delivery.").wait_for()
+        act(page, "Delete", "Delete", "The endpoint is deleted.", steps=(), row="https://hooks.example/second")
+        assert [endpoint["url"] for endpoint in listed(world, "webhook-endpoints")] == ["https://hooks.example/console"]
+
+        open_page(world, page, "running/streams")
+        page.get_by_role("row").filter(has_text=world.viewers["ann"].id).get_by_role("button", name="Stop").click()
+        page.get_by_text("The stream is stopped.").wait_for()
+        assert listed(world, "streams") == []
+
+        open_page(world, page, "running/operators")
+        invited = {"Email": "hedy@staff.example", "Name": "Hedy", "Role": "billing"}
+        act(
+            page,
+            "Invite an operator",
+            "Invite",
+            "The invitation is on its way to hedy@staff.example.",
+            invited,
+            steps=(),
+        )
+        act(
+            page,
+            "Change",
+            "Change",
+            "hedy@staff.example is active, as auditor.",
+            {"Role": "auditor"},
+            steps=(),
+            row="hedy@",
+        )
+        act(page, "Reset", "Reset", "hedy@staff.example has a new invitation.", steps=(), row="hedy@")
+        act(page, "Change", "Change", "is disabled", {"State": "disabled"}, steps=(), row="hedy@")
+        hedy = next(row for row in listed(world, "operators") if row["email"] == "hedy@staff.example")
+        assert (hedy["role"], hedy["status"], hedy["enrolled"]) == ("auditor", "disabled", False)
+
+        open_page(world, page, "running/audit")
+        page.get_by_role("button", name="Check the chain").click()
+        page.get_by_role("status").get_by_text("intact").wait_for()
+        open_page(world, page, "running/usage")
+        page.get_by_label("By", exact=True).select_option("plan")
+        page.get_by_role("button", name="Show", exact=True).click()
+        page.get_by_role("columnheader", name="Plan").wait_for()
+        open_page(world, page, "running/settings")
+        page.get_by_label("Filter").fill("SANDBOX_CLOCK")
+        assert page.get_by_role("rowheader").count() == 1

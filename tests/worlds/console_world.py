@@ -5,8 +5,10 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from streamsvc import clock
-from streamsvc.models import Job
+from streamsvc.models import Job, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from streamsvc.operations.operators import people
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
@@ -41,13 +43,27 @@ class ConsoleWorld:
             self.viewers[name] = self._subscribe(name, text)
         self._play("ann", "A Film")
         with self.app.app_context():
+            self.add_failed_job("mail.send", PROBE, {"to": PROBE})
             now = clock.now()
-            db.session.add(Job(kind="mail.send", payload={"to": PROBE}, run_at=now, failed_at=now, last_error=PROBE))
             late = {"kind": "account_deleted", "to": "late@example.com", "facts": {}}
             db.session.add(Job(kind="mail.send", payload=late, run_at=now - timedelta(hours=1)))
             db.session.commit()
         self.admin.post("/v1/admin/webhook-endpoints", {"url": "https://hooks.example/console"})
         return self
+
+    def add_failed_job(self, kind, error, payload=None):
+        """Store a job whose last attempt has failed with this error."""
+        now = clock.now()
+        db.session.add(Job(kind=kind, payload=payload or {}, run_at=now, failed_at=now, last_error=error))
+        db.session.commit()
+
+    def give_up_delivery(self):
+        """Store a delivery that was given up, of some event to the endpoint; returns the event's id."""
+        with self.app.app_context():
+            endpoint, event = (db.session.scalars(sa.select(table.id)).first() for table in (WebhookEndpoint, WebhookEvent))
+            db.session.add(WebhookDelivery(endpoint_id=endpoint, event_id=event, status="failed", created_at=clock.now()))
+            db.session.commit()
+            return event
 
     def _put_title(self, name):
         key = f"t:{secrets.token_hex(4)}"

@@ -11,7 +11,12 @@ export async function api(method, path, body, { headers = {}, key, text = false 
   const isJson = sent["Content-Type"] === "application/json";
   let response;
   try {
-    response = await fetch(`v1${path}`, { method, headers: sent, body: isJson ? JSON.stringify(body) : body });
+    response = await fetch(`v1${path}`, {
+      method,
+      headers: sent,
+      body: isJson ? JSON.stringify(body) : body,
+      cache: "no-cache", // what was just changed is never shown as it was: public lists may be a minute old
+    });
   } catch {
     throw new Error("The service cannot be reached. Check your connection, then try again.");
   }

@@ -50,9 +50,23 @@ export default async function money({ rest: [part = "plans"], show }) {
   ];
 }
 const mayWrite = () => can("billing", true);
+// Plans that are sold by themselves, then those that are add-ons; some are both.
+async function listPlans() {
+  const lists = await Promise.all(["/plans", "/plans?addons=true"].map(get));
+  return [...new Map(lists.flatMap(({ items }) => items.map((plan) => [plan.code, plan]))).values()];
+}
+
+const termsOf = (prices) =>
+  prices
+    .map((price) =>
+      [priceText(price), price.trial_days && `${price.trial_days} days of trial`, price.countries?.join(", ")]
+        .filter(Boolean)
+        .join(", "),
+    )
+    .join(" · ");
 
 async function plans(show) {
-  const { items } = await get("/plans");
+  const items = await listPlans();
   return [
     mayWrite() &&
       h(
@@ -76,21 +90,7 @@ async function plans(show) {
                 h("code", {}, plan.code),
                 plan.addon && " ",
                 plan.addon && badge("add-on"),
-                h(
-                  "div",
-                  { class: "muted" },
-                  plan.prices
-                    .map((price) =>
-                      [
-                        priceText(price),
-                        price.trial_days && `${price.trial_days} days of trial`,
-                        price.countries?.join(", "),
-                      ]
-                        .filter(Boolean)
-                        .join(", "),
-                    )
-                    .join(" · ") || "no price on sale",
-                ),
+                h("div", { class: "muted" }, termsOf(plan.prices) || "no price on sale"),
                 h(
                   "small",
                   {},
@@ -107,26 +107,33 @@ async function plans(show) {
 
 function editPlan(plan, show) {
   const { features } = plan;
-  const line = ({ amount_minor, currency, interval, interval_count, trial_days }) =>
-    [amount_minor, currency, interval, interval_count, trial_days].join(" ");
-  const read = (text, old) =>
-    text
+  const line = ({ amount_minor, currency, interval, interval_count, trial_days, tax, countries }) =>
+    [amount_minor, currency, interval, interval_count, trial_days, tax, countries?.join(",")]
+      .filter((each) => each != null)
+      .join(" ");
+  // A line that is as before stands for the price as it was, with what a line does not show.
+  const read = (text) => {
+    const old = [...plan.prices];
+    return text
       .split("\n")
       .map((row) => row.trim())
       .filter(Boolean)
       .map((row) => {
-        const [minor, currency, interval = "month", count = "1", trial = "0"] = row.split(/\s+/);
-        const same = old.find((price) => line(price) === [minor, currency, interval, count, trial].join(" "));
-        return (
-          same ?? {
-            amount_minor: Number(minor),
-            currency,
-            interval,
-            interval_count: Number(count),
-            trial_days: Number(trial),
-          }
-        );
+        const [minor, currency, interval = "month", count = "1", trial = "0", tax = "inclusive", countries] =
+          row.split(/\s+/);
+        const price = {
+          amount_minor: Number(minor),
+          currency,
+          interval,
+          interval_count: Number(count),
+          trial_days: Number(trial),
+          tax,
+          countries: countries?.split(",") ?? null,
+        };
+        const same = old.findIndex((each) => line(each) === line(price));
+        return same < 0 ? price : old.splice(same, 1)[0];
       });
+  };
   const body = (values) => ({
     name: values.name,
     description: values.description || null,
@@ -145,7 +152,7 @@ function editPlan(plan, show) {
         downloads: values.downloads === "yes",
       },
     }),
-    prices: read(values.prices, plan.prices),
+    prices: read(values.prices),
   });
   const count = (name, label, fallback) =>
     input(label, name, { type: "number", min: 0, value: features[name] ?? fallback });
@@ -180,7 +187,7 @@ function editPlan(plan, show) {
           ),
       area("Prices", "prices", {
         value: plan.prices.map(line).join("\n"),
-        hint: "One a line, in the smallest unit: 999 EUR month 1 14 is 9.99 euros a month with 14 days of trial.",
+        hint: "One a line, in the smallest unit: 999 EUR month 1 14 is 9.99 euros a month with 14 days of trial. Then inclusive or exclusive of tax, and countries: DE,AT.",
       }),
     ].filter(Boolean),
     preview: (values) => {
@@ -188,20 +195,14 @@ function editPlan(plan, show) {
       const gone = plan.prices.filter((price) => !prices.includes(price)),
         added = prices.filter((price) => !price.id);
       return facts([
-        [
-          "Stays on sale",
-          prices
-            .filter(({ id }) => id)
-            .map(priceText)
-            .join(", ") || "nothing",
-        ],
-        ["New", added.map(priceText).join(", ") || "nothing"],
-        ["No longer sold", gone.map(priceText).join(", ") || "nothing"],
+        ["Stays on sale", termsOf(prices.filter(({ id }) => id)) || "nothing"],
+        ["New", termsOf(added) || "nothing"],
+        ["No longer sold", termsOf(gone) || "nothing"],
       ]);
     },
     run: async (values) => {
       const saved = await api("PUT", `/admin/plans/${encodeURIComponent(plan.code || values.code)}`, body(values));
-      return `${saved.name} is sold at ${saved.prices.map(priceText).join(", ") || "no price"}.`;
+      return `${saved.name} is sold at ${termsOf(saved.prices) || "no price"}.`;
     },
   });
 }
@@ -394,7 +395,7 @@ async function gifts() {
 }
 
 async function priceChanges() {
-  const { items } = await get("/plans");
+  const items = await listPlans();
   const names = new Map(
     items.flatMap((plan) => plan.prices.map((price) => [price.id, `${plan.name}: ${priceText(price)}`])),
   );
