@@ -50,15 +50,15 @@ export function query(parameters) {
   return filled.length ? `?${new URLSearchParams(filled)}` : "";
 }
 
-// All items of a list, page by page, at most `most`. `onPage(count)` is told how far it is.
-export async function all(path, parameters = {}, most = 10_000, onPage = () => {}) {
+// All items of a list, page by page, at most `most`. `onPage(count)` is told how far it is; if it returns false, the rest
+// is left out. `isCut` says whether anything is left out.
+export async function all(path, parameters = {}, most, onPage = () => true) {
   const items = [];
   let cursor = null;
   do {
     const page = await get(path + query({ limit: 100, ...parameters, cursor }));
     items.push(...page.items);
     cursor = page.next_cursor;
-    onPage(items.length);
-  } while (cursor && items.length < most);
-  return items;
+  } while (onPage(items.length) && cursor && items.length < most);
+  return Object.assign(items.slice(0, most), { isCut: Boolean(cursor) || items.length > most });
 }

@@ -3,7 +3,7 @@ import { all, get, query } from "./api.js";
 import { button, download, h, notify, number } from "./dom.js";
 import { optional, valuesOf } from "./form.js";
 
-const MOST_ROWS = 10_000,
+const MOST_ROWS = 100_000, // of a file: more would take too much of the browser's memory
   SCANNED_PAGES = 100;
 
 // columns: [{ name, value: row => text or number, cell?: row => node, numeric? }]. filters: controls whose values go into
@@ -108,13 +108,22 @@ export function table({ title, path, columns, filters = [], actions, empty = "No
     scroller.hidden = !rows.length;
   }
   async function exportCsv() {
-    const items = await all(
-      listPath(),
-      chosen(),
-      MOST_ROWS,
-      (loaded) => (count.textContent = `${number(loaded)} rows read…`),
-    );
-    show();
+    let isStopped = false;
+    const stop = h("button", { type: "button", onclick: () => (isStopped = true) }, "Stop");
+    reading.replaceChildren(h("progress", { "aria-label": `Export of ${title}` }), stop);
+    const onPage = (loaded) => {
+      count.textContent = `${number(loaded)} rows read…`;
+      return !isStopped && element.isConnected;
+    };
+    try {
+      const items = await all(listPath(), chosen(), MOST_ROWS, onPage);
+      if (element.isConnected) saveCsv(items); // else the page was left
+    } finally {
+      reading.replaceChildren();
+      show();
+    }
+  }
+  function saveCsv(items) {
     const lines = [
       columns.map(({ name }) => name),
       ...items.map((row) => columns.map(({ value }) => value(row) ?? "")),
@@ -124,8 +133,8 @@ export function table({ title, path, columns, filters = [], actions, empty = "No
       "text/csv",
       lines.map((line) => line.map(csvCell).join(",")).join("\r\n"),
     );
-    if (items.length >= MOST_ROWS)
-      notify(`Only the first ${number(MOST_ROWS)} rows are in the file; narrow the filters for the others.`);
+    const rest = items.isCut ? "; there are more: narrow the filters for the others" : ", all there are";
+    notify(`The file has ${number(items.length)} rows${rest}.`);
   }
   const scroller = h(
     "div",
@@ -142,7 +151,8 @@ export function table({ title, path, columns, filters = [], actions, empty = "No
       body,
     ),
   );
-  const element = h("div", { class: "stack" }, bar, scroller, h("p", { class: "actions" }, more), count);
+  const reading = h("div", { class: "reading" });
+  const element = h("div", { class: "stack" }, bar, reading, scroller, h("p", { class: "actions" }, more), count);
   return load().then(() => Object.assign(element, { restart }));
 }
 
