@@ -522,3 +522,47 @@ def export_csv(world, page, expected, most_rows=None, stop=False):
     page.get_by_text(expected).wait_for()
     assert page.get_by_role("progressbar").count() == 0
     return list(csv.DictReader(io.StringIO(Path(download.value.path()).read_bytes().decode())))
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_a_month_shows_the_days_of_a_titles_windows_while_they_are_edited(world):
+    path = f"/v1/admin/titles/{world.titles['A Film']}"
+    windows = [{"countries": ["DE", "AT"], "starts_at": "2031-02-27T18:00:00Z", "ends_at": "2031-03-02T00:00:00Z"}]
+    etag = world.admin.get(path).headers["ETag"]
+    assert world.admin.patch(path, {"windows": windows}, headers={"If-Match": etag}).status_code == 200
+    with launch_chromium() as browser:
+        page = world.context(browser, "admin", viewport=PHONE, timezone_id="Pacific/Auckland").new_page()
+        page.clock.set_fixed_time("2031-02-14T23:30:00Z")  # the 15th there
+        open_page(world, page, f"catalog/title/{world.titles['A Film']}")
+        month = page.get_by_role("table", name="February 2031")
+        assert read_open_days(month) == {"27": "AT, DE from 18:00", "28": "AT, DE"}
+        assert month.locator("[aria-current=date] time").get_attribute("datetime") == "2031-02-14"
+        assert month.get_by_role("columnheader").all_inner_texts()[0] == "Mon"
+        assert month.locator("tbody tr").first.locator("td").all_inner_texts()[5:] == ["1", "2"], (
+            "it begins on Saturday"
+        )
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        tab_to(page, "Next month")
+        page.keyboard.press("Enter")
+        march = page.get_by_role("table", name="March 2031")
+        assert read_open_days(march) == {"1": "AT, DE"}
+        page.get_by_label("Until (UTC)").fill("2031-03-03T06:30")
+        page.get_by_label("Countries", exact=True).fill("")
+        assert read_open_days(march) == {"1": "all", "2": "all", "3": "all until 06:30"}
+        tab_to(page, "This month")
+        page.keyboard.press("Enter")
+        month.wait_for()
+        if SCREENSHOTS:
+            page.locator("section", has=month).screenshot(path=Path(SCREENSHOTS) / "phone-month.png")
+        page.get_by_role("button", name="Save the windows").click()
+        page.get_by_text("A Film is saved.").wait_for()
+        saved = {"starts_at": windows[0]["starts_at"], "ends_at": "2031-03-03T06:30:00Z"}
+        assert world.admin.get(path).json["windows"] == [saved]
+        page.get_by_role("button", name="Remove", exact=True).click()
+        month.wait_for(state="hidden")
+
+
+def read_open_days(month):
+    """Return the days of a month on which the title may be watched, with where and from or until when."""
+    texts = (cell.split("\n") for cell in month.locator("td.open").all_inner_texts())
+    return {day: " ".join(rest) for day, *rest in texts}

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -60,15 +60,23 @@ class ConsoleWorld:
     def give_up_delivery(self):
         """Store a delivery that was given up, of some event to the endpoint; returns the event's id."""
         with self.app.app_context():
-            endpoint, event = (db.session.scalars(sa.select(table.id)).first() for table in (WebhookEndpoint, WebhookEvent))
-            db.session.add(WebhookDelivery(endpoint_id=endpoint, event_id=event, status="failed", created_at=clock.now()))
+            endpoint, event = (
+                db.session.scalars(sa.select(table.id)).first() for table in (WebhookEndpoint, WebhookEvent)
+            )
+            db.session.add(
+                WebhookDelivery(endpoint_id=endpoint, event_id=event, status="failed", created_at=clock.now())
+            )
             db.session.commit()
             return event
 
     def _put_title(self, name):
         key = f"t:{secrets.token_hex(4)}"
         body = {"external_id": key, "kind": "movie", "title": name, "runtime_s": 6000, "age_rating": "US:G"}
-        response = self.admin.put(f"/v1/admin/titles/{key}", body | {"genres": ["drama"], "year": 1994})
+        body |= {"genres": ["drama"], "year": 1994}
+        if name == PROBE:
+            days = [(datetime.now(UTC) + timedelta(days=day)).strftime("%Y-%m-%dT12:00:00Z") for day in (-5, 3)]
+            body["windows"] = [{"countries": ["DE", "AT"], "starts_at": days[0], "ends_at": days[1]}]
+        response = self.admin.put(f"/v1/admin/titles/{key}", body)
         assert response.status_code in (200, 201), response.json
         return response.json["id"]
 

@@ -3,6 +3,7 @@ import { api, can, get } from "./api.js";
 import { change } from "./dialog.js";
 import { button, facts, h, link, notify, panel } from "./dom.js";
 import { area, form, input, optional } from "./form.js";
+import { monthView } from "./month.js";
 
 const lines = (list) => (list ?? []).join(", ");
 const split = (text) =>
@@ -109,7 +110,7 @@ const fields = (record, save) =>
 
 // Where and when it may be watched: no window is nowhere, and "everywhere, always" is no list at all.
 function windows(record, save) {
-  const list = h("div", { class: "stack" });
+  const list = h("div", { class: "stack", oninput: () => redraw() });
   const add = (window = {}) =>
     list.append(
       h(
@@ -119,7 +120,17 @@ function windows(record, save) {
         optional("Countries", "countries", { value: lines(window.countries), hint: "Empty: all." }),
         optional("From (UTC)", "starts_at", { type: "datetime-local", value: window.starts_at?.slice(0, 16) ?? "" }),
         optional("Until (UTC)", "ends_at", { type: "datetime-local", value: window.ends_at?.slice(0, 16) ?? "" }),
-        h("button", { type: "button", onclick: (event) => event.target.closest("fieldset").remove() }, "Remove"),
+        h(
+          "button",
+          {
+            type: "button",
+            onclick: (event) => {
+              event.target.closest("fieldset").remove();
+              redraw();
+            },
+          },
+          "Remove",
+        ),
       ),
     );
   for (const window of record.windows ?? []) add(window);
@@ -132,6 +143,15 @@ function windows(record, save) {
         ends_at: moment(value("ends_at")),
       };
     });
+  const month = monthView(read),
+    bars = h("div", { class: "calendar" }),
+    days = h("div", {}, h("h3", {}, "Days on which it may be watched (UTC)"), month.element);
+  function redraw() {
+    days.hidden = !list.children.length;
+    bars.replaceChildren(timeline(read()) ?? "");
+    month.draw();
+  }
+  redraw();
   return [
     h(
       "p",
@@ -142,10 +162,17 @@ function windows(record, save) {
           : "It may be watched nowhere."
         : "It may be watched everywhere, always.",
     ),
-    h("div", { class: "calendar" }, timeline(record.windows ?? [])),
+    bars,
     form("Save the windows", () => save({ windows: read() }), [list], {
-      extra: [button("Add a window", () => add()), button("Everywhere, always", () => save({ windows: null }))],
+      extra: [
+        button("Add a window", () => {
+          add();
+          redraw();
+        }),
+        button("Everywhere, always", () => save({ windows: null })),
+      ],
     }),
+    days,
   ];
 }
 
