@@ -12,13 +12,16 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import click
 
 from streamsvc.cli.group import group
 from streamsvc.http.description import PROBLEM_MEDIA_TYPE, list_refusals, problem_name, problem_title
 from streamsvc.http.server_problems import PROBLEMS
+from streamsvc.rules import refusals
 
 ROOT = Path(__file__).parent.parent
 COMMANDS_PAGE, ERRORS_PAGE = ROOT / "docs/commands.md", ROOT / "docs/errors.md"
@@ -69,18 +72,29 @@ Operations = dict[tuple[str, str], dict]
 
 def write_commands_page(root: click.Command = group) -> str:
     """Return docs/commands.md."""
-    assert isinstance(root, click.Group)
     parts = [COMMANDS_HEAD]
-    for name in sorted(root.commands):
-        parts += _describe_command(root.commands[name], f"streamsvc {name}", 2)
+    for name, command in list_children(root):
+        parts += _describe_command(command, f"streamsvc {name}", 2)
     return "\n".join(parts)
 
 
 def list_commands(command: click.Command = group, name: str = "streamsvc") -> Iterator[tuple[str, click.Command]]:
     """List the command and all commands below it, with their names."""
     yield name, command
-    for child in command.commands.values() if isinstance(command, click.Group) else ():
-        yield from list_commands(child, f"{name} {child.name}")
+    for child_name, child in list_children(command):
+        yield from list_commands(child, f"{name} {child_name}")
+
+
+def list_children(command: click.Command) -> list[tuple[str, click.Command]]:
+    """Return the commands of a group by name, also those that it imports when they are called; none of a command."""
+    if not isinstance(command, click.Group):
+        return []
+    context = click.Context(command)
+    return [
+        (name, child)
+        for name in sorted(command.list_commands(context))
+        if (child := command.get_command(context, name))
+    ]
 
 
 def _describe_command(command: click.Command, name: str, level: int) -> Iterator[str]:
@@ -96,9 +110,8 @@ def _describe_command(command: click.Command, name: str, level: int) -> Iterator
     if options:
         rows = [f"| {' | '.join(_option_cells(option))} |" for option in options]
         yield "\n".join(["| option | value | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
-    if isinstance(command, click.Group):
-        for child in sorted(command.commands):
-            yield from _describe_command(command.commands[child], f"{name} {child}", level + 1)
+    for child_name, child in list_children(command):
+        yield from _describe_command(child, f"{name} {child_name}", level + 1)
 
 
 def _format_argument(argument: click.Argument) -> str:
@@ -146,6 +159,8 @@ def write_errors_page(description: dict) -> str:
     operations = list_operations(description)
     by_schema = _operations_by_schema(description, operations)
     by_status: defaultdict[int, list[str]] = defaultdict(list)
+    for module in iter_modules(refusals.__path__, f"{refusals.__name__}."):
+        import_module(module.name)  # so that its classes are known
     for refusal in list_refusals():
         parts = [f"**{problem_title(refusal.code)}.** {refusal.detail}"]
         if refusal.member_schemas:

@@ -12,9 +12,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from streamsvc import clock
+from streamsvc import app, clock
 from streamsvc.app import create_app
-from streamsvc.cli import check, command_app, doctor
+from streamsvc.cli import check, doctor
 from streamsvc.cli.group import main
 from streamsvc.models import Job
 from streamsvc.settings import Settings
@@ -82,7 +82,7 @@ class CommandWorld:
         self.env = {"STREAMSVC_DATABASE_URL": url, "STREAMSVC_SANDBOX": "1", "STREAMSVC_DATA_DIR": f"{folder}/data"}
         self.env |= DEMO_SETTINGS
         monkeypatch.chdir(folder)
-        for module in (command_app, doctor, check):
+        for module in (app, doctor, check):
             monkeypatch.setattr(module, "create_app", self._create_app)
         self._write_files()
 
@@ -139,14 +139,14 @@ class CommandWorld:
 
     def _add_failed_job(self) -> None:
         """Store the job that the pages list."""
-        app = create_app(Settings.from_env(self.env))
-        with app.app_context():
+        service = create_app(Settings.from_env(self.env))
+        with service.app_context():
             now = clock.now()
             job = Job(id=FAILED_JOB, kind="mail.send", payload={}, run_at=now, failed_at=now, attempts=12)
             job.lane, job.last_error = "interactive", "ConnectionRefusedError(111, 'Connection refused')"
             db.session.add(job)
             db.session.commit()
-        close_app(app)
+        close_app(service)
 
 
 def pair_with_output(example: Example) -> list[tuple[str, str | None]]:
