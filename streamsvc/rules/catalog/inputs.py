@@ -28,7 +28,7 @@ class TitlesInput(PageInput):
     person: str | None
     collection: str | None
     ids: list[str] | None
-    sort: Literal["-added", "added", "title", "-title", "year", "-year", "-popularity"]
+    sort: str
     locale: str | None
     year_gte: int | None
     year_lte: int | None

@@ -7,6 +7,7 @@ from marshmallow import ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import normalize_language_tag
 from streamsvc.rules.catalog.inputs import PICTURE_HEIGHTS
+from streamsvc.rules.catalog.sort_orders import SORT_KEYS, format_sort, parse_sort
 from streamsvc.schemas.base import (
     Choice,
     Counted,
@@ -66,6 +67,19 @@ class Ids(CommaSeparated):
         super().__init__(MAX_IDS, "ids", **kwargs)
 
 
+class Sort(Text):
+    """Comma-separated sort keys, without those that can decide nothing."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=100, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        try:
+            return format_sort(parse_sort(super()._deserialize(value, attr, data, **kwargs)))
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
 class CountryQuery(StrictSchema):
     country = Country(
         load_default=None,
@@ -78,6 +92,9 @@ class CountryQuery(StrictSchema):
 
 class SectionQuery(ShortListQuery, CountryQuery):
     """Query parameters of a short list in the catalogue."""
+
+
+_SORT_KEY = f"-?({'|'.join(SORT_KEYS)})"
 
 
 class TitlesQuery(PageQuery):
@@ -97,10 +114,14 @@ class TitlesQuery(PageQuery):
     person = Text(max_length=64, load_default=None)
     collection = Text(max_length=64, load_default=None, metadata={"description": "A collection's id or code."})
     ids = Ids(load_default=None, metadata={"description": "Up to 100 comma-separated ids."})
-    sort = Choice(
-        "-added", "added", "title", "-title", "year", "-year", "-popularity",
-        load_default="-added", metadata={"description": "A leading `-` sorts in descending order."},
-    )  # fmt: skip
+    sort = Sort(
+        load_default="-added",
+        metadata={
+            "pattern": f"^{_SORT_KEY}(,{_SORT_KEY})*$",
+            "description": "Comma-separated keys, each at most once: `added`, `title`, `year`, `popularity`. A leading "
+            "`-` sorts in descending order. A key sorts the titles that are equal in those before it.",
+        },
+    )
     locale = Locale(
         load_default=None, metadata={"description": "The language of the titles. Default: the profile's language."}
     )
