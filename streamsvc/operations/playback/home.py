@@ -202,6 +202,7 @@ def _catalog_row(row: Any, audience: Audience, snapshot: CatalogSnapshot) -> tup
         "year_lte": None,
         "runtime_lte": None,
         "age_lte": None,
+        "selected": None,
     }
     return DEFAULT_ROW_TITLES[row.kind], lists.list_title_cards(query, audience, snapshot)[0]
 

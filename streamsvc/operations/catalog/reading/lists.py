@@ -18,6 +18,7 @@ from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.list_statements import FACET_KINDS, RANGES, FacetKind, ListShape, RangeName
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import KINDS_READ_ON_DEMAND, CatalogSnapshot
+from streamsvc.operations.catalog.titles.json_fragments import json_page, select_members
 from streamsvc.rules.catalog.inputs import TitlesInput
 from streamsvc.rules.maturity import UNRATED_AGE_GATE
 from streamsvc.rules.refusals.requests import Invalid
@@ -46,6 +47,14 @@ class ListRows(NamedTuple):
 
     rows: list[Any]
     stopped_at: list[Any] | None
+
+
+def titles_json(query: TitlesInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
+    """Return a page of titles, with the selected fields. Raises Invalid."""
+    cards, next_cursor, total = list_title_cards(query, audience, snapshot)
+    if query["selected"]:
+        cards = [select_members(card, query["selected"]) for card in cards]
+    return json_page(cards, next_cursor, total)
 
 
 def list_title_cards(
