@@ -89,21 +89,24 @@ def describe(app) -> dict:
 def find_validator(app, schema: dict, selects_fields: bool = False) -> jsonschema_rs.Draft202012Validator:
     """Return the validator of a schema of the app's description.
 
-    `selects_fields`: the request has `fields`, so that of what has an id, nothing but the id is required.
+    `selects_fields`: the request has `fields`.
     """
     key = id(schema), selects_fields
     if key not in _validators:
         used = find_used_schemas(schema, describe(app)["components"]["schemas"])
-        if selects_fields:
-            used = {name: each | ({"required": ["id"]} if has_id(each) else {}) for name, each in used.items()}
+        used = require_only_ids(used) if selects_fields else used
         whole = schema | ({"components": {"schemas": used}} if used else {})
         # The schema is kept with its validator, so that its id remains its own.
         _validators[key] = schema, compile_schema(json.dumps(whole, sort_keys=True))
     return _validators[key][1]
 
 
-def has_id(schema: dict) -> bool:
-    return "id" in schema.get("required", ())
+def require_only_ids(schemas: dict[str, dict]) -> dict[str, dict]:
+    """Return the named schemas as for a request with `fields`: of what has an id, nothing but the id is required."""
+    return {
+        name: schema | ({"required": ["id"]} if "id" in schema.get("required", ()) else {})
+        for name, schema in schemas.items()
+    }
 
 
 def find_used_schemas(schema: dict, schemas: dict[str, dict]) -> dict[str, dict]:
