@@ -110,6 +110,7 @@ TEXT_EXAMPLES = {
     "<title>The News</title></programme></tv>",
     "application/pdf": "%PDF-1.7 …",
     "image/svg+xml": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 450">…</svg>',
+    "application/rss+xml": '<rss version="2.0" xmlns:media="http://search.yahoo.com/mrss/"><channel>…</channel></rss>',
     "application/xml": "<rsm:CrossIndustryInvoice>…",
     "application/gzip": "(a compressed file)",
     "application/x-tar": "(an archive of NFO files)",

@@ -12,6 +12,8 @@ from streamsvc.rules.catalog.romanization import romanization_keys
         ("kabhi", "कभी"), ("dulhania", "दुल्हनिया"), ("zindagi", "ज़िंदगी"), ("zindagi", "ज़िन्दगी"), ("mughal", "मुग़ल"),
         ("mahabharat", "महाभारत"), ("ramayana", "रामायण"), ("veer", "वीर"), ("hum", "हम"), ("kehna", "कहना"),
         ("hain", "हैं"), ("sapno", "सपनों"), ("dabangg", "दबंग"), ("chhichhore", "छिछोरे"),
+        ("dangal", "दंगल"), ("lagaan", "लगान"), ("andhadhun", "अंधाधुन"), ("drishyam", "दृश्यम"), ("krrish", "कृष"),
+        ("aashiqui", "आशिकी"),
     ],
 )  # fmt: skip
 def test_a_latin_word_has_the_key_of_the_name(typed, name):

@@ -6,8 +6,9 @@ from itertools import product
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.operations.catalog.reading import list_statements
+from streamsvc.operations.catalog.reading import list_statements, sorted_groups
 from streamsvc.operations.catalog.reading.list_statements import RANGES, SORTS, ListShape
+from streamsvc.operations.catalog.reading.sorted_groups import GroupsShape
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from tests.worlds.access_world import AccessWorld, authorized_principal, load_access_matrix, run_jobs
@@ -172,3 +173,56 @@ def assert_walks(plan, shape, database):
 def assert_in_order(plan, shape):
     """Assert that rows are read in order, so that the database stops after as many as are wanted."""
     assert not re.search("TEMP B-TREE|Sort|Seq Scan", plan), (shape, plan)
+
+
+VALUES = {"year": 1990, "title": "m", "popularity": 5}
+GROUPS = [
+    GroupsShape(ListShape(sort, facets=facets, ranges=ranges), starts, ends=starts == "from", values=values)
+    for sort, facets, ranges, (starts, values) in product(
+        ("-year,title", "title,-year,popularity", "-popularity,title", "year,popularity"),
+        (0, 2),
+        RANGES_OF_LISTS,
+        (("", 0), ("after", 0), ("from", 2)),
+    )
+]
+
+
+def test_a_list_with_several_sort_keys_reads_groups_by_the_first_keys_index(app, database):
+    now = app.extensions["clock"]()
+    with app.app_context():
+        for shape in GROUPS:
+            first, second, *_ = (key.strip("-") for key in shape.titles.sort.split(","))
+            bound = VALUES[first] << 32 if first == "popularity" else VALUES[first]
+            values = list_values(shape.titles, now) | {"start": bound, "end": bound}
+            values |= {"after_0": VALUES[first], "after_1": VALUES[second]}
+            groups = query_plan(sorted_groups.groups_statement(shape), prefer_indexes=True, prefer_order=True, **values)
+            assert_in_order(groups, shape)
+            plan = query_plan(sorted_groups.sorted_statement(shape), prefer_indexes=True, prefer_order=True, **values)
+            index = index_of(shape.titles, first, database)
+            assert index in used_indexes(groups) & used_indexes(plan), (shape, groups, plan)
+
+
+def used_indexes(plan):
+    """Return the indexes of titles and their links in a plan, in which no table is scanned without one."""
+    assert not re.search(r"Seq Scan|SCAN title\w+$", plan, re.MULTILINE), plan
+    on_sqlite = re.findall(r"(?:SCAN|SEARCH) title(?:s|_facets) USING (?:COVERING )?INDEX (\w+)", plan)
+    return {*on_sqlite, *re.findall(r"(?:using|Bitmap Index Scan on) (\w+)", plan)}
+
+
+def index_of(titles, key, database):
+    """Return the name of the index that has titles, or the links of a facet, in the order of a sort key."""
+    table, [column] = ("title_facets" if titles.facets else "titles"), list_statements.SORT_COLUMNS[key]
+    if (table, column) == ("titles", "rank"):
+        return "sqlite_autoindex_titles_3" if database == "sqlite" else "uq_titles_rank"
+    return f"ix_{table}_{column}"
+
+
+@pytest.mark.parametrize(("within", "sort"), [(("year",), "title"), (("title",), "-year"), (("popularity",), "-added")])
+def test_a_large_group_is_walked_by_the_index_of_the_next_key(app, database, within, sort):
+    now = app.extensions["clock"]()
+    with app.app_context():
+        for facets, after in product((0, 2), (False, True)):
+            shape = ListShape(sort, facets=facets, after=after, within=within)
+            values = list_values(shape, now) | {"within_0": VALUES[within[0]]}
+            statement = list_statements.list_statement(shape, database)
+            assert_walks(query_plan(statement, prefer_indexes=True, prefer_order=True, **values), shape, database)

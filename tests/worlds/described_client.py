@@ -15,8 +15,8 @@ RECORD_FOLDER = os.environ.get("STREAMSVC_TEST_RECORD_TO")
 """If set, exchanges are written to files in this folder, one JSON document per line, and mismatches do not fail."""
 
 _descriptions: dict[frozenset, dict] = {}
-_validators: dict[int, tuple[dict, jsonschema_rs.Draft202012Validator]] = {}
-"""By the id of the schema."""
+_validators: dict[tuple[int, bool], tuple[dict, jsonschema_rs.Draft202012Validator]] = {}
+"""By the id of the schema, and whether the request selected fields."""
 
 
 class DescribedClient(FlaskClient):
@@ -69,7 +69,7 @@ def find_mismatch(app, operation: dict, response) -> str | None:
         return f"the media type {response.mimetype} is not described"
     if not response.is_json or response.mimetype not in content:  # a file, described as `*/*`
         return None
-    validator = find_validator(app, content[response.mimetype].get("schema", {}))
+    validator = find_validator(app, content[response.mimetype].get("schema", {}), "fields" in response.request.args)
     if response.content_encoding == "gzip":
         body = gzip.decompress(body)
     errors = validator.iter_errors(json.loads(body))
@@ -86,14 +86,27 @@ def describe(app) -> dict:
     return app.extensions["description"]
 
 
-def find_validator(app, schema: dict) -> jsonschema_rs.Draft202012Validator:
-    """Return the validator of a schema of the app's description."""
-    if id(schema) not in _validators:
+def find_validator(app, schema: dict, selects_fields: bool = False) -> jsonschema_rs.Draft202012Validator:
+    """Return the validator of a schema of the app's description.
+
+    `selects_fields`: the request has `fields`.
+    """
+    key = id(schema), selects_fields
+    if key not in _validators:
         used = find_used_schemas(schema, describe(app)["components"]["schemas"])
+        used = require_only_ids(used) if selects_fields else used
         whole = schema | ({"components": {"schemas": used}} if used else {})
         # The schema is kept with its validator, so that its id remains its own.
-        _validators[id(schema)] = schema, compile_schema(json.dumps(whole, sort_keys=True))
-    return _validators[id(schema)][1]
+        _validators[key] = schema, compile_schema(json.dumps(whole, sort_keys=True))
+    return _validators[key][1]
+
+
+def require_only_ids(schemas: dict[str, dict]) -> dict[str, dict]:
+    """Return the named schemas as for a request with `fields`: of what has an id, nothing but the id is required."""
+    return {
+        name: schema | ({"required": ["id"]} if "id" in schema.get("required", ()) else {})
+        for name, schema in schemas.items()
+    }
 
 
 def find_used_schemas(schema: dict, schemas: dict[str, dict]) -> dict[str, dict]:

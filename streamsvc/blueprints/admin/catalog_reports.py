@@ -43,6 +43,7 @@ def list_titles_with_issue(query: PageInput, code: str) -> dict:
 @bp.response(200, {"type": "string"}, content_type="application/x-ndjson", description="One title per line: `ndjson`.")
 @bp.alt_response(200, schema={"type": "object"}, content_type="application/json", description="One document: `roku`.")
 @bp.alt_response(200, schema={"type": "object"}, content_type="application/ld+json", description="`schema.org`.")
+@bp.alt_response(200, schema={"type": "string"}, content_type="application/rss+xml", description="Media RSS: `mrss`.")
 def export_catalog(form: str) -> Response:
     """Export the catalogue.
 

@@ -12,7 +12,8 @@ from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.search import views
 from streamsvc.operations.catalog.search.searching import LIVE_KINDS
 from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
-from streamsvc.schemas.catalog.titles import PageOfSearchHit, SearchQuery, Suggestions, SuggestionsQuery
+from streamsvc.schemas.catalog.title_queries import SearchQuery
+from streamsvc.schemas.catalog.titles import PageOfSearchHit, Suggestions, SuggestionsQuery
 from streamsvc.security.access import allow_guests, public_catalog, viewer_or_operator
 
 bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search the catalogue.")

@@ -8,7 +8,6 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import pages
 from streamsvc.operations.catalog.reading import lists
-from streamsvc.operations.catalog.titles.json_fragments import json_page
 from streamsvc.rules.catalog.inputs import (
     CountryInput,
     EpisodesInput,
@@ -17,6 +16,7 @@ from streamsvc.rules.catalog.inputs import (
     TitleInput,
     TitlesInput,
 )
+from streamsvc.schemas.catalog.title_queries import TitleQuery, TitlesQuery
 from streamsvc.schemas.catalog.titles import (
     CountryQuery,
     EpisodeDetail,
@@ -27,8 +27,6 @@ from streamsvc.schemas.catalog.titles import (
     Seasons,
     SectionQuery,
     TitleDetail,
-    TitleQuery,
-    TitlesQuery,
 )
 from streamsvc.security.access import allow_guests, public_catalog, viewer_or_operator
 from streamsvc.security.principals import is_visitor_request
@@ -49,7 +47,7 @@ def list_titles(query: TitlesInput) -> Response:
     is_visitor = is_visitor_request()
     audience = current_audience(query["country"] if is_visitor else None)
     query["country"] = query["origin_country"] or (None if is_visitor else query["country"])
-    return catalog_response(audience, lambda snapshot: json_page(*lists.list_title_cards(query, audience, snapshot)))
+    return catalog_response(audience, lambda snapshot: lists.titles_json(query, audience, snapshot))
 
 
 @bp.route("/titles/<title_id>")

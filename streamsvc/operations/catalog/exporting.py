@@ -1,4 +1,4 @@
-"""Exports the catalogue: as the catalogue file, a Roku search feed or a schema.org feed of media actions.
+"""Exports the catalogue: as the catalogue file, a Roku search feed, a schema.org feed of media actions or Media RSS.
 
 Each exporter yields its text in pieces and reads 500 titles at a time, so memory does not grow with the catalogue.
 """
@@ -9,12 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.models import Channel, Person, Title, TitleRecord
+from streamsvc.operations.catalog import media_rss
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_member, merge_json_objects
 from streamsvc.operations.catalog.titles.part_rights import own_rights
 from streamsvc.rules.catalog.person import PERSON_KIND
 from streamsvc.rules.catalog.record import CatalogRecord, Episode, Window, decode_stored_record
-from streamsvc.rules.maturity import parse_age_rating
+from streamsvc.rules.maturity import age_gate, parse_age_rating
 from streamsvc.rules.playback.access import is_adult
 from streamsvc.rules.playback.part_rights import NO_RIGHTS
 from streamsvc.settings import Settings
@@ -22,7 +24,7 @@ from streamsvc.storage.database import fetch_all, format_utc
 
 EXPORT_BATCH_SIZE = 500
 EXPORT_PAGE = (
-    sa.select(Title.pk, Title.id, TitleRecord.body)
+    sa.select(Title.pk, Title.id, Title.added_at, TitleRecord.body)
     .join(TitleRecord, TitleRecord.title_pk == Title.pk)
     .where(Title.pk > sa.bindparam("after"), Title.removed_at.is_(None))
     .order_by(Title.pk)
@@ -63,7 +65,7 @@ def export_roku(settings: Settings) -> Iterator[str]:
     yield encode_json(head)[:-1] + ',"assets":['
     records = _iter_available_records(settings.adult_in_feeds)
     yield from _json_items(
-        chain.from_iterable(_roku_assets(title_id, record, settings.adult_in_feeds) for title_id, record in records)
+        chain.from_iterable(_roku_assets(row.id, record, settings.adult_in_feeds) for row, record in records)
     )
     yield "]}"
 
@@ -72,12 +74,33 @@ def export_schema_org(settings: Settings) -> Iterator[str]:
     """Yield a feed of media actions: each title with a WatchAction, and where and when it may be watched."""
     yield '{"@context":["http://schema.org",{"@language":"en"}],"@type":"DataFeed","dataFeedElement":['
     records = _iter_available_records(settings.adult_in_feeds)
-    yield from _json_items(_schema_org_title(title_id, record, settings.public_url) for title_id, record in records)
+    yield from _json_items(_schema_org_title(row.id, record, settings.public_url) for row, record in records)
     yield "]}"
 
 
-EXPORTERS = {"ndjson": export_records, "roku": export_roku, "schema.org": export_schema_org}
-EXPORT_MEDIA_TYPES = {"ndjson": "application/x-ndjson", "roku": "application/json", "schema.org": "application/ld+json"}
+def export_media_rss(settings: Settings) -> Iterator[str]:
+    """Yield a Media RSS feed of what visitors may see now in some country, with titles in order of arrival."""
+    now = clock.now()
+    yield media_rss.feed_start(settings.service_name, settings.public_url)
+    for row, record in _iter_available_records(settings.adult_in_feeds):
+        windows = media_rss.open_windows(record, now)
+        if windows and _is_within_age(record, settings.guest_max_age):
+            yield media_rss.feed_item(row.id, row.added_at, record, windows, settings.public_url)
+    yield media_rss.FEED_END
+
+
+EXPORTERS = {
+    "ndjson": export_records,
+    "roku": export_roku,
+    "schema.org": export_schema_org,
+    "mrss": export_media_rss,
+}
+EXPORT_MEDIA_TYPES = {
+    "ndjson": "application/x-ndjson",
+    "roku": "application/json",
+    "schema.org": "application/ld+json",
+    "mrss": "application/rss+xml",
+}
 
 
 def _iter_rows(page: sa.Select) -> Iterator[sa.Row]:
@@ -87,17 +110,27 @@ def _iter_rows(page: sa.Select) -> Iterator[sa.Row]:
         after = rows[-1].pk
 
 
-def _iter_available_records(with_adult: bool) -> Iterator[tuple[str, CatalogRecord]]:
-    """Yield ids and records, except of titles in no window or no plan, which a feed would present as watchable.
+def _iter_available_records(with_adult: bool) -> Iterator[tuple[sa.Row, CatalogRecord]]:
+    """Yield rows and records, except of titles in no window or no plan, which a feed would present as watchable.
 
     And, unless `with_adult`, except of titles that are for adults in some country: feeds are public, and name no
     reader.
     """
     for row in _iter_rows(EXPORT_PAGE):
         record = decode_stored_record(row.body)
-        ages = (record.min_age, *(rating.min_age for rating in record.ratings_by_country.values()))
-        if record.windows != [] and record.plans != [] and (with_adult or not any(map(is_adult, ages))):
-            yield row.id, record
+        is_for_adults = any(map(is_adult, _min_ages(record)))
+        if record.windows != [] and record.plans != [] and (with_adult or not is_for_adults):
+            yield row, record
+
+
+def _min_ages(record: CatalogRecord) -> list[int | None]:
+    """Return the title's minimum age, and those of countries with a rating of their own; None: unrated."""
+    return [record.min_age, *(rating.min_age for rating in record.ratings_by_country.values())]
+
+
+def _is_within_age(record: CatalogRecord, max_age: int | None) -> bool:
+    """Whether a title is within an age limit in every country; `max_age` None: no limit."""
+    return max_age is None or all(age_gate(min_age) <= max_age for min_age in _min_ages(record))
 
 
 def _json_items(values: Iterable[dict]) -> Iterator[str]:

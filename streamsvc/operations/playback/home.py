@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -42,7 +42,7 @@ DEFAULT_ROW_TITLES = {
     "new": "New",
     "popular": "Popular",
 }
-ROW_SORTS: dict[str, Literal["-added", "-popularity"]] = {"new": "-added", "popular": "-popularity"}
+ROW_SORTS = {"new": "-added", "popular": "-popularity"}
 PERSONAL_ROW_QUERIES: dict[str, tuple[dict, Callable[..., dict]]] = {
     "continue": (CONTINUE_WATCHING, own_rows.watched_item_view),
     "next_up": (NEXT_UP, own_rows.next_item_view),
@@ -202,6 +202,7 @@ def _catalog_row(row: Any, audience: Audience, snapshot: CatalogSnapshot) -> tup
         "year_lte": None,
         "runtime_lte": None,
         "age_lte": None,
+        "selected": None,
     }
     return DEFAULT_ROW_TITLES[row.kind], lists.list_title_cards(query, audience, snapshot)[0]
 

@@ -26,12 +26,13 @@ _ALWAYS = tuple(
 _SOMETIMES = tuple(
     (re.compile(pattern), letters)
     for pattern, letters in (
-        ("n(?=[b-df-gj-mp-tvwxz]|$)", "m"), ("gh", "g"), ("ia", "iya"), ("ay$", "e"), ("ao$", "av"), ("ou", "au"),
+        ("n(?=[b-df-gj-mp-tvwxz])", "m"), ("n$", "m"), ("ri(?=[b-df-hj-np-tv-z])", "r"), ("qu(?=i)", "k"),
+        ("gh", "g"), ("ia", "iya"), ("ay$", "e"), ("ao$", "av"), ("ou", "au"),
         ("o$", "om"), ("^hum(?![aeiou])", "ham"),
         ("eh(?=[b-df-hj-np-tv-z])", "ah"),
     )
 )  # fmt: skip
-"""Other spellings: a nasal may be a dot above, which the index has as `m`."""
+"""Other spellings: a nasal may be a dot above, which the index has as `m`, and `ri` a vowel, which it has as `r`."""
 _INHERENT = re.compile(f"(?<=[b-df-hj-np-tv-z])a(?![aeiou{_LONG}])")
 
 _VIRAMA, _NASALS = "\u094d", "\u0901\u0902"

@@ -16,7 +16,7 @@ class CountryInput(TypedDict):
 
 
 class TitlesInput(PageInput):
-    """The filters and the sort order of a list of titles."""
+    """The filters and the sort order of a list of titles; `selected`: the fields to return, None for all."""
 
     kind: Literal["movie", "series"] | None
     genre: str | None
@@ -28,12 +28,13 @@ class TitlesInput(PageInput):
     person: str | None
     collection: str | None
     ids: list[str] | None
-    sort: Literal["-added", "added", "title", "-title", "year", "-year", "-popularity"]
+    sort: str
     locale: str | None
     year_gte: int | None
     year_lte: int | None
     runtime_lte: int | None
     age_lte: int | None
+    selected: list[str] | None
 
 
 class TitleFiltersInput(TypedDict):
@@ -70,6 +71,7 @@ class SearchInput(PageInput, TitleFiltersInput, CountryInput):
     q: str
     kinds: list[str] | None
     locale: str | None
+    selected: list[str] | None
 
 
 class SuggestionsInput(CountryInput):
@@ -91,6 +93,7 @@ class TitleInput(LocaleInput):
     """What to return of a title."""
 
     expand: str
+    selected: list[str] | None
 
 
 class SectionInput(ShortListInput, CountryInput):

@@ -1,4 +1,4 @@
-"""Schemas of titles, seasons, episodes and search."""
+"""Schemas of titles, seasons, episodes and search hits."""
 
 from collections.abc import Collection
 from typing import Any
@@ -6,14 +6,11 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import normalize_language_tag
-from streamsvc.rules.catalog.inputs import PICTURE_HEIGHTS
 from streamsvc.schemas.base import (
-    Choice,
     Counted,
     Country,
     Moment,
     OneOf,
-    PageQuery,
     PrefixedId,
     QueryInt,
     ShortListQuery,
@@ -23,7 +20,6 @@ from streamsvc.schemas.base import (
 )
 
 MAX_IDS = 100
-MAX_GENRES = 10
 HIT_KINDS = ("title", "episode", "collection", "person", "channel", "programme")
 SUGGESTED_KINDS = ("title", "channel")
 MATCHES = ("exact", "prefix", "words", "fuzzy")
@@ -80,77 +76,6 @@ class SectionQuery(ShortListQuery, CountryQuery):
     """Query parameters of a short list in the catalogue."""
 
 
-class TitlesQuery(PageQuery):
-    kind = Choice("movie", "series", load_default=None)
-    genre = Text(max_length=64, load_default=None)
-    tag = Text(max_length=64, load_default=None)
-    studio = Text(max_length=500, load_default=None, metadata={"description": "A studio's code."})
-    language = Locale(load_default=None)
-    country = Country(
-        load_default=None,
-        metadata={
-            "description": "The country of production, as `origin_country`. Without a token: the country of the "
-            "visitor, unless the service knows it."
-        },
-    )
-    origin_country = Country(load_default=None, metadata={"description": "The country of production."})
-    person = Text(max_length=64, load_default=None)
-    collection = Text(max_length=64, load_default=None, metadata={"description": "A collection's id or code."})
-    ids = Ids(load_default=None, metadata={"description": "Up to 100 comma-separated ids."})
-    sort = Choice(
-        "-added", "added", "title", "-title", "year", "-year", "-popularity",
-        load_default="-added", metadata={"description": "A leading `-` sorts in descending order."},
-    )  # fmt: skip
-    locale = Locale(
-        load_default=None, metadata={"description": "The language of the titles. Default: the profile's language."}
-    )
-    year_gte = QueryInt(minimum=0, maximum=9999, data_key="year.gte", load_default=None)
-    year_lte = QueryInt(minimum=0, maximum=9999, data_key="year.lte", load_default=None)
-    runtime_lte = QueryInt(minimum=0, maximum=10**9, data_key="runtime.lte", load_default=None)
-    age_lte = QueryInt(minimum=0, maximum=99, data_key="age.lte", load_default=None)
-
-
-class TitleFiltersQuery(StrictSchema):
-    """The filters of a search."""
-
-    kind = Choice("movie", "series", load_default=None)
-    genre = CommaSeparated(
-        MAX_GENRES, "genres", load_default=None, metadata={"description": "Comma-separated codes: any of these genres."}
-    )
-    genre_not = CommaSeparated(
-        MAX_GENRES, "genres", data_key="genre.not", load_default=None,
-        metadata={"description": "Comma-separated codes: none of these genres."},
-    )  # fmt: skip
-    language = Locale(load_default=None, metadata={"description": "The original language."})
-    audio = Locale(load_default=None, metadata={"description": "The language of an audio track."})
-    subtitle = Locale(load_default=None, metadata={"description": "The language of subtitles or captions."})
-    height_gte = Choice(
-        *map(str, PICTURE_HEIGHTS), data_key="height.gte", load_default=None,
-        metadata={"description": "The least height of the best picture, in lines."},
-    )  # fmt: skip
-    origin_country = Country(load_default=None, metadata={"description": "The country of production."})
-    person = Text(max_length=64, load_default=None)
-    collection = Text(max_length=64, load_default=None, metadata={"description": "A collection's id or code."})
-    tag = Text(max_length=64, load_default=None)
-    studio = Text(max_length=500, load_default=None, metadata={"description": "A studio's code."})
-    year_gte = QueryInt(minimum=0, maximum=9999, data_key="year.gte", load_default=None)
-    year_lte = QueryInt(minimum=0, maximum=9999, data_key="year.lte", load_default=None)
-    runtime_lte = QueryInt(minimum=0, maximum=10**9, data_key="runtime.lte", load_default=None)
-    age_lte = QueryInt(minimum=0, maximum=99, data_key="age.lte", load_default=None)
-
-
-class SearchQuery(PageQuery, TitleFiltersQuery, CountryQuery):
-    q = Text(max_length=200, min_length=0, required=True)
-    kinds = CommaSeparated(
-        len(HIT_KINDS), "kinds", HIT_KINDS, load_default=None,
-        metadata={
-            "description": "Comma-separated kinds of hits: `title` (the default), `episode`, `collection`, `person`, "
-            "`channel`, `programme`."
-        },
-    )  # fmt: skip
-    locale = Locale(load_default=None)
-
-
 class SuggestionsQuery(CountryQuery):
     q = Text(max_length=200, min_length=0, required=True)
     kinds = CommaSeparated(
@@ -164,14 +89,6 @@ class SuggestionsQuery(CountryQuery):
 class LocaleQuery(CountryQuery):
     locale = Locale(
         load_default=None, metadata={"description": "The language of the texts. Default: the profile's language."}
-    )
-
-
-class TitleQuery(LocaleQuery):
-    expand = Text(
-        min_length=0,
-        load_default="",
-        metadata={"description": "Comma-separated list of `seasons`, `credits` and `similar`."},
     )
 
 

@@ -15,7 +15,13 @@ from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.shown_cards import shown_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.cards import complete_detail
-from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
+from streamsvc.operations.catalog.titles.json_fragments import (
+    encode_json,
+    json_list,
+    json_member,
+    merge_json_objects,
+    select_members,
+)
 from streamsvc.rules.catalog.inputs import EpisodesInput, LocaleInput, TitleInput
 from streamsvc.rules.catalog.posters import draw_poster
 from streamsvc.rules.inputs import ShortListInput
@@ -69,14 +75,16 @@ def title_json(title_id: str, query: TitleInput, audience: Audience, snapshot: C
     parts, availability = _open_title(row, audience)
     fragments = [encode_json(availability)]
     [card] = shown_cards([(row.pk, row.card)], audience, snapshot, query["locale"])
-    if row.has_extras:
+    selected = query["selected"]
+    if row.has_extras and (selected is None or "extras" in selected):
         fragments.append(encode_json({"extras": parts.extra_views()}))
     if "seasons" in expand:
         fragments.append(encode_json({"seasons": _season_views(parts, language, with_episodes=True)}))
     if "similar" in expand:
         cards = similar.list_similar_cards(row.pk, audience)
         fragments.append(json_member("similar", json_list(shown_cards(cards, audience, snapshot, query["locale"]))))
-    return merge_json_objects(card, complete_detail(row.detail), *fragments)
+    body = merge_json_objects(card, complete_detail(row.detail), *fragments)
+    return body if selected is None else select_members(body, expand.union(selected))
 
 
 def poster_svg(title_id: str, audience: Audience) -> str:

@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from streamsvc.http.pagination import bounded_count
 from streamsvc.models import Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import CONDITIONS, Visibility, within_age
+from streamsvc.rules.catalog.sort_orders import parse_sort
 from streamsvc.storage.compiled_statements import CompiledStatement
 
-SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
+SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity", "popularity")
+"""The sort orders with one key."""
 SORT_COLUMNS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
 FacetKind = Literal["collection", "studio", "tag", "genre", "language", "country", "kind"]
 RangeName = Literal["year_gte", "year_lte", "runtime_lte", "age_lte"]
@@ -26,7 +28,10 @@ YEAR_RANGES: set[RangeName] = {"year_gte", "year_lte"}
 
 
 class ListShape(NamedTuple):
-    """Everything on which the statement of a list depends."""
+    """Everything on which the statement of a list depends.
+
+    `within`: the sort keys that have the same value in all titles of the list.
+    """
 
     sort: str
     facets: int = 0
@@ -35,6 +40,7 @@ class ListShape(NamedTuple):
     ids: bool = False
     after: bool = False
     visibility: Visibility = "listed"
+    within: tuple[str, ...] = ()
 
 
 def is_walked(shape: ListShape) -> bool:
@@ -51,85 +57,124 @@ def compiled_list_statement(shape: ListShape, dialect: str = "") -> CompiledStat
 @lru_cache(maxsize=1_000)
 def compiled_end_statement(shape: ListShape) -> CompiledStatement:
     """Return the statement that reads the sort values of the row after the next `skipped` ones."""
-    base = _walked_model(shape)
+    base = walked_model(shape)
     return CompiledStatement(_next_keys(shape, base).limit(1).offset(sa.bindparam("skipped")))
 
 
 @lru_cache(maxsize=1_000)
 def list_statement(shape: ListShape, dialect: str = "") -> sa.Select:
     """Build the statement of a list: the title's key, its card, then the sort values that a cursor holds."""
-    base = _walked_model(shape)
+    base = walked_model(shape)
     cards = sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == "")
     if is_walked(shape) and dialect == "postgresql":
         walked = _next_rows(shape, base).subquery("walked")
-        keys = [walked.c[f"key_{index}"] for index in range(len(_sort_keys(shape, base)))]
+        keys = [walked.c[f"key_{index}"] for index in range(len(sort_keys(shape, base)))]
         source: Any = sa.join(walked, Title, Title.pk == walked.c.title_pk)
-        conditions = _conditions(shape, walked.c)
+        conditions = row_conditions(shape, walked.c)
     else:
-        keys = _sort_keys(shape, base)
+        keys = sort_keys(shape, base)
         source = sa.join(base, Title, Title.pk == base.title_pk) if base is TitleFacet else Title.__table__
-        conditions = _conditions(shape, base)
+        conditions = row_conditions(shape, base)
         if is_walked(shape):
             # Where SQLite expects that hardly a row passes, it would rather sort than read in order.
             tested = [sa.func.likelihood(test, sa.literal_column("1.0")) for test in conditions]
             start = [] if shape.after else _first_year(shape, base)
-            conditions = [*tested, *_facet_conditions(shape, base), *start, _until_end_of_chunk(shape, keys)]
+            conditions = [*tested, *facet_conditions(shape, base), *start, _until_end_of_chunk(shape, keys)]
         conditions += _after(shape, base)
     values = [key.label(f"key_{index}") for index, key in enumerate(keys)]
     select = sa.select(Title.pk, TitleCard.body, *values).select_from(sa.join(source, TitleCard, cards))
-    return select.where(*conditions).order_by(*_in_order(shape, keys)).limit(sa.bindparam("limit"))
+    return select.where(*conditions).order_by(*in_order(shape, keys)).limit(sa.bindparam("limit"))
 
 
 @lru_cache(maxsize=1_000)
 def count_statement(shape: ListShape) -> sa.Select:
     """Build the statement that counts a list, of which it tests up to `chunk` rows."""
-    base = _walked_model(shape)
+    base = walked_model(shape)
     if not is_walked(shape):
-        return bounded_count(sa.select(Title.pk).where(*_conditions(shape, base)))
+        return bounded_count(sa.select(Title.pk).where(*row_conditions(shape, base)))
     walked = _counted_rows(shape, base).limit(sa.bindparam("chunk")).subquery("walked")
     source = sa.join(walked, Title, Title.pk == walked.c.title_pk)
-    return bounded_count(sa.select(Title.pk).select_from(source).where(*_conditions(shape, walked.c)))
+    return bounded_count(sa.select(Title.pk).select_from(source).where(*row_conditions(shape, walked.c)))
 
 
 @lru_cache(maxsize=1_000)
 def uncounted_statement(shape: ListShape) -> sa.Select:
     """Build the statement that returns a row if a list has more than `chunk` rows to test."""
-    rows = _counted_rows(shape, _walked_model(shape))
+    rows = _counted_rows(shape, walked_model(shape))
     return rows.limit(1).offset(sa.bindparam("chunk"))
 
 
-def _walked_model(shape: ListShape) -> Any:
+def walked_model(shape: ListShape) -> Any:
     """Return the model whose index is walked."""
     return TitleFacet if shape.facets and is_walked(shape) else Title
 
 
-def _sort_keys(shape: ListShape, base: Any) -> list[Any]:
-    names = SORT_COLUMNS[shape.sort.removeprefix("-")]
-    keys = [getattr(base, name) for name in names]
-    return keys if names == ("rank",) else [*keys, _title_pk(base)]
+def sort_keys(shape: ListShape, base: Any) -> list[Any]:
+    """Return the columns of the sort order, the last of which decide among all titles."""
+    *higher, last = parse_sort(shape.sort)
+    keys = [group_value(key.name, base) for key in higher]
+    keys += [getattr(base, name) for name in SORT_COLUMNS[last.name]]
+    return keys if last.name == "popularity" else [*keys, title_pk(base)]
 
 
-def _title_pk(base: Any) -> Any:
+def group_value(name: str, base: Any) -> Any:
+    """Return what titles have in common that are equal in a sort key."""
+    return base.rank.bitwise_rshift(sa.literal_column("32")) if name == "popularity" else index_column(name, base)
+
+
+def index_column(name: str, base: Any) -> Any:
+    """Return the column whose index has the titles in the order of a sort key."""
+    return getattr(base, SORT_COLUMNS[name][0])
+
+
+def title_pk(base: Any) -> Any:
+    """Return the column of a walked model that has the title's key."""
     return base.title_pk if hasattr(base, "title_pk") else base.pk
 
 
-def _in_order(shape: ListShape, keys: list[Any]) -> list[Any]:
-    return [key.desc() if shape.sort.startswith("-") else key.asc() for key in keys]
+def in_order(shape: ListShape, keys: list[Any]) -> list[Any]:
+    """Return the sort order of columns as returned by `sort_keys`."""
+    directions = _directions(shape, keys)
+    return [key.desc() if is_descending else key.asc() for key, is_descending in zip(keys, directions, strict=True)]
+
+
+def after_position(shape: ListShape, keys: list[Any], values: int, is_from: bool = False) -> sa.ColumnElement[bool]:
+    """Return the condition that a row comes after all rows whose first `values` keys have the values `after_0`, ….
+
+    `keys` are columns as returned by `sort_keys`. `is_from`: those rows themselves too.
+    """
+    bounds = [sa.bindparam(f"after_{index}", type_=key.type) for index, key in enumerate(keys[:values])]
+    directions = _directions(shape, keys)
+    if values == len(keys) > 1 and len(set(directions)) == 1:
+        return _is_beyond(sa.tuple_(*keys), sa.tuple_(*bounds), directions[0])
+    *others, last = zip(keys, bounds, directions, strict=False)
+    condition = sa.or_(last[0] == last[1], _is_beyond(*last)) if is_from else _is_beyond(*last)
+    for key, bound, is_descending in reversed(others):
+        condition = sa.or_(_is_beyond(key, bound, is_descending), sa.and_(key == bound, condition))
+    return condition
+
+
+def _is_beyond(key: Any, bound: Any, is_descending: bool) -> sa.ColumnElement[bool]:
+    return key < bound if is_descending else key > bound
+
+
+def _directions(shape: ListShape, keys: list[Any]) -> list[bool]:
+    """Return for each of the columns whether it is descending; the last decisive one is as the last key."""
+    directions = [key.is_descending for key in parse_sort(shape.sort)]
+    return directions + directions[-1:] * (len(keys) - len(directions))
 
 
 def _walk_conditions(shape: ListShape, base: Any) -> list[Any]:
     """Return the conditions by which a list walks its index: the facet, the years if it sorts by them, the position."""
-    conditions = _counted_conditions(shape, base) if shape.sort.endswith("year") else _facet_conditions(shape, base)
+    conditions = counted_conditions(shape, base) if shape.sort.endswith("year") else facet_conditions(shape, base)
     return conditions + _after(shape, base)
 
 
 def _after(shape: ListShape, base: Any) -> list[Any]:
     if not shape.after:
         return []
-    keys = _sort_keys(shape, base)
-    bounds = [sa.bindparam(f"after_{index}", type_=key.type) for index, key in enumerate(keys)]
-    row, bound = (keys[0], bounds[0]) if len(keys) == 1 else (sa.tuple_(*keys), sa.tuple_(*bounds))
-    return [row < bound if shape.sort.startswith("-") else row > bound]
+    keys = sort_keys(shape, base)
+    return [after_position(shape, keys, len(keys))]
 
 
 def _first_year(shape: ListShape, base: Any) -> list[Any]:
@@ -141,25 +186,25 @@ def _first_year(shape: ListShape, base: Any) -> list[Any]:
     return [base.year_key <= sa.bindparam("year_lte")] if shape.sort == "-year" and "year_lte" in shape.ranges else []
 
 
-def _facet_conditions(shape: ListShape, base: Any) -> list[Any]:
-    is_of_facet = _walked_model(shape) is TitleFacet
+def facet_conditions(shape: ListShape, base: Any) -> list[Any]:
+    is_of_facet = walked_model(shape) is TitleFacet
     return [base.facet_pk == sa.bindparam("facet_0", type_=sa.Integer())] if is_of_facet else []
 
 
-def _counted_conditions(shape: ListShape, base: Any) -> list[Any]:
+def counted_conditions(shape: ListShape, base: Any) -> list[Any]:
     """Return the conditions of an index of which every row must be tested."""
     years = [name for name in shape.ranges if name in YEAR_RANGES and is_walked(shape)]
-    return [*_facet_conditions(shape, base), *(range_condition(name, base.year_key) for name in years)]
+    return [*facet_conditions(shape, base), *(range_condition(name, base.year_key) for name in years)]
 
 
 def _counted_rows(shape: ListShape, base: Any) -> sa.Select:
-    return sa.select(*_tested_columns(shape, base)).where(*_counted_conditions(shape, base))
+    return sa.select(*tested_columns(shape, base)).where(*counted_conditions(shape, base))
 
 
-def _tested_columns(shape: ListShape, base: Any) -> list[Any]:
+def tested_columns(shape: ListShape, base: Any) -> list[Any]:
     """Return the columns of the index that conditions test; the title is looked up only for rows that pass."""
-    columns = [_title_pk(base).label("title_pk")]
-    if YEAR_RANGES.intersection(shape.ranges):
+    columns = [title_pk(base).label("title_pk"), *(index_column(name, base) for name in shape.within)]
+    if YEAR_RANGES.intersection(shape.ranges) and "year" not in shape.within:
         columns.append(base.year_key)
     if "runtime_lte" in shape.ranges:
         columns.append(base.runtime_s)
@@ -168,32 +213,34 @@ def _tested_columns(shape: ListShape, base: Any) -> list[Any]:
 
 def _next_keys(shape: ListShape, base: Any) -> sa.Select:
     """Select the sort values of the rows from the position on."""
-    keys = _sort_keys(shape, base)
+    keys = sort_keys(shape, base)
     labelled = [key.label(f"key_{index}") for index, key in enumerate(keys)]
-    return sa.select(*labelled).where(*_walk_conditions(shape, base)).order_by(*_in_order(shape, keys))
+    return sa.select(*labelled).where(*_walk_conditions(shape, base)).order_by(*in_order(shape, keys))
 
 
 def _next_rows(shape: ListShape, base: Any) -> sa.Select:
     """Select the next `chunk` rows with their sort values."""
-    return _next_keys(shape, base).add_columns(*_tested_columns(shape, base)).limit(sa.bindparam("chunk"))
+    return _next_keys(shape, base).add_columns(*tested_columns(shape, base)).limit(sa.bindparam("chunk"))
 
 
 def _until_end_of_chunk(shape: ListShape, keys: list[Any]) -> sa.ColumnElement[bool]:
-    chunk = _next_keys(shape, sa.orm.aliased(_walked_model(shape))).limit(sa.bindparam("chunk")).subquery("chunk")
+    chunk = _next_keys(shape, sa.orm.aliased(walked_model(shape))).limit(sa.bindparam("chunk")).subquery("chunk")
     is_descending = shape.sort.startswith("-")
     last = sa.select(*chunk.c).order_by(*(key.asc() if is_descending else key.desc() for key in chunk.c)).limit(1)
     row: Any = keys[0] if len(keys) == 1 else sa.tuple_(*keys)
     return row >= last.scalar_subquery() if is_descending else row <= last.scalar_subquery()
 
 
-def _conditions(shape: ListShape, base: Any) -> list[Any]:
+def row_conditions(shape: ListShape, base: Any) -> list[Any]:
     """Return the conditions that each row is tested for; `base` has the columns of the index."""
     conditions = [CONDITIONS[shape.visibility], *(_tested_range(name, base) for name in shape.ranges)]
-    if "runtime_lte" in shape.ranges and _walked_model(shape) is TitleFacet:
+    for index, name in enumerate(shape.within):
+        conditions.append(_unindexed_value(name, base) == sa.bindparam(f"within_{index}"))
+    if "runtime_lte" in shape.ranges and walked_model(shape) is TitleFacet:
         # the link lacks the runtime if an earlier release has written it during an upgrade
         conditions.append(sa.or_(base.runtime_s.is_(None), base.runtime_s <= sa.bindparam("runtime_lte")))
     for index in range(shape.facets):
-        if index or _walked_model(shape) is not TitleFacet:
+        if index or walked_model(shape) is not TitleFacet:
             link = sa.alias(TitleFacet.__table__)
             facet = sa.bindparam(f"facet_{index}", type_=sa.Integer())
             conditions.append(sa.exists().where(link.c.facet_pk == facet, link.c.title_pk == Title.pk))
@@ -206,8 +253,13 @@ def _conditions(shape: ListShape, base: Any) -> list[Any]:
 
 
 def _tested_range(name: RangeName, base: Any) -> sa.ColumnElement[bool]:
-    """Return the condition of a range in a form for which SQLite would not walk the index of years instead."""
-    return range_condition(name, base.year_key + sa.literal_column("0") if name in YEAR_RANGES else None)
+    return range_condition(name, _unindexed_value("year", base) if name in YEAR_RANGES else None)
+
+
+def _unindexed_value(name: str, base: Any) -> Any:
+    """Return the value of a sort key in a form for which SQLite would not walk the key's index instead."""
+    value = group_value(name, base)
+    return value + sa.literal_column("''" if name == "title" else "0")
 
 
 def range_condition(name: RangeName, year_key: Any = Title.year_key) -> sa.ColumnElement[bool]:

@@ -23,7 +23,12 @@ from streamsvc.operations.catalog.search.searching import (
     search_page,
 )
 from streamsvc.operations.catalog.search.spelling import suggest_corrections
-from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
+from streamsvc.operations.catalog.titles.json_fragments import (
+    encode_json,
+    json_page,
+    merge_json_objects,
+    select_members,
+)
 from streamsvc.rules.catalog.inputs import NO_TITLE_FILTERS, SearchInput, SuggestionsInput
 from streamsvc.rules.catalog.match_fields import is_in_name, match_field
 from streamsvc.rules.catalog.search import distinctive_words
@@ -62,12 +67,14 @@ def search_json(query: SearchInput, audience: Audience, snapshot: CatalogSnapsho
         merge_json_objects(body, _match_json(hit.match, field))
         for hit, body, field in zip(hits, bodies, fields, strict=True)
     ]
+    if query["selected"]:
+        items = [select_members(item, query["selected"]) for item in items]
     return json_page(items, cursor, total)
 
 
 def suggestions_json(query: SuggestionsInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """Return what completes a partially typed query: {items: [{id, kind, title, year, match}], next_cursor}."""
-    whole: SearchInput = {**NO_TITLE_FILTERS, **query, "cursor": None, "include_total": False}
+    whole: SearchInput = {**NO_TITLE_FILTERS, **query, "cursor": None, "include_total": False, "selected": None}
     search = build_search(whole, audience, snapshot)
     hits, _ = search_page(search, query["limit"], None)
     bodies = hit_bodies(hits, audience, snapshot, query["locale"])

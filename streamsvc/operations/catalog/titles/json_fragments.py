@@ -1,8 +1,11 @@
 """Assembles JSON text from fragments without parsing them."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
+
+_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def encode_json(value: Any) -> str:
@@ -18,6 +21,12 @@ def merge_json_objects(*objects: str) -> str:
 def json_member(name: str, value_json: str) -> str:
     """Return an object with one member, whose value is JSON text."""
     return f'{{"{name}":{value_json}}}'
+
+
+def select_members(body: str, names: Collection[str]) -> str:
+    """Return an object with only these of its members, and `id`."""
+    members = _members_decoder.decode(body)
+    return encode_json({name: value for name, value in members.items() if name == "id" or name in names})
 
 
 def json_list(items: list[str]) -> str:
