@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from streamsvc.cli.billing import billing
 from streamsvc.models.subscriptions import ProviderEvent, StorePurchase, StoreSubscription, StoreTransaction
 from streamsvc.operations.accounts import exports
 from streamsvc.storage.database import db
@@ -166,12 +167,26 @@ def preview_by_an_operator(life):
     return life.world.operator.post("/v1/admin/invoice-previews", body)
 
 
+def transfer_by_an_operator(life):
+    subscription_id = life.world.person().subscribe(life.price("premium")).json["id"]
+    return life.world.operator.post(f"/v1/admin/subscriptions/{subscription_id}/transfer", {"account_id": life.ann.id})
+
+
+def transfer_a_purchase_by_an_operator(life):
+    cara = life.world.person(card=None)
+    life.subscribe_on_play("premium", cara)
+    path = f"/v1/admin/subscriptions/{life.subscription(cara)['id']}/transfer"
+    return life.world.operator.post(path, {"account_id": life.ann.id})
+
+
 STARTS = [
     (start_on_the_web, 201),
     (redeem_a_gift, 201),
     (start_by_an_operator, 201),
     (preview, 200),
     (preview_by_an_operator, 200),
+    (transfer_by_an_operator, 200),
+    (transfer_a_purchase_by_an_operator, 200),
 ]
 
 
@@ -201,6 +216,100 @@ def test_a_third_source_is_refused_on_the_web_while_the_stores_say_that_theirs_a
     assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
     assert "respond" not in response.json["detail"]
     assert len(life.store.requests) == before + 1
+
+
+@pytest.mark.parametrize("transfer", [transfer_by_an_operator, transfer_a_purchase_by_an_operator])
+def test_a_transfer_is_refused_while_a_store_does_not_respond(life, transfer):
+    subscription = life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    subscription.refund()
+    life.wait(seconds=10)
+    life.store.failure = (503, b"")
+    response = transfer(life)
+    assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
+    assert "does not respond" in response.json["detail"]
+    assert life.sources() == ["app_store", "play_store"]
+
+
+def test_a_purchase_that_ended_without_a_notification_is_transferred_without_taking_room(life):
+    bea = life.world.person(card=None)
+    life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    purchase = life.subscribe_on_play("premium", bea)
+    path = f"/v1/admin/subscriptions/{life.subscription(bea)['id']}/transfer"
+    life.wait(seconds=10)
+    assert life.world.operator.post(path, {"account_id": life.ann.id}).status_code == 409
+    purchase.revoke()
+    life.wait(seconds=10)
+    response = life.world.operator.post(path, {"account_id": life.ann.id})
+    assert (response.status_code, response.json["status"]) == (200, "canceled")
+    assert (life.sources(), life.sources(bea)) == (["app_store", "play_store"], [])
+
+
+def test_a_purchase_that_revived_without_a_notification_is_transferred_to_no_account_without_room(life):
+    bea = life.world.person(card=None)
+    life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    lapsed = life.store.buy("premium.monthly", life.account(bea))
+    life.claim(lapsed, bea)
+    life.deliver(lapsed.refund())
+    path = f"/v1/admin/subscriptions/{life.subscription(bea)['id']}/transfer"
+    lapsed.resubscribe()
+    life.wait(seconds=10)
+    response = life.world.operator.post(path, {"account_id": life.ann.id})
+    assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
+    assert life.sources(bea) == ["app_store"]
+
+
+def test_a_purchase_is_transferred_in_its_last_known_state_while_the_store_does_not_respond(life):
+    bea = life.world.person(card=None)
+    life.subscribe("basic.monthly")
+    path = f"/v1/admin/subscriptions/{life.subscription()['id']}/transfer"
+    life.wait(seconds=10)
+    life.store.failure = (503, b"")
+    assert life.world.operator.post(path, {"account_id": bea.id}).status_code == 200
+    assert (life.sources(), life.sources(bea)) == ([], ["app_store"])
+
+
+def import_ann(life, tmp_path, *arguments):
+    """Import a subscription of Ann's, and of somebody new; return what the command prints."""
+    life.price("premium")
+    price = {"plan": "premium", "currency": "USD", "amount_minor": 2000}
+    line = {"country": "US", "started_on": "2025-11-20", "paid_through": "2026-02-20", "price": price}
+    addresses = (life.ann.get("/v1/account").json["email"], "new@example.com")
+    lines = [json.dumps(line | {"external_id": email, "email": email}) for email in addresses]
+    file = tmp_path / "subscribers.ndjson"
+    file.write_text("\n".join(lines))
+    return life.world.app.test_cli_runner().invoke(billing, ["import", str(file), *arguments]).output
+
+
+def test_an_import_asks_the_stores_before_it_refuses_a_third_source(life, tmp_path):
+    subscription = life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    life.wait(seconds=10)
+    before = len(life.store.requests)
+    assert "already_subscribed: Two subscriptions" in import_ann(life, tmp_path, "--dry-run")
+    assert len(life.store.requests) == before + 1
+    subscription.refund()
+    life.wait(seconds=10)
+    assert import_ann(life, tmp_path, "--dry-run").startswith("2 lines: 2 added, 0 unchanged, 0 rejected (dry run")
+    assert life.sources() == ["play_store"]
+    assert import_ann(life, tmp_path) == "2 lines: 2 added, 0 unchanged, 0 rejected\n"
+    assert life.sources() == ["manual", "play_store"]
+
+
+def test_an_import_refuses_a_third_source_while_a_store_does_not_respond(life, tmp_path):
+    subscription = life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    subscription.refund()
+    life.wait(seconds=10)
+    life.store.failure = (503, b"")
+    output = import_ann(life, tmp_path)
+    assert output.startswith("2 lines: 1 added, 0 unchanged, 1 rejected\n")
+    assert "does not respond" in output
+    assert life.sources() == ["app_store", "play_store"]
+    life.store.failure = None
+    assert import_ann(life, tmp_path) == "2 lines: 1 added, 1 unchanged, 0 rejected\n"
 
 
 def test_a_state_of_the_last_seconds_is_not_fetched_again_before_a_refusal(life):
@@ -690,6 +799,47 @@ def test_webhooks_report_to_whom_a_purchase_has_moved(life, by):
     else:
         assert life.claim(subscription, bea).status_code == 201
     assert list_changes(life) == [(life.ann.id, "app_store", None), (bea.id, "app_store", None)]
+
+
+def read_mails(life, who):
+    """The mails about moved purchases to this account, after the worker has sent them."""
+    life.tick()
+    address = who.get("/v1/account").json["email"]
+    items = life.world.operator.get(f"/v1/sandbox/emails?to={address}").json["items"]
+    return [mail for mail in items if mail["kind"] == "purchase_moved"]
+
+
+def test_the_former_holder_of_a_restored_purchase_gets_a_mail(life):
+    life.use(store_restore="move")
+    subscription, bea = life.subscribe("premium.monthly"), life.world.person(card=None)
+    assert life.claim(subscription, bea).status_code == 201
+    [mail] = read_mails(life, life.ann)
+    assert mail["subject"] == "Your subscription to Premium moved to another account"
+    assert "the App Store bills" in mail["text"] and "somebody with access to the purchase" in mail["text"]
+    assert life.claim(subscription, bea).status_code == 201
+    assert (len(read_mails(life, life.ann)), read_mails(life, bea)) == (1, [])
+
+
+def test_the_former_holder_of_a_purchase_that_support_transferred_gets_a_mail(life):
+    bea = life.world.person(card=None)
+    life.subscribe_on_play("premium")
+    path = f"/v1/admin/subscriptions/{life.subscription()['id']}/transfer"
+    assert life.world.operator.post(path, {"account_id": bea.id}).status_code == 200
+    [mail] = read_mails(life, life.ann)
+    assert "Google Play bills" in mail["text"] and "our support transferred it" in mail["text"]
+    assert read_mails(life, bea) == []
+
+
+def test_no_mail_is_sent_about_a_purchase_that_is_refused_or_whose_account_is_closed(life):
+    subscription, bea = life.subscribe("premium.monthly"), life.world.person(card=None)
+    assert life.claim(subscription, bea).status_code == 409
+    assert read_mails(life, life.ann) == []
+    address = life.ann.get("/v1/account").json["email"]
+    assert life.ann.delete("/v1/account").status_code in (202, 204)
+    assert life.claim(subscription, bea).status_code == 201
+    life.tick()
+    mails = life.world.operator.get(f"/v1/sandbox/emails?to={address}").json["items"]
+    assert "purchase_moved" not in {mail["kind"] for mail in mails}
 
 
 def test_a_manual_subscription_says_so(life):

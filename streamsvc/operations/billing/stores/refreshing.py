@@ -1,6 +1,6 @@
 """Jobs that ask the stores: after a notification, when a period ends, and once a day for what was not notified."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -101,8 +101,7 @@ def retry_after_refresh(account_id: str, now: datetime, start: Callable[[], Star
     except AlreadySubscribed as refusal:
         if "sources" not in refusal.members:  # a subscription of ours, of which no store knows
             raise
-    with unrelated_commits():
-        is_current = _refresh_live_subscriptions(account_id, now)
+    is_current = _refresh_live_subscriptions(account_id, now)
     try:
         return start()
     except AlreadySubscribed as refusal:
@@ -117,17 +116,25 @@ def _refresh_live_subscriptions(account_id: str, now: datetime) -> bool:
     Returns False if a store did not respond: then the last known state stays.
     """
     db.session.rollback()
-    live = list_live_store_subscriptions(account_id, now)
-    keys = [(row.source, row.key) for row in live if now - row.fetched_at >= CURRENT_FOR]
+    return refresh_unless_current(list_live_store_subscriptions(account_id, now), now)
+
+
+def refresh_unless_current(rows: Iterable[StoreSubscription], now: datetime) -> bool:
+    """Fetch the states of subscriptions, unless they are current. Commits each.
+
+    Returns False if a store did not respond: then the last known state stays.
+    """
+    keys = [(row.source, row.key) for row in rows if now - row.fetched_at >= CURRENT_FOR]
     is_current = True
-    for source, key in keys:
-        try:
-            refresh(source, key, False, now)
-            db.session.commit()
-        except StoreUnavailable as error:
-            db.session.rollback()
-            applying.log.warning("%s: %s", source, error)
-            is_current = False
+    with unrelated_commits():
+        for source, key in keys:
+            try:
+                refresh(source, key, False, now)
+                db.session.commit()
+            except StoreUnavailable as error:
+                db.session.rollback()
+                applying.log.warning("%s: %s", source, error)
+                is_current = False
     return is_current
 
 
