@@ -243,6 +243,15 @@ def test_a_voided_purchase_ends_access_although_google_says_active(life):
     assert (life.read_access()[1], life.subscription()["cancel_reason"]) == (None, "refunded")
 
 
+def test_a_voided_purchase_that_is_sent_again_before_its_notification_grants_nothing(life):
+    life.use(store_restore="move")
+    purchase, bea = life.subscribe(), life.world.person(card=None)
+    life.wait(days=2)
+    purchase.void()
+    assert life.claim(purchase, bea).json["status"] == "canceled"
+    assert (life.read_access(bea)[1], life.read_access()[1]) == (None, None)
+
+
 def test_a_voided_order_of_an_earlier_period_takes_nothing_away(life):
     purchase = life.subscribe()
     first = purchase.latest_order

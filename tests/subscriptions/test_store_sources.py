@@ -3,18 +3,21 @@
 import json
 import threading
 import time
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
 from streamsvc.cli.billing import billing
+from streamsvc.http.metrics import DatabaseCollector
 from streamsvc.models.subscriptions import ProviderEvent, StorePurchase, StoreSubscription, StoreTransaction
 from streamsvc.operations.accounts import exports
 from streamsvc.storage.database import db
 from tests.subscriptions.test_app_store import AppStoreLife
 from tests.subscriptions.test_play_store import PlayStoreLife
 from tests.worlds.app_store import AppStore, app_store_server, deliver, use_app_store
+from tests.worlds.operator_steps import new_operator
 from tests.worlds.play_store import PlayStore, play_store_server, use_play_store
 from tests.worlds.scenes import set_scene
 from tests.worlds.store_lives import DAY, HOUR, PRODUCTS, iso
@@ -310,6 +313,16 @@ def test_an_import_refuses_a_third_source_while_a_store_does_not_respond(life, t
     assert life.sources() == ["app_store", "play_store"]
     life.store.failure = None
     assert import_ann(life, tmp_path) == "2 lines: 1 added, 1 unchanged, 0 rejected\n"
+
+
+def test_a_purchase_that_was_voided_without_a_notification_makes_room(life):
+    life.subscribe("basic.monthly")
+    purchase = life.subscribe_on_play()
+    life.ann.add_card()
+    purchase.void()
+    life.wait(seconds=10)
+    assert start_on_the_web(life).status_code == 201
+    assert life.sources() == ["sandbox", "app_store"]
 
 
 def test_a_state_of_the_last_seconds_is_not_fetched_again_before_a_refusal(life):
@@ -765,6 +778,87 @@ def test_the_commission_is_lower_after_a_year(life):
     report = life.world.operator.get(f"/v1/admin/reports/store-revenue{query}").json["stores"]
     assert sum(row["payments"] for row in report) == 14
     assert (report[0]["commission_minor"], report[-1]["commission_minor"]) == (300, 150)
+
+
+def populate_stores(life):
+    """A web subscription, three of app stores of which one ended, one test purchase, and one that was never paid."""
+    life.use(store_test_accounts=(life.ann.id,))
+    life.ann.add_card()
+    assert life.ann.subscribe(life.price("basic")).status_code == 201
+    life.play.buy("basic", life.account(), test=True)
+    test_purchase = life.play.buy("basic", life.account(), test=True)
+    assert PlayStoreLife.claim(life, test_purchase).status_code == 201
+    bea, cara, dora, eve = (life.world.person(card=None) for _ in range(4))
+    life.claim(life.store.buy("premium.monthly", life.account(bea)), bea)
+    life.subscribe_on_play("standard", cara)
+    ended = life.store.buy("basic.monthly", life.account(dora))
+    life.claim(ended, dora)
+    assert PlayStoreLife.claim(life, life.play.buy("basic", life.account(eve), pending=True), eve).status_code == 201
+    life.deliver(ended.cancel())
+    life.go_to(ended.expires + HOUR)
+    life.deliver(ended.expire())
+    return ended
+
+
+def test_the_overview_and_the_metrics_count_subscriptions_by_source_without_test_purchases(life):
+    populate_stores(life)
+    counts = count_subscriptions_of(life)
+    assert counts == {
+        "sandbox": {"active": 1},
+        "app_store": {"active": 1, "canceled": 1},
+        "play_store": {"active": 1, "incomplete": 1},
+    }
+    figures = new_operator(life.world.app, "billing").get("/v1/admin/overview").json
+    assert figures["subscriptions_by_source"] == counts
+    assert figures["subscriptions"] == {"active": 3, "canceled": 1, "incomplete": 1}
+
+
+def count_subscriptions_of(life):
+    """The counts by source of the metrics; those by status are their sums."""
+    with life.world.app.app_context():
+        metrics = {metric.name: metric for metric in DatabaseCollector().collect()}
+    totals, counts = Counter(), defaultdict(dict)
+    for sample in metrics["streamsvc_source_subscriptions"].samples:
+        counts[sample.labels["source"]][sample.labels["status"]] = sample.value
+        totals[sample.labels["status"]] += sample.value
+    by_status = {each.labels["status"]: each.value for each in metrics["streamsvc_subscriptions"].samples}
+    assert by_status == totals
+    return counts
+
+
+def test_the_retention_report_counts_what_the_stores_bill_apart_from_our_subscribers(life):
+    ended = populate_stores(life)
+    assert (ended.transactions[0]["starts"].date().isoformat(), ended.expires.date().isoformat()) == (
+        "2026-01-15",
+        "2026-02-14",
+    )
+
+    def count_rows(query):
+        report = life.world.operator.get(f"/v1/admin/reports/retention?{query}").json
+        names = ("period", "source", "opening", "started", "ended", "closing")
+        return [tuple(row[name] for name in names) for row in report["stores"]], report
+
+    rows, report = count_rows("from=2026-01-01&to=2026-03-01")
+    assert rows == [
+        ("2026-01", "app_store", 0, 2, 0, 2),
+        ("2026-01", "play_store", 0, 1, 0, 1),
+        ("2026-02", "app_store", 2, 0, 1, 1),
+        ("2026-02", "play_store", 1, 0, 0, 1),
+    ]
+    assert [(row["new"], row["closing"]) for row in report["subscribers"]] == [(1, 1), (0, 1)]
+    days, _ = count_rows("from=2026-02-14&to=2026-02-16&interval=day")
+    assert [row for row in days if row[1] == "app_store"] == [
+        ("2026-02-14", "app_store", 2, 0, 1, 1),
+        ("2026-02-15", "app_store", 1, 0, 0, 1),
+    ]
+    table = life.world.operator.get("/v1/admin/reports/retention?from=2026-01-01&to=2026-03-01&format=csv").text
+    assert "stores,2026-02,2,,,,,,1,,1,,,,,app_store,0" in table.splitlines()
+
+
+def test_what_the_stores_bill_is_in_no_mrr(life):
+    life.subscribe("premium.monthly")
+    assert life.world.operator.get("/v1/admin/reports/revenue").json["mrr"] == []
+    assert {row["new"] for row in life.world.operator.get("/v1/admin/reports/retention").json["subscribers"]} == {0}
 
 
 def list_changes(life):

@@ -139,9 +139,9 @@ class RetentionOut(Report):
     """`stores` counts what app stores bill; the other lists count what we bill."""
 
     subscribers = fields.List(fields.Nested(SubscriberRow))
-    stores = fields.List(fields.Nested(StoreSubscriberRow))
     trials = fields.List(fields.Nested(TrialRow))
     cohorts = fields.List(fields.Nested(CohortRow))
+    stores = fields.List(fields.Nested(StoreSubscriberRow))
 
 
 class StoreRevenueRow(MoneyRow):

@@ -19,9 +19,9 @@ def retention_report(start: date, end: date, interval: str) -> dict:
     account_movements = [movements for _, _, movements in iter_account_movements()]
     return {
         "subscribers": count_subscribers(account_movements, report_spans),
-        "stores": count_store_subscriptions(report_spans),
         "trials": count_trials(report_spans),
         "cohorts": count_cohorts(account_movements, report_spans),
+        "stores": count_store_subscriptions(report_spans),
     }
 
 
