@@ -10,15 +10,18 @@ from types import SimpleNamespace
 import pytest
 
 from streamsvc.cli.billing import billing
+from streamsvc.gateways.peers import close_circuits
 from streamsvc.http.metrics import DatabaseCollector
+from streamsvc.models import Job
 from streamsvc.models.subscriptions import ProviderEvent, StorePurchase, StoreSubscription, StoreTransaction
 from streamsvc.operations.accounts import exports
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 from tests.subscriptions.test_app_store import AppStoreLife
 from tests.subscriptions.test_play_store import PlayStoreLife
 from tests.worlds.app_store import AppStore, app_store_server, deliver, use_app_store
 from tests.worlds.operator_steps import new_operator
-from tests.worlds.play_store import PlayStore, play_store_server, use_play_store
+from tests.worlds.play_store import PlayStore, play_store_server, push, use_play_store
 from tests.worlds.scenes import set_scene
 from tests.worlds.store_lives import DAY, HOUR, PRODUCTS, iso
 
@@ -859,6 +862,94 @@ def test_what_the_stores_bill_is_in_no_mrr(life):
     life.subscribe("premium.monthly")
     assert life.world.operator.get("/v1/admin/reports/revenue").json["mrr"] == []
     assert {row["new"] for row in life.world.operator.get("/v1/admin/reports/retention").json["subscribers"]} == {0}
+
+
+def cancel_at_the_store(life, store):
+    """Cancel a subscription; return how to deliver the notification, and the requests that asked for its state."""
+    if store == "app_store":
+        notification = life.subscribe().cancel()
+        return lambda: deliver(life.world, notification), lambda: list_paths(life.store, "/subscriptions/")
+    notification = life.subscribe_on_play().cancel()
+    return (
+        lambda: push(life.world, notification, life.play.push_token()),
+        lambda: list_paths(life.play, "/subscriptionsv2/"),
+    )
+
+
+def list_paths(store, part):
+    return [path for _, path in store.requests if part in path]
+
+
+def list_notified_jobs(life):
+    """The open jobs that fetch a state because of a notification."""
+    with life.world.app.app_context():
+        jobs_due = db.session.scalars(db.select(Job).where(Job.kind == "store.refresh", Job.done_at.is_(None)))
+        return [dict(job.payload) for job in jobs_due if "event_id" in job.payload]
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("store", ["app_store", "play_store"])
+def test_a_notification_delivered_several_times_at_once_is_handled_once(life, store):
+    send, list_requests = cancel_at_the_store(life, store)
+    statuses, barrier = [], threading.Barrier(4)
+
+    def send_at_once():
+        barrier.wait()
+        statuses.append(send().status_code)
+
+    threads = [threading.Thread(target=send_at_once) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    before = len(list_requests())
+    assert (statuses, len(list_notified_jobs(life))) == ([204] * 4, 1)
+    life.tick()
+    assert len(list_requests()) == before + 1
+    assert not life.session()["sources"][0]["renews"]
+
+
+@pytest.mark.parametrize("store", ["app_store", "play_store"])
+def test_a_notification_delivered_again_after_its_job_was_purged_is_handled_no_more(life, store):
+    send, list_requests = cancel_at_the_store(life, store)
+    assert send().status_code == 204
+    life.tick()
+    before = len(list_requests())
+    with life.world.app.app_context():
+        db.session.execute(db.delete(Job).where(Job.done_at.is_not(None)))
+        db.session.commit()
+    assert (send().status_code, send().status_code, list_notified_jobs(life)) == (204, 204, [])
+    life.tick()
+    assert len(list_requests()) == before
+
+
+@pytest.mark.parametrize("store", ["app_store", "play_store"])
+def test_a_notification_delivered_again_while_the_store_does_not_respond_is_handled_once(life, store):
+    send, list_requests = cancel_at_the_store(life, store)
+    life.store.failure = life.play.failure = (503, b"" if store == "app_store" else {})
+    assert send().status_code == 204
+    life.wait(seconds=30)
+    assert (send().status_code, len(list_notified_jobs(life))) == (204, 1)
+    life.store.failure = life.play.failure = None
+    close_circuits()
+    life.wait(minutes=3)
+    assert list_notified_jobs(life) == []
+    assert not life.session()["sources"][0]["renews"]
+    before = len(list_requests())
+    life.wait(minutes=3)
+    assert len(list_requests()) == before
+
+
+@pytest.mark.parametrize("store", ["app_store", "play_store"])
+def test_a_job_of_a_notification_that_runs_twice_asks_the_store_once(life, store):
+    send, list_requests = cancel_at_the_store(life, store)
+    send()
+    [payload] = list_notified_jobs(life)
+    life.tick()
+    before = len(list_requests())
+    with life.world.app.app_context():
+        jobs.enqueue_job("store.refresh", payload, life.clock.at)  # as after a worker that died before it was done
+        db.session.commit()
+    life.tick()
+    assert (len(list_requests()), list_notified_jobs(life)) == (before, [])
 
 
 def list_changes(life):
