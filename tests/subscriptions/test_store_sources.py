@@ -520,6 +520,73 @@ def test_a_purchase_that_names_an_account_of_another_system_can_be_claimed(life)
     assert life.claim(subscription).status_code == 201
 
 
+def test_a_purchase_that_names_a_closed_account_can_be_claimed_by_any_other(life):
+    subscription, bea = life.store.buy("basic.monthly", life.account()), life.world.person(card=None)
+    assert life.ann.delete("/v1/account").status_code in (202, 204)
+    assert life.claim(subscription, bea).status_code == 201
+
+
+def test_the_purchase_of_a_closed_account_that_names_a_third_one_belongs_to_that_one(life):
+    life.use(store_restore="move")
+    bea, cara = life.world.person(card=None), life.world.person(card=None)
+    subscription = life.store.buy("basic.monthly", life.account(bea))
+    assert life.claim(subscription).status_code == 201
+    life.use(store_restore="refuse")
+    assert life.ann.delete("/v1/account").status_code in (202, 204)
+    assert life.claim(subscription, cara).json["code"] == "owned_by_another_account"
+    assert life.claim(subscription, bea).status_code == 201
+
+
+def test_a_purchase_that_has_ended_takes_no_room_when_it_is_claimed_or_moves(life):
+    life.use(store_restore="move")
+    bea, new = life.world.person(card=None), life.store.buy("premium.monthly", None)
+    claimed, live = life.subscribe("basic.monthly"), life.store.buy("standard.monthly", life.account())
+    assert life.claim(live).status_code == 201
+    for subscription in (claimed, new):
+        life.deliver(subscription.refund())
+    life.subscribe_on_play("standard", bea)
+    assert life.claim(life.store.buy("basic.monthly", life.account(bea)), bea).status_code == 201
+    assert life.claim(new, bea).json["status"] == "canceled"
+    assert life.claim(claimed, bea).json["status"] == "canceled"
+    response = life.claim(live, bea)
+    assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
+    assert (life.sources(), life.sources(bea)) == (["app_store"], ["play_store", "app_store"])
+
+
+def test_support_transfers_no_purchase_to_an_account_that_is_not_active(life):
+    life.subscribe()
+    bea, path = life.world.person(card=None), f"/v1/admin/subscriptions/{life.subscription()['id']}/transfer"
+    assert life.world.operator.patch(f"/v1/admin/accounts/{bea.id}", {"status": "disabled"}).status_code == 200
+    for account_id in (bea.id, life.ann.id, "acc_none"):
+        response = life.world.operator.post(path, {"account_id": account_id})
+        assert (response.status_code, list(response.json["errors"])) == (422, ["account_id"])
+    assert life.sources() == ["app_store"]
+
+
+def test_a_notification_creates_no_subscription_that_has_ended_or_is_not_sold_or_of_a_disabled_account(life):
+    ended = life.store.buy("basic.monthly", life.account())
+    life.deliver(ended.refund())
+    life.put_plan("premium", [])
+    unsold = life.store.buy("premium.monthly", life.account())
+    bea = life.world.person(card=None)
+    disabled = life.store.buy("basic.monthly", life.account(bea))
+    assert life.world.operator.patch(f"/v1/admin/accounts/{bea.id}", {"status": "disabled"}).status_code == 200
+    for subscription in (unsold, disabled):
+        life.deliver(life.store.notify("SUBSCRIBED", None, subscription))
+    assert life.world.operator.get("/v1/admin/subscriptions").json["items"] == []
+
+
+def test_reconciliation_asks_for_no_state_of_the_last_day(life):
+    life.subscribe()
+    life.wait(hours=23)
+    before = len(life.store.requests)
+    with life.world.app.app_context():
+        jobs.enqueue_job("store.reconcile", {}, life.clock.at)
+        db.session.commit()
+    life.tick()
+    assert len(life.store.requests) == before
+
+
 def test_a_restored_purchase_moves_where_the_setting_allows_it(life):
     life.use(store_restore="move")
     subscription = life.subscribe("premium.monthly")

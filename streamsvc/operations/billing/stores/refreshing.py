@@ -10,7 +10,7 @@ from streamsvc.gateways.stores import find_play_store, find_store
 from streamsvc.gateways.stores.interface import StoreUnavailable
 from streamsvc.http.idempotency import unrelated_commits
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import ProviderEvent, StoreProduct, StorePurchase, StoreSubscription
+from streamsvc.models.subscriptions import ProviderEvent, StorePurchase, StoreSubscription
 from streamsvc.operations.billing.core.sources import list_live_store_subscriptions
 from streamsvc.operations.billing.stores import applying, purchases
 from streamsvc.rules.billing.access import LIVE_STATUSES
@@ -78,9 +78,8 @@ def refresh(source: str, key: str, with_history: bool, now: datetime) -> StoreSu
 
 def _may_be_created(state: StoreState) -> bool:
     """Whether a purchase that nobody has claimed names an account of ours: its app crashed before it could claim it."""
-    is_sold = StoreProduct.find_plan_id(state.source, state.product_id, state.base_plan_id) is not None
-    named = db.session.get(Account, state.account_id) if state.account_id else None
-    return is_sold and state.status in LIVE_STATUSES and named is not None and named.status == "active"
+    is_named = state.account_id is not None and db.session.get(Account, state.account_id) is not None
+    return is_named and state.status in LIVE_STATUSES
 
 
 def refresh_now(row: StoreSubscription, now: datetime) -> None:
