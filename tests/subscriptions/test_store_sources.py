@@ -855,7 +855,6 @@ def populate_stores(life):
     life.use(store_test_accounts=(life.ann.id,))
     life.ann.add_card()
     assert life.ann.subscribe(life.price("basic")).status_code == 201
-    life.play.buy("basic", life.account(), test=True)
     test_purchase = life.play.buy("basic", life.account(), test=True)
     assert PlayStoreLife.claim(life, test_purchase).status_code == 201
     bea, cara, dora, eve = (life.world.person(card=None) for _ in range(4))
@@ -863,10 +862,10 @@ def populate_stores(life):
     life.subscribe_on_play("standard", cara)
     ended = life.store.buy("basic.monthly", life.account(dora))
     life.claim(ended, dora)
-    assert PlayStoreLife.claim(life, life.play.buy("basic", life.account(eve), pending=True), eve).status_code == 201
     life.deliver(ended.cancel())
     life.go_to(ended.expires + HOUR)
     life.deliver(ended.expire())
+    assert PlayStoreLife.claim(life, life.play.buy("basic", life.account(eve), pending=True), eve).status_code == 201
     return ended
 
 
@@ -936,9 +935,10 @@ def cancel_at_the_store(life, store):
     if store == "app_store":
         notification = life.subscribe().cancel()
         return lambda: deliver(life.world, notification), lambda: list_paths(life.store, "/subscriptions/")
-    notification = life.subscribe_on_play().cancel()
+    notification, token = life.subscribe_on_play().cancel(), life.play.push_token()
+    assert push(life.world, life.play.notify(testNotification={}), token).status_code == 204  # fetches Google's keys
     return (
-        lambda: push(life.world, notification, life.play.push_token()),
+        lambda: push(life.world, notification, token),
         lambda: list_paths(life.play, "/subscriptionsv2/"),
     )
 
