@@ -287,6 +287,7 @@ def test_two_subscriptions_of_one_apple_id_are_kept_apart(life):
     ours = life.subscribe("basic.monthly", customer="family")
     theirs = life.store.buy("premium.monthly", life.account(bea), customer="family")
     assert life.claim(theirs, bea).json["plan"]["code"] == "premium"
+    life.store.buy("standard.monthly", None, customer="family")  # which nobody claims
     life.deliver(theirs.refund())
     assert (life.read_access()[1], life.read_access(bea)[1]) == ("basic", None)
     life.deliver(ours.refund())

@@ -1086,11 +1086,10 @@ def test_no_mail_is_sent_about_a_purchase_that_is_refused_or_whose_account_is_cl
     subscription, bea = life.subscribe("premium.monthly"), life.world.person(card=None)
     assert life.claim(subscription, bea).status_code == 409
     assert read_mails(life, life.ann) == []
-    address = life.ann.get("/v1/account").json["email"]
     assert life.ann.delete("/v1/account").status_code in (202, 204)
     assert life.claim(subscription, bea).status_code == 201
     life.tick()
-    mails = life.world.operator.get(f"/v1/sandbox/emails?to={address}").json["items"]
+    mails = life.world.operator.get("/v1/sandbox/emails?limit=100").json["items"]
     assert "purchase_moved" not in {mail["kind"] for mail in mails}
 
 
