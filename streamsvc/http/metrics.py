@@ -16,11 +16,12 @@ from flask import Flask, Response, current_app, g, request
 from streamsvc import clock
 from streamsvc.gateways.peers import call_finished
 from streamsvc.models import Job, Stream, WebhookDelivery
-from streamsvc.models.subscriptions import Subscription
+from streamsvc.models.subscriptions import StoreSubscription, Subscription
 from streamsvc.models.subscriptions.ledger import cash_moved
 from streamsvc.models.subscriptions.payments import payment_finished
 from streamsvc.rules.jobs import Lane
-from streamsvc.settings import Settings
+from streamsvc.rules.stores.state import PRODUCTION
+from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.database import fetch_all, fetch_existing, is_unavailable
 from streamsvc.storage.replica import find_replica, read_finished
 
@@ -40,7 +41,14 @@ FAILED_DELIVERY_COUNT = (
     sa.select(sa.func.count()).select_from(WebhookDelivery).where(sa.text("webhook_deliveries.status = 'failed'"))
 )
 STREAM_COUNT = sa.select(sa.func.count()).select_from(Stream).where(Stream.ended_at.is_(None), Stream.expires_at > NOW)
-SUBSCRIPTION_COUNTS = sa.select(Subscription.status, sa.func.count()).group_by(Subscription.status)
+OWN_SUBSCRIPTION_COUNTS = sa.select(Subscription.source, Subscription.status, sa.func.count()).group_by(
+    Subscription.source, Subscription.status
+)
+STORE_SUBSCRIPTION_COUNTS = (
+    sa.select(StoreSubscription.source, StoreSubscription.status, sa.func.count())
+    .where(StoreSubscription.environment == PRODUCTION)
+    .group_by(StoreSubscription.source, StoreSubscription.status)
+)
 
 
 def init_app(app: Flask) -> None:
@@ -190,9 +198,35 @@ class DatabaseCollector:
         )
         yield GaugeMetricFamily("streamsvc_streams", "Active streams.", fetch_existing(STREAM_COUNT, {"now": now})[0])
         by_status = GaugeMetricFamily("streamsvc_subscriptions", "Subscriptions by status.", labels=["status"])
-        for status, count in fetch_all(SUBSCRIPTION_COUNTS):
+        by_source = GaugeMetricFamily(
+            "streamsvc_source_subscriptions", "Subscriptions by source and status.", labels=["source", "status"]
+        )
+        counts = count_subscriptions()
+        for status, count in sum_by_status(counts).items():
             by_status.add_metric([status], count)
-        yield by_status
+        for source, statuses in counts.items():
+            for status, count in statuses.items():
+                by_source.add_metric([source, status], count)
+        yield from (by_status, by_source)
+
+
+def count_subscriptions() -> dict[str, dict[str, int]]:
+    """Count the subscriptions by source and status. Test purchases in app stores do not count."""
+    counts: dict[str, dict[str, int]] = {}
+    for statement in (OWN_SUBSCRIPTION_COUNTS, STORE_SUBSCRIPTION_COUNTS):
+        for source, status, count in fetch_all(statement):
+            statuses = counts.setdefault(source or current_settings().payment_provider, {})
+            statuses[status] = statuses.get(status, 0) + count  # those from before sources were stored have none
+    return counts
+
+
+def sum_by_status(counts: dict[str, dict[str, int]]) -> dict[str, int]:
+    """Return the sums over all sources."""
+    totals: dict[str, int] = {}
+    for statuses in counts.values():
+        for status, count in statuses.items():
+            totals[status] = totals.get(status, 0) + count
+    return totals
 
 
 def use_metrics_folder(settings: Settings) -> str:

@@ -312,11 +312,12 @@ def test_exporting_and_closing_need_a_recent_code_of_a_person(app, clock):
 
 
 def test_the_overview_has_the_parts_that_the_role_may_read(app, customer):
-    everything = {"subscriptions", "payments", "sign_ups", "live_streams", "jobs", "webhooks"}
+    billing = {"subscriptions", "subscriptions_by_source", "payments"}
+    everything = billing | {"sign_ups", "live_streams", "jobs", "webhooks"}
     parts = {
         "admin": everything,
         "auditor": everything,
-        "billing": {"subscriptions", "payments", "sign_ups"},
+        "billing": billing | {"sign_ups"},
         "support": {"sign_ups", "live_streams"},
         "catalog": set(),
     }
@@ -325,6 +326,7 @@ def test_the_overview_has_the_parts_that_the_role_may_read(app, customer):
         assert {name for name, part in body.items() if part is not None} - {"at"} == expected, role
     figures = new_operator(app, "admin", "ada").get("/v1/admin/overview").json
     assert figures["subscriptions"] == {"active": 1} and figures["payments"]["failed"] == 0
+    assert figures["subscriptions_by_source"] == {"sandbox": {"active": 1}}
     assert (figures["sign_ups"]["total"], figures["sign_ups"]["days"][-1]["count"]) == (1, 1)
     assert operator(app).get("/v1/admin/overview").status_code == 401  # a machine has no console
 

@@ -263,6 +263,71 @@ def test_a_transaction_that_was_revoked_grants_nothing_although_its_status_is_ac
     assert life.read_access()[1] is None
 
 
+def read_payments(life):
+    with life.world.app.app_context():
+        rows = db.session.execute(db.text("SELECT id, amount_minor, refunded_minor FROM store_transactions")).all()
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def test_a_prorated_refund_is_reported_with_its_share(life):
+    subscription = life.subscribe()
+    life.deliver(subscription.refund(percentage=50_000))
+    assert read_payments(life) == {subscription.id: (499, 250)}
+
+
+def test_a_transaction_that_was_upgraded_grants_nothing(life):
+    subscription = life.subscribe()
+    subscription.last["upgraded"] = True
+    life.deliver(life.store.notify("DID_RENEW", None, subscription))
+    assert life.read_access()[1] is None
+
+
+def test_two_subscriptions_of_one_apple_id_are_kept_apart(life):
+    bea = life.world.person(card=None)
+    ours = life.subscribe("basic.monthly", customer="family")
+    theirs = life.store.buy("premium.monthly", life.account(bea), customer="family")
+    assert life.claim(theirs, bea).json["plan"]["code"] == "premium"
+    life.store.buy("standard.monthly", None, customer="family")  # which nobody claims
+    life.deliver(theirs.refund())
+    assert (life.read_access()[1], life.read_access(bea)[1]) == ("basic", None)
+    life.deliver(ours.refund())
+    with life.world.app.app_context():
+        rows = db.session.execute(db.text("SELECT id, account_id, subscription_id FROM store_transactions")).all()
+    owned = {(ours.id, life.ann.id), (theirs.id, bea.id)}
+    assert ({(row[0], row[1]) for row in rows}, len({row[2] for row in rows})) == (owned, 2)
+
+
+def test_a_response_about_another_transaction_changes_nothing(life):
+    subscription, other = life.subscribe(), life.store.buy("premium.monthly", None)
+    renewal = life.store.notify("DID_RENEW", None, subscription)
+    subscription.sign_transaction = other.sign_transaction
+    assert deliver(life.world, renewal).status_code == 204
+    life.wait(minutes=2)
+    assert life.read_access()[1] == "basic"
+
+
+def test_a_long_history_is_read_to_its_last_page(life):
+    subscription = life.subscribe()
+    for _ in range(21):
+        life.clock.at = subscription.expires
+        subscription.renew()
+    life.deliver(subscription.refund(index=3))
+    payments = read_payments(life)
+    assert set(payments) == {each["transactionId"] for each in subscription.transactions}
+    assert [refunded for _, refunded in payments.values() if refunded] == [499]
+
+
+def test_what_is_no_subscription_cannot_be_claimed_and_calls_for_no_fetch(life):
+    subscription = life.store.buy("basic.monthly", life.account())
+    signed = life.store.chain.sign(subscription.transaction_info() | {"type": "Consumable"})
+    response = life.ann.post("/v1/store-purchases", {"source": "app_store", "signed_transaction": signed})
+    assert (response.status_code, response.json["reason"]) == (422, "not_a_subscription")
+    notification = life.store.notify("REFUND", None, subscription)
+    notification["data"]["signedTransactionInfo"] = signed
+    life.deliver(notification)
+    assert life.store.requests == []
+
+
 def test_the_end_of_family_sharing_ends_access(life):
     subscription = life.store.buy("basic.monthly", None, shared=True)
     life.claim(subscription)

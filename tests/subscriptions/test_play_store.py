@@ -13,7 +13,7 @@ from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.worlds.play_store import PlayStore, play_store_server, push, use_play_store
 from tests.worlds.scenes import set_scene
-from tests.worlds.store_lives import DAY, HOUR, StoreLife, iso
+from tests.worlds.store_lives import DAY, HOUR, PRODUCTS, StoreLife, iso
 
 
 class PlayStoreLife(StoreLife):
@@ -243,6 +243,43 @@ def test_a_voided_purchase_ends_access_although_google_says_active(life):
     assert (life.read_access()[1], life.subscription()["cancel_reason"]) == (None, "refunded")
 
 
+def test_a_voided_trial_ends_access(life):
+    purchase = life.subscribe(trial=7 * DAY)
+    life.deliver(purchase.void())
+    assert (life.read_access()[1], life.subscription()["cancel_reason"]) == (None, "refunded")
+
+
+def test_a_partial_refund_takes_no_access_away(life):
+    purchase = life.subscribe()
+    life.deliver(purchase.refund_partly((1, 500_000_000)))
+    assert life.read_access() == ("active", "basic", renewing(purchase))
+    with life.world.app.app_context():
+        assert db.session.execute(db.text("SELECT refunded_minor FROM store_transactions")).scalar() == 150
+
+
+def test_a_voided_purchase_bridges_no_day_to_a_web_subscription_once_it_has_expired(life):
+    purchase, price_id = life.subscribe(), life.put_plan("basic", PRODUCTS["basic"])
+    life.ann.add_card()
+    life.deliver(purchase.cancel())
+    assert life.ann.subscribe(price_id).json["started_on"] == "2026-02-15"
+    life.go_to(purchase.expiry - HOUR)
+    life.deliver(purchase.void())
+    assert life.read_access()[1] is None
+    life.go_to(purchase.expiry)
+    life.deliver(purchase.expire())
+    assert life.subscription()["status"] == "incomplete"
+    assert life.read_access()[1] is None
+
+
+def test_a_voided_purchase_that_is_sent_again_before_its_notification_grants_nothing(life):
+    life.use(store_restore="move")
+    purchase, bea = life.subscribe(), life.world.person(card=None)
+    life.wait(days=2)
+    purchase.void()
+    assert life.claim(purchase, bea).json["status"] == "canceled"
+    assert (life.read_access(bea)[1], life.read_access()[1]) == (None, None)
+
+
 def test_a_voided_order_of_an_earlier_period_takes_nothing_away(life):
     purchase = life.subscribe()
     first = purchase.latest_order
@@ -264,6 +301,66 @@ def test_a_refund_of_an_ended_purchase_is_found_in_the_list_of_voided_ones(life)
     life.tick()
     with life.world.app.app_context():
         assert db.session.execute(db.text("SELECT refunded_minor FROM store_transactions")).scalar() == 499
+
+
+def test_all_pages_of_the_voided_purchases_are_read_and_strangers_are_not_asked_for(life):
+    for _ in range(3):
+        life.store.buy("basic", None).void()
+    purchase = life.subscribe()
+    purchase.void()
+    with life.world.app.app_context():
+        jobs.enqueue_job("store.voided", {}, life.clock.at)
+        db.session.commit()
+    before = len(life.store.requests)
+    life.tick()
+    assert life.read_access()[1] is None
+    asked = [path.rpartition("/")[2] for _, path in life.store.requests[before:] if "/tokens/" in path]
+    assert asked == [purchase.token]
+
+
+def test_a_voided_purchase_of_another_kind_calls_for_no_fetch(life):
+    purchase = life.subscribe()
+    before = len(life.store.requests)
+    voided = {"purchaseToken": purchase.token, "orderId": purchase.latest_order, "productType": 2, "refundType": 1}
+    life.deliver(life.store.notify(voidedPurchaseNotification=voided))
+    assert len(life.store.requests) == before
+
+
+def test_an_order_that_is_not_paid_yet_is_in_no_report(life):
+    purchase = life.store.buy("basic", life.account())
+    life.store.orders[purchase.latest_order]["state"] = "PENDING"
+    assert life.claim(purchase).status_code == 201
+    with life.world.app.app_context():
+        assert db.session.execute(db.text("SELECT count(*) FROM store_transactions")).scalar() == 0
+
+
+def test_of_several_items_the_one_that_lasts_longest_counts(life):
+    purchase = life.store.buy("premium", life.account())
+    earlier = {"productId": "basic", "expiryTime": iso(purchase.expiry - DAY), "autoRenewingPlan": {}}
+    later = earlier | {"productId": "standard", "expiryTime": iso(purchase.expiry + DAY)}
+    purchase.other_items = [earlier]
+    assert life.claim(purchase).json["plan"]["code"] == "premium"
+    purchase.other_items = [earlier, later]
+    assert life.claim(purchase).json["plan"]["code"] == "standard"
+
+
+def test_a_purchase_that_google_no_longer_knows_grants_nothing_and_stays_as_it_was(life):
+    claimed, purchase = life.subscribe(), life.store.buy("basic", life.account(life.world.person(card=None)))
+    for each in (claimed, purchase):
+        each.cancel()
+    life.go_to(claimed.expiry + 61 * DAY)
+    assert life.claim(purchase).json["reason"] == "unknown_to_the_store"
+    assert life.claim(claimed).json["reason"] == "unknown_to_the_store"
+    assert life.subscription()["status"] == "canceled"
+
+
+def test_a_purchase_that_ended_before_its_acknowledgement_is_not_acknowledged(life):
+    purchase = life.store.buy("basic", life.account())
+    assert life.claim(purchase).status_code == 201
+    purchase.revoke()
+    assert life.claim(purchase).json["status"] == "canceled"
+    life.tick()
+    assert not purchase.acknowledged
 
 
 def test_a_deferred_billing_date_gives_the_days(life):
@@ -391,6 +488,7 @@ def test_a_test_purchase_never_entitles(life):
 def test_a_test_purchase_entitles_a_test_account(life):
     life.use(store_test_accounts=(life.ann.id,))
     assert life.claim(life.store.buy("basic", life.account(), test=True)).json["store"]["environment"] == "sandbox"
+    assert not [path for _, path in life.store.requests if "/orders/" in path]
 
 
 def test_a_base_plan_of_its_own_buys_another_plan(life):
@@ -439,6 +537,7 @@ def test_a_replayed_notification_costs_the_store_no_request(life):
         {"email_verified": False},
         {"iss": "https://stranger.example"},
         {"exp": int(time.time()) - 1},
+        {"iat": int(time.time()) + 3600, "exp": int(time.time()) + 7200},
         {"alg": "none"},
     ],
 )

@@ -37,13 +37,14 @@ WEB_PLAN = "web"
 class RandomLife:
     """One viewer of one store. `is_unnotified`: whether the service may not know of a change yet.
 
-    `is_unreported`: whether the latest purchase was made without the app, which reports it at its next start.
+    `is_former_unnotified`: the same of an earlier purchase, which has ended. `is_unreported`: whether the latest
+    purchase was made without the app, which reports it at its next start.
     """
 
     def __init__(self, life, rng):
         self.life, self.rng, self.store = life, rng, life.store
         self.who, self.late, self.is_unnotified, self.log = life.world.person(card=None), [], False, []
-        self.is_unreported = False
+        self.is_unreported = self.is_former_unnotified = False
         life.ann = self.who
         if rng.random() < 0.3:
             self.who.add_card()
@@ -76,18 +77,21 @@ class RandomLife:
             self.life.wait(seconds=duration.total_seconds() / 2)
             self.check_access()
 
-    def reconcile(self):
-        """Deliver what is late, start the app, and reconcile: everything must be as the store says."""
-        self.deliver_late()
+    def start_app(self):
         if self.is_unreported:
             assert self.life.claim(self.bought).status_code == 201, self.log
             self.is_unreported = False
+
+    def reconcile(self):
+        """Deliver what is late, start the app, and reconcile: everything must be as the store says."""
+        self.deliver_late()
+        self.start_app()
         self.life.wait(hours=25)
         with self.life.world.app.app_context():
             refreshing.enqueue_stale({}, self.life.clock.at)  # the job would run every hour from then on
             db.session.commit()
         self.life.tick()
-        self.is_unnotified = False
+        self.is_unnotified = self.is_former_unnotified = False
         status, product, until = self.expected()
         now, sources = self.life.clock.at, self.sources()
         has_access = until is not None and now < until
@@ -104,7 +108,7 @@ class RandomLife:
         granted, given = self.grants(), bool(self.plans() - {WEB_PLAN})
         if granted and not self.is_unnotified:
             assert given, self.log
-        if given and not granted and not self.is_unnotified:
+        if given and not granted and not self.is_unnotified and not self.is_former_unnotified:
             assert self.renews() and self.life.clock.at < self.paid_until() + HOUR, self.log
 
     def plans(self):
@@ -269,11 +273,13 @@ class RandomPlayStoreLife(RandomLife):
         if self.bought.state == "ACTIVE":
             self.bought.expire()
             self.reconcile()
+        self.start_app()
         self.former.append(self.bought)
         self.log.append((self.life.clock.at, "buy again"))
         self.bought = self.store.buy(self.rng.choice(("basic", "premium")), self.life.account())
         assert self.life.claim(self.bought).status_code == 201
         self.life.tick()
+        self.is_former_unnotified |= self.is_unnotified
         self.is_unnotified = False
 
     def end_period(self):

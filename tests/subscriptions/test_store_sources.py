@@ -3,18 +3,25 @@
 import json
 import threading
 import time
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
+from streamsvc.cli.billing import billing
+from streamsvc.gateways.peers import close_circuits
+from streamsvc.http.metrics import DatabaseCollector
+from streamsvc.models import Job
 from streamsvc.models.subscriptions import ProviderEvent, StorePurchase, StoreSubscription, StoreTransaction
 from streamsvc.operations.accounts import exports
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 from tests.subscriptions.test_app_store import AppStoreLife
 from tests.subscriptions.test_play_store import PlayStoreLife
 from tests.worlds.app_store import AppStore, app_store_server, deliver, use_app_store
-from tests.worlds.play_store import PlayStore, play_store_server, use_play_store
+from tests.worlds.operator_steps import new_operator
+from tests.worlds.play_store import PlayStore, play_store_server, push, use_play_store
 from tests.worlds.scenes import set_scene
 from tests.worlds.store_lives import DAY, HOUR, PRODUCTS, iso
 
@@ -166,12 +173,26 @@ def preview_by_an_operator(life):
     return life.world.operator.post("/v1/admin/invoice-previews", body)
 
 
+def transfer_by_an_operator(life):
+    subscription_id = life.world.person().subscribe(life.price("premium")).json["id"]
+    return life.world.operator.post(f"/v1/admin/subscriptions/{subscription_id}/transfer", {"account_id": life.ann.id})
+
+
+def transfer_a_purchase_by_an_operator(life):
+    cara = life.world.person(card=None)
+    life.subscribe_on_play("premium", cara)
+    path = f"/v1/admin/subscriptions/{life.subscription(cara)['id']}/transfer"
+    return life.world.operator.post(path, {"account_id": life.ann.id})
+
+
 STARTS = [
     (start_on_the_web, 201),
     (redeem_a_gift, 201),
     (start_by_an_operator, 201),
     (preview, 200),
     (preview_by_an_operator, 200),
+    (transfer_by_an_operator, 200),
+    (transfer_a_purchase_by_an_operator, 200),
 ]
 
 
@@ -201,6 +222,110 @@ def test_a_third_source_is_refused_on_the_web_while_the_stores_say_that_theirs_a
     assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
     assert "respond" not in response.json["detail"]
     assert len(life.store.requests) == before + 1
+
+
+@pytest.mark.parametrize("transfer", [transfer_by_an_operator, transfer_a_purchase_by_an_operator])
+def test_a_transfer_is_refused_while_a_store_does_not_respond(life, transfer):
+    subscription = life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    subscription.refund()
+    life.wait(seconds=10)
+    life.store.failure = (503, b"")
+    response = transfer(life)
+    assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
+    assert "does not respond" in response.json["detail"]
+    assert life.sources() == ["app_store", "play_store"]
+
+
+def test_a_purchase_that_ended_without_a_notification_is_transferred_without_taking_room(life):
+    bea = life.world.person(card=None)
+    life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    purchase = life.subscribe_on_play("premium", bea)
+    path = f"/v1/admin/subscriptions/{life.subscription(bea)['id']}/transfer"
+    life.wait(seconds=10)
+    assert life.world.operator.post(path, {"account_id": life.ann.id}).status_code == 409
+    purchase.revoke()
+    life.wait(seconds=10)
+    response = life.world.operator.post(path, {"account_id": life.ann.id})
+    assert (response.status_code, response.json["status"]) == (200, "canceled")
+    assert (life.sources(), life.sources(bea)) == (["app_store", "play_store"], [])
+
+
+def test_a_purchase_that_revived_without_a_notification_is_transferred_to_no_account_without_room(life):
+    bea = life.world.person(card=None)
+    life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    lapsed = life.store.buy("premium.monthly", life.account(bea))
+    life.claim(lapsed, bea)
+    life.deliver(lapsed.refund())
+    path = f"/v1/admin/subscriptions/{life.subscription(bea)['id']}/transfer"
+    lapsed.resubscribe()
+    life.wait(seconds=10)
+    response = life.world.operator.post(path, {"account_id": life.ann.id})
+    assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
+    assert life.sources(bea) == ["app_store"]
+
+
+def test_a_purchase_is_transferred_in_its_last_known_state_while_the_store_does_not_respond(life):
+    bea = life.world.person(card=None)
+    life.subscribe("basic.monthly")
+    path = f"/v1/admin/subscriptions/{life.subscription()['id']}/transfer"
+    life.wait(seconds=10)
+    life.store.failure = (503, b"")
+    assert life.world.operator.post(path, {"account_id": bea.id}).status_code == 200
+    assert (life.sources(), life.sources(bea)) == ([], ["app_store"])
+
+
+def import_ann(life, tmp_path, *arguments):
+    """Import a subscription of Ann's, and of somebody new; return what the command prints."""
+    life.price("premium")
+    price = {"plan": "premium", "currency": "USD", "amount_minor": 2000}
+    line = {"country": "US", "started_on": "2025-11-20", "paid_through": "2026-02-20", "price": price}
+    addresses = (life.ann.get("/v1/account").json["email"], "new@example.com")
+    lines = [json.dumps(line | {"external_id": email, "email": email}) for email in addresses]
+    file = tmp_path / "subscribers.ndjson"
+    file.write_text("\n".join(lines))
+    return life.world.app.test_cli_runner().invoke(billing, ["import", str(file), *arguments]).output
+
+
+def test_an_import_asks_the_stores_before_it_refuses_a_third_source(life, tmp_path):
+    subscription = life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    life.wait(seconds=10)
+    before = len(life.store.requests)
+    assert "already_subscribed: Two subscriptions" in import_ann(life, tmp_path, "--dry-run")
+    assert len(life.store.requests) == before + 1
+    subscription.refund()
+    life.wait(seconds=10)
+    assert import_ann(life, tmp_path, "--dry-run").startswith("2 lines: 2 added, 0 unchanged, 0 rejected (dry run")
+    assert life.sources() == ["play_store"]
+    assert import_ann(life, tmp_path) == "2 lines: 2 added, 0 unchanged, 0 rejected\n"
+    assert life.sources() == ["manual", "play_store"]
+
+
+def test_an_import_refuses_a_third_source_while_a_store_does_not_respond(life, tmp_path):
+    subscription = life.subscribe("basic.monthly")
+    life.subscribe_on_play()
+    subscription.refund()
+    life.wait(seconds=10)
+    life.store.failure = (503, b"")
+    output = import_ann(life, tmp_path)
+    assert output.startswith("2 lines: 1 added, 0 unchanged, 1 rejected\n")
+    assert "does not respond" in output
+    assert life.sources() == ["app_store", "play_store"]
+    life.store.failure = None
+    assert import_ann(life, tmp_path) == "2 lines: 1 added, 1 unchanged, 0 rejected\n"
+
+
+def test_a_purchase_that_was_voided_without_a_notification_makes_room(life):
+    life.subscribe("basic.monthly")
+    purchase = life.subscribe_on_play()
+    life.ann.add_card()
+    purchase.void()
+    life.wait(seconds=10)
+    assert start_on_the_web(life).status_code == 201
+    assert life.sources() == ["sandbox", "app_store"]
 
 
 def test_a_state_of_the_last_seconds_is_not_fetched_again_before_a_refusal(life):
@@ -393,6 +518,73 @@ def test_a_purchase_that_names_nobody_belongs_to_who_claims_it_first(life):
 def test_a_purchase_that_names_an_account_of_another_system_can_be_claimed(life):
     subscription = life.store.buy("basic.monthly", "7f3c9a52-11aa-4c0e-9d6b-8a50e4b0f7f1")
     assert life.claim(subscription).status_code == 201
+
+
+def test_a_purchase_that_names_a_closed_account_can_be_claimed_by_any_other(life):
+    subscription, bea = life.store.buy("basic.monthly", life.account()), life.world.person(card=None)
+    assert life.ann.delete("/v1/account").status_code in (202, 204)
+    assert life.claim(subscription, bea).status_code == 201
+
+
+def test_the_purchase_of_a_closed_account_that_names_a_third_one_belongs_to_that_one(life):
+    life.use(store_restore="move")
+    bea, cara = life.world.person(card=None), life.world.person(card=None)
+    subscription = life.store.buy("basic.monthly", life.account(bea))
+    assert life.claim(subscription).status_code == 201
+    life.use(store_restore="refuse")
+    assert life.ann.delete("/v1/account").status_code in (202, 204)
+    assert life.claim(subscription, cara).json["code"] == "owned_by_another_account"
+    assert life.claim(subscription, bea).status_code == 201
+
+
+def test_a_purchase_that_has_ended_takes_no_room_when_it_is_claimed_or_moves(life):
+    life.use(store_restore="move")
+    bea, new = life.world.person(card=None), life.store.buy("premium.monthly", None)
+    claimed, live = life.subscribe("basic.monthly"), life.store.buy("standard.monthly", life.account())
+    assert life.claim(live).status_code == 201
+    for subscription in (claimed, new):
+        life.deliver(subscription.refund())
+    life.subscribe_on_play("standard", bea)
+    assert life.claim(life.store.buy("basic.monthly", life.account(bea)), bea).status_code == 201
+    assert life.claim(new, bea).json["status"] == "canceled"
+    assert life.claim(claimed, bea).json["status"] == "canceled"
+    response = life.claim(live, bea)
+    assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
+    assert (life.sources(), life.sources(bea)) == (["app_store"], ["play_store", "app_store"])
+
+
+def test_support_transfers_no_purchase_to_an_account_that_is_not_active(life):
+    life.subscribe()
+    bea, path = life.world.person(card=None), f"/v1/admin/subscriptions/{life.subscription()['id']}/transfer"
+    assert life.world.operator.patch(f"/v1/admin/accounts/{bea.id}", {"status": "disabled"}).status_code == 200
+    for account_id in (bea.id, life.ann.id, "acc_none"):
+        response = life.world.operator.post(path, {"account_id": account_id})
+        assert (response.status_code, list(response.json["errors"])) == (422, ["account_id"])
+    assert life.sources() == ["app_store"]
+
+
+def test_a_notification_creates_no_subscription_that_has_ended_or_is_not_sold_or_of_a_disabled_account(life):
+    ended = life.store.buy("basic.monthly", life.account())
+    life.deliver(ended.refund())
+    life.put_plan("premium", [])
+    unsold = life.store.buy("premium.monthly", life.account())
+    bea = life.world.person(card=None)
+    disabled = life.store.buy("basic.monthly", life.account(bea))
+    assert life.world.operator.patch(f"/v1/admin/accounts/{bea.id}", {"status": "disabled"}).status_code == 200
+    for subscription in (unsold, disabled):
+        life.deliver(life.store.notify("SUBSCRIBED", None, subscription))
+    assert life.world.operator.get("/v1/admin/subscriptions").json["items"] == []
+
+
+def test_reconciliation_asks_for_no_state_of_the_last_day(life):
+    life.subscribe()
+    life.wait(hours=23)
+    before = len(life.store.requests)
+    with life.world.app.app_context():
+        jobs.enqueue_job("store.reconcile", {}, life.clock.at)
+        db.session.commit()
+    life.tick()
+    assert len(life.store.requests) == before
 
 
 def test_a_restored_purchase_moves_where_the_setting_allows_it(life):
@@ -658,6 +850,175 @@ def test_the_commission_is_lower_after_a_year(life):
     assert (report[0]["commission_minor"], report[-1]["commission_minor"]) == (300, 150)
 
 
+def populate_stores(life):
+    """A web subscription, three of app stores of which one ended, one test purchase, and one that was never paid."""
+    life.use(store_test_accounts=(life.ann.id,))
+    life.ann.add_card()
+    assert life.ann.subscribe(life.price("basic")).status_code == 201
+    test_purchase = life.play.buy("basic", life.account(), test=True)
+    assert PlayStoreLife.claim(life, test_purchase).status_code == 201
+    bea, cara, dora, eve = (life.world.person(card=None) for _ in range(4))
+    life.claim(life.store.buy("premium.monthly", life.account(bea)), bea)
+    life.subscribe_on_play("standard", cara)
+    ended = life.store.buy("basic.monthly", life.account(dora))
+    life.claim(ended, dora)
+    life.deliver(ended.cancel())
+    life.go_to(ended.expires + HOUR)
+    life.deliver(ended.expire())
+    assert PlayStoreLife.claim(life, life.play.buy("basic", life.account(eve), pending=True), eve).status_code == 201
+    return ended
+
+
+def test_the_overview_and_the_metrics_count_subscriptions_by_source_without_test_purchases(life):
+    populate_stores(life)
+    counts = count_subscriptions_of(life)
+    assert counts == {
+        "sandbox": {"active": 1},
+        "app_store": {"active": 1, "canceled": 1},
+        "play_store": {"active": 1, "incomplete": 1},
+    }
+    figures = new_operator(life.world.app, "billing").get("/v1/admin/overview").json
+    assert figures["subscriptions_by_source"] == counts
+    assert figures["subscriptions"] == {"active": 3, "canceled": 1, "incomplete": 1}
+
+
+def count_subscriptions_of(life):
+    """The counts by source of the metrics; those by status are their sums."""
+    with life.world.app.app_context():
+        metrics = {metric.name: metric for metric in DatabaseCollector().collect()}
+    totals, counts = Counter(), defaultdict(dict)
+    for sample in metrics["streamsvc_source_subscriptions"].samples:
+        counts[sample.labels["source"]][sample.labels["status"]] = sample.value
+        totals[sample.labels["status"]] += sample.value
+    by_status = {each.labels["status"]: each.value for each in metrics["streamsvc_subscriptions"].samples}
+    assert by_status == totals
+    return counts
+
+
+def test_the_retention_report_counts_what_the_stores_bill_apart_from_our_subscribers(life):
+    ended = populate_stores(life)
+    assert (ended.transactions[0]["starts"].date().isoformat(), ended.expires.date().isoformat()) == (
+        "2026-01-15",
+        "2026-02-14",
+    )
+
+    def count_rows(query):
+        report = life.world.operator.get(f"/v1/admin/reports/retention?{query}").json
+        names = ("period", "source", "opening", "started", "ended", "closing")
+        return [tuple(row[name] for name in names) for row in report["stores"]], report
+
+    rows, report = count_rows("from=2026-01-01&to=2026-03-01")
+    assert rows == [
+        ("2026-01", "app_store", 0, 2, 0, 2),
+        ("2026-01", "play_store", 0, 1, 0, 1),
+        ("2026-02", "app_store", 2, 0, 1, 1),
+        ("2026-02", "play_store", 1, 0, 0, 1),
+    ]
+    assert [(row["new"], row["closing"]) for row in report["subscribers"]] == [(1, 1), (0, 1)]
+    days, _ = count_rows("from=2026-02-14&to=2026-02-16&interval=day")
+    assert [row for row in days if row[1] == "app_store"] == [
+        ("2026-02-14", "app_store", 2, 0, 1, 1),
+        ("2026-02-15", "app_store", 1, 0, 0, 1),
+    ]
+    table = life.world.operator.get("/v1/admin/reports/retention?from=2026-01-01&to=2026-03-01&format=csv").text
+    assert "stores,2026-02,2,,,,,,1,,1,,,,,app_store,0" in table.splitlines()
+
+
+def test_what_the_stores_bill_is_in_no_mrr(life):
+    life.subscribe("premium.monthly")
+    assert life.world.operator.get("/v1/admin/reports/revenue").json["mrr"] == []
+    assert {row["new"] for row in life.world.operator.get("/v1/admin/reports/retention").json["subscribers"]} == {0}
+
+
+def cancel_at_the_store(life, store):
+    """Cancel a subscription; return how to deliver the notification, and the requests that asked for its state."""
+    if store == "app_store":
+        notification = life.subscribe().cancel()
+        return lambda: deliver(life.world, notification), lambda: list_paths(life.store, "/subscriptions/")
+    notification, token = life.subscribe_on_play().cancel(), life.play.push_token()
+    assert push(life.world, life.play.notify(testNotification={}), token).status_code == 204  # fetches Google's keys
+    return (
+        lambda: push(life.world, notification, token),
+        lambda: list_paths(life.play, "/subscriptionsv2/"),
+    )
+
+
+def list_paths(store, part):
+    return [path for _, path in store.requests if part in path]
+
+
+def list_notified_jobs(life):
+    """The open jobs that fetch a state because of a notification."""
+    with life.world.app.app_context():
+        jobs_due = db.session.scalars(db.select(Job).where(Job.kind == "store.refresh", Job.done_at.is_(None)))
+        return [dict(job.payload) for job in jobs_due if "event_id" in job.payload]
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("store", ["app_store", "play_store"])
+def test_a_notification_delivered_several_times_at_once_is_handled_once(life, store):
+    send, list_requests = cancel_at_the_store(life, store)
+    statuses, barrier = [], threading.Barrier(4)
+
+    def send_at_once():
+        barrier.wait()
+        statuses.append(send().status_code)
+
+    threads = [threading.Thread(target=send_at_once) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    before = len(list_requests())
+    assert (statuses, len(list_notified_jobs(life))) == ([204] * 4, 1)
+    life.tick()
+    assert len(list_requests()) == before + 1
+    assert not life.session()["sources"][0]["renews"]
+
+
+@pytest.mark.parametrize("store", ["app_store", "play_store"])
+def test_a_notification_delivered_again_after_its_job_was_purged_is_handled_no_more(life, store):
+    send, list_requests = cancel_at_the_store(life, store)
+    assert send().status_code == 204
+    life.tick()
+    before = len(list_requests())
+    with life.world.app.app_context():
+        db.session.execute(db.delete(Job).where(Job.done_at.is_not(None)))
+        db.session.commit()
+    assert (send().status_code, send().status_code, list_notified_jobs(life)) == (204, 204, [])
+    life.tick()
+    assert len(list_requests()) == before
+
+
+@pytest.mark.parametrize("store", ["app_store", "play_store"])
+def test_a_notification_delivered_again_while_the_store_does_not_respond_is_handled_once(life, store):
+    send, list_requests = cancel_at_the_store(life, store)
+    life.store.failure = life.play.failure = (503, b"" if store == "app_store" else {})
+    assert send().status_code == 204
+    life.wait(seconds=30)
+    assert (send().status_code, len(list_notified_jobs(life))) == (204, 1)
+    life.store.failure = life.play.failure = None
+    close_circuits()
+    life.wait(minutes=3)
+    assert list_notified_jobs(life) == []
+    assert not life.session()["sources"][0]["renews"]
+    before = len(list_requests())
+    life.wait(minutes=3)
+    assert len(list_requests()) == before
+
+
+@pytest.mark.parametrize("store", ["app_store", "play_store"])
+def test_a_job_of_a_notification_that_runs_twice_asks_the_store_once(life, store):
+    send, list_requests = cancel_at_the_store(life, store)
+    send()
+    [payload] = list_notified_jobs(life)
+    life.tick()
+    before = len(list_requests())
+    with life.world.app.app_context():
+        jobs.enqueue_job("store.refresh", payload, life.clock.at)  # as after a worker that died before it was done
+        db.session.commit()
+    life.tick()
+    assert (len(list_requests()), list_notified_jobs(life)) == (before, [])
+
+
 def list_changes(life):
     """The events `subscription.changed`, oldest first."""
     events = life.world.operator.get("/v1/admin/events?kind=subscription.changed").json["items"]
@@ -690,6 +1051,46 @@ def test_webhooks_report_to_whom_a_purchase_has_moved(life, by):
     else:
         assert life.claim(subscription, bea).status_code == 201
     assert list_changes(life) == [(life.ann.id, "app_store", None), (bea.id, "app_store", None)]
+
+
+def read_mails(life, who):
+    """The mails about moved purchases to this account, after the worker has sent them."""
+    life.tick()
+    address = who.get("/v1/account").json["email"]
+    items = life.world.operator.get(f"/v1/sandbox/emails?to={address}").json["items"]
+    return [mail for mail in items if mail["kind"] == "purchase_moved"]
+
+
+def test_the_former_holder_of_a_restored_purchase_gets_a_mail(life):
+    life.use(store_restore="move")
+    subscription, bea = life.subscribe("premium.monthly"), life.world.person(card=None)
+    assert life.claim(subscription, bea).status_code == 201
+    [mail] = read_mails(life, life.ann)
+    assert mail["subject"] == "Your subscription to Premium moved to another account"
+    assert "the App Store bills" in mail["text"] and "somebody with access to the purchase" in mail["text"]
+    assert life.claim(subscription, bea).status_code == 201
+    assert (len(read_mails(life, life.ann)), read_mails(life, bea)) == (1, [])
+
+
+def test_the_former_holder_of_a_purchase_that_support_transferred_gets_a_mail(life):
+    bea = life.world.person(card=None)
+    life.subscribe_on_play("premium")
+    path = f"/v1/admin/subscriptions/{life.subscription()['id']}/transfer"
+    assert life.world.operator.post(path, {"account_id": bea.id}).status_code == 200
+    [mail] = read_mails(life, life.ann)
+    assert "Google Play bills" in mail["text"] and "our support transferred it" in mail["text"]
+    assert read_mails(life, bea) == []
+
+
+def test_no_mail_is_sent_about_a_purchase_that_is_refused_or_whose_account_is_closed(life):
+    subscription, bea = life.subscribe("premium.monthly"), life.world.person(card=None)
+    assert life.claim(subscription, bea).status_code == 409
+    assert read_mails(life, life.ann) == []
+    assert life.ann.delete("/v1/account").status_code in (202, 204)
+    assert life.claim(subscription, bea).status_code == 201
+    life.tick()
+    mails = life.world.operator.get("/v1/sandbox/emails?limit=100").json["items"]
+    assert "purchase_moved" not in {mail["kind"] for mail in mails}
 
 
 def test_a_manual_subscription_says_so(life):

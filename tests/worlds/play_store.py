@@ -4,6 +4,7 @@ Each rule that it keeps has its source beside it (read 2026-11):
 [v2] https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.subscriptionsv2
 [ack] https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.subscriptions/acknowledge
 [orders] https://developers.google.com/android-publisher/api-ref/rest/v3/orders
+[voided] https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.voidedpurchases/list
 [life] https://developer.android.com/google/play/billing/lifecycle/subscriptions
 [rtdn] https://developer.android.com/google/play/billing/rtdn-reference
 [oauth] https://developers.google.com/identity/protocols/oauth2/service-account
@@ -29,6 +30,7 @@ from tests.worlds.local_server import LocalHandler, local_server
 
 PACKAGE, PUSHER, AUDIENCE = "com.example.video", "push@example.iam.gserviceaccount.com", "https://video.example/push"
 EMAIL, SCOPE = "billing@example.iam.gserviceaccount.com", "https://www.googleapis.com/auth/androidpublisher"
+VOIDED_PAGE = 2
 MONTH, ACKNOWLEDGE_WITHIN = timedelta(days=30), timedelta(days=3)
 PRICES = {"basic": (4, 990_000_000), "standard": (7, 990_000_000), "premium": (9, 990_000_000)}
 RECOVERED, RENEWED, CANCELED, PURCHASED, ON_HOLD, IN_GRACE_PERIOD, RESTARTED = 1, 2, 3, 4, 5, 6, 7
@@ -113,8 +115,10 @@ class PlayStore:
         self.access_tokens.add(access_token)
         return 200, {"access_token": access_token, "expires_in": 3599, "token_type": "Bearer"}
 
-    def respond(self, method, path, authorization):
+    def respond(self, method, address, authorization):
         """(status, document) of a request to the API."""
+        url = urlsplit(address)
+        path = url.path
         self.requests.append((method, path))
         if self.failure:
             return self.failure
@@ -124,8 +128,7 @@ class PlayStore:
         if not path.startswith(root):
             return 404, {"error": {"code": 404, "message": "Package not found"}}
         if path == f"{root}purchases/voidedpurchases":
-            voided = [each for each in self.orders.values() if each["state"] == "REFUNDED"]
-            return 200, {"voidedPurchases": [{"purchaseToken": each["purchaseToken"]} for each in voided]}
+            return 200, self._voided(int(parse_qs(url.query).get("token", ["0"])[0]))
         kind, _, name = path.removeprefix(root).rpartition("/")
         name = unquote(name)
         if method == "GET" and kind == "purchases/subscriptionsv2/tokens":
@@ -135,6 +138,13 @@ class PlayStore:
         if method == "POST" and name.endswith(":acknowledge"):
             return self._acknowledge(kind.split("/")[2], name.removesuffix(":acknowledge"))
         return 404, {"error": {"code": 404}}
+
+    def _voided(self, start):
+        """[voided] a page; `nextPageToken` is the `token` of the next one"""
+        voided = [each for each in self.orders.values() if each["state"] == "REFUNDED"]
+        page = [{"purchaseToken": each["purchaseToken"]} for each in voided[start : start + VOIDED_PAGE]]
+        next_page = {"nextPageToken": str(start + VOIDED_PAGE)} if start + VOIDED_PAGE < len(voided) else {}
+        return {"voidedPurchases": page, "tokenPagination": next_page}
 
     def _purchase(self, token):
         purchase = self.purchases.get(token)
@@ -165,6 +175,7 @@ class Purchase:
         self.renews, self.acknowledged, self.test, self.linked = True, False, test, replaces and replaces.token
         self.canceled, self.resumes, self.price_change, self.replacement = None, None, None, None
         self.trial, self.offer, self.order, self.renewals = bool(trial), offer, None, -1
+        self.other_items = []
         store.purchases[self.token] = self
         if replaces:  # [life] the former purchase is invalidated
             replaces.state, replaces.renews = "EXPIRED", False
@@ -206,7 +217,11 @@ class Purchase:
         item |= {"latestSuccessfulOrderId": self.latest_order} if self.order else {}
         item |= {"offerPhase": {"freeTrial": {}}} if self.trial else {"offerPhase": {"basePrice": {}}}
         item |= {"deferredItemReplacement": {"productId": self.replacement}} if self.replacement else {}
-        body = {"kind": "androidpublisher#subscriptionPurchaseV2", "regionCode": "US", "lineItems": [item]}
+        body = {
+            "kind": "androidpublisher#subscriptionPurchaseV2",
+            "regionCode": "US",
+            "lineItems": [*self.other_items, item],
+        }
         body["subscriptionState"] = f"SUBSCRIPTION_STATE_{self.state}"
         acknowledged = "ACKNOWLEDGED" if self.acknowledged else "PENDING"
         body["acknowledgementState"] = f"ACKNOWLEDGEMENT_STATE_{acknowledged}"
@@ -288,6 +303,15 @@ class Purchase:
         refund = {"eventTime": rfc3339(self.store.clock()), "refundReason": "OTHER"}
         self.store.orders[order] |= {"state": "REFUNDED", "orderHistory": {"refundEvent": refund}}
 
+    def refund_partly(self, price):
+        """[orders] orderHistory.partialRefundEvents"""
+        refund = {"createTime": rfc3339(self.store.clock()), "state": "PROCESSED"}
+        refund |= {"processTime": refund["createTime"], "refundDetails": {"total": money(price)}}
+        history = {"orderHistory": {"partialRefundEvents": [refund]}}
+        self.store.orders[self.latest_order] |= {"state": "PARTIALLY_REFUNDED"} | history
+        voided = {"purchaseToken": self.token, "orderId": self.latest_order, "productType": 1, "refundType": 2}
+        return self.store.notify(voidedPurchaseNotification=voided)
+
     def defer(self, days):
         self.expiry += timedelta(days=days)
         return self.store.notify(DEFERRED, self)
@@ -329,13 +353,13 @@ def play_store_server(store):
         def do_GET(self):
             if self.path == "/keys":
                 return self._reply(200, store.keys())
-            return self._reply(*store.respond("GET", urlsplit(self.path).path, self.headers.get("Authorization", "")))
+            return self._reply(*store.respond("GET", self.path, self.headers.get("Authorization", "")))
 
         def do_POST(self):
             body = self.read_body().decode()
             if self.path == "/token":
                 return self._reply(*store.token(parse_qs(body), server.url))
-            return self._reply(*store.respond("POST", urlsplit(self.path).path, self.headers.get("Authorization", "")))
+            return self._reply(*store.respond("POST", self.path, self.headers.get("Authorization", "")))
 
         def _reply(self, status, document):
             self.respond(status, document, **{"Content-Type": "application/json"})

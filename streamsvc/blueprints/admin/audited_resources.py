@@ -42,7 +42,7 @@ from streamsvc.models.subscriptions import (
     TaxRate,
 )
 from streamsvc.operations.billing.core import credit
-from streamsvc.operations.billing.stores.views import any_subscription_view
+from streamsvc.operations.billing.subscriptions.store_views import any_subscription_view
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.channels import writing as channels

@@ -15,11 +15,6 @@ from streamsvc.operations.billing.books import holds
 from streamsvc.operations.billing.core.sources import raise_if_managed_by_store
 from streamsvc.operations.billing.stores import refreshing
 from streamsvc.operations.billing.stores.purchases import transfer_store_subscription
-from streamsvc.operations.billing.stores.views import (
-    admin_store_subscription_view,
-    any_subscription_view,
-    paginate_subscriptions,
-)
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.price_migrations import (
     migration_view,
@@ -27,6 +22,11 @@ from streamsvc.operations.billing.subscriptions.price_migrations import (
     preview_migration,
     start_migration,
     withdraw_migration,
+)
+from streamsvc.operations.billing.subscriptions.store_views import (
+    admin_store_subscription_view,
+    any_subscription_view,
+    paginate_subscriptions,
 )
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
 from streamsvc.operations.billing.subscriptions.transfer import transfer_subscription
@@ -157,15 +157,23 @@ def transfer_to_account(body: dict, subscription_id: str) -> dict:
     """Transfer a subscription to another account.
 
     Paid days are transferred too; later invoices go to the new account. What an app store bills can be transferred as
-    well.
+    well, and its former account gets an email. The stores are asked for the state of their subscriptions first.
     """
-    operator_id, now = current_operator().id, clock.now()
-    if db.session.get(StoreSubscription, subscription_id):
-        moved = transfer_store_subscription(subscription_id, body["account_id"], now, operator_id)
+    operator_id, now, to_account_id = current_operator().id, clock.now(), body["account_id"]
+    if store_subscription := db.session.get(StoreSubscription, subscription_id):
+        refreshing.refresh_unless_current([store_subscription], now)
+        moved = refreshing.retry_after_refresh(
+            to_account_id,
+            now,
+            lambda: transfer_store_subscription(subscription_id, to_account_id, now, operator_id),
+        )
         return admin_store_subscription_view(moved)
     row = require_subscription(subscription_id)
-    former_account_id = row.account_id
-    subscription = admin_subscription_view(transfer_subscription(row.id, body["account_id"], now, operator_id))
+    row_id, former_account_id = row.id, row.account_id
+    transferred = refreshing.retry_after_refresh(
+        to_account_id, now, lambda: transfer_subscription(row_id, to_account_id, now, operator_id)
+    )
+    subscription = admin_subscription_view(transferred)
     for account_id in (former_account_id, body["account_id"]):
         audit.record_event("subscription_transferred", account_id, actor=operator_id, subscription=subscription_id)
     return subscription

@@ -59,8 +59,8 @@ def get_revenue_report(query: ReportInput) -> Response | dict:
 def get_retention_report(query: ReportInput) -> Response | dict:
     """Retrieve the retention report.
 
-    New subscribers, voluntary and involuntary churn, trial conversion, and how long cohorts stay. `format=csv`
-    returns a table.
+    New subscribers, voluntary and involuntary churn, trial conversion, and how long cohorts stay; `stores` counts the
+    subscriptions that app stores bill. `format=csv` returns a table.
     """
     return report_response(retention_report, query, RetentionOut())
 

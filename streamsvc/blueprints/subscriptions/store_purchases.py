@@ -5,7 +5,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.stores.claiming import claim_purchase
-from streamsvc.operations.billing.stores.views import store_subscription_view
+from streamsvc.operations.billing.subscriptions.store_views import store_subscription_view
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import AlreadySubscribed, OwnedByAnotherAccount, PurchaseInvalid
 from streamsvc.rules.refusals.requests import Unavailable

@@ -10,7 +10,7 @@ from streamsvc.models.subscriptions import StoreSubscription, Subscription
 from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.core.sources import raise_if_managed_by_store
 from streamsvc.operations.billing.stores.refreshing import retry_after_refresh
-from streamsvc.operations.billing.stores.views import paginate_subscriptions, store_subscription_view
+from streamsvc.operations.billing.subscriptions.store_views import paginate_subscriptions, store_subscription_view
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
 from streamsvc.operations.billing.subscriptions.views import preloaded_views, subscription_view
 from streamsvc.rules.billing.inputs import SubscriptionInput

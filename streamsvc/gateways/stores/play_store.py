@@ -59,17 +59,18 @@ class PlayStore:
         return proof
 
     def fetch_state(self, key: str, known_payments: Collection[str], with_history: bool = False) -> StoreState | None:
-        """Fetch a purchase and those that it has replaced, and their orders that are not among `known_payments`."""
+        """Fetch a purchase and those that it has replaced, their orders that are not known, and the latest one.
+
+        The latest order may have been refunded meanwhile, of which the purchase itself says nothing.
+        """
         purchase = self._fetch_purchase(key)
         if purchase is None:
             return None
         try:
             linked = dict(self._list_linked(purchase))
             own_ids = list_order_ids(purchase)
-            is_over = "STATE_EXPIRED" in purchase["subscriptionState"]
-            kept = own_ids[-1:] if is_over else []  # perhaps refunded: Google notifies of nothing after the end
             former_ids = [each for former in reversed(linked.values()) if former for each in list_order_ids(former)]
-            order_ids = [each for each in (*former_ids, *own_ids) if each in kept or each not in known_payments]
+            order_ids = [each for each in (*former_ids, *own_ids) if each in own_ids[-1:] or each not in known_payments]
             payments = [payment for each in order_ids[-MAX_ORDERS:] if (payment := self.fetch_payment(each))]
             return play_store_state(key, purchase, tuple(linked), payments)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:

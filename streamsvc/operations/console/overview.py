@@ -12,7 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
-from streamsvc.http.metrics import FAILED_DELIVERY_COUNT, FAILED_JOBS, JOBS_DUE, STREAM_COUNT, SUBSCRIPTION_COUNTS
+from streamsvc.http.metrics import (
+    FAILED_DELIVERY_COUNT,
+    FAILED_JOBS,
+    JOBS_DUE,
+    STREAM_COUNT,
+    count_subscriptions,
+    sum_by_status,
+)
 from streamsvc.models import Account, WebhookEndpoint
 from streamsvc.models.accounts import GUEST
 from streamsvc.models.subscriptions import Payment
@@ -26,19 +33,17 @@ LATE_AFTER = timedelta(minutes=5)
 
 def build_overview(can_read: Callable[[str], bool], now: datetime) -> dict:
     """Return the parts of the overview whose scope `can_read`; the others are None."""
+    by_source = count_subscriptions() if can_read("billing") else None
     return {
         "at": now,
-        "subscriptions": _count_subscriptions() if can_read("billing") else None,
+        "subscriptions": None if by_source is None else sum_by_status(by_source),
+        "subscriptions_by_source": by_source,
         "payments": _count_payments(now) if can_read("billing") else None,
         "sign_ups": _count_sign_ups(now) if can_read("support") else None,
         "live_streams": fetch_existing(STREAM_COUNT, {"now": now})[0] if can_read("playback") else None,
         "jobs": _count_jobs(now) if can_read("admin") else None,
         "webhooks": _count_webhooks() if can_read("admin") else None,
     }
-
-
-def _count_subscriptions() -> dict[str, int]:
-    return {row[0]: row[1] for row in fetch_all(SUBSCRIPTION_COUNTS)}
 
 
 def _count_payments(now: datetime) -> dict:

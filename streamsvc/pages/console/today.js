@@ -12,6 +12,7 @@ const tile = (name, value, note, to) =>
     h("dt", {}, name),
     h("dd", {}, to ? link(to, value) : value, note && h("small", { class: "muted" }, note)),
   );
+const STORES = ["app_store", "play_store"];
 const daysAgo = (count) => new Date(Date.now() - count * 86_400_000).toISOString().slice(0, 10);
 
 export default async function today() {
@@ -25,16 +26,17 @@ export default async function today() {
   ];
 }
 
-function tiles({ subscriptions, payments, sign_ups, live_streams, jobs, webhooks }) {
-  const count = (name) => number(subscriptions?.[name] ?? 0);
+function tiles({ subscriptions, subscriptions_by_source, payments, sign_ups, live_streams, jobs, webhooks }) {
+  const subscribed = (name, status) =>
+    tile(name, number(subscriptions[status] ?? 0), bySource(subscriptions_by_source, status));
   const atLeast = (part) => (part.is_complete ? "in 30 days" : "at least, in 30 days");
   const due = jobs?.lanes.reduce((sum, lane) => sum + lane.due, 0),
     failed = jobs && Object.values(jobs.failed).reduce((sum, value) => sum + value, 0);
   return [
     subscriptions && [
-      tile("Active", count("active")),
-      tile("Trialing", count("trialing")),
-      tile("Past due", count("past_due")),
+      subscribed("Active", "active"),
+      subscribed("Trialing", "trialing"),
+      subscribed("Past due", "past_due"),
     ],
     sign_ups && tile("Sign-ups", number(sign_ups.total), atLeast(sign_ups), "#/viewers"),
     payments && tile("Failed payments", number(payments.failed), `of ${number(payments.total)} ${atLeast(payments)}`),
@@ -53,7 +55,18 @@ function tiles({ subscriptions, payments, sign_ups, live_streams, jobs, webhooks
   ].flat();
 }
 
-function attention({ jobs, webhooks, subscriptions }) {
+// "stripe 10 · app store 5", if an app store has any.
+function bySource(counts, status) {
+  const sources = Object.keys(counts).filter((source) => counts[source][status]);
+  return sources.some((source) => STORES.includes(source))
+    ? sources.map((source) => `${words(source)} ${number(counts[source][status])}`).join(" · ")
+    : null;
+}
+
+function attention({ jobs, webhooks, subscriptions_by_source }) {
+  const past_due = Object.entries(subscriptions_by_source ?? {})
+    .filter(([source]) => !STORES.includes(source)) // a store collects by itself
+    .reduce((sum, [, statuses]) => sum + (statuses.past_due ?? 0), 0);
   const lines = [
     ...(jobs?.lanes ?? [])
       .filter(({ is_late }) => is_late)
@@ -71,8 +84,8 @@ function attention({ jobs, webhooks, subscriptions }) {
           "#/running/webhooks",
         ]
       : null,
-    subscriptions?.past_due
-      ? [`${counted(subscriptions.past_due, "subscription is", "subscriptions are")} past due.`, "#/money/invoices"]
+    past_due
+      ? [`${counted(past_due, "subscription is", "subscriptions are")} past due.`, "#/money/invoices"]
       : null,
   ].filter(Boolean);
   return lines.length
@@ -87,7 +100,8 @@ function attention({ jobs, webhooks, subscriptions }) {
     : null;
 }
 
-async function revenue() {
+async function revenue({ subscriptions_by_source }) {
+  const hasStores = STORES.some((source) => subscriptions_by_source?.[source]);
   const box = h("div", { class: "stack" });
   const periods = [
     ["month", "The last twelve months"],
@@ -142,7 +156,12 @@ async function revenue() {
     onchange: (event) => load(event.target.value).catch((error) => notify(error.message)),
   });
   await load("month");
-  return panel("Revenue", choice, box);
+  return panel(
+    "Revenue",
+    choice,
+    hasStores && h("p", { class: "muted" }, "What app stores bill is in none of these figures."),
+    box,
+  );
 }
 
 function shares(title, rows, member, currency) {

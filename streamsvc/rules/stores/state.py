@@ -20,6 +20,7 @@ PENDING_WAIT = timedelta(hours=1)
 """How often the store is asked about a purchase that is not paid yet."""
 MIN_WAIT, MAX_WAIT = timedelta(minutes=5), timedelta(days=1)
 FIRST_YEAR = timedelta(days=365)
+STORE_NAMES: dict[str, str] = {"app_store": "the App Store", "play_store": "Google Play"}
 MANAGEMENT_URLS: dict[str, str] = {
     # https://developer.apple.com/documentation/storekit/handling-subscriptions-billing ("Provide access to manage")
     "app_store": "https://apps.apple.com/account/subscriptions",

@@ -69,7 +69,20 @@ class Overview(StrictSchema):
     """The figures of the day. A part is null if the operator lacks its scope."""
 
     at = Moment(required=True)
-    subscriptions = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True, allow_none=True)
+    subscriptions = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        allow_none=True,
+        metadata={"description": "By status, whoever bills them; without test purchases in app stores."},
+    )
+    subscriptions_by_source = fields.Dict(
+        keys=fields.String(),
+        values=fields.Dict(keys=fields.String(), values=fields.Integer()),
+        required=True,
+        allow_none=True,
+        metadata={"description": "The same by source and status: `sandbox`, `stripe`, `app_store`, …"},
+    )
     payments = fields.Nested(PaymentCounts, required=True, allow_none=True)
     sign_ups = fields.Nested(SignUpCounts, required=True, allow_none=True)
     live_streams = fields.Integer(required=True, allow_none=True)

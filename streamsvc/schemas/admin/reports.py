@@ -125,10 +125,23 @@ class CohortRow(ReportRow):
     )
 
 
+class StoreSubscriberRow(ReportRow):
+    """Subscriptions that an app store bills, in trials too. closing = opening + started - ended."""
+
+    source = OneOf(*SOURCES)
+    opening = fields.Integer()
+    started = fields.Integer()
+    ended = fields.Integer(metadata={"description": "One that its customer takes up again counts as not ended."})
+    closing = fields.Integer()
+
+
 class RetentionOut(Report):
+    """`stores` counts what app stores bill; the other lists count what we bill."""
+
     subscribers = fields.List(fields.Nested(SubscriberRow))
     trials = fields.List(fields.Nested(TrialRow))
     cohorts = fields.List(fields.Nested(CohortRow))
+    stores = fields.List(fields.Nested(StoreSubscriberRow))
 
 
 class StoreRevenueRow(MoneyRow):

@@ -1,4 +1,4 @@
-"""The retention report: subscriber gains and churn, trial conversion, and cohort retention."""
+"""The retention report: subscriber gains and churn, trial conversion, cohort retention, and what app stores bill."""
 
 from collections import Counter
 from datetime import date
@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Subscription
 from streamsvc.operations.billing.reporting.rates import iter_account_movements
+from streamsvc.operations.billing.reporting.stores import count_store_subscriptions
 from streamsvc.rules.billing.facts import BASE_ITEM
 from streamsvc.rules.billing.recurring import CHURN, NEW, REACTIVATION, Movement, ReportPeriod, report_periods
 from streamsvc.storage.database import fetch_all
@@ -20,6 +21,7 @@ def retention_report(start: date, end: date, interval: str) -> dict:
         "subscribers": count_subscribers(account_movements, report_spans),
         "trials": count_trials(report_spans),
         "cohorts": count_cohorts(account_movements, report_spans),
+        "stores": count_store_subscriptions(report_spans),
     }
 
 

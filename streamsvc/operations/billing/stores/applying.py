@@ -116,18 +116,11 @@ def _access_of(row: StoreSubscription, time_zone: str) -> StoreAccess:
 
 def _without_refunded_access(state: StoreState, payment: StoreTransaction | None) -> StoreState:
     """Return the state without access if the payment for the current period was refunded in full."""
-    if not state.has_access or payment is None or payment.refunded_at is None:
+    if payment is None or payment.refunded_at is None or payment.refunded_minor < payment.amount_minor:
         return state
-    if payment.refunded_minor < payment.amount_minor or not payment.amount_minor:
-        return state
-    return replace(
-        state,
-        status="canceled",
-        has_access=False,
-        renews=False,
-        canceled_at=payment.refunded_at,
-        cancel_reason="refunded",
-    )
+    if state.has_access:
+        state = replace(state, status="canceled", has_access=False, renews=False, canceled_at=payment.refunded_at)
+    return replace(state, cancel_reason="refunded") if state.status == "canceled" else state
 
 
 def _record_keys(row: StoreSubscription, state: StoreState, now: datetime) -> None:

@@ -65,5 +65,5 @@ def _record(source: str, notification: StoreNotification, now: datetime) -> None
         payload = {"source": source, "key": notification.key, "event_id": event_id}
         needs_history = notification.kind in REFUND_KINDS
         job = {**payload, "with_history": needs_history}
-        jobs.enqueue_job(applying.REFRESH_JOB, job, now, f"event {event_id}")
+        jobs.enqueue_job(applying.REFRESH_JOB, job, now)
     db.session.commit()

@@ -3,14 +3,15 @@
 from datetime import datetime
 
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import StoreProduct, StorePurchase, StoreSubscription
+from streamsvc.models.subscriptions import Plan, StoreProduct, StorePurchase, StoreSubscription
 from streamsvc.operations.billing.core.sources import require_room
 from streamsvc.operations.billing.stores import applying
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox.mail import enqueue_mail
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.refusals.billing import OwnedByAnotherAccount, PurchaseInvalid
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.rules.stores.state import PRODUCTION, StoreState
+from streamsvc.rules.stores.state import PRODUCTION, STORE_NAMES, StoreState
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_row
 
@@ -33,7 +34,7 @@ def claim_state(account_id: str, state: StoreState, now: datetime) -> StoreSubsc
         row = create_claimed(account, state, now)
         audit.record_event("store_purchase_claimed", account.id, subscription=row.id, source=row.source)
     elif is_new_here:
-        _move(row, account, state)
+        _move(row, account, state, now)
         if state.status in LIVE_STATUSES:
             require_room(account, now, besides=row.id)
     applying.apply_state(account, row, state, now, now, is_new_here)
@@ -84,7 +85,7 @@ def _require_named_account(state: StoreState, account: Account) -> None:
         raise OwnedByAnotherAccount
 
 
-def _move(row: StoreSubscription, account: Account, state: StoreState) -> None:
+def _move(row: StoreSubscription, account: Account, state: StoreState, now: datetime) -> None:
     """Move a subscription to another account; both are locked. Raises OwnedByAnotherAccount.
 
     One whose latest purchase names the new account was bought by it, on a device with the store account of the other.
@@ -95,17 +96,25 @@ def _move(row: StoreSubscription, account: Account, state: StoreState) -> None:
         raise OwnedByAnotherAccount
     if holder.status == "deleted":
         _require_named_account(state, account)
-    move_store_subscription(row, holder, account, actor=account.id)
+    move_store_subscription(row, holder, account, now, actor=account.id)
 
 
-def move_store_subscription(row: StoreSubscription, holder: Account, account: Account, actor: str) -> None:
-    """Give a subscription to another account, in the caller's transaction; both accounts are locked."""
+def move_store_subscription(
+    row: StoreSubscription, holder: Account, account: Account, now: datetime, actor: str
+) -> None:
+    """Give a subscription to another account, in the caller's transaction; both accounts are locked.
+
+    The former holder gets a mail, unless that account is closed.
+    """
     row.account_id = account.id
     db.session.flush()
     applying.project_store_access(holder)
     applying.project_store_access(account)
     for each in (holder, account):
         audit.record_event("subscription_transferred", each.id, actor=actor, subscription=row.id)
+    if holder.status != "deleted":
+        context = {"plan": db.session.get_one(Plan, row.plan_id).name, "store": STORE_NAMES[row.source]}
+        enqueue_mail("purchase_moved", holder.email, now, **context, by_support=actor != account.id)
 
 
 def transfer_store_subscription(
@@ -124,6 +133,6 @@ def transfer_store_subscription(
         raise Invalid(errors={"account_id": ["Must be another account that is active."]})
     if row.status in LIVE_STATUSES:
         require_room(account, now)
-    move_store_subscription(row, holder, account, actor)
+    move_store_subscription(row, holder, account, now, actor)
     applying.publish_change(account, row, now)
     return row

@@ -1,6 +1,6 @@
 """Jobs that ask the stores: after a notification, when a period ends, and once a day for what was not notified."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ from streamsvc.gateways.stores import find_play_store, find_store
 from streamsvc.gateways.stores.interface import StoreUnavailable
 from streamsvc.http.idempotency import unrelated_commits
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import ProviderEvent, StoreProduct, StorePurchase, StoreSubscription
+from streamsvc.models.subscriptions import ProviderEvent, StorePurchase, StoreSubscription
 from streamsvc.operations.billing.core.sources import list_live_store_subscriptions
 from streamsvc.operations.billing.stores import applying, purchases
 from streamsvc.rules.billing.access import LIVE_STATUSES
@@ -78,9 +78,8 @@ def refresh(source: str, key: str, with_history: bool, now: datetime) -> StoreSu
 
 def _may_be_created(state: StoreState) -> bool:
     """Whether a purchase that nobody has claimed names an account of ours: its app crashed before it could claim it."""
-    is_sold = StoreProduct.find_plan_id(state.source, state.product_id, state.base_plan_id) is not None
-    named = db.session.get(Account, state.account_id) if state.account_id else None
-    return is_sold and state.status in LIVE_STATUSES and named is not None and named.status == "active"
+    is_named = state.account_id is not None and db.session.get(Account, state.account_id) is not None
+    return is_named and state.status in LIVE_STATUSES
 
 
 def refresh_now(row: StoreSubscription, now: datetime) -> None:
@@ -101,8 +100,7 @@ def retry_after_refresh(account_id: str, now: datetime, start: Callable[[], Star
     except AlreadySubscribed as refusal:
         if "sources" not in refusal.members:  # a subscription of ours, of which no store knows
             raise
-    with unrelated_commits():
-        is_current = _refresh_live_subscriptions(account_id, now)
+    is_current = _refresh_live_subscriptions(account_id, now)
     try:
         return start()
     except AlreadySubscribed as refusal:
@@ -117,17 +115,25 @@ def _refresh_live_subscriptions(account_id: str, now: datetime) -> bool:
     Returns False if a store did not respond: then the last known state stays.
     """
     db.session.rollback()
-    live = list_live_store_subscriptions(account_id, now)
-    keys = [(row.source, row.key) for row in live if now - row.fetched_at >= CURRENT_FOR]
+    return refresh_unless_current(list_live_store_subscriptions(account_id, now), now)
+
+
+def refresh_unless_current(rows: Iterable[StoreSubscription], now: datetime) -> bool:
+    """Fetch the states of subscriptions, unless they are current. Commits each.
+
+    Returns False if a store did not respond: then the last known state stays.
+    """
+    keys = [(row.source, row.key) for row in rows if now - row.fetched_at >= CURRENT_FOR]
     is_current = True
-    for source, key in keys:
-        try:
-            refresh(source, key, False, now)
-            db.session.commit()
-        except StoreUnavailable as error:
-            db.session.rollback()
-            applying.log.warning("%s: %s", source, error)
-            is_current = False
+    with unrelated_commits():
+        for source, key in keys:
+            try:
+                refresh(source, key, False, now)
+                db.session.commit()
+            except StoreUnavailable as error:
+                db.session.rollback()
+                applying.log.warning("%s: %s", source, error)
+                is_current = False
     return is_current
 
 

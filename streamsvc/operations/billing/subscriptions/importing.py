@@ -26,6 +26,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Plan, Price, Subscription
 from streamsvc.operations.accounts.accounts import NewAccount, check_new_email, create_accounts
 from streamsvc.operations.billing.core import batches, credit, customers
+from streamsvc.operations.billing.stores.refreshing import retry_after_refresh
 from streamsvc.operations.billing.subscriptions.subscribe import start_subscription
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
@@ -148,7 +149,7 @@ def _import_set(
     report: SubscriberImportReport, lines: Sequence[Line], now: datetime, dry_run: bool, size: batches.BatchSize
 ) -> None:
     try:
-        added = _import_together(lines, now)
+        added = _import_together(lines, now) if len(lines) > 1 else _import_alone(lines[0], now)
         began_at = transaction_began_at()
         if dry_run:
             db.session.rollback()
@@ -182,6 +183,14 @@ def _list_line_errors(error: Any) -> list[tuple[str, str, str]]:
     if isinstance(error, IntegrityError):
         error = AlreadySubscribed()
     return [("email", error.code, error.detail)]
+
+
+def _import_alone(line: Line, now: datetime) -> int:
+    """Import a set of one line; the app stores are asked before a third subscription of its account is refused."""
+    account_id = db.session.scalar(sa.select(Account.id).where(Account.email_key == line.email_key))
+    if account_id is None:
+        return _import_together([line], now)
+    return retry_after_refresh(account_id, now, lambda: _import_together([line], now))
 
 
 def _import_together(lines: Sequence[Line], now: datetime) -> int:
