@@ -419,7 +419,7 @@ def test_jobs_webhooks_streams_and_operators_are_changed_as_the_dialogs_say(worl
         act(page, "Retry", "Retry", "The job is queued again.", steps=(), row="error 0")
         act(page, "Discard", "Discard", "The job is discarded.", steps=(), row="error 1")
         many = {"Kind": "billing.renew", "Lane": "", "Reason": "obsolete"}
-        act(page, "Discard many", "Discard", "1 jobs are discarded; 0 remain.", many)
+        act(page, "Discard many", "Discard", "1 job is discarded; 0 remain.", many)
         assert "error 3" not in jobs() and "error 2" in jobs()
         act(
             page,
@@ -438,7 +438,7 @@ def test_jobs_webhooks_streams_and_operators_are_changed_as_the_dialogs_say(worl
         act(page, "Add an endpoint", "Add", "Its signing secret, shown only now: whsec_", url, steps=())
         event = world.give_up_delivery()
         open_page(world, page, "running/webhooks")
-        act(page, "Redeliver all given up", "Redeliver", "1 deliveries are queued.")
+        act(page, "Redeliver all given up", "Redeliver", "1 delivery is queued.")
         states = sorted(each["status"] for each in listed(world, "webhook-deliveries") if each["event_id"] == event)
         assert states == ["failed", "pending"]
         page.get_by_role("row").filter(has_text="pending").get_by_role("button", name="Redeliver").first.click()

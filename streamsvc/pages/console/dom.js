@@ -54,6 +54,8 @@ export const status = (text) =>
 export const words = (name) => name.replaceAll(/[_.]/g, " ");
 export const sentence = (name) => words(name).replace(/^./, (first) => first.toUpperCase());
 export const number = (value) => new Intl.NumberFormat().format(value);
+// "1 job", "2 jobs"; with a verb: `counted(n, "job is", "jobs are")`.
+export const counted = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 export function money(minor, currency) {
   const format = new Intl.NumberFormat(undefined, { style: "currency", currency });
   return format.format(minor / 10 ** format.resolvedOptions().maximumFractionDigits);

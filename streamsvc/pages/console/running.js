@@ -1,7 +1,7 @@
 // Running the service: jobs, webhooks, audit log, health, settings, live streams, usage, operators.
 import { api, can, get, query } from "./api.js";
 import { change } from "./dialog.js";
-import { badge, button, facts, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
+import { badge, button, counted, facts, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
 import { check, form, input, optional, select } from "./form.js";
 import { table } from "./table.js";
 
@@ -150,12 +150,12 @@ function changeMany(act, list) {
       return h(
         "p",
         {},
-        `${number(jobs)} jobs match and will be changed; ${number(remaining)} remain for another time.`,
+        `${counted(jobs, "job matches", "jobs match")} and will be changed; ${counted(remaining, "remains", "remain")} for another time.`,
       );
     },
     run: async (values) => {
       const { jobs, remaining } = await api("POST", `/admin/job-${act}`, body(values, false));
-      return `${number(jobs)} jobs are ${act === "retries" ? "queued again" : "discarded"}; ${number(remaining)} remain.`;
+      return `${counted(jobs, "job is", "jobs are")} ${act === "retries" ? "queued again" : "discarded"}; ${counted(remaining, "remains", "remain")}.`;
     },
   });
 }
@@ -235,14 +235,14 @@ async function webhooks() {
       verb: "Redeliver",
       done: deliveries.restart,
       explain: "The oldest 200 deliveries that were given up are tried again.",
-      preview: async () =>
-        h(
-          "p",
-          {},
-          `${number((await api("POST", "/admin/webhook-redeliveries", { dry_run: true })).deliveries)} deliveries will be tried again.`,
-        ),
-      run: async () =>
-        `${number((await api("POST", "/admin/webhook-redeliveries", {})).deliveries)} deliveries are queued.`,
+      preview: async () => {
+        const { deliveries: due } = await api("POST", "/admin/webhook-redeliveries", { dry_run: true });
+        return h("p", {}, `${counted(due, "delivery", "deliveries")} will be tried again.`);
+      },
+      run: async () => {
+        const { deliveries: due } = await api("POST", "/admin/webhook-redeliveries", {});
+        return `${counted(due, "delivery is", "deliveries are")} queued.`;
+      },
     });
   return [
     mayWrite &&

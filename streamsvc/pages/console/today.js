@@ -1,10 +1,9 @@
 // The figures of the day, and plots over days and months.
 import { can, get, query } from "./api.js";
-import { badge, h, link, money, notify, number, panel, words } from "./dom.js";
+import { badge, counted, h, link, money, notify, number, panel, words } from "./dom.js";
 import { select } from "./form.js";
 import { bars } from "./plot.js";
 
-const counted = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 const tile = (name, value, note, to) =>
   h(
     "div",
@@ -84,9 +83,7 @@ function attention({ jobs, webhooks, subscriptions_by_source }) {
           "#/running/webhooks",
         ]
       : null,
-    past_due
-      ? [`${counted(past_due, "subscription is", "subscriptions are")} past due.`, "#/money/invoices"]
-      : null,
+    past_due ? [`${counted(past_due, "subscription is", "subscriptions are")} past due.`, "#/money/invoices"] : null,
   ].filter(Boolean);
   return lines.length
     ? panel(
