@@ -102,7 +102,7 @@ def import_billing(file: str, dry_run: bool) -> None:
     with progress_bar(line_count, "Importing subscribers") as bar:
         report = import_subscribers(file, clock.now(), dry_run, lambda: bar.update(1))
     counts = ", ".join(f"{report.counts[name]} {name}" for name in ("added", "unchanged", "rejected"))
-    click.echo(f"{report.lines} lines: {counts}" + (" (dry run: nothing was changed)" if dry_run else ""))
+    click.echo(f"{report.lines} lines: {counts}" + (" (dry run: nothing was imported)" if dry_run else ""))
     for line, external_id, field, code, reason in report.rejections:
         click.echo(f"line {line} {external_id or ''}: {field}: {code}: {reason}", err=True)
     if report.rejections:

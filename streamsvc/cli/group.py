@@ -12,6 +12,8 @@ from streamsvc.cli.command_app import create_command_app
 from streamsvc.settings import PREFIX, Settings, SettingsError
 
 FILE_ERRORS = ("SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_READONLY")
+UNDEFINED = ("42P01", "42703")
+"""PostgreSQL's codes for an undefined table or column."""
 COMMANDS = {
     "api-keys": "streamsvc.cli.accounts:api_keys",
     "backup": "streamsvc.cli.backup:backup",
@@ -74,9 +76,18 @@ def main() -> None:
     except DatabaseError as error:
         if explanation := _explain_file_error(error):
             sys.exit(f"streamsvc cannot start: {explanation}")
+        reason = str(error.orig).partition("\n")[0]
+        if _is_schema_missing(error):
+            sys.exit(f"streamsvc: database error: {reason}; run `streamsvc db upgrade` first")
         if not isinstance(error, OperationalError):
             raise
         sys.exit(f"streamsvc: database error: {error.orig}")
+
+
+def _is_schema_missing(error: DatabaseError) -> bool:
+    """Whether a table or a column is missing: the database was never upgraded, or not since an earlier release."""
+    is_missing_in_file = str(error.orig).startswith(("no such table", "no such column"))
+    return is_missing_in_file or getattr(error.orig, "sqlstate", None) in UNDEFINED
 
 
 def _explain_file_error(error: DatabaseError) -> str | None:

@@ -26,7 +26,8 @@ MAX_TOTAL = 10_000
 
 def encode_cursor(scope: str, values: list) -> str:
     """Encode the position after the row with these sort values (text, int, None) in the list named `scope`."""
-    body = base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).rstrip(b"=")
+    position = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+    body = base64.urlsafe_b64encode(position.encode()).rstrip(b"=")
     return _signer(_keys(), scope).sign(body).decode()
 
 

@@ -16,6 +16,8 @@ from streamsvc.rules.names import find_forbidden_character
 from streamsvc.rules.refusals.requests import Invalid
 
 MAX_BIGINT = 2**63 - 1
+MAX_CURSOR_LENGTH = 3000
+"""Enough for the longest key by which a list is sorted: 500 letters of up to four bytes in UTF-8, in base64."""
 DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
 EMAIL_PATTERN = re.compile(
     r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?=.{4,255}$)([^\s@.\-<>][^\s@.<>]{0,62}\.)+[^\s@.\d<>][^\s@.<>]{1,62}"
@@ -258,7 +260,9 @@ class PageQuery(StrictSchema):
         minimum=1, maximum=100, load_default=24, metadata={"description": "The maximum number of items to return."}
     )
     cursor = Text(
-        max_length=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."}
+        max_length=MAX_CURSOR_LENGTH,
+        load_default=None,
+        metadata={"description": "The `next_cursor` of the previous page."},
     )
     include_total = QueryBool(
         load_default=False,

@@ -126,3 +126,19 @@ def test_a_cursor_is_valid_only_for_its_sort_order(films):
     assert films.get(TITLES, sort="-year,title", limit=3, cursor=cursor).status_code == 200
     for sort in ("-year", "-year,-title", "year,title", "title,-year"):
         assert films.get(TITLES, sort=sort, limit=3, cursor=cursor).status_code == 422
+
+
+LONG_TITLES = [
+    "\u7ac8\u9580" * 55,
+    *(letters * (500 // len(letters)) for letters in ("\U00020000", "\U00010380", "\ufdfa", "\U0001f600", "1a")),
+]
+
+
+@pytest.mark.parametrize("sort", ["title", "title,-year", "-year,title"])
+@pytest.mark.parametrize("title", LONG_TITLES)
+def test_long_titles_of_any_script_are_paged(app, title, sort):
+    catalog = Catalog(app)
+    ids = {catalog.put(title[:-1] + last, external_id=f"x:{last}", year=2001) for last in "abc"}
+    [whole] = catalog.walk(TITLES, sort=sort)
+    assert walk(catalog, sort=sort, limit=1) == [item["id"] for item in whole]
+    assert {item["id"] for item in whole} == ids

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import migrate_database
+from tests.conftest import DATABASES, migrate_database
 from tests.worlds.service import Service
 
 ROOT = Path(__file__).parent.parent.parent
@@ -197,3 +197,13 @@ def test_no_message_is_lost_when_the_file_is_another_programs_database(start, tm
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE of_another_program (id INTEGER)")
     assert "streamsvc db upgrade" in start(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_every_command_says_that_the_schema_is_missing(start, new_database, kind):
+    url = new_database(kind, "unmigrated")
+    with sa.create_engine(url, poolclass=sa.NullPool).begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE of_another_program (id INTEGER)")
+    for command in (("jobs", "list"), ("operators", "list"), ("billing", "audit"), ("worker", "--once")):
+        text = start(url, command=command, SANDBOX="1")
+        assert text.startswith("streamsvc: database error: ") and "run `streamsvc db upgrade` first" in text, command

@@ -151,7 +151,8 @@ def test_errors_are_those_of_rfc_8628(client, form, error):
 )
 def test_a_body_that_is_no_form_is_an_invalid_request(client, path, body):
     response = client.post(f"/v1/{path}", **body)
-    assert error_of(response) == (400, "invalid_request") and "error_description" in response.json
+    assert error_of(response) == (400, "invalid_request")
+    assert "application/x-www-form-urlencoded" in response.json["error_description"]
 
 
 def test_a_retry_returns_the_same_codes_and_neither_is_stored(app, client):

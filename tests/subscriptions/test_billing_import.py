@@ -71,7 +71,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(world, import_lines):
 
 
 def test_a_dry_run_reports_the_same_and_imports_nothing(world, import_lines):
-    summary = "1 lines: 1 added, 0 unchanged, 0 rejected (dry run: nothing was changed)\n"
+    summary = "1 lines: 1 added, 0 unchanged, 0 rejected (dry run: nothing was imported)\n"
     assert import_lines(LINE, dry_run=True) == (0, summary)
     assert subscriptions(world) == []
     assert import_lines(LINE)[0] == 0

@@ -277,6 +277,27 @@ def test_a_purchase_is_transferred_in_its_last_known_state_while_the_store_does_
     assert (life.sources(), life.sources(bea)) == ([], ["app_store"])
 
 
+@pytest.mark.every_database
+def test_a_transfer_holds_no_lock_while_the_stores_respond(life):
+    bea = life.world.person(card=None)
+    life.subscribe("basic.monthly")
+    life.subscribe_on_play("standard", bea)
+    life.claim(life.store.buy("premium.monthly", life.account(bea)), bea)
+    path = f"/v1/admin/subscriptions/{life.subscription()['id']}/transfer"
+    life.wait(seconds=10)
+    before, statuses = len(life.store.requests), []
+
+    def act_meanwhile():
+        life.store.before_reply = None if statuses else act_meanwhile
+        for who in (life.ann, bea):
+            with life.world.app.app_context():
+                statuses.append(who.patch("/v1/account", {"time_zone": "Asia/Tokyo"}).status_code)
+
+    life.store.before_reply = act_meanwhile
+    assert life.world.operator.post(path, {"account_id": bea.id}).status_code == 409
+    assert (statuses, len(life.store.requests)) == ([200] * 4, before + 2)
+
+
 def import_ann(life, tmp_path, *arguments):
     """Import a subscription of Ann's, and of somebody new; return what the command prints."""
     life.price("premium")
@@ -1079,6 +1100,7 @@ def test_the_former_holder_of_a_purchase_that_support_transferred_gets_a_mail(li
     assert life.world.operator.post(path, {"account_id": bea.id}).status_code == 200
     [mail] = read_mails(life, life.ann)
     assert "Google Play bills" in mail["text"] and "our support transferred it" in mail["text"]
+    assert "If it renews, Google Play goes on charging" in mail["text"]
     assert read_mails(life, bea) == []
 
 

@@ -45,7 +45,10 @@ ERROR_DESCRIPTIONS = {
     "access_denied": "The account's owner or the service denied the request.",
     "expired_token": "The code has expired; start again.",
     "invalid_grant": "The code is unknown or was already used.",
-    "invalid_request": "A parameter is missing, repeated or invalid; to poll, send grant_type and device_code.",
+    "invalid_request": (
+        "A parameter is missing, repeated or invalid. Send a form (application/x-www-form-urlencoded); to poll, with "
+        "grant_type and device_code."
+    ),
     "unsupported_grant_type": f"Send grant_type={GRANT_TYPE}.",
 }
 

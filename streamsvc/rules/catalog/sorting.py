@@ -37,6 +37,8 @@ DEFAULT_LANGUAGE = "en"
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'"})
 _NUMBER = re.compile(r"\d+")
 MAX_COUNTED_DIGITS = 8
+MAX_KEY_LENGTH = 500
+"""So that a key fits into an index of PostgreSQL and into a cursor: a letter may fold to 18."""
 
 
 def _article_pattern(articles: str) -> re.Pattern[str]:
@@ -55,12 +57,12 @@ def sort_key(title: str, language: str | None = None) -> str:
 
     A title that is nothing but an article keeps it.
     """
-    return _pad_numbers(fold_text(without_leading_article(title, language)))
+    return explicit_sort_key(without_leading_article(title, language))
 
 
 def explicit_sort_key(sort_title: str) -> str:
     """Return the key of a sort title that an operator wrote, from which no article is stripped."""
-    return _pad_numbers(fold_text(sort_title))
+    return _pad_numbers(fold_text(sort_title))[:MAX_KEY_LENGTH]
 
 
 def without_leading_article(title: str, language: str | None) -> str:
