@@ -161,9 +161,14 @@ def create_token(form: dict) -> Any:
 @bp.errorhandler(WrongMediaType)
 @bp.errorhandler(Invalid)
 def render_invalid_request(error: Refusal) -> Response:
-    """Render invalid input as an OAuth error at the OAuth endpoints, else as a problem document."""
+    """Render invalid input as an OAuth error at the OAuth endpoints, else as a problem document.
+
+    A compressed body gets a problem document everywhere: it names the codings that are accepted (RFC 9110, 15.5.16).
+    """
     is_oauth = request.endpoint in [f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token)]
-    return _oauth_error("invalid_request") if is_oauth else refusal_response(error)
+    if is_oauth and "Accept-Encoding" not in error.headers:
+        return _oauth_error("invalid_request")
+    return refusal_response(error)
 
 
 def _start_device_code(device: dict) -> dict:
