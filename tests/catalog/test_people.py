@@ -229,3 +229,11 @@ def test_people_and_titles_of_an_earlier_release_are_completed(catalog, clock):
     assert [person["name"] for person in catalog.get("/v1/admin/people", q="lea").json["items"]] == ["Léa Seydoux"]
     page = catalog.get(f"/v1/catalog/titles/{film}").json
     assert (page["tags"], page["studios"], page["adult"], page["credits"][0]["name"]) == ([], [], False, "Léa Seydoux")
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("letter", ["\u9580", "\U00020000", "\ufdfa", "\U0001f600"])
+def test_people_with_long_names_are_paged(catalog, letter):
+    catalog.put("Film", credits=[{"name": letter * 499 + last, "role": "actor"} for last in "abc"])
+    names = [person["name"][-1] for page in catalog.walk("/v1/admin/people", limit=1) for person in page]
+    assert names == ["a", "b", "c"]

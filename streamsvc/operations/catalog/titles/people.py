@@ -17,6 +17,7 @@ from sqlalchemy.orm import aliased
 from streamsvc.models import Person, TitleCredit
 from streamsvc.operations.catalog.titles import bulk
 from streamsvc.rules.catalog.record import CatalogRecord, Credit
+from streamsvc.rules.catalog.sorting import MAX_KEY_LENGTH
 from streamsvc.rules.catalog.text import fold_text
 from streamsvc.storage.database import db, new_id
 
@@ -146,7 +147,7 @@ def _insert_people(people: Sequence[tuple[str, str | None]]) -> list[CreditedPer
 
 def compute_name_key(name: str) -> str:
     """Return the key by which lists sort a person; never empty, which stands for a key that was not computed yet."""
-    return fold_text(name) or name
+    return (fold_text(name) or name)[:MAX_KEY_LENGTH]
 
 
 def list_credited_people(title_pks: Iterable[int]) -> dict[int, list[Any]]:
