@@ -82,6 +82,23 @@ def test_a_player_whose_clock_is_set_back_while_it_plays_loses_nothing(ann, cloc
         assert state(ann, "film")["position_s"] == position_s
 
 
+def test_a_clock_that_is_set_back_between_heartbeats_that_overtake_each_other_rewinds_nothing(ann, clock):
+    """The player has gone to sleep when another device goes on, and repeats its position when it wakes up."""
+    stream, behind = watch(ann, clock, "film", [600]), timedelta(minutes=10)
+    overtaken_at = clock() + timedelta(seconds=30)
+    clock.advance(seconds=60)
+    ann.viewer.send_heartbeat(stream, 660, at=clock() - behind)
+    clock.advance(seconds=1)
+    ann.viewer.send_heartbeat(stream, 630, at=overtaken_at)
+    assert state(ann, "film")["position_s"] == 660
+    assert ann.viewer.get("/v1/playback").json["items"][0]["position_s"] == 660
+    clock.advance(minutes=10)
+    watch(ann, clock, "film", [900], viewer=ann.viewer.on_another_device())
+    clock.advance(minutes=20)
+    assert error_of(ann.viewer.send_heartbeat(stream, 660, "paused", at=clock() - behind)) == (410, "stream_ended")
+    assert state(ann, "film")["position_s"] == 900
+
+
 def test_a_straggler_of_an_expired_stream_never_rewinds_another_device(ann, clock):
     tv, behind = watch(ann, clock, "film", [600], timedelta(hours=1)), timedelta(hours=1)
     missed_at = clock() + timedelta(seconds=30)

@@ -104,6 +104,25 @@ def test_a_heartbeat_by_a_clock_that_was_set_back_does_not_rewind_what_was_watch
     assert progress.date_heartbeat(NOON - timedelta(hours=5), stream, NOON) == stream.seen_at
 
 
+@pytest.mark.parametrize(
+    ("age_s", "ahead", "is_sent_before"),
+    [
+        (5, TTL + timedelta(seconds=1), True),
+        (5, timedelta(hours=3), True),
+        (6, timedelta(hours=3), False),
+        (5, TTL, False),
+    ],
+)
+def test_a_heartbeat_from_much_later_right_after_the_latest_was_sent_before_a_clock_was_set_back(
+    age_s, ahead, is_sent_before
+):
+    seen_at = NOON - timedelta(seconds=age_s)
+    stream = player(NOON - timedelta(hours=3))._replace(seen_at=seen_at)
+    claimed_at = stream.claimed_at + ahead
+    assert progress.is_overtaken(claimed_at, stream, NOON) is is_sent_before
+    assert progress.date_heartbeat(claimed_at, stream, NOON) == (seen_at if is_sent_before else NOON)
+
+
 @pytest.mark.parametrize(("first", "second", "at"), [(9000, 1900, NOON), (1900, 9000, NOON)])
 def test_a_clock_that_jumps_by_millennia_dates_a_heartbeat_within_its_stream(first, second, at):
     stream = player(datetime(first, 12, 31, tzinfo=UTC), is_live=False)

@@ -80,7 +80,7 @@ class Heartbeat:
         at = progress.date_heartbeat(claimed_at, player, now)
         begins = stream.played_at is None and state in stream_rules.PLAYED_STATES
         is_news = begins or position_s != stream.position_s or state == "ended"
-        is_overtaken = progress.is_overtaken(claimed_at, player)
+        is_overtaken = progress.is_overtaken(claimed_at, player, now)
         played_at = at if begins else stream.played_at
         activity = _latest_activity(stream, report, now)
         return cls(position_s, report["duration_s"], state, at, claimed_at, is_overtaken, played_at, is_news, activity)

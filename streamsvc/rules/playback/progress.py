@@ -16,6 +16,10 @@ LONGEST_AGE = timedelta(days=36_500)
 """Reports and interactions cannot be older; subtracting more would leave the calendar."""
 
 
+AT_ONCE = timedelta(seconds=5)
+"""Heartbeats of one stream that arrive within this time were sent at once; players send one every 30 seconds."""
+
+
 class ProgressPolicy(NamedTuple):
     """The operator's thresholds; see the settings of the same names."""
 
@@ -85,14 +89,15 @@ def date_report(claimed_at: datetime, sent_at: datetime | None, session_id: str,
     return ReportTime(min(claimed_at, now), claimed_at, session_id if claimed_at > now else None)
 
 
-def is_overtaken(claimed_at: datetime | None, stream: StreamClock) -> bool:
+def is_overtaken(claimed_at: datetime | None, stream: StreamClock, now: datetime) -> bool:
     """Whether a later heartbeat of the stream arrived first.
 
     A player's time that lies further back than a stream lives means that its clock was set back.
     """
     if claimed_at is None or stream.claimed_at is None:
         return False
-    return timedelta() < stream.claimed_at - claimed_at <= stream.ttl
+    behind = stream.claimed_at - claimed_at
+    return timedelta() < behind <= stream.ttl or _was_sent_before_set_back(claimed_at, stream, now)
 
 
 def date_heartbeat(claimed_at: datetime | None, stream: StreamClock, now: datetime) -> datetime:
@@ -102,8 +107,10 @@ def date_heartbeat(claimed_at: datetime | None, stream: StreamClock, now: dateti
     began means that this clock was set back: the heartbeat is of now if the stream may have lived until now, and no
     newer than the latest one if it may have waited for longer.
     """
-    if stream.is_live and not is_overtaken(claimed_at, stream):
+    if stream.is_live and not is_overtaken(claimed_at, stream, now):
         return now
+    if _was_sent_before_set_back(claimed_at, stream, now):
+        return stream.seen_at
     if _was_set_back(claimed_at, stream):
         return now if now - stream.seen_at <= stream.ttl else stream.seen_at
     if claimed_at is None:
@@ -114,6 +121,16 @@ def date_heartbeat(claimed_at: datetime | None, stream: StreamClock, now: dateti
         distance = claimed_at - stream.claimed_at
         at = stream.seen_at + min(max(distance, -LONGEST_AGE), LONGEST_AGE)
     return min(max(at, stream.started_at), now)
+
+
+def _was_sent_before_set_back(claimed_at: datetime | None, stream: StreamClock, now: datetime) -> bool:
+    """Whether a heartbeat that arrives right after the latest one seems to be from much later.
+
+    The latest one overtook it, and the player's clock was set back between the two.
+    """
+    if claimed_at is None or stream.claimed_at is None:
+        return False
+    return now - stream.seen_at <= AT_ONCE and claimed_at - stream.claimed_at > stream.ttl
 
 
 def _was_set_back(claimed_at: datetime | None, stream: StreamClock) -> bool:
