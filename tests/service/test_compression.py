@@ -15,7 +15,7 @@ GZIP = {"Accept-Encoding": "gzip, deflate, br"}
 def catalog(app):
     catalog = Catalog(app)
     for number in range(12):
-        catalog.put(f"Film {number}", synopsis="A story that is told in a few words. " * 4)
+        catalog.put(f"Film {number}", synopsis="Two friends cross the desert on foot. " * 4)
     return catalog
 
 
