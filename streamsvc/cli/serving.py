@@ -6,10 +6,12 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import click
 from flask.cli import with_appcontext
+from sqlalchemy.exc import SQLAlchemyError
 
 from streamsvc.cli.clock import require_trusted_clock
 from streamsvc.cli.supervisor import Program, Supervisor, report_ready
@@ -97,10 +99,14 @@ def open_listener(host: str, port: int) -> socket.socket:
 
 @with_appcontext
 def _require_usable_database() -> None:
-    if not is_schema_current():
-        raise click.ClickException(NOT_MIGRATED)
+    _require_current_schema()
     if not Settings.read(os.environ)[0].secret_key and is_secret_key_foreign():
         raise click.ClickException(FOREIGN_KEY.format(path=Path(current_settings().data_dir).resolve() / "secret.key"))
+
+
+def _require_current_schema() -> None:
+    if not is_schema_current():
+        raise click.ClickException(NOT_MIGRATED)
 
 
 @click.command()
@@ -113,6 +119,8 @@ def worker(once: bool) -> None:
 
     configure_logging(current_settings())
     gc_tuning.tune_gc()
+    with suppress(SQLAlchemyError):  # a worker waits for a database that cannot be reached
+        _require_current_schema()
     if once:
         require_trusted_clock()
         jobs.schedule_recurring()
