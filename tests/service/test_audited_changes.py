@@ -35,7 +35,7 @@ NOT_AUDITED = {
     (
         "POST",
         "/v1/admin/subscriptions/<subscription_id>/refresh",
-    ): "asks a store: tests/subscriptions/test_store_sources.py",
+    ): "asks a store: tests/subscriptions/test_store_purchases.py",
     ("POST", "/v1/admin/sessions"): "nobody is signed in yet: authn_login_success",
     ("POST", "/v1/admin/invitations"): "nobody is signed in yet, and nothing takes effect before the PUT",
     ("PUT", "/v1/admin/invitations"): "nobody is signed in yet: operator_enrolled",
