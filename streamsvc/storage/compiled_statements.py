@@ -71,11 +71,9 @@ class CompiledStatement:
         try:
             connection = _thread_connection(engine)
             arguments = [bound[name] for name in names] if names is not None else bound
-            if self.relaxed and engine.dialect.name == "sqlite":
-                with durability.relaxed_on_sqlite(connection):
-                    rows, count = self._run(connection, text, arguments)
-            else:
-                rows, count = self._run(connection, text, arguments)
+            if self._is_write and engine.dialect.name == "sqlite":
+                durability.set_sqlite_level(connection, self.relaxed)
+            rows, count = self._run(connection, text, arguments)
         except engine.dialect.loaded_dbapi.Error as error:
             raise self._translate_error(engine.dialect, connection, text, error) from error
         if converters:
