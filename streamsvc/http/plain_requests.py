@@ -28,8 +28,9 @@ class PlainRequest(Request):
         self.cfg, self.peer_addr, self.remote_addr, self.req_number = cfg, client, client, 1
         self.method, self.uri, self.version, self.scheme = method, uri, (1, 1), "http"
         self.path, _, self.query = uri.partition("?")
-        self.fragment, self.headers, self.trailers, self.body = "", headers, [], None
-        self.must_close, self.proxy_protocol_info = False, None
+        self.headers, self.body = headers, None
+        self.trailers: list[tuple[str, str]] = []
+        self.fragment, self.must_close, self.proxy_protocol_info = "", False, None
 
 
 def parse_plain_head(head: bytes, cfg: "Config", client: Any) -> PlainRequest | None:

@@ -57,6 +57,7 @@ class OnePacketResponse(wsgi.Response):
     """gunicorn's response, which sends its head together with the first part of the body."""
 
     head = b""
+    headers_sent: bool
 
     def send_headers(self) -> None:
         if not self.headers_sent:

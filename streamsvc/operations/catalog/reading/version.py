@@ -63,7 +63,8 @@ def current_catalog_version(viewer: Viewer | None = None) -> tuple:
 
     Costs five index lookups, unless it was read with the `viewer`, by a view marked with `choose_catalog_read`.
     """
-    return tuple(viewer.joined if viewer else CATALOG_STATE.all(now=clock.now())[0])
+    state = viewer.joined if viewer else CATALOG_STATE.one(now=clock.now())
+    return tuple(state or ())
 
 
 def load_snapshot(version: int | None) -> CatalogSnapshot:
