@@ -70,7 +70,7 @@ def measure(service: SeededService, options) -> Rounds:
             for server, requests in turns.values():
                 run_load(server.host, requests, WARM_UP_S, connections)
             for _ in range(options.rounds):
-                service.reset_streams()
+                service.reset()
                 names = random.sample(list(turns), len(turns))
                 rounds[path].append(
                     {name: take_turn(*turns[name], postmaster, options.seconds, connections) for name in names}
@@ -115,7 +115,7 @@ def measure_in_process(service: SeededService, paths: list[str], rounds: int, ca
     requests = {path: itertools.cycle(prepare_requests(service, HOT_PATHS[path])) for path in paths}
     for number in range(rounds + 1):
         for path in random.sample(paths, len(paths)):
-            service.reset_streams()
+            service.reset()
             service.app.extensions.pop("kept_responses", None)
             if HOT_PATHS[path].is_fresh:
                 keep_no_responses(service.app)

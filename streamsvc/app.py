@@ -32,8 +32,15 @@ class Service(Flask):
         return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Return what matches the request's URL; None for a hot read, which has its rule already."""
-        return None if isinstance(request, HotRequest) else super().create_url_adapter(request)
+        """Return what matches the request's path; None for a hot read, which has its rule already.
+
+        Flask would parse the Host too, twice: no rule depends on it, and none redirects.
+        """
+        if request is None or isinstance(request, HotRequest):
+            return None
+        environ = request.environ
+        path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
+        return self.url_map.bind("", path_info=path, default_method=environ["REQUEST_METHOD"])
 
     def log_exception(self, exc_info: Any) -> None:
         """Log an unhandled exception with the request id and the route.

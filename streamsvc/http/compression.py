@@ -157,6 +157,8 @@ def _with_ending(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def _with_vary(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Add `Accept-Encoding` to `Vary`, on one line: nginx before 1.23 heeds only the last."""
     names = [value for name, value in headers if name.lower() == "vary"]
+    if not names:
+        return [*headers, ("Vary", "Accept-Encoding")]
     others = [header for header in headers if header[0].lower() != "vary"]
     return [*others, ("Vary", ", ".join([*names, "Accept-Encoding"]))]
 

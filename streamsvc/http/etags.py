@@ -15,7 +15,7 @@ def compute_etag(*parts: object) -> str:
 
 def not_modified_response(etag: str, cache_control: str) -> Response | None:
     """Return a 304 response if the client already has `etag`, else None."""
-    if not request.if_none_match.contains_weak(etag):
+    if "HTTP_IF_NONE_MATCH" not in request.environ or not request.if_none_match.contains_weak(etag):
         return None
     return add_cache_headers(Response(status=304), etag, cache_control)
 

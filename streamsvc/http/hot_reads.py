@@ -15,6 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from flask import Flask, Request, Response
 from flask.ctx import RequestContext
 from flask.sessions import NullSession
+from werkzeug.http import remove_entity_headers
 from werkzeug.routing import Rule
 
 from streamsvc.http import access_log, metrics
@@ -24,7 +25,7 @@ from streamsvc.security.principals import set_principal
 from streamsvc.security.viewers import find_ordinary_viewer
 
 PREFIX = f"Bearer {SESSION_TOKEN_PREFIX}"
-UNUSUAL_HEADERS = ("HTTP_DPOP", "HTTP_X_END_USER_ADDRESS")
+UNUSUAL_HEADERS = frozenset(("HTTP_DPOP", "HTTP_X_END_USER_ADDRESS"))
 ID = re.compile(r"[A-Za-z0-9_\-]{1,100}")
 NO_SESSION = NullSession()
 
@@ -97,7 +98,7 @@ class HotReads:
             return False
         if not read.is_public and not environ.get("HTTP_AUTHORIZATION", "").startswith(PREFIX):
             return False
-        return not any(name in environ for name in UNUSUAL_HEADERS)
+        return UNUSUAL_HEADERS.isdisjoint(environ)
 
     def _answer(self, environ: WSGIEnvironment, read: HotRead, arguments: dict[str, Any]) -> Response | None:
         """Return the view's response; None if Flask should answer."""
@@ -124,8 +125,10 @@ class HotReads:
 
 
 def send_response(response: Response, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Send a response; a document is complete as it is, which saves Werkzeug's last look at it."""
-    if response.status_code != 200:
+    """Send a response; a document is complete as it is, and so is a 304, which saves Werkzeug's last look at it."""
+    if response.status_code == 304:
+        remove_entity_headers(response.headers)
+    elif response.status_code != 200:
         return response(environ, start_response)
     start_response(response.status, list(response.headers))
     return response.response  # type: ignore[return-value]  # a list of bytes: no view here streams

@@ -5,6 +5,7 @@ gunicorn's parser checks the head, once it is complete; the body is collected he
 """
 
 import re
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from gunicorn.http.errors import (
 )
 from gunicorn.http.parser import RequestParser
 
+from streamsvc.http.plain_requests import parse_plain_head
 from streamsvc.http.request_body import MAX_BODY_BYTES
 from streamsvc.http.request_limits import MAX_HEAD_BYTES, SPOOL_ABOVE_BYTES, is_valid_host, max_body_bytes
 
@@ -44,7 +46,7 @@ class RequestReader:
         self.cfg, self.client = cfg, client
         self.buffer = bytearray()
         self.request: Request | None = None
-        self.body: IO[bytes] = SpooledTemporaryFile(SPOOL_ABOVE_BYTES)  # noqa: SIM115  (closed by `close`)
+        self.body: IO[bytes] = BytesIO()
         self.body_bytes = 0
         self.max_body_bytes = MAX_BODY_BYTES
         self.is_complete = self.is_truncated = False
@@ -81,10 +83,8 @@ class RequestReader:
             end = len(self.buffer)  # for the parser to say what is wrong with it
         if end > MAX_HEAD_BYTES + 4:
             end = MAX_HEAD_BYTES
-        try:
-            request = next(RequestParser(self.cfg, iter([bytes(self.buffer[:end])]), self.client))
-        except (NoMoreData, StopIteration):
-            raise LimitRequestHeaders("the head is too long") from None
+        head = bytes(self.buffer[:end])
+        request = parse_plain_head(head, self.cfg, self.client) or self._parse_head(head)
         del self.buffer[:end]
         headers = dict(request.headers)
         check_host(request, headers)
@@ -96,6 +96,14 @@ class RequestReader:
             self._chunks = ChunkedDecoder()
         else:
             self._missing = int(headers.get("CONTENT-LENGTH", 0))
+        if self._chunks or self._missing:
+            self.body = SpooledTemporaryFile(SPOOL_ABOVE_BYTES)  # noqa: SIM115  (closed by `close`)
+
+    def _parse_head(self, head: bytes) -> "Request":
+        try:
+            return next(RequestParser(self.cfg, iter([head]), self.client))
+        except (NoMoreData, StopIteration):
+            raise LimitRequestHeaders("the head is too long") from None
 
     def _read_body(self) -> None:
         if self._chunks is None:

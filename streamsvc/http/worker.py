@@ -6,15 +6,19 @@ socket. Written against gunicorn 27; setup.cfg pins it.
 """
 
 import errno
+import queue
 import selectors
 import socket
 import struct
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from gunicorn import util
+from gunicorn.http import wsgi
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from streamsvc.http.request_limits import (
@@ -49,6 +53,58 @@ class Connection(TConn):
         self.is_idle = self.is_closing = self.was_told_to_continue = False
 
 
+class OnePacketResponse(wsgi.Response):
+    """gunicorn's response, which sends its head together with the first part of the body."""
+
+    head = b""
+    headers_sent: bool
+
+    def send_headers(self) -> None:
+        if not self.headers_sent:
+            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
+            self.head, self.headers_sent = "".join(lines).encode("latin-1"), True
+
+    def _emit_body(self, data: bytes) -> None:
+        self._send(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+
+    def write_file(self, file: Any) -> None:
+        self.send_headers()
+        self._send(b"")
+        super().write_file(file)
+
+    def close(self) -> None:
+        self.send_headers()
+        self._send(b"0\r\n\r\n" if self.chunked else b"")
+
+    def _send(self, data: bytes) -> None:
+        if self.head or data:
+            self.sock.sendall(self.head + data)
+            self.head = b""
+
+
+wsgi.Response = OnePacketResponse  # gunicorn has no setting for it
+
+
+class ServingThreads:
+    """Threads that serve connections: without the future, and its lock, that Python's pool makes for each task."""
+
+    def __init__(self, count: int, serve: Callable[[Connection], None]) -> None:
+        self.queue: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
+        self.submit = self.queue.put
+        self.threads = [threading.Thread(target=self._run, args=(serve,), daemon=True) for _ in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, serve: Callable[[Connection], None]) -> None:
+        while (connection := self.queue.get()) is not None:
+            serve(connection)
+
+    def shutdown(self, wait: bool = False) -> None:
+        """Let the threads end when they have served what was submitted; does not wait for them."""
+        for _ in self.threads:
+            self.queue.put(None)
+
+
 class BufferingWorker(ThreadWorker):
     """A threaded worker whose event loop reads the requests."""
 
@@ -63,9 +119,14 @@ class BufferingWorker(ThreadWorker):
         self.request_timeout_s = Settings.from_env().request_timeout_s
         self.waiting: dict[Connection, None] = {}  # for bytes of their clients; the longest waiting first
         self.next_sweep = 0.0
-        self.reserved_thread = ThreadPoolExecutor(1)
+        self.reserved_thread = ServingThreads(1, self._serve)
+        self.served: deque[tuple[Connection, bool]] = deque()
+        self.is_woken = False
         raise_open_file_limit()
         super().init_process()
+
+    def get_thread_pool(self) -> ServingThreads:
+        return ServingThreads(self.cfg.threads, self._serve)
 
     def run(self) -> None:
         self.poller.register(self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks)
@@ -80,11 +141,11 @@ class BufferingWorker(ThreadWorker):
         self.method_queue.close()
 
     def _run_once(self) -> None:
-        self.notify()
         self.wait_for_and_dispatch_events(SWEEP_INTERVAL_S)
         now = time.monotonic()
         if now >= self.next_sweep:
             self.next_sweep = now + SWEEP_INTERVAL_S
+            self.notify()
             for connection in [c for c in self.waiting if c.deadline <= now]:
                 self._expire(connection)
 
@@ -209,18 +270,33 @@ class BufferingWorker(ThreadWorker):
         request = connection.reader.request
         assert request is not None
         connection.parser = iter((request,))
-        pool = self.reserved_thread if request.path == RESERVED_PATH else self.tpool
-        future = pool.submit(self.handle, connection)
-        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, connection, done))
+        threads = self.reserved_thread if request.path == RESERVED_PATH else self.tpool
+        threads.submit(connection)
+
+    def _serve(self, connection: Connection) -> None:
+        """Serve a request, in a thread, and wake the event loop unless it has yet to see an earlier one."""
+        keep = False
+        try:
+            keep = self.handle(connection)
+        except BaseException:
+            self.log.exception("Error handling request")
+        self.served.append((connection, keep))
+        if not self.is_woken:
+            self.is_woken = True
+            self.method_queue.defer(self._finish_served)
+
+    def _finish_served(self) -> None:
+        self.is_woken = False  # before the look: whoever is served from now on wakes the loop again
+        while self.served:
+            self.finish_request(*self.served.popleft())
 
     def _keepalive_after(self, connection: Connection, keepalive: bool) -> bool:
         return keepalive  # the body has been read, else the request was marked as the connection's last
 
-    def finish_request(self, connection: Connection, future: "Future[bool]") -> None:
+    def finish_request(self, connection: Connection, keep: bool) -> None:
         """After a response: wait for the connection's next request, or close it."""
         finished = connection.reader
         finished.close()
-        keep = not future.cancelled() and future.exception() is None and future.result()
         try:
             connection.sock.setblocking(False)
         except OSError:

@@ -1,5 +1,6 @@
 """The client's address behind reverse proxies: the nearest hop that is not a trusted proxy."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
@@ -28,6 +29,7 @@ def is_trusted_proxy(hop: IPv4Address | IPv6Address | None, position: int, trust
     return hop is not None and any(hop in network for network in trusted)
 
 
+@lru_cache(maxsize=4096)
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Parse an address; an IPv4 address in IPv6 form becomes IPv4. None for anything else."""
     try:

@@ -71,11 +71,9 @@ class CompiledStatement:
         try:
             connection = _thread_connection(engine)
             arguments = [bound[name] for name in names] if names is not None else bound
-            if self.relaxed and engine.dialect.name == "sqlite":
-                with durability.relaxed_on_sqlite(connection):
-                    rows, count = self._run(connection, text, arguments)
-            else:
-                rows, count = self._run(connection, text, arguments)
+            if self._is_write and engine.dialect.name == "sqlite":
+                durability.set_sqlite_level(connection, self.relaxed)
+            rows, count = self._run(connection, text, arguments)
         except engine.dialect.loaded_dbapi.Error as error:
             raise self._translate_error(engine.dialect, connection, text, error) from error
         if converters:
@@ -100,9 +98,7 @@ class CompiledStatement:
         statement = durability.relax_on_postgresql(self.statement) if is_relaxed_here else self.statement
         compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         constants = {name: value for name, value in compiled.params.items() if value is not None}
-        binders = [
-            (name, _dialect_type(bind, dialect).bind_processor(dialect)) for name, bind in compiled.binds.items()
-        ]
+        binders = [(name, _binder(parameter, dialect)) for name, parameter in compiled.binds.items()]
         converters = [(position, _converter(column, dialect)) for position, column in enumerate(self.columns)]
         self._compiled_by_dialect[dialect.name] = (
             str(compiled),
@@ -156,8 +152,24 @@ def _converter(column: sa.ColumnElement, dialect: sa.Dialect) -> Callable[[Any],
     return _dialect_type(column, dialect).result_processor(dialect, None)
 
 
+def _binder(parameter: sa.BindParameter, dialect: sa.Dialect) -> Callable[[Any], Any] | None:
+    """Return the function that converts a parameter to the driver's value; None if no conversion is needed."""
+    if dialect.name == "sqlite" and isinstance(parameter.type, UtcTime):
+        return _format_utc
+    return _dialect_type(parameter, dialect).bind_processor(dialect)
+
+
 def _parse_utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def _format_utc(moment: datetime | None) -> str | None:
+    """Format a time as SQLAlchemy stores it on SQLite. Raises ValueError for one without a time zone."""
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise ValueError(f"naive datetime {moment!r}")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def _dialect_type(element: sa.ColumnElement, dialect: sa.Dialect) -> sa.types.TypeEngine:

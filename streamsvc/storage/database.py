@@ -149,6 +149,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         if db.engine.dialect.name == "sqlite":
             for engine in engines:
                 event.listen(engine, "connect", configure_sqlite)
+                event.listen(engine, "checkin", durability.restore_sqlite_level)
             _serialize_writers(db.engine)
         else:
             from streamsvc.storage.hang_watchdog import HangWatchdog  # the driver is optional

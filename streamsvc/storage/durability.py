@@ -4,7 +4,8 @@ All other writes are on disk before they are acknowledged. A relaxed write is ne
 write that follows it takes it to disk too, since both databases write one log in order.
 
 PostgreSQL relaxes the transaction by `set_config(…, true)` within the statement itself, so that nothing stays behind on
-the connection, which a pooler may lend to somebody else next. SQLite has a setting per connection, which is put back.
+the connection, which a pooler may lend to somebody else next. SQLite has a setting per connection, which is put back:
+after each relaxed write, or by a thread that keeps its connection, before its next durable write.
 """
 
 import enum
@@ -13,9 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 SYNCHRONOUS, SYNCHRONOUS_RELAXED = "FULL", "NORMAL"
 """SQLite's levels: with FULL each commit waits for the disk, with NORMAL only checkpoints do."""
+_LEVEL = "synchronous"
+"""Key in a connection's `info`: its level, where it was changed."""
 RELAX_TRANSACTION = "SET LOCAL synchronous_commit = off"
 _relaxes = sa.func.set_config("synchronous_commit", "off", sa.true()).is_not(None)
 
@@ -46,8 +50,26 @@ def relax_on_postgresql(clause: Any) -> Any:
 @contextmanager
 def relaxed_on_sqlite(raw: Any) -> Iterator[None]:
     """Let what the connection of the driver commits within the block not wait for the disk."""
-    raw.execute(f"PRAGMA synchronous={SYNCHRONOUS_RELAXED}")
+    _execute_pragma(raw, SYNCHRONOUS_RELAXED)
     try:
         yield
     finally:
-        raw.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
+        _execute_pragma(raw, SYNCHRONOUS)
+
+
+def set_sqlite_level(connection: PoolProxiedConnection, relaxed: Relaxed | None) -> None:
+    """Let the writes of a thread's own connection wait for the disk or not, until the next call or its return."""
+    level = SYNCHRONOUS_RELAXED if relaxed else SYNCHRONOUS
+    if connection.info.get(_LEVEL, SYNCHRONOUS) != level:
+        _execute_pragma(connection, level)
+        connection.info[_LEVEL] = level
+
+
+def restore_sqlite_level(raw: Any, record: ConnectionPoolEntry) -> None:
+    """Have a connection that returns to the pool wait for the disk again."""
+    if raw is not None and record.info.pop(_LEVEL, SYNCHRONOUS) != SYNCHRONOUS:
+        _execute_pragma(raw, SYNCHRONOUS)
+
+
+def _execute_pragma(connection: Any, level: str) -> None:
+    connection.execute(f"PRAGMA synchronous={level}")

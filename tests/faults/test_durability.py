@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from streamsvc.storage import durability
-from streamsvc.storage.database import db
+from streamsvc.storage import compiled_statements, durability
+from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from streamsvc.storage.durability import Relaxed
 from tests.conftest import Clock, build_app, close_app, migrate_database
 from tests.worlds.playback_steps import CARTOON, FILM, World
@@ -145,6 +145,27 @@ def test_sqlite_waits_for_the_disk_unless_the_write_is_relaxed(database, new_dat
         "INSERT INTO watchlist": ["FULL"],
         "UPDATE streams": ["FULL", "NORMAL", "FULL"],
     }
+
+
+def test_sqlites_connections_wait_for_the_disk_again_once_they_are_in_the_pool(database, new_database, monkeypatch):
+    if database != "sqlite":
+        pytest.skip("PostgreSQL relaxes the transaction, not the connection")
+    monkeypatch.setattr(durability, "SYNCHRONOUS", "FULL")
+    monkeypatch.setattr(durability, "SYNCHRONOUS_RELAXED", "NORMAL")
+    app = build_app(new_database("sqlite", "returned", migrate_database), clock=Clock())
+    household = Household(app)
+    household.send_heartbeat(position_s=30)
+    household.send_heartbeat()
+    with app.app_context():
+        engine = db.engines[AUTOCOMMIT_BIND]
+        own = compiled_statements._thread_connection(engine)
+        assert own.execute("PRAGMA synchronous").fetchone() == (1,), "the thread keeps the level of its heartbeats"
+        monkeypatch.setattr(compiled_statements, "MAX_IDLE_S", -1.0)  # its next statement returns it to the pool
+        compiled_statements._thread_connection(engine)
+        with engine.connect() as first, engine.connect() as second:
+            found = [connection.exec_driver_sql("PRAGMA synchronous").scalar() for connection in (first, second)]
+    close_app(app)
+    assert found == [2, 2]
 
 
 def watch_levels(app):

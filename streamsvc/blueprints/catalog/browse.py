@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from flask import Response
 
-from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
+from streamsvc.blueprints.catalog.responses import catalog_response, current_audience, reads_catalog_version
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import browsing, collections, people
@@ -37,6 +37,7 @@ bp = Blueprint(
 
 @bp.route("/genres")
 @hot_read
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -51,6 +52,7 @@ def list_genres(query: SectionInput) -> Response:
 
 @bp.route("/filters")
 @hot_read
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -68,6 +70,7 @@ def get_filters(query: CountryInput) -> Response:
 
 @bp.route("/people/<person_id>")
 @hot_read
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -85,6 +88,7 @@ def get_person(query: PersonPageInput, person_id: str) -> Response:
 
 
 @bp.route("/collections")
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -98,6 +102,7 @@ def list_collections(query: LocalizedPageInput) -> Response:
 
 
 @bp.route("/collections/<collection_id>")
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -117,6 +122,7 @@ def get_collection(query: LocalizedPageInput, collection_id: str) -> Response:
 
 @bp.route("/home")
 @hot_read
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog

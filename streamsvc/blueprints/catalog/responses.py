@@ -22,10 +22,14 @@ from streamsvc.operations.catalog.reading.audience import (
 )
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.codes import COUNTRIES
-from streamsvc.security.principals import current_viewer, is_operator_request, is_visitor_request
+from streamsvc.security.joined_reads import reads_with_viewer
+from streamsvc.security.principals import current_principal, current_viewer, is_operator_request, is_visitor_request
+from streamsvc.security.viewers import Viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage.replica import read_version
 
+reads_catalog_version = reads_with_viewer(version.choose_catalog_read)
+"""Mark a view that returns `catalog_response`."""
 VISITOR_MAX_AGE_S = 60
 """How long a visitor's response may be kept."""
 POSTER_MAX_AGE_S = 3600
@@ -56,11 +60,13 @@ def catalog_response(
 ) -> Response:
     """Return 304 if the client has the current representation, else the JSON that `build_json` returns.
 
-    `etag_parts` are what the response depends on besides the catalogue's version, the audience and the URL.
+    For views marked by `reads_catalog_version`. `etag_parts` are what the response depends on besides the catalogue's
+    version, the audience and the URL.
     `is_personal`: whether what it is built from includes more than the catalogue, which only the primary is sure to
     have.
     """
-    current_version = version.current_catalog_version()
+    principal = current_principal()
+    current_version = version.current_catalog_version(principal if isinstance(principal, Viewer) else None)
     etag = compute_etag(current_version, audience, request.full_path, *etag_parts)
 
     def build() -> bytes:

@@ -4,7 +4,13 @@ from collections.abc import Callable, Sequence
 
 from flask import Response
 
-from streamsvc.blueprints.catalog.responses import VISITOR_MAX_AGE_S, catalog_response, current_audience, live_response
+from streamsvc.blueprints.catalog.responses import (
+    VISITOR_MAX_AGE_S,
+    catalog_response,
+    current_audience,
+    live_response,
+    reads_catalog_version,
+)
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.reading import version
@@ -21,6 +27,7 @@ bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search
 
 @bp.route("/search")
 @hot_read
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -43,6 +50,7 @@ def search_titles(query: SearchInput) -> Response:
 
 @bp.route("/suggestions")
 @hot_read
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog

@@ -3,7 +3,12 @@
 from flask import Response
 
 from streamsvc import clock
-from streamsvc.blueprints.catalog.responses import catalog_response, current_audience, poster_response
+from streamsvc.blueprints.catalog.responses import (
+    catalog_response,
+    current_audience,
+    poster_response,
+    reads_catalog_version,
+)
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.hot_reads import hot_read
 from streamsvc.operations.catalog.browse import pages
@@ -36,6 +41,7 @@ bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles
 
 @bp.route("/titles")
 @hot_read
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -52,6 +58,7 @@ def list_titles(query: TitlesInput) -> Response:
 
 @bp.route("/titles/<title_id>")
 @hot_read
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -86,6 +93,7 @@ def get_drawn_poster(query: CountryInput, title_id: str) -> Response:
 
 
 @bp.route("/titles/<title_id>/seasons")
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -99,6 +107,7 @@ def list_seasons(query: SectionInput, title_id: str) -> Response:
 
 
 @bp.route("/titles/<title_id>/episodes")
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog
@@ -116,6 +125,7 @@ def list_episodes(query: EpisodesInput, title_id: str) -> Response:
 
 @bp.route("/episodes/<episode_id>")
 @hot_read
+@reads_catalog_version
 @viewer_or_operator("catalog")
 @allow_guests
 @public_catalog

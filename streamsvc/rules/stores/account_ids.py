@@ -12,9 +12,7 @@ LENGTH = 26
 
 def format_store_account_id(account_id: str) -> str:
     """Return the UUID of an account's id: `acc_06f1…` -> `0x…-…`, in lower case."""
-    number = 0
-    for digit in account_id.removeprefix(PREFIX):
-        number = number << 5 | DIGITS.index(digit)
+    number = int(account_id.removeprefix(PREFIX), 32)
     return str(uuid.UUID(int=number & (1 << 128) - 1))
 
 

@@ -84,19 +84,36 @@ def viewer_facts(viewer: Viewer, origin: Origin) -> ViewerFacts:
 
     While no profile is selected, the strictest limits of the account's profiles apply.
     """
-    entitlements = viewer.entitlements
-    profiles = [viewer.profile] if viewer.profile else viewer.profiles
-    ages = [effective_max_age(profile.max_age, profile.kids) for profile in profiles]
-    facts = ViewerFacts(
-        max_age=min((age for age in ages if age is not None), default=None),
+    entitlements, profile = viewer.entitlements, viewer.profile
+    limits = _profile_limits(profile) if profile else _strictest_limits(viewer.profiles)
+    return ViewerFacts(
         country=viewer_country(viewer, origin.country),
         network_refused=origin.is_refused,
         subscribed=entitlements["active"],
         plans=tuple(sorted(entitlements["plans"])),
-        has_profile=viewer.profile is not None,
-        title_rules=strictest_title_rules(parse_title_rules(profile.restrictions) for profile in profiles),
+        has_profile=profile is not None,
+        **limits,
     )
-    return profile_facts(facts, viewer.profile) if viewer.profile else facts
+
+
+def _strictest_limits(profiles: list) -> dict[str, Any]:
+    """Return the limits of all profiles of an account together."""
+    ages = [effective_max_age(profile.max_age, profile.kids) for profile in profiles]
+    return {
+        "max_age": min((age for age in ages if age is not None), default=None),
+        "title_rules": strictest_title_rules(parse_title_rules(profile.restrictions) for profile in profiles),
+    }
+
+
+def _profile_limits(profile: Any) -> dict[str, Any]:
+    """Return the limits of a profile, a row of `Viewer.profiles`."""
+    restrictions = profile.restrictions
+    hours = restrictions and restrictions["viewing_hours"]
+    return {
+        "max_age": effective_max_age(profile.max_age, profile.kids),
+        "title_rules": parse_title_rules(restrictions),
+        "closed_until": closed_until(hours, profile.time_zone, clock.now()) if hours else None,
+    }
 
 
 def stream_viewer_facts(viewer: Viewer, origin: Origin, profile_id: str | None) -> ViewerFacts:
@@ -108,15 +125,7 @@ def stream_viewer_facts(viewer: Viewer, origin: Origin, profile_id: str | None) 
 
 def profile_facts(facts: ViewerFacts, profile: Any) -> ViewerFacts:
     """Return an account's facts as those of one of its profiles, a row of `Viewer.profiles`."""
-    restrictions = profile.restrictions
-    hours = restrictions and restrictions["viewing_hours"]
-    return replace(
-        facts,
-        has_profile=True,
-        max_age=effective_max_age(profile.max_age, profile.kids),
-        title_rules=parse_title_rules(restrictions),
-        closed_until=closed_until(hours, profile.time_zone, clock.now()) if hours else None,
-    )
+    return replace(facts, has_profile=True, **_profile_limits(profile))
 
 
 def viewer_country(viewer: Viewer, reported_country: str | None) -> str | None:
