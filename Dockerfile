@@ -3,7 +3,9 @@
 # It runs as user 10001 with a read-only root file system; /data is the only folder that it writes to, besides /tmp.
 
 FROM debian:bookworm-slim AS build
-RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv
+ARG PIP_CERT
+ARG PIP_INDEX_URL
+RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv postgresql-client
 COPY . /source
 RUN python3 -m venv /opt/streamsvc \
     && /opt/streamsvc/bin/pip install --no-cache-dir --no-compile --require-hashes -r /source/deploy/requirements.txt \
@@ -12,11 +14,12 @@ RUN python3 -m venv /opt/streamsvc \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 ca-certificates postgresql-client \
-    && rm -rf /var/lib/apt/lists/* \
+    && apt-get install -y --no-install-recommends python3 ca-certificates libpq5 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin streamsvc \
     && install --directory --owner streamsvc --group streamsvc --mode 700 /data /backups
 COPY --from=build /opt/streamsvc /opt/streamsvc
+COPY --from=build /usr/lib/postgresql/15/bin/pg_dump /usr/lib/postgresql/15/bin/pg_restore /usr/lib/postgresql/15/bin/
 ENV PATH=/opt/streamsvc/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
     STREAMSVC_ENV=production STREAMSVC_HOST=0.0.0.0 STREAMSVC_DATA_DIR=/data
 USER 10001

@@ -10,7 +10,7 @@ SEED ?= 1
 IMAGE_EXTRAS := postgres stripe stores oidc metrics tracing granian
 
 .PHONY: help install run test test-both browser clients lint openapi bench torture torture-long scale simulate mutate \
-	stripe-check import-check pin audit clean
+	stripe-check import-check image pin audit clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
@@ -42,6 +42,8 @@ help:
 	@echo "              test key in STREAMSVC_STRIPE_TEST_KEY"
 	@echo "make import-check"
 	@echo "              read real files of titles from packages of npm (playlists, a table of films)"
+	@echo "make image    build the image, start it on a read-only file system, and print its size (requires Debian's podman"
+	@echo "              and runc, and mmdebstrap where Docker Hub cannot be reached)"
 	@echo "make pin      pin what the image installs to versions and hashes, in deploy/requirements.txt"
 	@echo "make audit    look for known vulnerabilities in it, and list it with its licences (build/sbom.json, licences.md)"
 	@echo "make clean    remove .venv and test artifacts (never instance/, which contains the data)"
@@ -115,6 +117,11 @@ import-check: .venv/installed-test
 
 stripe-check: .venv/installed-test
 	$(BIN)/python -m tests.stripe_check
+
+image:
+	@for program in podman runc; do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || \
+		{ echo "$$program is missing: apt-get install $$program"; exit 1; }; done
+	$(PYTHON) scripts/check_image.py
 
 pin: .venv/installed
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[audit]'

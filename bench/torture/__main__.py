@@ -105,7 +105,9 @@ def run_once(phase: Phase, context: Context) -> list[Check]:
             return phase.run(context)
         except Exception as error:
             notes = "; ".join(getattr(error, "__notes__", []))
-            return [Check("the phase ran", False, f"{type(error).__name__}: {error}"[:400] + f"; in the log: {notes}")]
+            text = f"{type(error).__name__}: {error}"
+            figure = text if len(text) <= 800 else f"{text[:200]} … {text[-600:]}"  # a traceback's end says what it is
+            return [Check("the phase ran", False, f"{figure}; in the log: {notes}")]
 
 
 def describe(checks: list[Check]) -> str:

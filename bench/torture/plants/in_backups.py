@@ -1,5 +1,7 @@
 """Faults in backups and in what a restore does."""
 
+import sys
+
 import sqlalchemy as sa
 
 from bench.torture.plants.registry import plantable, replace
@@ -36,6 +38,6 @@ def forgetful_backup():
         return secure(taken_at, service_taken_at, tombstones, now)
 
     replace(restoring, "secure_restored_database", secure_and_forget)
-    from streamsvc.cli import restoring as command
-
-    replace(command, "secure_restored_database", secure_and_forget)
+    command = sys.modules.get("streamsvc.cli.restoring")  # while a command is imported, it may not have the name yet
+    if hasattr(command, "secure_restored_database"):
+        replace(command, "secure_restored_database", secure_and_forget)
