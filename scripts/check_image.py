@@ -75,8 +75,8 @@ def measure() -> tuple[float, float]:
     """Return megabytes on disk and compressed."""
     size = int(podman("image", "inspect", "--format", "{{.Size}}", IMAGE))
     with tempfile.TemporaryDirectory() as folder:
-        podman("push", "--quiet", "--compression-format", "gzip", IMAGE, f"dir:{folder}")
-        compressed = sum(path.stat().st_size for path in Path(folder).iterdir())
+        podman("save", "--quiet", "--compress", "--format", "docker-dir", "--output", f"{folder}/image", IMAGE)
+        compressed = sum(path.stat().st_size for path in Path(folder, "image").iterdir())
     return size / 1e6, compressed / 1e6
 
 
