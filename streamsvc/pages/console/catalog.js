@@ -1,6 +1,6 @@
 // The catalogue: titles, home rows and collections in an order of one's own, imports with their report, coverage.
 import { api, can, get, query } from "./api.js";
-import { badge, button, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
+import { badge, button, counted, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
 import { check, form, input, optional, select } from "./form.js";
 import { orderedList } from "./ordered.js";
 import { table } from "./table.js";
@@ -77,10 +77,17 @@ async function titles({ parameters }) {
   return [h("div", { role: "search" }, search), list];
 }
 
-const ROW_KINDS = ["continue", "next_up", "because", "collection", "new", "popular"];
+const ROW_KINDS = {
+  continue: "Continue watching",
+  next_up: "Next episodes",
+  because: "Because you watched",
+  collection: "Collection",
+  new: "New",
+  popular: "Popular",
+};
 async function home({ show }) {
   const stored = await get("/admin/home");
-  const name = (row) => [words(row.kind), row.collection, row.title && `“${row.title}”`].filter(Boolean).join(": ");
+  const name = (row) => [ROW_KINDS[row.kind], row.collection, row.title && `“${row.title}”`].filter(Boolean).join(" ");
   const { element, items, add } = orderedList(stored.items, name, "row");
   if (!mayWrite()) return [stored.items.length ? element : h("p", {}, "The home page shows the default rows.")];
   const save = button(
@@ -92,7 +99,7 @@ async function home({ show }) {
         { items: items() },
         { headers: stored.etag ? { "If-Match": stored.etag } : {} },
       );
-      notify(`The home page has ${number(saved.items.length)} rows.`);
+      notify(`The home page has ${counted(saved.items.length, "row")}.`);
       await show();
     },
     { class: "primary" },
@@ -107,13 +114,9 @@ async function home({ show }) {
     ({ kind, collection, title }) =>
       add({ kind, collection: kind === "collection" ? collection : null, title: title || null, localizations: {} }),
     [
-      select(
-        "Kind",
-        "kind",
-        ROW_KINDS.map((kind) => [kind, words(kind)]),
-      ),
-      optional("Code of the collection", "collection", { maxlength: 64 }),
-      optional("Title of its own", "title", { maxlength: 200 }),
+      select("Kind", "kind", Object.entries(ROW_KINDS)),
+      optional("Code of the collection", "collection", { maxlength: 64, hint: "For a collection only." }),
+      optional("Title of its own", "title", { maxlength: 200, hint: "Empty: the default one." }),
     ],
     { inline: true },
   );
@@ -186,7 +189,7 @@ async function collections({ id, show }) {
         { title, localizations: stored.localizations ?? {}, items: items() },
         { headers: stored.etag ? { "If-Match": stored.etag } : {} },
       );
-      notify(`The collection ${id} has ${number(items().length)} titles.`);
+      notify(`The collection ${id} has ${counted(items().length, "title")}.`);
       await show();
     },
     [input("Title", "title", { value: stored.title, maxlength: 200 })],
@@ -278,7 +281,7 @@ async function importReport(id) {
       h(
         "p",
         {},
-        `${number(row.lines_done)} lines: ${["added", "changed", "unchanged", "removed", "rejected"].map((name) => `${number(row[name])} ${name}`).join(", ")}.`,
+        `${counted(row.lines_done, "line")}: ${["added", "changed", "unchanged", "removed", "rejected"].map((name) => `${number(row[name])} ${name}`).join(", ")}.`,
       ),
       ...row.warnings.map((warning) => h("p", { class: "muted" }, warning.message ?? JSON.stringify(warning))),
     );
@@ -331,7 +334,7 @@ async function coverage({ id }) {
   }
   const { total, issues } = await get("/admin/coverage");
   return [
-    h("p", {}, `${number(total)} titles.`),
+    h("p", {}, `${counted(total, "title")}.`),
     h(
       "ul",
       { class: "rows" },

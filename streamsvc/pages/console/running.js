@@ -1,7 +1,8 @@
-// Running the service: jobs, webhooks, audit log, health, settings, live streams, usage, operators.
+// Running the service: jobs, webhooks, audit log, health, settings, live streams, usage, operators, API keys.
+import { apiKeys } from "./api-keys.js";
 import { api, can, get, query } from "./api.js";
 import { change } from "./dialog.js";
-import { badge, button, counted, facts, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
+import { badge, button, copyButton, counted, facts, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
 import { check, form, input, optional, select } from "./form.js";
 import { table } from "./table.js";
 
@@ -13,6 +14,7 @@ const PARTS = {
   streams: ["Live streams", streams, "playback"],
   usage: ["Usage", usage, "playback"],
   operators: ["Operators", operators, "admin"],
+  keys: ["API keys", apiKeys, "admin"],
   settings: ["Settings", settings, "admin"],
 };
 const reason = () => input("Reason", "reason", { maxlength: 200, hint: "It is recorded in the audit log." });
@@ -226,7 +228,11 @@ async function webhooks() {
       fields: [input("URL", "url", { type: "url", placeholder: "https://" })],
       run: async ({ url }) => {
         const { secret } = await api("POST", "/admin/webhook-endpoints", { url });
-        return ["The endpoint is added. Its signing secret, shown only now: ", h("code", { class: "wrap" }, secret)];
+        return [
+          h("p", {}, "The endpoint is added. Its signing secret, shown only now:"),
+          h("code", { class: "wrap" }, secret),
+          h("p", { class: "actions" }, copyButton(secret)),
+        ];
       },
     });
   const redeliver = () =>
@@ -281,10 +287,8 @@ async function audit() {
         name: "About",
         value: (row) => [row.account_id, row.object_type, row.object_id].filter(Boolean).join(" "),
         cell: (row) => [
-          row.account_id && link(`#/viewer/${row.account_id}`, row.account_id),
-          " ",
-          row.object_type,
-          " ",
+          row.account_id && [link(`#/viewer/${row.account_id}`, row.account_id), " "],
+          row.object_type && `${words(row.object_type)} `,
           row.object_id !== row.account_id && row.object_id,
         ],
       },

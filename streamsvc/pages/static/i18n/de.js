@@ -337,6 +337,7 @@ export default {
   "downloads": "Downloads",
   "with ads": "mit Werbung",
   "without ads": "ohne Werbung",
+  "No plan is sold here at the moment.": "Hier wird derzeit kein Abo angeboten.",
   "Your current plan": "Dein jetziges Abo",
   "Switch to this plan": "In dieses Abo wechseln",
   "Choose this plan": "Dieses Abo wählen",

@@ -337,6 +337,7 @@ export default {
   "downloads": "descargas",
   "with ads": "con anuncios",
   "without ads": "sin anuncios",
+  "No plan is sold here at the moment.": "En este momento no hay ningún plan disponible aquí.",
   "Your current plan": "Tu plan actual",
   "Switch to this plan": "Cambiar a este plan",
   "Choose this plan": "Elegir este plan",

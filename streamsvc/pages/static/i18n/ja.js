@@ -337,6 +337,7 @@ export default {
   "downloads": "ダウンロード可",
   "with ads": "広告あり",
   "without ads": "広告なし",
+  "No plan is sold here at the moment.": "現在、こちらで販売中のプランはありません。",
   "Your current plan": "現在のプラン",
   "Switch to this plan": "このプランに変更",
   "Choose this plan": "このプランを選ぶ",
