@@ -111,6 +111,7 @@ def test_every_page_is_accessible_small_and_of_one_host(world):
         page.on("request", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
         for path in PAGES if ALL_PAGES else PAGES[:2]:
+            page.set_viewport_size(PHONE)
             last, room = room, re.match("[a-z]*", path)[0]
             if room == last:
                 turn_to_page(world, page, path)
@@ -576,8 +577,8 @@ def test_an_api_key_is_created_shown_once_and_revoked(world):
             if route.request.method == "GET":
                 return route.continue_()
             assert route.fetch().status == 201
-            page.unroute_all()
-            return route.abort()
+            route.abort()
+            return page.unroute_all()
 
         page.route("**/v1/admin/api-keys*", lose_response)
         dialog.get_by_role("button", name="Create").click()

@@ -47,7 +47,11 @@ export async function apiKeys() {
         { class: "actions" },
         button("New API key", () => create(list.restart)),
       ),
-    h("p", { class: "muted" }, "To replace a key, create the new one, switch the program over, then revoke the old one."),
+    h(
+      "p",
+      { class: "muted" },
+      "To replace a key, create the new one, switch the program over, then revoke the old one.",
+    ),
     list,
   ];
 }
@@ -64,7 +68,8 @@ function create(done) {
     title: "New API key",
     verb: "Create",
     done,
-    explain: "For a program. It needs no second factor, so give each program its own key with as few scopes as it needs.",
+    explain:
+      "For a program. It needs no second factor, so give each program its own key with as few scopes as it needs.",
     fields: [
       input("Name", "name", { maxlength: 100, hint: "What uses it, such as nightly export." }),
       h(

@@ -67,7 +67,10 @@ const termsOf = (prices) =>
 
 function whyNotOnSale({ retired_prices }) {
   if (!retired_prices.length) return "It has never had a price. Add one to sell it.";
-  const since = retired_prices.map(({ retired_at }) => retired_at).sort().at(-1);
+  const since = retired_prices
+    .map(({ retired_at }) => retired_at)
+    .sort()
+    .at(-1);
   return `Its last price was withdrawn on ${day(since)}. Whoever subscribes to it keeps it.`;
 }
 

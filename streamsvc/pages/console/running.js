@@ -2,7 +2,22 @@
 import { apiKeys } from "./api-keys.js";
 import { api, can, get, query } from "./api.js";
 import { change } from "./dialog.js";
-import { badge, button, copyButton, counted, facts, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
+import {
+  badge,
+  button,
+  copyButton,
+  counted,
+  facts,
+  h,
+  link,
+  notify,
+  number,
+  panel,
+  sentence,
+  status,
+  time,
+  words,
+} from "./dom.js";
 import { check, form, input, optional, select } from "./form.js";
 import { table } from "./table.js";
 

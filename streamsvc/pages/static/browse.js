@@ -45,6 +45,21 @@ export const accessMessage = (reason, starts_at) => [
   ["subscription_required", "not_in_plan"].includes(reason) && link("#/plans", t("See plans"), "button primary"),
 ];
 
+// The API's own titles of rows are English; those that operators write have their own localizations.
+const ROW_TITLES = {
+  continue: ["Continue watching", t("Continue watching")],
+  next_up: ["Next up", t("Next up")],
+  new: ["New", t("New")],
+  popular: ["Popular", t("Popular")],
+};
+const BECAUSE = "Because you watched ";
+function rowTitle({ kind, title }) {
+  if (kind === "because" && title.startsWith(BECAUSE))
+    return t("Because you watched {title}", { title: title.slice(BECAUSE.length) });
+  const [own, translated] = ROW_TITLES[kind] ?? [];
+  return title === own ? translated : title;
+}
+
 async function loadCatalogRows() {
   const [rows, genres, channels, collections] = await Promise.all([
     catalog("/home"),
@@ -66,7 +81,7 @@ async function loadCatalogRows() {
         section(
           row.kind === "collection" && codes.has(row.title)
             ? h("a", { href: `#/collection/${codes.get(row.title)}` }, row.title)
-            : row.title,
+            : rowTitle(row),
           titleRow(row.items),
         ),
       ),
@@ -96,7 +111,7 @@ function featured({ items: [row] }) {
       "div",
       {},
       h("h2", {}, title.title),
-      muted(title.episode ? episodeName(title.episode) : row.title),
+      muted(title.episode ? episodeName(title.episode) : rowTitle(row)),
       title.synopsis && h("p", {}, title.synopsis),
       actions(
         link(target, playLabel(title.progress), "button primary"),
@@ -232,9 +247,10 @@ export async function title(id) {
     : null;
   const target = details.kind === "movie" ? id : next?.id;
   const label = next
-    ? t("{play}, episode {number}", {
+    ? t("{play}: S{season} E{number}", {
         play: playLabel(states.get(next.id)?.progress),
-        number: `${next.season}.${next.number}`,
+        season: next.season,
+        number: next.number,
       })
     : playLabel(states.get(id)?.progress);
   const people = (role) =>
