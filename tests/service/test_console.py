@@ -648,11 +648,17 @@ def test_rows_and_titles_are_dragged_into_order_with_a_mouse_and_with_a_finger(w
         assert kinds() == ["continue", "popular", "new"]
 
         open_page(world, page, "catalog/collections/best")
+        assert "Zoë's Holiday (1994)" in shown.nth(1).inner_text()
         mouse_down_and_move(page, shown.nth(2), shown.nth(0))
         page.mouse.up()
         page.get_by_role("button", name="Save", exact=True).click()
         page.get_by_text("The collection best has 3 titles.").wait_for()
-        assert world.admin.get("/v1/admin/collections/best").json["items"] == [names[2], *names[:2]]
+        best = world.admin.get("/v1/admin/collections/best").json
+        assert (best["title"], best["items"]) == ("Best", [names[2], *names[:2]])
+        open_page(world, page, "catalog/collections")
+        page.get_by_role("link", name="Best").click()
+        act(page, "Delete", "Delete", "The collection best is deleted.", steps=())
+        page.get_by_text("No collection yet.").wait_for()
 
         page = world.context(browser, "catalog", viewport=PHONE, has_touch=True).new_page()
         open_page(world, page, "catalog/home")

@@ -271,6 +271,7 @@ def test_chromium_offers_no_plan_without_a_price(site):
         page.get_by_label("Email").fill(ann.email)
         page.get_by_label("Password", exact=True).fill(ann.password)
         page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("heading", name="Genres").wait_for()
         page.get_by_role("link", name="Plans").click()
         page.get_by_text("Premium, active, next billing date").wait_for()  # theirs, which they keep
         page.get_by_role("heading", name="Standard", exact=True).wait_for()

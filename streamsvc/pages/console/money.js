@@ -107,6 +107,7 @@ async function plans(show) {
                   `${plan.features.max_streams} streams, up to ${plan.features.max_height}p, ${plan.features.max_devices} devices`,
                 ),
               ),
+              plan.retired_prices.length > 0 && earlierPrices(plan),
               mayWrite() && button("Edit", () => editPlan(plan, show), { "aria-label": `Edit ${plan.name}` }),
             ),
           ),
@@ -114,6 +115,18 @@ async function plans(show) {
       : h("p", { class: "muted" }, "No plan yet."),
   ];
 }
+
+const earlierPrices = ({ retired_prices }) =>
+  h(
+    "details",
+    {},
+    h("summary", {}, counted(retired_prices.length, "earlier price")),
+    h(
+      "ul",
+      { class: "plain" },
+      retired_prices.map((price) => h("li", {}, termsOf([price]), ", until ", time(price.retired_at))),
+    ),
+  );
 
 function editPlan(plan, show) {
   const { features } = plan;
