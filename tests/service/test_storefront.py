@@ -127,7 +127,7 @@ def test_chromium_signs_up_sees_a_decline_subscribes_and_trusts_its_device(site)
         page.get_by_role("button", name="Subscribe").click()
         page.get_by_role("heading", name="Genres").wait_for()
         page.get_by_role("link", name="Plans").click()
-        page.get_by_text("active, next billing date").wait_for()
+        page.get_by_text("active · next billing date").wait_for()
         step = int(time.time()) // STEP_S  # the served app uses the wall clock
         page.goto(f"{url}/#/security")
         page.get_by_role("button", name="Add an app").click()
@@ -273,7 +273,7 @@ def test_chromium_offers_no_plan_without_a_price(site):
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("heading", name="Genres").wait_for()
         page.get_by_role("link", name="Plans").click()
-        page.get_by_text("Premium, active, next billing date").wait_for()  # theirs, which they keep
+        page.get_by_text("Premium · active · next billing date").wait_for()  # theirs, which they keep
         page.get_by_role("heading", name="Standard", exact=True).wait_for()
         assert page.get_by_role("heading", name="Premium").count() == 0
         world.put_plan("standard", [])

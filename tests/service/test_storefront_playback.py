@@ -253,7 +253,7 @@ def test_a_subscription_is_paused_resumed_canceled_after_a_question_and_kept(sit
         page.get_by_text("You can watch until").wait_for()
         page.get_by_role("dialog").get_by_role("button", name="Cancel subscription").click()
         page.get_by_role("button", name="Keep subscription").click()
-        page.get_by_text("active, next billing date").wait_for()
+        page.get_by_text("active · next billing date").wait_for()
 
 
 def test_an_insecure_page_says_that_the_browser_will_refuse_the_cookie(site):

@@ -104,7 +104,7 @@ async function plans(show) {
                 h(
                   "small",
                   {},
-                  `${plan.features.max_streams} streams, up to ${plan.features.max_height}p, ${plan.features.max_devices} devices`,
+                  `${counted(plan.features.max_streams, "stream")}, up to ${plan.features.max_height}p, ${counted(plan.features.max_devices, "device")}`,
                 ),
               ),
               plan.retired_prices.length > 0 && earlierPrices(plan),

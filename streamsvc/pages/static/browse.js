@@ -47,17 +47,16 @@ export const accessMessage = (reason, starts_at) => [
 
 // The API's own titles of rows are English; those that operators write have their own localizations.
 const ROW_TITLES = {
-  continue: ["Continue watching", t("Continue watching")],
-  next_up: ["Next up", t("Next up")],
-  new: ["New", t("New")],
-  popular: ["Popular", t("Popular")],
+  continue: t("Continue watching"),
+  next_up: t("Next up"),
+  new: t("New"),
+  popular: t("Popular"),
 };
-const BECAUSE = "Because you watched ";
+const BECAUSE = /^Because you watched (.+)$/;
 function rowTitle({ kind, title }) {
-  if (kind === "because" && title.startsWith(BECAUSE))
-    return t("Because you watched {title}", { title: title.slice(BECAUSE.length) });
-  const [own, translated] = ROW_TITLES[kind] ?? [];
-  return title === own ? translated : title;
+  const watched = kind === "because" && title.match(BECAUSE)?.[1];
+  if (watched) return t("Because you watched {title}", { title: watched });
+  return t(title) === ROW_TITLES[kind] ? ROW_TITLES[kind] : title;
 }
 
 async function loadCatalogRows() {

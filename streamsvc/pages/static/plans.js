@@ -126,7 +126,7 @@ async function subscriptionPanel({ id }, items) {
   return h(
     "div",
     { class: "panel" },
-    h("p", {}, h("strong", {}, plan.name), `, ${[STATUS[status], ...facts].join(", ")}`),
+    h("p", {}, h("strong", {}, plan.name), ` · ${[STATUS[status], ...facts].join(" · ")}`),
     h("p", { class: "muted" }, formatPrice(price)),
     actions(
       cancel_at
