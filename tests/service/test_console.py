@@ -294,7 +294,7 @@ def test_a_role_sees_its_rooms_alone_and_the_api_refuses_the_others(world):
             if role == "auditor":
                 open_page(world, page, "running/keys")
                 page.get_by_role("row").filter(has_text="admin").first.wait_for()
-                assert page.get_by_role("button", name="API key").or_(page.get_by_text("Revoke")).count() == 0
+                assert page.get_by_role("button", name=re.compile("New|Revoke")).count() == 0
             assert refused == [], f"{role}: the console asks for nothing that the role may not have"
             assert page.evaluate("fetch('v1/admin/settings').then(r => r.status)") == (
                 200 if role == "auditor" else 403

@@ -47,11 +47,12 @@ export async function apiKeys() {
         { class: "actions" },
         button("New API key", () => create(list.restart)),
       ),
-    h(
-      "p",
-      { class: "muted" },
-      "To replace a key, create the new one, switch the program over, then revoke the old one.",
-    ),
+    mayWrite &&
+      h(
+        "p",
+        { class: "muted" },
+        "To replace a key, create the new one, switch the program over, then revoke the old one.",
+      ),
     list,
   ];
 }
