@@ -571,7 +571,7 @@ def test_an_api_key_is_created_shown_once_and_revoked(world):
         dialog.get_by_label("Expires").fill("2031-01-01T00:00")
         dialog.get_by_role("button", name="Preview").click()
         dialog.get_by_text("Until 1 Jan 2031").wait_for()
-        assert dialog.get_by_role("listitem").all_inner_texts() == ["billing plans, invoices, refunds, reports"]
+        assert dialog.get_by_role("listitem").all_inner_texts() == ["billing: plans, invoices, refunds, reports"]
 
         def lose_response(route):
             if route.request.method == "GET":

@@ -13,6 +13,7 @@ const SCOPES = {
   playback: "live streams, usage, access decisions",
   frontend: "nothing of its own: it vouches for the addresses of your front end's viewers",
 };
+const described = (scope) => [h("strong", {}, scope), `: ${SCOPES[scope]}`];
 const WEEK_MS = 7 * 86_400_000;
 
 function state({ revoked_at, expires_at }) {
@@ -41,18 +42,18 @@ export async function apiKeys() {
       button("Revoke", () => revoke(row, restart), { class: "danger", "aria-label": `Revoke ${row.name}` }),
   });
   return [
-    mayWrite &&
+    mayWrite && [
       h(
         "p",
         { class: "actions" },
         button("New API key", () => create(list.restart)),
       ),
-    mayWrite &&
       h(
         "p",
         { class: "muted" },
         "To replace a key, create the new one, switch the program over, then revoke the old one.",
       ),
+    ],
     list,
   ];
 }
@@ -77,7 +78,7 @@ function create(done) {
         "fieldset",
         { class: "stack" },
         h("legend", {}, "Scopes"),
-        Object.entries(SCOPES).map(([scope, text]) => check([h("strong", {}, scope), ` ${text}`], scope)),
+        Object.keys(SCOPES).map((scope) => check(h("span", {}, described(scope)), scope)),
       ),
       optional("Expires", "expires_at", { type: "datetime-local", hint: "UTC. Empty: never." }),
     ],
@@ -90,7 +91,7 @@ function create(done) {
         h(
           "ul",
           {},
-          scopes.map((scope) => h("li", {}, h("strong", {}, scope), ` ${SCOPES[scope]}`)),
+          scopes.map((scope) => h("li", {}, described(scope))),
         ),
         h("p", {}, expires_at ? ["Until ", time(expires_at), "."] : "Until it is revoked: it does not expire."),
       ];
@@ -124,7 +125,7 @@ function revoke(row, done) {
       h(
         "p",
         {},
-        "Its next request is refused with 401. Sessions in which it views as an account end. What it changed stays.",
+        "Its next request is refused with 401. Sessions that it started to view as an account end. What it changed stays.",
       ),
     ],
     run: async () => {

@@ -28,14 +28,10 @@ export function button(label, action, attributes = {}) {
   return element;
 }
 export const copyButton = (text) =>
-  button(
-    "Copy",
-    async () => {
-      await navigator.clipboard.writeText(text);
-      notify("Copied.");
-    },
-    { class: "quiet" },
-  );
+  button("Copy", async () => {
+    await navigator.clipboard.writeText(text);
+    notify("Copied.");
+  });
 export const link = (href, label, attributes = {}) => h("a", { href, ...attributes }, label);
 export const facts = (pairs) =>
   h(

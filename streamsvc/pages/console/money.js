@@ -71,7 +71,7 @@ function whyNotOnSale({ retired_prices }) {
     .map(({ retired_at }) => retired_at)
     .sort()
     .at(-1);
-  return `Its last price was withdrawn on ${day(since)}. Whoever subscribes to it keeps it.`;
+  return `Its last price was withdrawn on ${day(since)}. Those who have it keep it.`;
 }
 
 async function plans(show) {
