@@ -277,6 +277,7 @@ def test_chromium_offers_no_plan_without_a_price(site):
         page.get_by_role("heading", name="Standard", exact=True).wait_for()
         assert page.get_by_role("heading", name="Premium").count() == 0
         world.put_plan("standard", [])
+        page.context.new_cdp_session(page).send("Network.clearBrowserCache")  # plans may be a minute old in it
         page.reload()
         page.get_by_text("No plan is sold here at the moment.").wait_for()
         assert page.get_by_role("link", name="Switch to this plan").count() == 0
