@@ -282,7 +282,7 @@ def test_chromium_offers_no_plan_without_a_price(site):
         page.get_by_text("No plan is sold here at the moment.").wait_for()
         assert page.get_by_role("link", name="Switch to this plan").count() == 0
         page.goto(f"{url}/#/buy/{price}")
-        page.get_by_text("not on sale").wait_for()
+        page.get_by_text("This price is not available to you.").wait_for()
         assert page.get_by_role("button", name="Change plan").count() == 0 and errors == []
 
 

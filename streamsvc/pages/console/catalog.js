@@ -395,7 +395,12 @@ async function coverage({ id }) {
           {},
           h("span", {}, sentence(code)),
           badge(number(count), count ? "warn" : "good"),
-          count ? link(`#/catalog/coverage/${code}`, `Show ${words(code)}`) : null,
+          count
+            ? link(`#/catalog/coverage/${code}`, [
+                "Show titles",
+                h("span", { class: "visually-hidden" }, `: ${words(code)}`),
+              ])
+            : null,
         ),
       ),
     ),

@@ -310,8 +310,7 @@ async function audit() {
       {
         name: "Details",
         value: (row) => JSON.stringify(row.details),
-        cell: (row) =>
-          h("details", {}, h("summary", {}, "Details"), h("pre", {}, JSON.stringify(row.details, null, 1))),
+        cell: (row) => h("details", {}, h("summary", {}, "Show"), h("pre", {}, JSON.stringify(row.details, null, 1))),
       },
     ],
   });
@@ -349,7 +348,10 @@ async function usage() {
   const load = async ({ from, to, group_by }) => {
     const report = await get(`/admin/reports/usage${query({ from, to, group_by })}`);
     const rows = report.groups ?? report.titles;
-    const names = Object.keys(rows[0] ?? {}).filter((name) => name !== "title_id");
+    const isNumeric = (name) => typeof rows[0][name] === "number";
+    const names = Object.keys(rows[0] ?? {})
+      .filter((name) => name !== "title_id")
+      .sort((a, b) => isNumeric(a) - isNumeric(b)); // what a row is about comes first
     result.replaceChildren(
       facts(Object.entries(report.total).map(([name, value]) => [sentence(name), number(value)])),
       rows.length
@@ -366,7 +368,7 @@ async function usage() {
                 h(
                   "tr",
                   {},
-                  names.map((name) => h("th", { scope: "col" }, sentence(name))),
+                  names.map((name) => h("th", { scope: "col", class: isNumeric(name) && "numeric" }, sentence(name))),
                 ),
               ),
               h(
@@ -376,7 +378,13 @@ async function usage() {
                   h(
                     "tr",
                     {},
-                    names.map((name) => h("td", {}, row[name] ?? "–")),
+                    names.map((name) =>
+                      h(
+                        "td",
+                        { class: isNumeric(name) && "numeric", "data-name": sentence(name) },
+                        isNumeric(name) ? number(row[name]) : (row[name] ?? "–"),
+                      ),
+                    ),
                   ),
                 ),
               ),
@@ -480,6 +488,9 @@ async function operators() {
   return [can("admin", true) && h("p", { class: "actions" }, button("Invite an operator", invite)), list];
 }
 
+// Text with `code` between backticks.
+const marked = (text) => text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
 async function settings() {
   const { items } = await get("/admin/settings");
   const list = h("tbody"),
@@ -498,7 +509,7 @@ async function settings() {
           h(
             "tr",
             {},
-            h("th", { scope: "row" }, h("code", {}, name), h("div", { class: "muted" }, description)),
+            h("th", { scope: "row" }, h("code", {}, name), h("div", { class: "muted" }, marked(description))),
             h("td", {}, h("code", { class: "wrap" }, value || "–")),
           ),
         ),

@@ -45,7 +45,9 @@ export async function buy(priceId, query, page, chosenCard) {
     api("GET", "/payment-config"),
     api("GET", "/payment-methods"),
     api("POST", "/invoice-previews", subscription ? { ...order, subscription_id: subscription.id } : order),
-  ]);
+  ]).catch((error) => {
+    throw error.errors?.price_id ? new Error(t("This price is not available to you. Choose another plan.")) : error;
+  });
   const newCard = newCardField(config, preview.currency, priceId);
   const status = h("p", { class: "muted", role: "status" });
   const placeOrder = () =>

@@ -181,6 +181,7 @@ export default {
   "Due now": "Jetzt fällig",
   "Next renewal": "Nächste Verlängerung",
   "{amount} on {day}": "{amount} am {day}",
+  "This price is not available to you. Choose another plan.": "Dieser Preis gilt für dich nicht. Wähle ein anderes Abo.",
   "Contacting your bank. This can take a moment.": "Wir fragen deine Bank. Das kann einen Moment dauern.",
   "Done. Enjoy!": "Fertig. Viel Spaß!",
   "Do you have a code?": "Hast du einen Code?",

@@ -181,6 +181,7 @@ export default {
   "Due now": "A pagar ahora",
   "Next renewal": "Próxima renovación",
   "{amount} on {day}": "{amount} el {day}",
+  "This price is not available to you. Choose another plan.": "Este precio no está disponible para ti. Elige otro plan.",
   "Contacting your bank. This can take a moment.": "Contactando con tu banco. Puede tardar un momento.",
   "Done. Enjoy!": "Listo. ¡Que lo disfrutes!",
   "Do you have a code?": "¿Tienes un código?",

@@ -181,6 +181,7 @@ export default {
   "Due now": "今回のお支払い",
   "Next renewal": "次回の更新",
   "{amount} on {day}": "{day}に{amount}",
+  "This price is not available to you. Choose another plan.": "この料金はご利用いただけません。別のプランを選んでください。",
   "Contacting your bank. This can take a moment.": "銀行に問い合わせています。しばらくお待ちください。",
   "Done. Enjoy!": "完了しました。お楽しみください!",
   "Do you have a code?": "コードをお持ちですか?",
