@@ -95,6 +95,33 @@ def test_a_collection_is_returned_as_defined(film):
     assert film.get("/v1/admin/collections/best").status_code == 404
 
 
+@pytest.mark.every_database
+def test_collections_and_their_titles_are_listed_in_order_though_nobody_may_watch_them(film):
+    film.put("Hidden", external_id="x:2", windows=[])
+    film.put("Gone", external_id="x:3")
+    for code, items in (("best", ["x:2", "x:3", "x:1"]), ("all", ["x:1"]), ("none", [])):
+        body = {"title": code.title(), "items": items}
+        assert film.client.put(f"/v1/admin/collections/{code}", json=body).status_code == 200
+    assert film.client.delete("/v1/admin/titles/x:3").status_code == 204
+
+    first = film.get("/v1/admin/collections?limit=2&include_total=true").json
+    rest = film.get(f"/v1/admin/collections?limit=2&cursor={first['next_cursor']}").json
+    listed = [(each["code"], each["title"]) for each in first["items"] + rest["items"]]
+    assert listed == [("all", "All"), ("best", "Best"), ("none", "None")] and first["total"] == 3
+
+    titles = [
+        {"external_id": "x:2", "title": "Hidden", "year": None},
+        {"external_id": "x:1", "title": "Film", "year": 1994},
+    ]
+    path = "/v1/admin/collections/best/titles"
+    assert film.get(path).json["items"] == titles
+    first = film.get(f"{path}?limit=1").json
+    assert first["items"] + film.get(f"{path}?cursor={first['next_cursor']}").json["items"] == titles
+    assert film.get("/v1/admin/collections/none/titles").json["items"] == []
+    assert film.get(f"/v1/admin/collections/none/titles?cursor={first['next_cursor']}").status_code == 422
+    assert film.get("/v1/admin/collections/unknown/titles").status_code == 404
+
+
 def test_the_home_page_is_returned_as_configured_and_can_be_reset(film):
     assert film.get("/v1/admin/home").json == {"items": []}
     rows = [{"kind": "new", "collection": None, "title": "Fresh", "localizations": {}}]

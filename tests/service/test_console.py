@@ -3,14 +3,22 @@
 import csv
 import io
 import os
+import re
+from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.blueprints.console import FILES as CONSOLE
+from streamsvc.models import OperatorSession
 from streamsvc.rules.sign_in.totp import totp_code
+from streamsvc.storage.database import db
+from tests.worlds.accessibility import COLOUR_RULES, find_violations, load_axe, requires_axe
 from tests.worlds.browser import launch_chromium, serve_app, tab_to
-from tests.worlds.console_world import AXE, PASSWORD, PROBE, ConsoleWorld, wall_step
+from tests.worlds.console_world import PASSWORD, PROBE, ConsoleWorld, wall_step
 from tests.worlds.sessions_steps import run_jobs
 
 pytestmark = pytest.mark.either_database
@@ -19,13 +27,19 @@ SCREENSHOTS = os.environ.get("STREAMSVC_TEST_SCREENSHOTS")
 """A folder for pictures of the pages, to be looked at."""
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 MAX_PAGE_BYTES = 150_000
+LOOKS = {
+    "phone": ({"viewport": PHONE, "color_scheme": "light"}, None),
+    "desktop": ({"viewport": DESKTOP, "color_scheme": "light"}, None),
+    "dark": ({"viewport": DESKTOP, "color_scheme": "dark"}, COLOUR_RULES),
+}
+"""How a page may look, and the ids of axe's rules that this can break; None: all."""
 PAGES = [
     "",
     *("viewers", "viewers?q=an", "viewer/{ann}", "viewer/{bob}", "viewer/{ann}/invoices", "viewer/{ann}/devices"),
     "viewer/{ann}/explain",
     *(
         f"running/{part}"
-        for part in ("health", "jobs", "webhooks", "audit", "streams", "usage", "operators", "settings")
+        for part in ("health", "jobs", "webhooks", "audit", "streams", "usage", "operators", "keys", "settings")
     ),
     *(f"money/{part}" for part in ("plans", "invoices", "coupons", "gifts", "changes", "disputes", "taxes", "holds")),
     *(
@@ -52,40 +66,70 @@ def world(database, new_app):
 
 
 def open_page(world, page, path):
-    """Open a page of the console and wait until it is complete."""
-    ids = {name: viewer.id for name, viewer in world.viewers.items()} | {"film": world.titles[PROBE]}
+    """Load a page of the console and wait until it is complete."""
     page.goto("about:blank")  # else the page before would still be there
-    page.goto(f"{world.url}/console#/{path.format(**ids)}")
+    page.goto(f"{world.url}/console#/{fill_path(world, path)}")
     page.locator("main h1").wait_for()
+    check_heading(page, path)
+
+
+def turn_to_page(world, page, path):
+    """Go to another page of the console without loading it anew, as a link does, and wait until it is complete."""
+    leave = "hash => { document.querySelector('main h1').dataset.left = ''; location.hash = hash }"
+    page.evaluate(leave, f"#/{fill_path(world, path)}")
+    page.locator("main h1:not([data-left])").wait_for()
+    check_heading(page, path)
+
+
+def fill_path(world, path):
+    return path.format(film=world.titles[PROBE], **{name: viewer.id for name, viewer in world.viewers.items()})
+
+
+def check_heading(page, path):
     assert page.locator("main h1").inner_text() not in ("Something went wrong", "Page not found"), (
         path,
         page.locator("main").inner_text(),
     )
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci in tests/players")
-@pytest.mark.parametrize("size", ["phone", "desktop", "dark"] if ALL_PAGES else ["phone"])
-def test_every_page_is_accessible_small_and_of_one_host(world, size):
-    options = {"viewport": PHONE if size == "phone" else DESKTOP, "color_scheme": "dark" if size == "dark" else "light"}
-    found, hosts, errors = [], set(), []
+@requires_axe
+def test_every_page_is_accessible_small_and_of_one_host(world):
+    """A room is loaded once, with all its files; each of its pages is checked in each of the LOOKS."""
+    found, hosts, errors, files, room, sizes = [], set(), [], set(), None, {}
+
+    def note(request):
+        url = urlsplit(request.url)
+        hosts.add(url.netloc)
+        if not url.path.startswith("/v1/"):
+            files.add(url.path)
+
+    def size_of(file):  # as the service sends it: the browser may have it in a cache
+        return sizes.setdefault(file, len(world.app.test_client().get(file).data))
+
     with launch_chromium() as browser:
-        context = world.context(browser, "admin", bypass_csp=True, **options)
+        page = world.context(browser, "admin", bypass_csp=True).new_page()
+        page.on("request", note)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         for path in PAGES if ALL_PAGES else PAGES[:2]:
-            page, sizes = context.new_page(), []
-            page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-            page.on("pageerror", lambda error: errors.append(str(error)))
-            page.on("response", lambda response, sizes=sizes: sizes.append(response))
-            open_page(world, page, path)
-            page.wait_for_load_state("networkidle")
-            assert sum(len(r.body()) for r in sizes if "/v1/" not in r.url) < MAX_PAGE_BYTES, path
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} is too wide"
-            page.evaluate(AXE.read_text())
-            for violation in page.evaluate("axe.run()")["violations"]:
-                found.append((path, violation["id"], violation["impact"], violation["nodes"][0]["html"][:120]))
-            if SCREENSHOTS:
-                name = path.format(ann="ann", bob="bob", film="film").replace("/", "-").replace("?", "-") or "today"
-                page.screenshot(path=Path(SCREENSHOTS) / f"{size}-{name}.png", full_page=True)
-            page.close()
+            page.set_viewport_size(PHONE)
+            last, room = room, re.match("[a-z]*", path)[0]
+            if room == last:
+                turn_to_page(world, page, path)
+            else:
+                files.clear()
+                open_page(world, page, path)
+                load_axe(page)
+            assert 40_000 < sum(map(size_of, files)) < MAX_PAGE_BYTES, path
+            for look, (options, rules) in LOOKS.items() if ALL_PAGES else [("phone", LOOKS["phone"])]:
+                page.set_viewport_size(options["viewport"])
+                page.emulate_media(color_scheme=options["color_scheme"])
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+                    f"{path} is too wide ({look})"
+                )
+                found += [(look, path, *violation) for violation in find_violations(page, rules)]
+                if SCREENSHOTS:
+                    name = path.format(ann="ann", bob="bob", film="film").replace("/", "-").replace("?", "-") or "today"
+                    page.screenshot(path=Path(SCREENSHOTS) / f"{look}-{name}.png", full_page=True)
     assert found == []
     assert (errors, hosts) == ([], {world.url.removeprefix("http://")})
 
@@ -150,7 +194,7 @@ def test_an_invited_operator_enrols_signs_in_and_finds_a_viewer_by_keyboard_alon
         page.keyboard.press("Enter")
         page.get_by_role("dialog").get_by_role("button", name="Preview").wait_for()
         page.keyboard.press("Enter")
-        page.get_by_role("dialog").get_by_text("1 sessions will end").wait_for()
+        page.get_by_role("dialog").get_by_text("1 session will end").wait_for()
         page.keyboard.press("Enter")
         page.get_by_role("dialog").get_by_text("All sessions are ended.").wait_for()
         page.keyboard.press("Enter")
@@ -247,6 +291,10 @@ def test_a_role_sees_its_rooms_alone_and_the_api_refuses_the_others(world):
                 assert (page.get_by_role("heading", name="Not in your role").count() == 0) == is_open, (role, path)
                 if role == "auditor":
                     assert page.get_by_role("button", name="Disable").count() == 0
+            if role == "auditor":
+                open_page(world, page, "running/keys")
+                page.get_by_role("row").filter(has_text="admin").first.wait_for()
+                assert page.get_by_role("button", name=re.compile("New|Revoke")).count() == 0
             assert refused == [], f"{role}: the console asks for nothing that the role may not have"
             assert page.evaluate("fetch('v1/admin/settings').then(r => r.status)") == (
                 200 if role == "auditor" else 403
@@ -280,7 +328,7 @@ def test_the_home_page_is_put_in_order_by_keyboard_and_an_import_reports_what_it
         for kind in ("new", "popular"):
             page.get_by_label("Kind").select_option(kind)
             page.get_by_role("button", name="Add a row").click()
-        page.get_by_role("button", name="Move popular up").focus()
+        page.get_by_role("button", name="Move Popular up").focus()
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Save the order").click()
         page.get_by_text("The home page has 2 rows.").wait_for()
@@ -330,6 +378,14 @@ def test_plans_coupons_gift_codes_prices_and_taxes_are_stored_as_the_dialogs_say
         terms = [(p["amount_minor"], p["tax"], p["countries"]) for p in plan_of(world, "standard")["prices"]]
         assert sorted(terms) == [(999, "exclusive", ["CA"]), (1099, "inclusive", None)]
 
+        act(page, "Edit Premium", "Save", "Premium is not on sale: it has no price.", {"Prices": ""})
+        act(page, "New plan", "Save", "Never is not on sale", {"Code": "never", "Name": "Never", "Prices": ""})
+        item = lambda name: page.get_by_role("listitem").filter(has=page.get_by_text(name, exact=True))  # noqa: E731
+        assert "not on sale\nIts last price was withdrawn on" in item("Premium").inner_text()
+        assert "not on sale\nIt has never had a price. Add one to sell it." in item("Never").inner_text()
+        assert item("Family").get_by_text("not on sale").count() == 0
+        assert [plan["code"] for plan in world.admin.get("/v1/plans").json["items"]] == ["standard", "family"]
+
         open_page(world, page, "money/coupons")
         percent = {
             "Code": "SPRING",
@@ -366,8 +422,14 @@ def test_plans_coupons_gift_codes_prices_and_taxes_are_stored_as_the_dialogs_say
 
         open_page(world, page, "money/changes")
         old, new = world.viewers["ann"].subscription["price"]["id"], plan_of(world, "family")["prices"][0]["id"]
+        page.get_by_role("button", name="Change a price").click()
+        choices = page.get_by_role("dialog").get_by_label("To", exact=True).get_by_role("option").all_inner_texts()
+        assert len(choices) == 3 and not any("Premium" in choice for choice in choices)
+        withdrawn = page.locator("#prices option", has_text="Premium: €14.99 a month, no longer sold")
+        assert withdrawn.count() == 1
+        page.get_by_role("button", name="Cancel").click()
         notice = {"From price": old, "To": new, "Effective": "2031-01-01", "Days of notice": "45"}
-        text = act(page, "Change a price", "Announce it", "3 subscriptions move on or after 2031-01-01.", notice)
+        text = act(page, "Change a price", "Announce it", "3 subscriptions move on or after 1 Jan 2031.", notice)
         [migration] = listed(world, "price-migrations")
         assert (migration["from_price_id"], migration["to_price_id"], migration["notice_days"]) == (old, new, 45)
         act(page, "Withdraw", "Withdraw", "The price change is withdrawn.", steps=())
@@ -485,6 +547,150 @@ def test_jobs_webhooks_streams_and_operators_are_changed_as_the_dialogs_say(worl
         open_page(world, page, "running/settings")
         page.get_by_label("Filter").fill("SANDBOX_CLOCK")
         assert page.get_by_role("rowheader").count() == 1
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_an_api_key_is_created_shown_once_and_revoked(world):
+    keys = lambda name: [key for key in listed(world, "api-keys") if key["name"] == name]  # noqa: E731
+    with launch_chromium() as browser:
+        context = world.context(browser, "admin", viewport=PHONE)
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=world.url)
+        page = context.new_page()
+        open_page(world, page, "running/keys")
+        page.get_by_role("button", name="New API key").click()
+        dialog = page.get_by_role("dialog", name="New API key")
+        dialog.get_by_label("Name").fill("nightly")
+        dialog.get_by_role("button", name="Preview").click()
+        dialog.get_by_role("alert").get_by_text("Choose at least one scope.").wait_for()
+        dialog.get_by_label("billing").check()
+        dialog.get_by_label("Expires").fill("2020-01-01T00:00")
+        dialog.get_by_role("button", name="Preview").click()
+        dialog.get_by_role("button", name="Create").click()
+        dialog.get_by_role("alert").get_by_text("must be in the future").wait_for()
+        dialog.get_by_role("button", name="Back").click()
+        dialog.get_by_label("Expires").fill("2031-01-01T00:00")
+        dialog.get_by_role("button", name="Preview").click()
+        dialog.get_by_text("Until 1 Jan 2031").wait_for()
+        assert dialog.get_by_role("listitem").all_inner_texts() == ["billing: plans, invoices, refunds, reports"]
+
+        def lose_response(route):
+            if route.request.method == "GET":
+                return route.continue_()
+            assert route.fetch().status == 201
+            route.abort()
+            return page.unroute_all()
+
+        page.route("**/v1/admin/api-keys*", lose_response)
+        dialog.get_by_role("button", name="Create").click()
+        dialog.get_by_role("alert").get_by_text("cannot be reached").wait_for()
+        dialog.get_by_role("button", name="Create").click()
+        dialog.get_by_text("Its token, shown only now:").wait_for()
+        token = dialog.locator("code").inner_text()
+        dialog.get_by_role("button", name="Copy").click()
+        page.get_by_text("Copied.").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()") == token
+        dialog.get_by_role("button", name="Close").click()
+        [key] = keys("nightly")
+        assert (key["scopes"], key["expires_at"]) == (["billing"], "2031-01-01T00:00:00Z")
+        page.get_by_role("row").filter(has_text="nightly").get_by_text("never").wait_for()  # was it used
+        assert token not in page.content()
+
+        program = world.app.test_client()
+        use = lambda path: program.get(f"/v1/admin/{path}", headers={"Authorization": f"Bearer {token}"})  # noqa: E731
+        assert (use("coupons").status_code, use("titles").status_code) == (200, 403)
+        with world.app.app_context():
+            long_ago = clock.now() - timedelta(hours=1)
+            db.session.execute(sa.update(OperatorSession).values(authenticated_at=long_ago))
+            db.session.commit()
+        page.reload()
+        page.get_by_role("button", name="Revoke nightly").click()
+        dialog = page.get_by_role("dialog", name="Revoke nightly")
+        dialog.get_by_role("button", name="Preview").click()
+        dialog.get_by_text("It was used within a week").wait_for()
+        assert use("coupons").status_code == 200
+        dialog.get_by_role("button", name="Revoke").click()
+        asked = page.get_by_role("dialog", name="Confirm that it is you")
+        asked.get_by_label("Code from your authenticator app").fill(totp_code(world.staff["admin"][2], wall_step() + 1))
+        asked.get_by_role("button", name="Continue").click()
+        dialog.get_by_text("nightly is revoked.").wait_for()
+        dialog.get_by_role("button", name="Close").click()
+        page.get_by_role("row").filter(has_text="nightly").get_by_text("revoked").wait_for()
+        assert page.get_by_role("button", name="Revoke nightly").count() == 0
+        assert (use("coupons").status_code, bool(keys("nightly")[0]["revoked_at"])) == (401, True)
+        assert world.admin.get("/v1/admin/coupons").status_code == 200  # with another key
+
+
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")
+def test_rows_and_titles_are_dragged_into_order_with_a_mouse_and_with_a_finger(world):
+    rows = [{"kind": kind} for kind in ("new", "popular", "continue")]
+    assert world.admin.put("/v1/admin/home", {"items": rows}).status_code == 200
+    names = [world.admin.get(f"/v1/admin/titles/{world.titles[name]}").json["external_id"] for name in world.titles]
+    collection = {"title": "Best", "items": names}
+    assert world.admin.put("/v1/admin/collections/best", collection).status_code == 200
+    kinds = lambda: [row["kind"] for row in listed(world, "home")]  # noqa: E731
+    with launch_chromium() as browser:
+        page = world.context(browser, "catalog", viewport=DESKTOP).new_page()
+        open_page(world, page, "catalog/home")
+        shown = page.locator("ol.rows li").filter(visible=True)
+        mouse_down_and_move(page, shown.nth(0), shown.nth(2))
+        page.mouse.up()
+        page.get_by_text("New is now row 3 of 3.").wait_for()
+        mouse_down_and_move(page, shown.nth(0), shown.nth(2))
+        page.keyboard.press("Escape")
+        page.mouse.up()
+        page.get_by_role("button", name="Save the order").click()
+        page.get_by_text("The home page has 3 rows.").wait_for()
+        assert kinds() == ["popular", "continue", "new"]
+        mouse_down_and_move(page, shown.nth(1), shown.nth(0))
+        page.mouse.up()
+        page.get_by_role("button", name="Save the order").click()
+        page.get_by_text("Continue watching is now row 1 of 3.").wait_for(state="hidden")
+        assert kinds() == ["continue", "popular", "new"]
+
+        open_page(world, page, "catalog/collections/best")
+        assert "Zoë's Holiday (1994)" in shown.nth(1).inner_text()
+        mouse_down_and_move(page, shown.nth(2), shown.nth(0))
+        page.mouse.up()
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.get_by_text("The collection best has 3 titles.").wait_for()
+        best = world.admin.get("/v1/admin/collections/best").json
+        assert (best["title"], best["items"]) == ("Best", [names[2], *names[:2]])
+        open_page(world, page, "catalog/collections")
+        page.get_by_role("link", name="Best").click()
+        act(page, "Delete", "Delete", "The collection best is deleted.", steps=())
+        page.get_by_text("No collection yet.").wait_for()
+
+        page = world.context(browser, "catalog", viewport=PHONE, has_touch=True).new_page()
+        open_page(world, page, "catalog/home")
+        shown = page.locator("ol.rows li")
+        touch_and_move(page, shown.nth(0), shown.nth(2), 0.5)  # its text: a finger scrolls there
+        assert shown.first.get_by_text("Continue watching").count() == 1
+        touch_and_move(page, shown.nth(0).locator(".handle"), shown.nth(2), 0.5)
+        page.get_by_text("Continue watching is now row 3 of 3.").wait_for()
+        page.get_by_role("button", name="Save the order").click()
+        page.get_by_text("The home page has 3 rows.").wait_for()
+        assert kinds() == ["popular", "new", "continue"]
+
+
+def mouse_down_and_move(page, item, to):
+    """Press the mouse on a row and move it, as a hand does, beyond the middle of another one."""
+    start, end = item.bounding_box(), to.bounding_box()
+    beyond = 0.9 if end["y"] > start["y"] else 0.1
+    page.mouse.move(start["x"] + 200, start["y"] + start["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 220, end["y"] + end["height"] * beyond, steps=6)
+
+
+def touch_and_move(page, item, to, x):
+    """Put a finger on an element and move it beyond the middle of a row, then lift it."""
+    start, end = item.bounding_box(), to.bounding_box()
+    devtools = page.context.new_cdp_session(page)
+    x, y, last = start["x"] + start["width"] * x, start["y"] + start["height"] / 2, end["y"] + end["height"] * 0.9
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, 7):
+        point = {"x": x, "y": y + (last - y) * step / 6}
+        devtools.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 @pytest.mark.skipif(not ALL_PAGES, reason="make browser runs it")

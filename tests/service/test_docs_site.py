@@ -9,8 +9,8 @@ from scripts import draw_architecture
 from streamsvc.app import create_app
 from streamsvc.pages import documentation
 from tests.conftest import close_app
+from tests.worlds.accessibility import AXE, find_violations, load_axe
 from tests.worlds.browser import launch_chromium, serve_app
-from tests.worlds.console_world import AXE
 from tests.worlds.docs_examples import ROOT
 
 pytestmark = pytest.mark.one_database
@@ -143,10 +143,8 @@ def test_pages_fit_have_no_serious_fault_and_load_from_no_other_host(site, width
             page.screenshot(path=tmp_path / f"{path.strip('/') or 'index'}-{width}-{scheme}.png")
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path
             if AXE.exists():
-                page.add_script_tag(path=AXE)
-                found = page.evaluate("axe.run().then(({violations}) => violations)")
-                serious = [each for each in found if each["impact"] in ("serious", "critical")]
-                assert not serious, [(each["id"], each["nodes"][0]["html"][:200]) for each in serious]
+                load_axe(page)
+                assert not [each for each in find_violations(page) if each[1] in ("serious", "critical")], path
         assert (hosts, errors) == ({site.removeprefix("http://")}, [])
 
 

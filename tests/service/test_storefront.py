@@ -127,7 +127,7 @@ def test_chromium_signs_up_sees_a_decline_subscribes_and_trusts_its_device(site)
         page.get_by_role("button", name="Subscribe").click()
         page.get_by_role("heading", name="Genres").wait_for()
         page.get_by_role("link", name="Plans").click()
-        page.get_by_text("active, next billing date").wait_for()
+        page.get_by_text("active · next billing date").wait_for()
         step = int(time.time()) // STEP_S  # the served app uses the wall clock
         page.goto(f"{url}/#/security")
         page.get_by_role("button", name="Add an app").click()
@@ -249,6 +249,41 @@ def test_chromium_shows_a_public_catalogue_and_moves_a_visitors_list(site):
     assert [i["title"]["title"] for i in ann.get(f"/v1/profiles/{profile}/watchlist").json["items"]] == [
         "A German film"
     ]
+
+
+def test_chromium_offers_no_plan_without_a_price(site):
+    url, app = site
+    world = World(app)
+    price = world.plan("premium", 1999)
+    ann = new_person(app.test_client(), "ann")
+    ann.post("/v1/payment-methods", {"token": "pm_card_visa"})
+    bought = ann.post("/v1/subscriptions", {"price_id": price}, headers={"Idempotency-Key": "bought"})
+    assert bought.status_code == 201, bought.json
+    world.put_plan("premium", [])
+    with launch_chromium() as browser:
+        page = browser.new_context(locale="en-US").new_page()
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{url}/#/plans")
+        page.get_by_role("heading", name="Standard", exact=True).wait_for()
+        assert page.get_by_text("Premium").count() == 0
+        page.goto(f"{url}/#/sign-in")
+        page.get_by_label("Email").fill(ann.email)
+        page.get_by_label("Password", exact=True).fill(ann.password)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("heading", name="Genres").wait_for()
+        page.get_by_role("link", name="Plans").click()
+        page.get_by_text("Premium · active · next billing date").wait_for()  # theirs, which they keep
+        page.get_by_role("heading", name="Standard", exact=True).wait_for()
+        assert page.get_by_role("heading", name="Premium").count() == 0
+        world.put_plan("standard", [])
+        page.context.new_cdp_session(page).send("Network.clearBrowserCache")  # plans may be a minute old in it
+        page.reload()
+        page.get_by_text("No plan is sold here at the moment.").wait_for()
+        assert page.get_by_role("link", name="Switch to this plan").count() == 0
+        page.goto(f"{url}/#/buy/{price}")
+        page.get_by_text("This price is not available to you.").wait_for()
+        assert page.get_by_role("button", name="Change plan").count() == 0 and errors == []
 
 
 def test_chromium_redeems_gifts_by_keyboard_and_says_why_a_code_is_refused(site):

@@ -65,6 +65,39 @@ def test_plans_are_public_and_filtered_by_country_and_currency(world):
     assert client.get("/v1/plans/none").status_code == 404
 
 
+@pytest.mark.every_database
+def test_a_plan_without_a_price_is_listed_to_operators_alone_and_cannot_be_bought(world):
+    ann, bob = world.person(), world.person()
+    bought = put(world, "standard", price(999, tax="exclusive")).json["prices"][0]["id"]
+    ann.subscribe(bought)
+    other = put(world, "premium", price(1999)).json["prices"][0]["id"]
+    bob.subscribe(other)
+    assert put(world, "never", addon=True).json["prices"] == []
+    assert put(world, "standard").json["prices"] == []
+    assert listed_codes(world) == ["premium"] and listed_codes(world, "?addons=true") == []
+    assert world.operator.client.get("/v1/plans?include_total=true").json["total"] == 1
+    assert world.operator.client.get("/v1/plans/standard").json["prices"] == []
+
+    plans = {plan["code"]: plan for plan in world.operator.get("/v1/admin/plans").json["items"]}
+    sold = {code: ([p["id"] for p in plan["prices"]], len(plan["retired_prices"])) for code, plan in plans.items()}
+    assert sold == {"standard": ([], 1), "premium": ([other], 0), "never": ([], 0)}
+    [retired] = plans["standard"]["retired_prices"]
+    assert (retired["id"], retired["amount_minor"]) == (bought, 999) and retired["retired_at"]
+
+    carla = world.person()
+    for path, body in (("/v1/subscriptions", {}), ("/v1/invoice-previews", {})):
+        refused = carla.post(path, {"price_id": bought, **body})
+        assert (refused.status_code, list(refused.json["errors"])) == (422, ["price_id"]), refused.json
+    change = bob.post(f"/v1/subscriptions/{bob.subscription()['id']}/plan-change", {"price_id": bought, "when": "now"})
+    assert (change.status_code, list(change.json["errors"])) == (422, ["price_id"]), change.json
+    world.go_to("2026-03-01")
+    assert ann.get("/v1/subscriptions").json["items"][0]["plan"]["code"] == "standard"
+
+    pages = [world.operator.get("/v1/admin/plans?limit=2").json]
+    pages.append(world.operator.get(f"/v1/admin/plans?limit=2&cursor={pages[0]['next_cursor']}").json)
+    assert [plan["code"] for page in pages for plan in page["items"]] == ["standard", "premium", "never"]
+
+
 def test_addons_are_listed_apart_from_plans(world):
     put(world, "standard", price(999))
     put_addon(world, "sports", 500)

@@ -3,7 +3,6 @@
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -21,7 +20,6 @@ FEATURES = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_device
 SIGN_IN = """async (body) => (await fetch("v1/admin/sessions", {
     method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body),
 })).status"""
-AXE = Path(__file__).parent.parent / "players/node_modules/axe-core/axe.min.js"
 
 
 class ConsoleWorld:

@@ -3,17 +3,33 @@
 from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import PLAN
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.pagination import paginate_list
 from streamsvc.models.subscriptions import Plan
 from streamsvc.operations.billing.plans import replace_plan
 from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.billing.inputs import PlanInput
+from streamsvc.rules.inputs import ShortListInput
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.schemas.base import Slug, parse_path_value
+from streamsvc.schemas.admin.subscriptions import PlanAdminOut
+from streamsvc.schemas.base import ShortListQuery, Slug, page_of, parse_path_value
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn, PlanOut
 from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="Create and change plans and prices.")
+
+
+@bp.route("")
+@bp.arguments(ShortListQuery, location="query")
+@operator_only("billing")
+@bp.response(200, page_of(PlanAdminOut))
+def list_all_plans(query: ShortListInput) -> dict:
+    """List plans and add-ons, on sale or not, oldest first.
+
+    A plan without `prices` is not on sale: `GET /v1/plans` leaves it out, and only those who subscribe to one of its
+    `retired_prices` still have it.
+    """
+    return paginate_list(Plan.list_all(), query, "all plans", lambda plan: [plan.id])
 
 
 @bp.route("/<code>", methods=["PUT"])

@@ -1,4 +1,4 @@
-"""GET·PUT·DELETE /v1/admin/collections/{code} and /v1/admin/home."""
+"""Collections and the rows of the home page, as operators define them."""
 
 from flask import Response
 
@@ -12,13 +12,38 @@ from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.operations.playback import home
 from streamsvc.rules.catalog.inputs import CollectionInput
+from streamsvc.rules.inputs import PageInput, ShortListInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.schemas.base import Slug, parse_path_value
-from streamsvc.schemas.catalog.browse import CollectionDefinition, CollectionIn, CollectionOut, HomeIn
+from streamsvc.schemas.base import PageQuery, ShortListQuery, Slug, page_of, parse_path_value
+from streamsvc.schemas.catalog.browse import CollectionDefinition, CollectionIn, CollectionOut, CollectionTitle, HomeIn
 from streamsvc.security.access import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin rows", __name__, url_prefix="/v1/admin", description="Collections and the home page.")
+
+
+@bp.route("/collections")
+@bp.arguments(PageQuery, location="query")
+@operator_only("catalog")
+@bp.response(200, page_of(CollectionOut))
+def list_all_collections(query: PageInput) -> dict:
+    """List all collections, by code.
+
+    Those without a title that anybody may watch are included.
+    """
+    return collections.list_defined_collections(query)
+
+
+@bp.route("/collections/<code>/titles")
+@bp.arguments(ShortListQuery, location="query")
+@operator_only("catalog")
+@bp.response(200, page_of(CollectionTitle))
+def list_collection_titles(query: ShortListInput, code: str) -> dict:
+    """List the titles of a collection, in its order.
+
+    Titles that nobody may watch are included.
+    """
+    return collections.list_defined_titles(code, query)
 
 
 @bp.route("/collections/<code>")

@@ -41,6 +41,9 @@ class Plan(Base):
     prices: Mapped[list["Price"]] = relationship(
         order_by="Price.id", primaryjoin="and_(Price.plan_id == Plan.id, Price.retired_at.is_(None))", viewonly=True
     )
+    retired_prices: Mapped[list["Price"]] = relationship(
+        order_by="Price.id", primaryjoin="and_(Price.plan_id == Plan.id, Price.retired_at.is_not(None))", viewonly=True
+    )
 
     @classmethod
     def find_by_code(cls, code: str) -> "Plan | None":
@@ -51,6 +54,13 @@ class Plan(Base):
         """Load what the add-ons with these codes add to the entitlements, by code."""
         wanted = set(codes)
         return {row.code: row.addon_features for row in ADDON_FEATURES.all() if row.code in wanted}
+
+    @classmethod
+    def list_all(cls) -> "list[Plan]":
+        """List all plans, on sale or not, in the order in which they were created."""
+        statement = sa.select(cls).order_by(cls.id)
+        prices = selectinload(cls.prices), selectinload(cls.retired_prices)
+        return list(db.session.scalars(statement.options(*prices)))
 
     @classmethod
     def list_on_sale(cls, addon: bool) -> "list[Plan]":

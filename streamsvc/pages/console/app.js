@@ -38,7 +38,9 @@ export async function show() {
   main.replaceChildren(...[nodes].flat(Infinity).filter(Boolean));
   drawHeader(name);
   const heading = main.querySelector("h1");
-  document.title = `${heading?.textContent ?? "Console"} – streamsvc console`;
+  const tab = main.querySelector(".tabs [aria-current]");
+  tab?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  document.title = [tab?.textContent, heading?.textContent, "streamsvc console"].filter(Boolean).join(" – ");
   const focused = main.querySelector("[autofocus]") ?? heading;
   if (focused === heading) heading?.setAttribute("tabindex", "-1");
   scrollTo(0, 0);

@@ -1,6 +1,7 @@
 // The catalogue: titles, home rows and collections in an order of one's own, imports with their report, coverage.
 import { api, can, get, query } from "./api.js";
-import { badge, button, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
+import { change } from "./dialog.js";
+import { badge, button, counted, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
 import { check, form, input, optional, select } from "./form.js";
 import { orderedList } from "./ordered.js";
 import { table } from "./table.js";
@@ -77,10 +78,17 @@ async function titles({ parameters }) {
   return [h("div", { role: "search" }, search), list];
 }
 
-const ROW_KINDS = ["continue", "next_up", "because", "collection", "new", "popular"];
+const ROW_KINDS = {
+  continue: "Continue watching",
+  next_up: "Next episodes",
+  because: "Because you watched",
+  collection: "Collection",
+  new: "New",
+  popular: "Popular",
+};
 async function home({ show }) {
-  const stored = await get("/admin/home");
-  const name = (row) => [words(row.kind), row.collection, row.title && `“${row.title}”`].filter(Boolean).join(": ");
+  const [stored, known] = await Promise.all([get("/admin/home"), get("/admin/collections?limit=100")]);
+  const name = (row) => [ROW_KINDS[row.kind], row.collection, row.title && `“${row.title}”`].filter(Boolean).join(" ");
   const { element, items, add } = orderedList(stored.items, name, "row");
   if (!mayWrite()) return [stored.items.length ? element : h("p", {}, "The home page shows the default rows.")];
   const save = button(
@@ -92,28 +100,40 @@ async function home({ show }) {
         { items: items() },
         { headers: stored.etag ? { "If-Match": stored.etag } : {} },
       );
-      notify(`The home page has ${number(saved.items.length)} rows.`);
+      notify(`The home page has ${counted(saved.items.length, "row")}.`);
       await show();
     },
     { class: "primary" },
   );
-  const reset = button("Default rows", async () => {
-    await api("DELETE", "/admin/home");
-    notify("The home page shows the default rows.");
-    await show();
-  });
+  const reset = button("Default rows", () =>
+    change({
+      title: "Show the default rows",
+      verb: "Show them",
+      explain: "The rows that you added are deleted. Collections stay.",
+      done: show,
+      run: async () => {
+        await api("DELETE", "/admin/home");
+        return "The home page shows the default rows.";
+      },
+    }),
+  );
   const adding = form(
     "Add a row",
     ({ kind, collection, title }) =>
       add({ kind, collection: kind === "collection" ? collection : null, title: title || null, localizations: {} }),
     [
-      select(
-        "Kind",
-        "kind",
-        ROW_KINDS.map((kind) => [kind, words(kind)]),
+      select("Kind", "kind", Object.entries(ROW_KINDS)),
+      optional("Code of the collection", "collection", {
+        maxlength: 64,
+        list: "codes",
+        hint: "For a collection only.",
+      }),
+      h(
+        "datalist",
+        { id: "codes" },
+        known.items.map(({ code, title }) => h("option", { value: code }, title)),
       ),
-      optional("Code of the collection", "collection", { maxlength: 64 }),
-      optional("Title of its own", "title", { maxlength: 200 }),
+      optional("Title of its own", "title", { maxlength: 200, hint: "Empty: the default one." }),
     ],
     { inline: true },
   );
@@ -127,33 +147,54 @@ async function home({ show }) {
     ),
     element,
     adding,
-    h("p", { class: "actions" }, save, reset),
+    h("p", { class: "actions" }, save, stored.items.length > 0 && reset),
   ];
 }
 
 async function collections({ id, show }) {
+  if (id) return editCollection(id, show);
   const open = form(
     "Open",
     ({ code }) => {
       location.hash = `#/catalog/collections/${code}`;
     },
     [
-      input("Code of a collection", "code", {
-        value: id ?? "",
+      input("New collection", "code", {
         maxlength: 64,
         pattern: "[a-z0-9][a-z0-9._\\-]*",
-        hint: "A new code makes a new collection.",
+        title: "Lower-case letters, digits, dots, hyphens and underscores",
+        hint: "Its code, such as staff-picks.",
       }),
     ],
     { inline: true },
   );
-  if (!id) return open;
-  const stored = await get(`/admin/collections/${id}`).catch((error) => {
-    if (error.status !== 404) throw error;
-    return { title: "", localizations: {}, items: [], isNew: true };
+  const list = await table({
+    title: "Collections",
+    path: "/admin/collections",
+    empty: "No collection yet.",
+    columns: [
+      { name: "Title", value: (row) => row.title, cell: (row) => link(`#/catalog/collections/${row.code}`, row.title) },
+      { name: "Code", value: (row) => row.code },
+    ],
   });
-  const { element, items, add } = orderedList(stored.items, (item) => item, "title");
+  return [mayWrite() && open, list];
+}
+
+const nameOf = ({ title, year }) => `${title}${year ? ` (${year})` : ""}`;
+async function editCollection(id, show) {
+  const path = `/admin/collections/${id}`;
+  const [stored, { items: titles }] = await Promise.all([get(path), get(`${path}/titles`)]).catch((error) => {
+    if (error.status !== 404) throw error;
+    return [{ title: "", localizations: {}, items: [], isNew: true }, { items: [] }];
+  });
+  const names = new Map(titles.map((title) => [title.external_id, nameOf(title)]));
+  const { element, items, add } = orderedList(stored.items, (item) => names.get(item) ?? item, "title");
   const found = h("div");
+  const addOnce = (hit) => {
+    names.set(hit.external_id, nameOf(hit));
+    if (items().includes(hit.external_id)) throw new Error(`${nameOf(hit)} is already in the collection.`);
+    add(hit.external_id);
+  };
   const search = form(
     "Find",
     async ({ q }) => {
@@ -166,8 +207,8 @@ async function collections({ id, show }) {
             h(
               "li",
               {},
-              h("span", {}, `${hit.title}${hit.year ? ` (${hit.year})` : ""}`),
-              button("Add", () => add(hit.external_id), { "aria-label": `Add ${hit.title}` }),
+              h("span", {}, nameOf(hit)),
+              button("Add", () => addOnce(hit), { "aria-label": `Add ${nameOf(hit)}` }),
             ),
           ),
         ),
@@ -177,34 +218,47 @@ async function collections({ id, show }) {
     [input("Add a title", "q", { type: "search", maxlength: 200 })],
     { inline: true },
   );
+  const title = input("Title", "title", { value: stored.title, maxlength: 200, form: "collection" });
   const save = form(
     "Save",
     async ({ title }) => {
       await api(
         "PUT",
-        `/admin/collections/${id}`,
+        path,
         { title, localizations: stored.localizations ?? {}, items: items() },
         { headers: stored.etag ? { "If-Match": stored.etag } : {} },
       );
-      notify(`The collection ${id} has ${number(items().length)} titles.`);
+      notify(`The collection ${id} has ${counted(items().length, "title")}.`);
       await show();
     },
-    [input("Title", "title", { value: stored.title, maxlength: 200 })],
+    [],
   );
+  save.id = "collection"; // the title above is part of it
   const remove =
     !stored.isNew &&
     button(
       "Delete",
-      async () => {
-        await api("DELETE", `/admin/collections/${id}`);
-        notify(`The collection ${id} is deleted.`);
-        location.hash = "#/catalog/collections";
-      },
+      () =>
+        change({
+          title: `Delete ${stored.title}`,
+          verb: "Delete",
+          danger: true,
+          explain: "Rows of the home page that show it are deleted too. Its titles stay in the catalogue.",
+          done: () => {
+            location.hash = "#/catalog/collections";
+          },
+          run: async () => {
+            await api("DELETE", path);
+            return `The collection ${id} is deleted.`;
+          },
+        }),
       { class: "danger" },
     );
   return [
-    open,
+    h("p", { class: "crumbs" }, link("#/catalog/collections", "Collections")),
     h("h3", {}, stored.isNew ? `${id} (new)` : id),
+    mayWrite() ? title : h("p", {}, stored.title),
+    stored.items.length > 1 && h("p", { class: "muted" }, "Drag a title, or move it with its buttons."),
     element,
     mayWrite() && [search, found, save, remove && h("p", { class: "actions" }, remove)],
   ];
@@ -278,7 +332,7 @@ async function importReport(id) {
       h(
         "p",
         {},
-        `${number(row.lines_done)} lines: ${["added", "changed", "unchanged", "removed", "rejected"].map((name) => `${number(row[name])} ${name}`).join(", ")}.`,
+        `${counted(row.lines_done, "line")}: ${["added", "changed", "unchanged", "removed", "rejected"].map((name) => `${number(row[name])} ${name}`).join(", ")}.`,
       ),
       ...row.warnings.map((warning) => h("p", { class: "muted" }, warning.message ?? JSON.stringify(warning))),
     );
@@ -331,7 +385,7 @@ async function coverage({ id }) {
   }
   const { total, issues } = await get("/admin/coverage");
   return [
-    h("p", {}, `${number(total)} titles.`),
+    h("p", {}, `${counted(total, "title")}.`),
     h(
       "ul",
       { class: "rows" },
@@ -341,7 +395,12 @@ async function coverage({ id }) {
           {},
           h("span", {}, sentence(code)),
           badge(number(count), count ? "warn" : "good"),
-          count ? link(`#/catalog/coverage/${code}`, `Show ${words(code)}`) : null,
+          count
+            ? link(`#/catalog/coverage/${code}`, [
+                "Show titles",
+                h("span", { class: "visually-hidden" }, `: ${words(code)}`),
+              ])
+            : null,
         ),
       ),
     ),

@@ -2,11 +2,13 @@
 import { button, h } from "./dom.js";
 import { form, input } from "./form.js";
 
+let count = 0;
 function open(title, ...children) {
+  const id = `dialog-${++count}`; // a dialog that asks for a code opens above another one
   const dialog = h(
     "dialog",
-    { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() },
-    h("h2", { id: "dialog-title" }, title),
+    { "aria-labelledby": id, onclose: () => dialog.remove() },
+    h("h2", { id }, title),
     children,
   );
   document.body.append(dialog);

@@ -27,6 +27,11 @@ export function button(label, action, attributes = {}) {
   );
   return element;
 }
+export const copyButton = (text) =>
+  button("Copy", async () => {
+    await navigator.clipboard.writeText(text);
+    notify("Copied.");
+  });
 export const link = (href, label, attributes = {}) => h("a", { href, ...attributes }, label);
 export const facts = (pairs) =>
   h(
@@ -51,7 +56,8 @@ export const status = (text) =>
     Object.keys(TONES).find((tone) => TONES[tone].split(" ").includes(text)),
   );
 
-export const words = (name) => name.replaceAll(/[_.]/g, " ");
+// "authn_login_success" is "login success": the audit log's prefixes are those of a vocabulary for machines.
+export const words = (name) => name.replace(/^auth[nz]_/, "").replaceAll(/[_.]/g, " ");
 export const sentence = (name) => words(name).replace(/^./, (first) => first.toUpperCase());
 export const number = (value) => new Intl.NumberFormat().format(value);
 // "1 job", "2 jobs"; with a verb: `counted(n, "job is", "jobs are")`.

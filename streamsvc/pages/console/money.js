@@ -4,6 +4,9 @@ import { change } from "./dialog.js";
 import {
   badge,
   button,
+  copyButton,
+  counted,
+  day,
   download,
   facts,
   h,
@@ -50,11 +53,8 @@ export default async function money({ rest: [part = "plans"], show }) {
   ];
 }
 const mayWrite = () => can("billing", true);
-// Plans that are sold by themselves, then those that are add-ons; some are both.
-async function listPlans() {
-  const lists = await Promise.all(["/plans", "/plans?addons=true"].map(get));
-  return [...new Map(lists.flatMap(({ items }) => items.map((plan) => [plan.code, plan]))).values()];
-}
+// All plans and add-ons, on sale or not.
+const listPlans = async () => (await get("/admin/plans")).items;
 
 const termsOf = (prices) =>
   prices
@@ -64,6 +64,15 @@ const termsOf = (prices) =>
         .join(", "),
     )
     .join(" · ");
+
+function whyNotOnSale({ retired_prices }) {
+  if (!retired_prices.length) return "It has never had a price. Add one to sell it.";
+  const since = retired_prices
+    .map(({ retired_at }) => retired_at)
+    .sort()
+    .at(-1);
+  return `Its last price was withdrawn on ${day(since)}. Those who have it keep it.`;
+}
 
 async function plans(show) {
   const items = await listPlans();
@@ -90,20 +99,34 @@ async function plans(show) {
                 h("code", {}, plan.code),
                 plan.addon && " ",
                 plan.addon && badge("add-on"),
-                h("div", { class: "muted" }, termsOf(plan.prices) || "no price on sale"),
+                !plan.prices.length && [" ", badge("not on sale", "warn")],
+                h("div", { class: "muted" }, termsOf(plan.prices) || whyNotOnSale(plan)),
                 h(
                   "small",
                   {},
-                  `${plan.features.max_streams} streams, up to ${plan.features.max_height}p, ${plan.features.max_devices} devices`,
+                  `${counted(plan.features.max_streams, "stream")}, up to ${plan.features.max_height}p, ${counted(plan.features.max_devices, "device")}`,
                 ),
+                plan.retired_prices.length > 0 && earlierPrices(plan),
               ),
               mayWrite() && button("Edit", () => editPlan(plan, show), { "aria-label": `Edit ${plan.name}` }),
             ),
           ),
         )
-      : h("p", { class: "muted" }, "No plan is on sale."),
+      : h("p", { class: "muted" }, "No plan yet."),
   ];
 }
+
+const earlierPrices = ({ retired_prices }) =>
+  h(
+    "details",
+    {},
+    h("summary", {}, counted(retired_prices.length, "earlier price")),
+    h(
+      "ul",
+      { class: "plain" },
+      retired_prices.map((price) => h("li", {}, termsOf([price]), ", until ", time(price.retired_at))),
+    ),
+  );
 
 function editPlan(plan, show) {
   const { features } = plan;
@@ -202,12 +225,16 @@ function editPlan(plan, show) {
     },
     run: async (values) => {
       const saved = await api("PUT", `/admin/plans/${encodeURIComponent(plan.code || values.code)}`, body(values));
-      return `${saved.name} is sold at ${termsOf(saved.prices) || "no price"}.`;
+      return saved.prices.length
+        ? `${saved.name} is sold at ${termsOf(saved.prices)}.`
+        : `${saved.name} is not on sale: it has no price.`;
     },
   });
 }
 
 const STATES = [["", "Any"], ...["draft", "open", "paid", "void", "uncollectible"].map((state) => [state, state])];
+const unpaid = ({ status, amount_due_minor, amount_paid_minor }) =>
+  ["open", "uncollectible"].includes(status) ? amount_due_minor - amount_paid_minor : 0;
 function invoices() {
   return table({
     title: "Invoices",
@@ -225,13 +252,8 @@ function invoices() {
         cell: (row) => amount(row.total_minor, row.currency),
         numeric: true,
       },
-      {
-        name: "Due",
-        value: (row) => row.amount_due_minor,
-        cell: (row) => amount(row.amount_due_minor, row.currency),
-        numeric: true,
-      },
-      { name: "Next attempt", value: (row) => row.next_attempt_on },
+      { name: "Unpaid", value: unpaid, cell: (row) => amount(unpaid(row), row.currency), numeric: true },
+      { name: "Next attempt", value: (row) => row.next_attempt_on, cell: (row) => day(row.next_attempt_on) ?? "–" },
     ],
     actions: (row, restart) => [
       can("support") && button("Viewer", () => find(row.id)),
@@ -371,7 +393,7 @@ async function gifts() {
         h(
           "p",
           {},
-          `${number(Number(quantity))} codes of ${amount(minorOf(worth, currency), currency)}: ${amount(minorOf(worth, currency) * Number(quantity), currency)} in all.`,
+          `${counted(Number(quantity), "code")} of ${amount(minorOf(worth, currency), currency)}: ${amount(minorOf(worth, currency) * Number(quantity), currency)} in all.`,
         ),
       run: async ({ amount: worth, currency, quantity }) => {
         const { items } = await api("POST", "/admin/gift-codes", {
@@ -381,13 +403,19 @@ async function gifts() {
         });
         const codes = items.map(({ code }) => code);
         return [
-          h("p", {}, `${number(codes.length)} codes, shown only now:`),
+          h("p", {}, `${counted(codes.length, "code")}, shown only now:`),
           h(
             "ul",
             { class: "codes" },
             codes.slice(0, 50).map((code) => h("li", {}, h("code", {}, code))),
           ),
-          button("Download", () => download("gift-codes.txt", "text/plain", codes.join("\n"))),
+          codes.length > 50 && h("p", { class: "muted" }, "The first 50. Copy or download them all:"),
+          h(
+            "p",
+            { class: "actions" },
+            copyButton(codes.join("\n")),
+            button("Download", () => download("gift-codes.txt", "text/plain", codes.join("\n"))),
+          ),
         ];
       },
     });
@@ -396,9 +424,10 @@ async function gifts() {
 
 async function priceChanges() {
   const items = await listPlans();
-  const names = new Map(
-    items.flatMap((plan) => plan.prices.map((price) => [price.id, `${plan.name}: ${priceText(price)}`])),
-  );
+  const named = (list, note = "") =>
+    items.flatMap((plan) => plan[list].map((price) => [price.id, `${plan.name}: ${priceText(price)}${note}`]));
+  const sold = named("prices"),
+    names = new Map([...sold, ...named("retired_prices", ", no longer sold")]);
   const name = (id) => names.get(id) ?? id;
   const list = await table({
     title: "Price changes",
@@ -407,7 +436,7 @@ async function priceChanges() {
     columns: [
       { name: "From", value: (row) => name(row.from_price_id) },
       { name: "To", value: (row) => name(row.to_price_id) },
-      { name: "Effective", value: (row) => row.effective },
+      { name: "Effective", value: (row) => row.effective, cell: (row) => day(row.effective) },
       {
         name: "State",
         value: (row) => (row.withdrawn_at ? "withdrawn" : row.completed_at ? "scheduled" : "in progress"),
@@ -442,10 +471,10 @@ async function priceChanges() {
       fields: [
         optional("From price", "from_price_id", {
           list: "prices",
-          hint: "An id. A price that is no longer sold can be named too.",
+          hint: "An id. It may be one that is no longer sold.",
           required: true,
         }),
-        select("To", "to_price_id", [...names]),
+        select("To", "to_price_id", sold),
         input("Effective", "effective", { type: "date" }),
         input("Days of notice", "notice_days", { type: "number", min: 0, max: 365, value: 30 }),
         h(
@@ -458,8 +487,8 @@ async function priceChanges() {
         const shown = await get(`/admin/price-migrations/preview${query(values)}`);
         return [
           facts([
-            ["Affected", `${number(shown.subscriptions)} subscriptions`],
-            ["Effective", shown.effective],
+            ["Affected", counted(shown.subscriptions, "subscription")],
+            ["Effective", day(shown.effective)],
             ["At one renewal each", amount(shown.renewal_change_minor, shown.currency)],
             ["MRR", amount(shown.mrr_change_minor, shown.currency)],
           ]),
@@ -471,7 +500,7 @@ async function priceChanges() {
           ...values,
           notice_days: Number(values.notice_days),
         });
-        return `${number(made.subscriptions)} subscriptions move on or after ${made.effective}.`;
+        return `${counted(made.subscriptions, "subscription moves", "subscriptions move")} on or after ${day(made.effective)}.`;
       },
     });
   return [mayWrite() && h("p", { class: "actions" }, button("Change a price", announce)), list];

@@ -1,7 +1,23 @@
-// Running the service: jobs, webhooks, audit log, health, settings, live streams, usage, operators.
+// Running the service: jobs, webhooks, audit log, health, settings, live streams, usage, operators, API keys.
+import { apiKeys } from "./api-keys.js";
 import { api, can, get, query } from "./api.js";
 import { change } from "./dialog.js";
-import { badge, button, counted, facts, h, link, notify, number, panel, sentence, status, time, words } from "./dom.js";
+import {
+  badge,
+  button,
+  copyButton,
+  counted,
+  facts,
+  h,
+  link,
+  notify,
+  number,
+  panel,
+  sentence,
+  status,
+  time,
+  words,
+} from "./dom.js";
 import { check, form, input, optional, select } from "./form.js";
 import { table } from "./table.js";
 
@@ -13,6 +29,7 @@ const PARTS = {
   streams: ["Live streams", streams, "playback"],
   usage: ["Usage", usage, "playback"],
   operators: ["Operators", operators, "admin"],
+  keys: ["API keys", apiKeys, "admin"],
   settings: ["Settings", settings, "admin"],
 };
 const reason = () => input("Reason", "reason", { maxlength: 200, hint: "It is recorded in the audit log." });
@@ -226,7 +243,11 @@ async function webhooks() {
       fields: [input("URL", "url", { type: "url", placeholder: "https://" })],
       run: async ({ url }) => {
         const { secret } = await api("POST", "/admin/webhook-endpoints", { url });
-        return ["The endpoint is added. Its signing secret, shown only now: ", h("code", { class: "wrap" }, secret)];
+        return [
+          h("p", {}, "The endpoint is added. Its signing secret, shown only now:"),
+          h("code", { class: "wrap" }, secret),
+          h("p", { class: "actions" }, copyButton(secret)),
+        ];
       },
     });
   const redeliver = () =>
@@ -281,18 +302,15 @@ async function audit() {
         name: "About",
         value: (row) => [row.account_id, row.object_type, row.object_id].filter(Boolean).join(" "),
         cell: (row) => [
-          row.account_id && link(`#/viewer/${row.account_id}`, row.account_id),
-          " ",
-          row.object_type,
-          " ",
+          row.account_id && [link(`#/viewer/${row.account_id}`, row.account_id), " "],
+          row.object_type && `${words(row.object_type)} `,
           row.object_id !== row.account_id && row.object_id,
         ],
       },
       {
         name: "Details",
         value: (row) => JSON.stringify(row.details),
-        cell: (row) =>
-          h("details", {}, h("summary", {}, "Details"), h("pre", {}, JSON.stringify(row.details, null, 1))),
+        cell: (row) => h("details", {}, h("summary", {}, "Show"), h("pre", {}, JSON.stringify(row.details, null, 1))),
       },
     ],
   });
@@ -330,7 +348,10 @@ async function usage() {
   const load = async ({ from, to, group_by }) => {
     const report = await get(`/admin/reports/usage${query({ from, to, group_by })}`);
     const rows = report.groups ?? report.titles;
-    const names = Object.keys(rows[0] ?? {}).filter((name) => name !== "title_id");
+    const isNumeric = (name) => typeof rows[0][name] === "number";
+    const names = Object.keys(rows[0] ?? {})
+      .filter((name) => name !== "title_id")
+      .sort((a, b) => isNumeric(a) - isNumeric(b)); // what a row is about comes first
     result.replaceChildren(
       facts(Object.entries(report.total).map(([name, value]) => [sentence(name), number(value)])),
       rows.length
@@ -347,7 +368,7 @@ async function usage() {
                 h(
                   "tr",
                   {},
-                  names.map((name) => h("th", { scope: "col" }, sentence(name))),
+                  names.map((name) => h("th", { scope: "col", class: isNumeric(name) && "numeric" }, sentence(name))),
                 ),
               ),
               h(
@@ -357,7 +378,13 @@ async function usage() {
                   h(
                     "tr",
                     {},
-                    names.map((name) => h("td", {}, row[name] ?? "–")),
+                    names.map((name) =>
+                      h(
+                        "td",
+                        { class: isNumeric(name) && "numeric", "data-name": sentence(name) },
+                        isNumeric(name) ? number(row[name]) : (row[name] ?? "–"),
+                      ),
+                    ),
                   ),
                 ),
               ),
@@ -461,6 +488,9 @@ async function operators() {
   return [can("admin", true) && h("p", { class: "actions" }, button("Invite an operator", invite)), list];
 }
 
+// Text with `code` between backticks.
+const marked = (text) => text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
 async function settings() {
   const { items } = await get("/admin/settings");
   const list = h("tbody"),
@@ -479,7 +509,7 @@ async function settings() {
           h(
             "tr",
             {},
-            h("th", { scope: "row" }, h("code", {}, name), h("div", { class: "muted" }, description)),
+            h("th", { scope: "row" }, h("code", {}, name), h("div", { class: "muted" }, marked(description))),
             h("td", {}, h("code", { class: "wrap" }, value || "–")),
           ),
         ),

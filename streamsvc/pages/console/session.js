@@ -1,7 +1,7 @@
 // Who the operator is: sign-in, an invitation with its authenticator, and their own password, codes and sessions.
 import { api, get, session } from "./api.js";
 import { CODE, change } from "./dialog.js";
-import { badge, button, facts, h, link, notify, panel, time } from "./dom.js";
+import { badge, button, copyButton, facts, h, link, notify, panel, time } from "./dom.js";
 import { form, input } from "./form.js";
 import { table } from "./table.js";
 
@@ -135,14 +135,7 @@ const codes = (list) => [
     { class: "codes" },
     list.map((code) => h("li", {}, h("code", {}, code))),
   ),
-  button(
-    "Copy",
-    async () => {
-      await navigator.clipboard.writeText(list.join("\n"));
-      notify("Copied.");
-    },
-    { class: "quiet" },
-  ),
+  copyButton(list.join("\n")),
 ];
 
 export async function account() {

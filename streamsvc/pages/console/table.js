@@ -1,6 +1,6 @@
 // Tables over lists of the API: pages by cursor, sorts and narrows the rows that are loaded, exports all as CSV.
 import { all, get, query } from "./api.js";
-import { button, download, h, notify, number } from "./dom.js";
+import { button, counted, download, h, notify } from "./dom.js";
 import { optional, valuesOf } from "./form.js";
 
 const MOST_ROWS = 100_000, // of a file: more would take too much of the browser's memory
@@ -100,7 +100,7 @@ export function table({ title, path, columns, filters = [], actions, empty = "No
       ),
     );
     count.textContent = rows.length
-      ? `${number(shown.length)} ${shown.length === 1 ? "row" : "rows"}${cursor ? "; there are more" : ""}`
+      ? `${counted(shown.length, "row")}${cursor ? "; there are more" : ""}`
       : cursor
         ? "Nothing found so far; there is more to search."
         : empty;
@@ -112,7 +112,7 @@ export function table({ title, path, columns, filters = [], actions, empty = "No
     const stop = h("button", { type: "button", onclick: () => (isStopped = true) }, "Stop");
     reading.replaceChildren(h("progress", { "aria-label": `Export of ${title}` }), stop);
     const onPage = (loaded) => {
-      count.textContent = `${number(loaded)} rows read…`;
+      count.textContent = `${counted(loaded, "row")} read…`;
       return !isStopped && element.isConnected;
     };
     try {
@@ -134,7 +134,7 @@ export function table({ title, path, columns, filters = [], actions, empty = "No
       lines.map((line) => line.map(csvCell).join(",")).join("\r\n"),
     );
     const rest = items.isCut ? "; there are more: narrow the filters for the others" : ", all there are";
-    notify(`The file has ${number(items.length)} rows${rest}.`);
+    notify(`The file has ${counted(items.length, "row")}${rest}.`);
   }
   const scroller = h(
     "div",

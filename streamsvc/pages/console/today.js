@@ -1,6 +1,6 @@
 // The figures of the day, and plots over days and months.
 import { can, get, query } from "./api.js";
-import { badge, counted, h, link, money, notify, number, panel, words } from "./dom.js";
+import { badge, counted, day, h, link, money, notify, number, panel, words } from "./dom.js";
 import { select } from "./form.js";
 import { bars } from "./plot.js";
 
@@ -13,6 +13,9 @@ const tile = (name, value, note, to) =>
   );
 const STORES = ["app_store", "play_store"];
 const daysAgo = (count) => new Date(Date.now() - count * 86_400_000).toISOString().slice(0, 10);
+
+const MONTH = new Intl.DateTimeFormat(undefined, { month: "long", year: "numeric", timeZone: "UTC" });
+const periodName = (period) => (period.length === 7 ? MONTH.format(Date.parse(`${period}-01T00:00Z`)) : day(period));
 
 export default async function today() {
   const figures = await get("/admin/overview");
@@ -126,7 +129,7 @@ async function revenue({ subscriptions_by_source }) {
           h(
             "p",
             { class: "muted" },
-            `${last.period}: ${moved.map((name) => `${name} ${amount(last[`${name}_minor`])}`).join(" · ")}`,
+            `${periodName(last.period)}: ${moved.map((name) => `${name} ${amount(last[`${name}_minor`])}`).join(" · ")}`,
           ),
           h(
             "div",

@@ -1,7 +1,7 @@
 // What an operator does for a viewer. Each says what it will do, previews it where the API can, and says what it did.
 import { api, can, get } from "./api.js";
 import { change } from "./dialog.js";
-import { button, download, facts, h, minorOf, money, priceText, time } from "./dom.js";
+import { button, counted, day, download, facts, h, minorOf, money, priceText, time } from "./dom.js";
 import { input, optional, select } from "./form.js";
 
 const list = (...actions) => h("p", { class: "actions" }, actions.flat().filter(Boolean));
@@ -44,7 +44,7 @@ export function accountActions(account, show) {
               "p",
               {},
               items.length
-                ? `${items.length} sessions will end: ${items.map(({ device }) => device.name).join(", ")}.`
+                ? `${counted(items.length, "session")} will end: ${items.map(({ device }) => device.name).join(", ")}.`
                 : "There is no session at the moment; pending sign-ins of televisions will be denied.",
             );
           },
@@ -239,7 +239,7 @@ async function changePlan(account, subscription, open) {
     run: async (values) => {
       const changed = await api("POST", `/admin/subscriptions/${subscription.id}/plan-change`, values);
       return changed.pending_change
-        ? `The plan changes on ${changed.pending_change.effective}.`
+        ? `The plan changes on ${day(changed.pending_change.effective)}.`
         : `The plan is now ${changed.plan.name}, ${priceText(changed.price)}.`;
     },
   });
@@ -339,8 +339,8 @@ export function invoicePreview(preview) {
     h(
       "p",
       { class: "muted" },
-      `On ${preview.due_date}.`,
-      next_renewal && ` The renewal after it: ${amount(next_renewal.total_minor)} on ${next_renewal.date}.`,
+      `On ${day(preview.due_date)}.`,
+      next_renewal && ` The renewal after it: ${amount(next_renewal.total_minor)} on ${day(next_renewal.date)}.`,
     ),
   ];
 }

@@ -55,7 +55,7 @@ function entry({ kind, at, what, actor, details }) {
     h(
       "div",
       { class: "entry" },
-      badge(KINDS[kind].replace(/s$/, "")),
+      badge(KINDS[kind].replace(/s\b/, "")),
       h("strong", {}, sentence(what)),
       actor && h("span", { class: "muted" }, "by ", h("code", {}, actor)),
       time(at),
@@ -85,7 +85,7 @@ const difference = (old, changed) =>
       h(
         "tr",
         {},
-        ["Member", "Before", "After"].map((name) => h("th", { scope: "col" }, name)),
+        ["Field", "Before", "After"].map((name) => h("th", { scope: "col" }, name)),
       ),
     ),
     h(
@@ -238,7 +238,7 @@ export async function explain(account) {
     });
   items.append(
     optional(search ? "Name or id of a title" : "Id of a title or episode", "title", { maxlength: 200 }),
-    search || "",
+    search ? h("p", { class: "actions" }, search) : "",
     found,
   );
   const ask = form(

@@ -1,6 +1,6 @@
 // One viewer: who they are, what they pay, what happened, what can be done for them.
 import { can, get } from "./api.js";
-import { badge, facts, h, link, panel, priceText, sentence, status, time } from "./dom.js";
+import { badge, day, facts, h, link, panel, priceText, sentence, status, time } from "./dom.js";
 import { accountActions, subscriptionActions } from "./viewer-actions.js";
 import { devices, explain, invoices, timeline } from "./viewer-parts.js";
 
@@ -31,7 +31,7 @@ export default async function viewer({ rest: [id, part = "timeline"], show }) {
         "Account",
         facts([
           ["Email", account.email],
-          ["Confirmed", account.email_verified ? "yes" : "no"],
+          ["Email confirmed", account.email_verified ? "yes" : "no"],
           ["State", [status(account.status), account.status_reason && ` ${account.status_reason}`]],
           ["Until", time(account.disabled_until)],
           ["Erased on", time(account.erase_at)],
@@ -68,12 +68,12 @@ function subscriptionFacts(subscription) {
       ],
     ],
     ["Hold", subscription.parked_reason],
-    ["Paid period", period && `${period.start} to ${period.end}`],
+    ["Paid period", period && `${day(period.start)} to ${day(period.end)}`],
     ["Trial ends", time(subscription.trial_end) ?? ""],
     ["Ends", time(subscription.cancel_at) ?? ""],
     ["Ended", time(subscription.canceled_at) ?? ""],
     ["Reason", subscription.cancel_reason],
-    ["Changes", pending_change && `to another price on ${pending_change.effective}`],
+    ["Changes", pending_change && `to another price on ${day(pending_change.effective)}`],
     ["Past due since", subscription.past_due_since && sentence(subscription.past_due_since)],
     ["Access until", time(subscription.access_until) ?? ""],
     ["Id", h("code", {}, subscription.id)],

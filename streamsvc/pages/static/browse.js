@@ -45,6 +45,20 @@ export const accessMessage = (reason, starts_at) => [
   ["subscription_required", "not_in_plan"].includes(reason) && link("#/plans", t("See plans"), "button primary"),
 ];
 
+// The API's own titles of rows are English; those that operators write have their own localizations.
+const ROW_TITLES = {
+  continue: t("Continue watching"),
+  next_up: t("Next up"),
+  new: t("New"),
+  popular: t("Popular"),
+};
+const BECAUSE = /^Because you watched (.+)$/;
+function rowTitle({ kind, title }) {
+  const watched = kind === "because" && title.match(BECAUSE)?.[1];
+  if (watched) return t("Because you watched {title}", { title: watched });
+  return t(title) === ROW_TITLES[kind] ? ROW_TITLES[kind] : title;
+}
+
 async function loadCatalogRows() {
   const [rows, genres, channels, collections] = await Promise.all([
     catalog("/home"),
@@ -66,7 +80,7 @@ async function loadCatalogRows() {
         section(
           row.kind === "collection" && codes.has(row.title)
             ? h("a", { href: `#/collection/${codes.get(row.title)}` }, row.title)
-            : row.title,
+            : rowTitle(row),
           titleRow(row.items),
         ),
       ),
@@ -96,7 +110,7 @@ function featured({ items: [row] }) {
       "div",
       {},
       h("h2", {}, title.title),
-      muted(title.episode ? episodeName(title.episode) : row.title),
+      muted(title.episode ? episodeName(title.episode) : rowTitle(row)),
       title.synopsis && h("p", {}, title.synopsis),
       actions(
         link(target, playLabel(title.progress), "button primary"),
@@ -232,9 +246,10 @@ export async function title(id) {
     : null;
   const target = details.kind === "movie" ? id : next?.id;
   const label = next
-    ? t("{play}, episode {number}", {
+    ? t("{play}: S{season} E{number}", {
         play: playLabel(states.get(next.id)?.progress),
-        number: `${next.season}.${next.number}`,
+        season: next.season,
+        number: next.number,
       })
     : playLabel(states.get(id)?.progress);
   const people = (role) =>

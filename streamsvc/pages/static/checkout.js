@@ -9,13 +9,12 @@ import { currentSubscription } from "./plans.js";
 const previewTable = (preview) =>
   facts([
     ...preview.lines.map((line) => [
-      line.description,
       [
-        line.period && `${formatDate(line.period.start)} – ${formatDate(line.period.end)}`,
-        formatMoney(preview, line.amount_minor),
-      ]
-        .filter(Boolean)
-        .join(": "),
+        line.description,
+        line.period &&
+          h("small", { class: "block" }, `${formatDate(line.period.start)} – ${formatDate(line.period.end)}`),
+      ],
+      formatMoney(preview, line.amount_minor),
     ]),
     ...(preview.discount_minor ? [[t("Discount"), formatMoney(preview, -preview.discount_minor)]] : []),
     ...(preview.tax_minor ? [[preview.tax_name ?? t("Tax"), formatMoney(preview, preview.tax_minor)]] : []),
@@ -46,7 +45,9 @@ export async function buy(priceId, query, page, chosenCard) {
     api("GET", "/payment-config"),
     api("GET", "/payment-methods"),
     api("POST", "/invoice-previews", subscription ? { ...order, subscription_id: subscription.id } : order),
-  ]);
+  ]).catch((error) => {
+    throw error.errors?.price_id ? new Error(t("This price is not available to you. Choose another plan.")) : error;
+  });
   const newCard = newCardField(config, preview.currency, priceId);
   const status = h("p", { class: "muted", role: "status" });
   const placeOrder = () =>
@@ -92,7 +93,7 @@ export async function buy(priceId, query, page, chosenCard) {
   );
   return [
     heading(t("Checkout")),
-    h("div", { class: "panel" }, previewTable(preview)),
+    h("div", { class: "panel bill" }, previewTable(preview)),
     h("br"),
     newCard || cards.length
       ? form(subscription ? t("Change plan") : t("Subscribe"), checkout, cardChoice(cards, newCard, chosenCard), status)

@@ -17,10 +17,11 @@ const fill = (text, values) => text.replace(/\{(\w+)\}/g, (placeholder, name) =>
 export const t = (text, values) => fill(messages[text] ?? text, values);
 const plurals = new Intl.PluralRules(locale),
   numbers = new Intl.NumberFormat(locale);
-// The form of a text that fits the number `n`: English has two, others one to six, which Intl.PluralRules names.
+// The form of a text that fits the number `n`: English has two, others one to six, which Intl.PluralRules names. `=1` is
+// for exactly one, where a language that does not tell it apart says it in other words.
 export function tn(one, other, n, values) {
   const forms = messages[other] ?? { one, other };
-  return fill(forms[plurals.select(n)] ?? forms.other, { n: numbers.format(n), ...values });
+  return fill(forms[`=${n}`] ?? forms[plurals.select(n)] ?? forms.other, { n: numbers.format(n), ...values });
 }
 
 export const formatMoney = (price, minor = price.amount_minor) => {

@@ -91,7 +91,7 @@ export async function plans() {
     heading(subscription ? t("Your plan") : state.me?.subscription ? t("Come back") : t("Choose a plan")),
     subscription && (await subscriptionPanel(subscription, items)),
     currencies.length > 1 && h("p", { class: "inline" }, choice),
-    list,
+    items.length ? list : h("p", {}, t("No plan is sold here at the moment.")),
     !state.me && actions(link("#/sign-up", t("Create an account"), "button primary")),
   ];
 }
@@ -126,7 +126,7 @@ async function subscriptionPanel({ id }, items) {
   return h(
     "div",
     { class: "panel" },
-    h("p", {}, h("strong", {}, plan.name), `, ${[STATUS[status], ...facts].join(", ")}`),
+    h("p", {}, h("strong", {}, plan.name), ` · ${[STATUS[status], ...facts].join(" · ")}`),
     h("p", { class: "muted" }, formatPrice(price)),
     actions(
       cancel_at

@@ -31,11 +31,25 @@ from streamsvc.schemas.subscriptions.subscriptions import (
     MAX_AMOUNT_MINOR,
     CancellationIn,
     Money,
+    PlanOut,
+    PriceOut,
     SubscriptionIn,
     SubscriptionOut,
 )
 
 PPM_PER_PERCENT = 10_000
+
+
+class RetiredPriceOut(PriceOut):
+    retired_at = Moment(required=True)
+
+
+class PlanAdminOut(PlanOut):
+    retired_prices = fields.List(
+        fields.Nested(RetiredPriceOut),
+        required=True,
+        metadata={"description": "Prices that are no longer sold, oldest first; those who have one keep it."},
+    )
 
 
 class Percent(fields.Field):

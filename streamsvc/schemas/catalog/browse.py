@@ -123,6 +123,12 @@ class CollectionDefinition(CollectionIn):
     code = fields.String(required=True)
 
 
+class CollectionTitle(StrictSchema):
+    external_id = fields.String(required=True)
+    title = fields.String(required=True)
+    year = fields.Integer(required=True, allow_none=True)
+
+
 class HomeRowIn(StrictSchema):
     kind = Choice(*ROW_KINDS, required=True)
     collection = Slug(

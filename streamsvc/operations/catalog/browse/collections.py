@@ -16,6 +16,7 @@ from streamsvc.operations.catalog.titles import bulk, search_index, writing
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
 from streamsvc.rules.catalog.codes import language_fallbacks
 from streamsvc.rules.catalog.inputs import CollectionInput, LocalizedPageInput
+from streamsvc.rules.inputs import PageInput, ShortListInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, fetch_all, fetch_existing, fetch_one
 
@@ -167,6 +168,26 @@ def get_collection_definition(code: str) -> dict:
     )
     columns = {name: getattr(row, name) for name in ("id", "code", "title", "localizations")}
     return columns | {"items": list(db.session.scalars(names))}
+
+
+def list_defined_collections(query: PageInput) -> dict:
+    """List all collections, by code, also those without a title that anybody may watch."""
+    return pagination.paginate_query(sa.select(Collection), Collection.code, query, "defined collections", False)
+
+
+def list_defined_titles(code: str, query: ShortListInput) -> dict:
+    """List the titles of a collection in its order, whether or not anybody may watch them. Raises NotFound."""
+    collection_pk = db.session.scalar(sa.select(Collection.pk).where(Collection.code == code))
+    if collection_pk is None:
+        raise NotFound
+    titles = (
+        sa.select(Title.external_id, Title.title, Title.year, CollectionItem.position)
+        .join(CollectionItem, CollectionItem.title_pk == Title.pk)
+        .where(CollectionItem.collection_pk == collection_pk, Title.removed_at.is_(None))
+        .order_by(CollectionItem.position)
+    )
+    rows = db.session.execute(titles).all()
+    return pagination.paginate_list(rows, query, f"titles of {code}", lambda row: [row.position])
 
 
 def delete_collection(code: str) -> None:
