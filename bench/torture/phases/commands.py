@@ -139,10 +139,10 @@ PHASES = [
     ),
     test_phase(
         "greedy",
-        "60 greedy lives and 60 others, and eight threads on one account",
+        "30 greedy lives and 30 others, and eight threads on one account",
         "tests/subscriptions/test_greedy_lives.py tests/subscriptions/test_billing_lives.py",
-        GREEDY_LIVES="60",
-        LIVES="60",
+        GREEDY_LIVES="30",
+        LIVES="30",
         RACE_S="10",
     ),
     test_phase(
@@ -150,7 +150,7 @@ PHASES = [
         "an owner and an intruder in random order",
         "tests/sessions/test_owner_and_intruder.py",
         "kept_sessions",
-        TAKEOVERS="60",
+        TAKEOVERS="20",
     ),
     test_phase(
         "grants",
@@ -164,7 +164,7 @@ PHASES = [
         "playback",
         "races of starts on one account, and an evening of viewers whose devices have wrong clocks",
         "tests/playback/test_playback_slots.py tests/playback/test_evening.py",
-        ROUNDS="400",
+        ROUNDS="200",
     ),
     test_phase(
         "upgrades",
