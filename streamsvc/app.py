@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, Request, request
 from flask_migrate import Migrate
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, Rule
 
 from streamsvc import __version__, blueprints, clock
 from streamsvc.http import edge, metrics, request_facts
@@ -24,8 +24,27 @@ from streamsvc.tracing import start_tracing
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+class LazyRule(Rule):
+    """A URL rule that compiles its URL builder when a URL is built, which few are: an app has hundreds of rules.
+
+    `_compile_builder` is private to Werkzeug; in a release without it, the rules are compiled as they are registered.
+    """
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        compiled: list[Callable[..., tuple[str, str]]] = []
+
+        def build(rule: Rule, **values: Any) -> tuple[str, str]:
+            if not compiled:
+                compiled.append(Rule._compile_builder(self, append_unknown))
+            return compiled[0](rule, **values)
+
+        return build
+
+
 class Service(Flask):
     """The Flask application, with adjusted error logging."""
+
+    url_rule_class = LazyRule
 
     def ensure_sync(self, func: Any) -> Any:
         """Return the view itself: no view is a coroutine, so Flask need not check at every step of a request."""

@@ -31,7 +31,8 @@ def servers():
 def service(servers, tmp_path):
     hosts = "&".join(f"host={server.folder}" for server in servers)
     url = f"postgresql://postgres@/tv?{hosts}&target_session_attrs=read-write"
-    with running_service(url, tmp_path, STREAMSVC_LOGIN_THROTTLE="0", STREAMSVC_SECRET_KEY=SECRET_KEY) as service:
+    settings = {"LOGIN_THROTTLE": "0", "SECRET_KEY": SECRET_KEY, "WORKERS": "1"}
+    with running_service(url, tmp_path, **{f"STREAMSVC_{name}": value for name, value in settings.items()}) as service:
         yield service
 
 

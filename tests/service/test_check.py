@@ -29,6 +29,7 @@ from tests.service.test_mail import Inbox
 from tests.service.test_start import PRODUCTION
 from tests.worlds import stripe_server as stripe_world
 from tests.worlds.broken_peers import broken_peer, hang
+from tests.worlds.forked_commands import commands
 from tests.worlds.service import Service
 from tests.worlds.vies_register import vies_register
 
@@ -204,9 +205,16 @@ def test_everything_that_production_lacks_is_listed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
-def run_init(folder, *arguments, **options):
-    command = [sys.executable, "-m", "streamsvc.cli", "init", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **options)
+def test_a_forked_command_does_what_a_process_of_its_own_does(tmp_path):
+    """The tests run commands as forks of one process, for speed."""
+    service = Service(f"sqlite:///{tmp_path}/none.sqlite3", tmp_path)
+    runs = [service.command("check", environment={"STREAMSVC_WORKERS": "many"}, **how) for how in ({}, {"timeout": 60})]
+    forked, started = [(run.returncode, run.stdout, run.stderr) for run in runs]
+    assert forked == started and started[0] == 1
+
+
+def run_init(folder, *arguments):
+    return commands.run(["init", *arguments], dict(os.environ), folder)
 
 
 COMPLETE = (

@@ -91,6 +91,7 @@ def walk(request, database, new_database, tmp_path_factory):
             "LOG_LEVEL": "debug",
             "ACCESS_LOG": "1",
             "METRICS": "1",
+            "WORKERS": "1",
             "MAIL_URL": f"smtp://127.0.0.1:{port}",
             "STRIPE_URL": stripe[0],
         }

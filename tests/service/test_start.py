@@ -42,6 +42,12 @@ CONFINED = {"preexec_fn": drop_capabilities}
 
 
 @pytest.fixture
+def url(new_database):
+    """The URL of a migrated SQLite database in a folder of its own."""
+    return new_database("sqlite", "started", migrate_database)
+
+
+@pytest.fixture
 def start(tmp_path):
     """`start(url, **settings)`: what `streamsvc serve`, or another command, says; it must be one sentence."""
 
@@ -127,12 +133,11 @@ def test_a_data_folder_that_cannot_be_written_is_named(start, tmp_path):
     assert "x.sqlite3 cannot be written" in text
 
 
-def test_a_database_that_is_read_only_is_named(start, tmp_path):
-    path = tmp_path / "service.sqlite3"
-    migrate_database(f"sqlite:///{path}")
+def test_a_database_that_is_read_only_is_named(start, url):
+    path = Path(url.removeprefix("sqlite:///"))
     path.chmod(0o444)
-    text = start(f"sqlite:///{path}", folder=tmp_path, options=CONFINED, command=("db", "downgrade"), SECRET_KEY=HEX)
-    assert "service.sqlite3 cannot be written" in text
+    text = start(url, folder=path.parent, options=CONFINED, command=("db", "downgrade"), SECRET_KEY=HEX)
+    assert f"{path.name} cannot be written" in text
 
 
 def test_a_secret_key_of_another_user_is_named(start, tmp_path):
@@ -144,9 +149,7 @@ def test_a_secret_key_of_another_user_is_named(start, tmp_path):
     assert HEX not in text
 
 
-def test_a_secret_key_of_another_service_is_named(start, tmp_path):
-    url = f"sqlite:///{tmp_path / 'service.sqlite3'}"
-    migrate_database(url)
+def test_a_secret_key_of_another_service_is_named(start, url):
     insert = "INSERT INTO rate_limit_keys (secret_id, key_encrypted, created_at) VALUES ('x', 'x', '2026-01-01')"
     with sa.create_engine(url).begin() as connection:
         connection.exec_driver_sql(insert)
@@ -162,13 +165,6 @@ def test_a_file_that_is_no_database_is_named_and_left_as_it_is(start, tmp_path):
     assert path.read_text() == "a file of another program\n" * 100
 
 
-@pytest.fixture
-def url(tmp_path):
-    address = f"sqlite:///{tmp_path / 'migrated.sqlite3'}"
-    migrate_database(address)
-    return address
-
-
 def test_a_port_that_is_taken_is_named(start, url):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -177,13 +173,11 @@ def test_a_port_that_is_taken_is_named(start, url):
             assert f"cannot listen on 127.0.0.1:{port}: the port is taken" in text
 
 
-def test_a_port_that_this_user_may_not_open_is_named(start, tmp_path):
+def test_a_port_that_this_user_may_not_open_is_named(start, url, tmp_path):
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
         pytest.skip("everybody may open any port here")
-    path = tmp_path / "service.sqlite3"
-    migrate_database(f"sqlite:///{path}")
     for command in (("serve",), ("demo",)):
-        text = start(f"sqlite:///{path}", command=command, folder=tmp_path, options=CONFINED, PORT=80)
+        text = start(url, command=command, folder=tmp_path, options=CONFINED, PORT=80)
         assert "cannot listen on 127.0.0.1:80: this user may not open ports below 1024" in text
 
 

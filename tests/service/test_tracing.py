@@ -69,7 +69,7 @@ def service(database, new_database, tmp_path, collector, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector[0])
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
     url = new_database(database, "traced", migrate_database)
-    with running_service(url, tmp_path, STREAMSVC_TRACING="1") as service:
+    with running_service(url, tmp_path, STREAMSVC_TRACING="1", STREAMSVC_WORKERS="1") as service:
         yield service
 
 

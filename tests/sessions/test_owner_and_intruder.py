@@ -23,7 +23,7 @@ from tests.worlds.oidc_provider import CLIENT
 from tests.worlds.sessions_steps import operator, run_jobs
 from tests.worlds.takeover_sides import ACCESS_LINKS, PATHS_BY_MAIL, Side
 
-TAKEOVERS = int(os.environ.get("STREAMSVC_TEST_TAKEOVERS", "10"))
+TAKEOVERS = int(os.environ.get("STREAMSVC_TEST_TAKEOVERS", "5"))
 IS_SHORT = "STREAMSVC_TEST_TAKEOVERS" not in os.environ
 LONGEST = timedelta(days=6)
 """The owner acts within this time of the takeover: the links in mails are valid for seven days."""

@@ -15,7 +15,7 @@ from tests.worlds.billing_world import World
 
 pytestmark = pytest.mark.every_database
 
-EXAMPLES = int(os.environ.get("STREAMSVC_TEST_LIVES", "3"))
+EXAMPLES = int(os.environ.get("STREAMSVC_TEST_LIVES", "2"))
 ZONES = sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))
 PRICES = (
     {"amount_minor": 999},

@@ -24,7 +24,7 @@ from tests.worlds.billing_world import World
 
 pytestmark = pytest.mark.every_database
 
-LIVES = int(os.environ.get("STREAMSVC_TEST_GREEDY_LIVES", "2"))
+LIVES = int(os.environ.get("STREAMSVC_TEST_GREEDY_LIVES", "1"))
 RACE_S = float(os.environ.get("STREAMSVC_TEST_RACE_S", "2"))
 RACERS = 8
 ZONES = ("UTC", "America/New_York", "Europe/Berlin", "Pacific/Auckland")

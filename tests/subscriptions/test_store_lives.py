@@ -25,7 +25,7 @@ from tests.worlds.store_lives import DAY, HOUR, iso
 
 pytestmark = pytest.mark.every_database
 
-LIVES = int(os.environ.get("STREAMSVC_TEST_STORE_LIVES", "10"))
+LIVES = int(os.environ.get("STREAMSVC_TEST_STORE_LIVES", "4"))
 FIRST_LIFE = int(os.environ.get("STREAMSVC_TEST_STORE_FIRST_LIFE", "0"))
 STEPS = 6
 MINUTE = timedelta(minutes=1)

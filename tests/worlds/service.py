@@ -23,6 +23,7 @@ from streamsvc.cli.catalog import import_with_progress
 from streamsvc.operations.maintenance import demo
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db
+from tests.worlds.forked_commands import can_fork, commands
 
 TIMEOUT_S = 60
 
@@ -45,7 +46,10 @@ class Service:
 
     def command(self, *arguments, environment=None, **options):
         """Run a `streamsvc` command to its end. `environment` is added; `options` are those of `subprocess.run`."""
-        command, env = [sys.executable, "-m", "streamsvc.cli", *arguments], self.env | (environment or {})
+        env = self.env | (environment or {})
+        if can_fork(environment or {}, options):
+            return commands.run(list(arguments), env, options.get("cwd"))
+        command = [sys.executable, "-m", "streamsvc.cli", *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False, **options)
 
     def start(self):
