@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NOT_FORKED = ("PYTHON", "LD_")
+NOT_FORKED = ("PYTHON", "LD_", "TORTURE_")
 """How the names of variables begin that take effect at the start of a process only."""
 
 
@@ -76,9 +76,10 @@ class ForkedCommands:
 commands = ForkedCommands()
 
 
-def can_fork(environment: dict[str, str], options: dict) -> bool:
-    """Whether a command with these additions to the environment, and options of `subprocess.run`, can be a fork."""
-    return options.keys() <= {"cwd"} and not any(name.startswith(NOT_FORKED) for name in environment)
+def can_fork(env: dict[str, str], options: dict) -> bool:
+    """Whether a command with this environment, and these options of `subprocess.run`, can be a fork."""
+    changed = [name for name, value in env.items() if value != os.environ.get(name)]
+    return options.keys() <= {"cwd"} and not any(name.startswith(NOT_FORKED) for name in changed)
 
 
 if __name__ == "__main__":

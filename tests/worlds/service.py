@@ -47,7 +47,7 @@ class Service:
     def command(self, *arguments, environment=None, **options):
         """Run a `streamsvc` command to its end. `environment` is added; `options` are those of `subprocess.run`."""
         env = self.env | (environment or {})
-        if can_fork(environment or {}, options):
+        if can_fork(env, options):
             return commands.run(list(arguments), env, options.get("cwd"))
         command = [sys.executable, "-m", "streamsvc.cli", *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False, **options)
