@@ -67,6 +67,7 @@ def main():
         "bare Flask on gunicorn's sync workers divided by it, as the median of the rounds; `to bare there` the same "
         "for bare Flask on that server. On `fresh`, no responses are kept."
     )
+    options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / "results.md").write_text(report.format_results(results, times_us, hash_us, method))
     (options.folder / "results.svg").write_text(report.format_plot(results))
     print(f"\n{report.format_ratio_goals(results)}")
