@@ -196,7 +196,7 @@ PHASES = [
         "stuffing",
         "stolen passwords from a thousand addresses",
         "bench.stuffing --attempts 4000",
-        "bench.stuffing --attempts 2000 --plant no-step-up",
+        "bench.stuffing --attempts 4000 --plant no-step-up",
         SQLITE,
     ),
 ]
