@@ -120,6 +120,14 @@ def test_a_header_with_an_underscore_is_not_taken_for_the_one_with_a_hyphen(conn
         assert (read_response(stream)[1]["X-Request-Id"] == "mine") == is_used
 
 
+def test_no_header_changes_the_path(connect):
+    """A proxy may restrict paths, such as /metrics; clients reach no other path than the one that it saw."""
+    for path, name, status in ((b"/x/livez", b"/x", 404), (b"/livez", b"/x", 200)):
+        headers = b"SCRIPT_NAME: " + name + b"\r\nPATH_INFO: /v1/plans\r\n\r\n"
+        stream = connect(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + headers).makefile("rb")
+        assert read_response(stream)[0] == status
+
+
 def test_a_process_receives_four_large_bodies_at_a_time(connect):
     head = b"POST /v1/admin/imports HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     responses = [read_response(connection.makefile("rb")) for connection in [connect(head) for _ in range(5)]]
