@@ -98,6 +98,19 @@ def test_more_silent_connections_than_fit_keep_nobody_out(service, connect):
     assert silent[0].recv(100) == b"", "the longest silent one made room"
 
 
+def test_clients_that_read_slowly_hold_no_thread(service, connect):
+    ask = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    slow = [connect(ask + ask) for _ in range(4 * THREADS)]
+    time.sleep(0.5)
+    started = time.monotonic()
+    assert service.get("/readyz")[0] == 200
+    assert time.monotonic() - started < 0.9, "served only after the slow clients were given up"
+    stream = slow[-1].makefile("rb")
+    responses = [read_response(stream) for _ in range(2)]
+    assert all(int(headers["Content-Length"]) > 1_000_000 for _, headers, _ in responses), "more than a buffer holds"
+    assert responses[0][2] == responses[1][2] == service.get("/openapi.json")[1]
+
+
 def test_requests_sent_at_once_are_answered_in_order(connect):
     both = request(CHUNKED, body=chunked(SESSION)) + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     stream = connect(both).makefile("rb")
