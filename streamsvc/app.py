@@ -53,12 +53,13 @@ class Service(Flask):
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Return what matches the request's path; None for a hot read, which has its rule already.
 
-        Flask would parse the Host too, twice: no rule depends on it, and none redirects.
+        Flask would parse the Host too, twice: no rule depends on it, and none redirects. An absolute URI may have an
+        empty path, which is `/` (RFC 9112, section 3.2.1).
         """
         if request is None or isinstance(request, HotRequest):
             return None
         environ = request.environ
-        path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
+        path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace") or "/"
         return self.url_map.bind("", path_info=path, default_method=environ["REQUEST_METHOD"])
 
     def log_exception(self, exc_info: Any) -> None:

@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -21,6 +20,7 @@ from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.security.counter_keys import is_secret_key_foreign
 from streamsvc.settings import PREFIX, Settings, SettingsError, current_settings
+from streamsvc.storage.database import is_unavailable
 
 BACKLOG = 2048
 LISTEN_ERRORS = {
@@ -119,8 +119,11 @@ def worker(once: bool) -> None:
 
     configure_logging(current_settings())
     gc_tuning.tune_gc()
-    with suppress(SQLAlchemyError):  # a worker waits for a database that cannot be reached
+    try:
         _require_current_schema()
+    except SQLAlchemyError as error:
+        if not is_unavailable(error):  # else the worker waits until it is
+            raise
     if once:
         require_trusted_clock()
         jobs.schedule_recurring()

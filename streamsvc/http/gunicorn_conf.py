@@ -29,6 +29,7 @@ timeout = 60
 graceful_timeout = 30
 keepalive = 5
 max_requests = 0
+forwarder_headers = ""  # by default a proxy on this machine may pass on SCRIPT_NAME, which changes the path
 limit_request_line = MAX_LINE_BYTES
 limit_request_field_size = MAX_FIELD_BYTES
 control_socket_disable = True

@@ -16,7 +16,7 @@ MAX_HEAD_BYTES, MAX_HEADERS = 4096, 50
 HEAD = re.compile(
     r"(GET|HEAD|POST|PUT|PATCH|DELETE) ((?!//)/[!-\"$-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n)+)\r\n"
 )
-HEADER = re.compile(r"([^:]+): *(.*?) *\r\n")
+HEADER = re.compile(r"([^:]+): *(.*)\r\n")
 UNUSUAL_HEADERS = frozenset(("EXPECT", "TRANSFER-ENCODING", "UPGRADE", "X-FORWARDED-PROTOCOL", "X-FORWARDED-SSL"))
 SCHEME_HEADER = "X-FORWARDED-PROTO"
 
@@ -38,7 +38,7 @@ def parse_plain_head(head: bytes, cfg: "Config", client: Any) -> PlainRequest | 
     match = HEAD.fullmatch(head.decode("latin-1")) if len(head) <= MAX_HEAD_BYTES else None
     if match is None:
         return None
-    headers = [(name.upper(), value) for name, value in HEADER.findall(match[3])]
+    headers = [(name.upper(), value.rstrip(" ")) for name, value in HEADER.findall(match[3])]
     fields = dict(headers)
     is_unclear = len(fields) < len(headers) or not fields.get("CONTENT-LENGTH", "0").isdigit()
     if is_unclear or len(headers) > MAX_HEADERS or not UNUSUAL_HEADERS.isdisjoint(fields):

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,9 @@ from streamsvc.settings import Settings
 RECEIVE_BYTES = 64 * 1024
 SWEEP_INTERVAL_S = 0.5
 SEND_BUFFER_BYTES, SEND_TIMEOUT_S = 256 * 1024, 30
-"""A response that fits into the buffer leaves its thread at once, however slowly the client reads it."""
+"""A response that fits into the buffer is sent at once, however slowly the client reads it."""
+MAX_UNSENT_BYTES, MAX_ALL_UNSENT_BYTES = 2 << 20, 64 << 20
+"""The most bytes of a response, and of all together, that wait in memory for clients that read slowly."""
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 NOTHING_TO_ACCEPT = (errno.EAGAIN, errno.EWOULDBLOCK)
 
@@ -51,10 +54,14 @@ class Connection(TConn):
         self.reader = RequestReader(cfg, client)
         self.started = self.deadline = 0.0
         self.is_idle = self.is_closing = self.was_told_to_continue = False
+        self.unsent = bytearray()
 
 
 class OnePacketResponse(wsgi.Response):
-    """gunicorn's response, which sends its head together with the first part of the body."""
+    """gunicorn's response, which sends its head together with the first part of the body.
+
+    What the client does not read at once is left in `req.unsent` for the event loop, so that it holds no thread.
+    """
 
     head = b""
     headers_sent: bool
@@ -70,6 +77,7 @@ class OnePacketResponse(wsgi.Response):
     def write_file(self, file: Any) -> None:
         self.send_headers()
         self._send(b"")
+        self._send_rest()
         super().write_file(file)
 
     def close(self) -> None:
@@ -77,9 +85,18 @@ class OnePacketResponse(wsgi.Response):
         self._send(b"0\r\n\r\n" if self.chunked else b"")
 
     def _send(self, data: bytes) -> None:
-        if self.head or data:
-            self.sock.sendall(self.head + data)
-            self.head = b""
+        data, self.head = self.head + data, b""
+        unsent: bytearray = self.req.unsent
+        if data and not unsent:
+            with suppress(BlockingIOError):
+                data = data[self.sock.send(data, socket.MSG_DONTWAIT) :]
+        unsent += data
+        if len(unsent) > MAX_UNSENT_BYTES:
+            self._send_rest()
+
+    def _send_rest(self) -> None:
+        self.sock.sendall(self.req.unsent)
+        self.req.unsent.clear()
 
 
 wsgi.Response = OnePacketResponse  # gunicorn has no setting for it
@@ -196,14 +213,13 @@ class BufferingWorker(ThreadWorker):
         connection.is_idle, connection.was_told_to_continue = True, False
         self._wait(connection, connection.started + timeout_s, self._receive)
 
-    def _wait(self, connection: Connection, deadline: float, on_readable: Any) -> None:
+    def _wait(self, connection: Connection, deadline: float, act: Any, event: int = selectors.EVENT_READ) -> None:
         connection.deadline = deadline
         self.waiting[connection] = None
-        callback = partial(self._on_readable, connection, on_readable)
-        self.poller.register(connection.sock, selectors.EVENT_READ, callback)
+        self.poller.register(connection.sock, event, partial(self._on_event, connection, act))
 
     @staticmethod
-    def _on_readable(connection: Connection, act: Any, _sock: object) -> None:
+    def _on_event(connection: Connection, act: Any, _sock: object) -> None:
         act(connection)
 
     def _stop_waiting(self, connection: Connection) -> None:
@@ -269,7 +285,7 @@ class BufferingWorker(ThreadWorker):
         """Serve a complete request in a thread. The liveness check has its own, so that it never waits."""
         request = connection.reader.request
         assert request is not None
-        connection.parser = iter((request,))
+        connection.parser, request.unsent = iter((request,)), connection.unsent
         threads = self.reserved_thread if request.path == RESERVED_PATH else self.tpool
         threads.submit(connection)
 
@@ -294,14 +310,41 @@ class BufferingWorker(ThreadWorker):
         return keepalive  # the body has been read, else the request was marked as the connection's last
 
     def finish_request(self, connection: Connection, keep: bool) -> None:
-        """After a response: wait for the connection's next request, or close it."""
-        finished = connection.reader
-        finished.close()
+        """After a response: send its rest, if any, then wait for the connection's next request, or close it."""
+        connection.reader.close()
         try:
             connection.sock.setblocking(False)
         except OSError:
             self._close(connection)
             return
+        if not connection.unsent:
+            self._end_request(connection, keep)
+            return
+        connection.is_closing = True  # unless the client reads the rest in time
+        send = partial(self._send_rest, keep=keep)
+        self._wait(connection, time.monotonic() + SEND_TIMEOUT_S, send, selectors.EVENT_WRITE)
+        while sum(len(c.unsent) for c in self.waiting) > MAX_ALL_UNSENT_BYTES:
+            self._close(next(c for c in self.waiting if c.unsent))
+
+    def _send_rest(self, connection: Connection, keep: bool) -> None:
+        """Send what the client has room for."""
+        if connection not in self.waiting:
+            return
+        try:
+            del connection.unsent[: connection.sock.send(connection.unsent)]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(connection)
+            return
+        connection.deadline = time.monotonic() + SEND_TIMEOUT_S
+        if not connection.unsent:
+            self._stop_waiting(connection)
+            connection.is_closing = False
+            self._end_request(connection, keep)
+
+    def _end_request(self, connection: Connection, keep: bool) -> None:
+        finished = connection.reader
         if not keep:
             if finished.is_truncated or finished.buffer:
                 self._linger(connection)

@@ -1,6 +1,7 @@
 """The parser of plain heads makes the same request of a head as gunicorn's, or none."""
 
 import random
+import time
 
 import pytest
 from gunicorn.config import Config
@@ -70,6 +71,18 @@ def test_only_a_trusted_proxy_says_that_its_client_used_https(cfg):
 @pytest.mark.parametrize("head", NOT_PLAIN.values(), ids=NOT_PLAIN)
 def test_whatever_is_not_plain_is_left_to_gunicorn(cfg, head):
     assert parse_plain_head(head, cfg, PROXY) is None
+
+
+@pytest.mark.parametrize("value", [b"a" + b" " * 3900 + b"b", b" " * 3900, b"a " * 1950, b"a" + b" " * 3900])
+def test_a_head_is_parsed_in_linear_time(cfg, value):
+    """The event loop parses heads: nobody else is served meanwhile."""
+    times = []
+    for _ in range(5):
+        started = time.process_time()
+        parsed = parse_plain_head(GET + b"X-A: " + value + b"\r\n\r\n", cfg, PROXY)
+        times.append(time.process_time() - started)
+        assert parsed.headers[-1] == ("X-A", value.decode().strip())
+    assert min(times) < 0.002
 
 
 def test_no_changed_head_is_parsed_in_another_way_than_by_gunicorn(cfg):

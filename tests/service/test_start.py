@@ -204,3 +204,11 @@ def test_every_command_says_that_the_schema_is_missing(start, new_database, kind
     for command in (("worker",), ("worker", "--once")):
         text = start(url, command=command, SANDBOX="1")
         assert text == "Error: the database schema is out of date: run `streamsvc db upgrade` first", command
+
+
+@pytest.mark.parametrize("command", [("serve",), ("worker",), ("worker", "--once")], ids=" ".join)
+def test_a_file_that_is_no_database_is_named_and_nothing_waits_for_it(start, tmp_path, command):
+    path = tmp_path / "other.sqlite3"
+    path.write_bytes(b"text, and not a database" * 400)
+    text = start(f"sqlite:///{path}", command=command, options={"timeout": 60})
+    assert text.endswith("is not an SQLite database; name another file, or move this one away")

@@ -98,6 +98,19 @@ def test_more_silent_connections_than_fit_keep_nobody_out(service, connect):
     assert silent[0].recv(100) == b"", "the longest silent one made room"
 
 
+def test_clients_that_read_slowly_hold_no_thread(service, connect):
+    ask = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    slow = [connect(ask + ask) for _ in range(4 * THREADS)]
+    time.sleep(0.5)
+    started = time.monotonic()
+    assert service.get("/readyz")[0] == 200
+    assert time.monotonic() - started < 0.9, "served only after the slow clients were given up"
+    stream = slow[-1].makefile("rb")
+    responses = [read_response(stream) for _ in range(2)]
+    assert all(int(headers["Content-Length"]) > 1_000_000 for _, headers, _ in responses), "more than a buffer holds"
+    assert responses[0][2] == responses[1][2] == service.get("/openapi.json")[1]
+
+
 def test_requests_sent_at_once_are_answered_in_order(connect):
     both = request(CHUNKED, body=chunked(SESSION)) + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     stream = connect(both).makefile("rb")
@@ -118,6 +131,14 @@ def test_a_header_with_an_underscore_is_not_taken_for_the_one_with_a_hyphen(conn
     for name, is_used in ((b"X-Request-Id", True), (b"X_Request_Id", False)):
         stream = connect(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + name + b": mine\r\n\r\n").makefile("rb")
         assert (read_response(stream)[1]["X-Request-Id"] == "mine") == is_used
+
+
+def test_no_header_changes_the_path(connect):
+    """A proxy may restrict paths, such as /metrics; clients reach no other path than the one that it saw."""
+    for path, name, status in ((b"/x/livez", b"/x", 404), (b"/livez", b"/x", 200)):
+        headers = b"SCRIPT_NAME: " + name + b"\r\nPATH_INFO: /v1/plans\r\n\r\n"
+        stream = connect(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + headers).makefile("rb")
+        assert read_response(stream)[0] == status
 
 
 def test_a_process_receives_four_large_bodies_at_a_time(connect):
