@@ -18,9 +18,12 @@ BOTH, SQLITE = ("sqlite", "postgresql"), ("sqlite",)
 
 
 def test_phase(
-    name: str, summary: str, nodes: str, plant: str = "", plant_nodes: str = "", databases=BOTH, **env: str
+    name: str, summary: str, nodes: str, plant: str = "", plant_nodes: str = "", databases=BOTH, takes_s=20, **env: str
 ) -> Phase:
-    """A phase that runs tests; with the planted fault, one of `plant_nodes` must fail. `env`: STREAMSVC_TEST_… ."""
+    """A phase that runs tests; with the planted fault, one of `plant_nodes` must fail.
+
+    `takes_s`: how many seconds it needs on two idle cores. `env`: STREAMSVC_TEST_… .
+    """
 
     def run(context: Context) -> list[Check]:
         chosen = (plant_nodes or nodes) if context.plant else nodes
@@ -31,10 +34,12 @@ def test_phase(
         return [Check(PASSES, passed, output[-1] if output else f"status {status}")]
 
     plants = {plant: PASSES} if plant else {}
-    return Phase(name, summary, run, plants, weight=0.01, plant_s=5, databases=databases, fixed_s=35)
+    return Phase(name, summary, run, plants, weight=0.01, plant_s=5, databases=databases, fixed_s=takes_s)
 
 
-def bench_phase(name: str, summary: str, command: str, plant_command: str, databases: tuple[str, ...]) -> Phase:
+def bench_phase(
+    name: str, summary: str, command: str, plant_command: str, databases: tuple[str, ...], takes_s: float = 50
+) -> Phase:
     """A phase that runs a benchmark, which plants its own fault with `plant_command` and says whether it found it."""
 
     def run(context: Context) -> list[Check]:
@@ -44,7 +49,7 @@ def bench_phase(name: str, summary: str, command: str, plant_command: str, datab
         passed = status != 0 if context.plant else status == 0
         return [Check(FINDS, passed, summarize(output))]
 
-    return Phase(name, summary, run, {"its own": FINDS}, weight=0.01, plant_s=10, databases=databases, fixed_s=50)
+    return Phase(name, summary, run, {"its own": FINDS}, weight=0.01, plant_s=10, databases=databases, fixed_s=takes_s)
 
 
 def run_command(context: Context, command: list[str], **env: str) -> tuple[int, list[str]]:
@@ -71,6 +76,7 @@ PHASES = [
         "new_sandbox_key",
         RENEWALS="1000",
         KILL_EVERY_S="1",
+        takes_s=60,
     ),
     test_phase(
         "crashes",
@@ -144,6 +150,7 @@ PHASES = [
         GREEDY_LIVES="30",
         LIVES="30",
         RACE_S="10",
+        takes_s=120,
     ),
     test_phase(
         "recovery",
@@ -151,6 +158,7 @@ PHASES = [
         "tests/sessions/test_owner_and_intruder.py",
         "kept_sessions",
         TAKEOVERS="20",
+        takes_s=50,
     ),
     test_phase(
         "grants",
@@ -165,12 +173,14 @@ PHASES = [
         "races of starts on one account, and an evening of viewers whose devices have wrong clocks",
         "tests/playback/test_playback_slots.py tests/playback/test_evening.py",
         ROUNDS="200",
+        takes_s=150,
     ),
     test_phase(
         "upgrades",
         "rows of every revision survive the upgrade, and four nodes migrate at once",
         "tests/service/test_upgrades.py",
         MIGRATIONS="every",
+        takes_s=120,
     ),
     test_phase(
         "connections",
@@ -184,6 +194,7 @@ PHASES = [
         "bench.revocation --rounds 160 --shake-every 20",
         "bench.revocation --rounds 16 --shake-every 100 --plant",
         BOTH,
+        takes_s=80,
     ),
     bench_phase(
         "malformed",
@@ -198,5 +209,6 @@ PHASES = [
         "bench.stuffing --attempts 4000",
         "bench.stuffing --attempts 4000 --plant no-step-up",
         SQLITE,
+        takes_s=200,
     ),
 ]
