@@ -32,8 +32,7 @@ BUILT_FROM_CONSTANTS = {
     "f'PRAGMA {pragma}'",
     "f'PRAGMA busy_timeout={BUSY_TIMEOUT_MS}'",
     "f'PRAGMA busy_timeout={timeout_ms}'",
-    "f'PRAGMA synchronous={SYNCHRONOUS_RELAXED}'",
-    "f'PRAGMA synchronous={SYNCHRONOUS}'",
+    "f'PRAGMA synchronous={level}'",
     """f"{column} IN ({', '.join((repr(word) for word in values))})\"""",
     "'book IN ({})'.format(', '.join(map(repr, BOOKS)))",
 }

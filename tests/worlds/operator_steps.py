@@ -63,7 +63,8 @@ def enrolled(app, role, name=None):
 def new_operator(app, role, name=None):
     """An operator of this role, enrolled and signed in."""
     staff = enrolled(app, role, name)
-    assert staff.sign_in().status_code == 201
+    signed_in = staff.sign_in()
+    assert signed_in.status_code == 201, signed_in.json
     return staff
 
 
