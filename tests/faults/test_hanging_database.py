@@ -15,6 +15,11 @@ BUDGET_S = 2.5
 """2 s, and some for a busy machine."""
 
 
+@pytest.fixture(autouse=True)
+def patience():
+    """Have none: these tests are about servers that hang."""
+
+
 @pytest.fixture
 def server(database, new_database, tmp_path):
     if database != "postgresql":

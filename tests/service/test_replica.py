@@ -28,6 +28,11 @@ BUDGET_S = 2.5
 """How long a read may take that finds the standby hanging."""
 
 
+@pytest.fixture(autouse=True)
+def patience():
+    """Have none: these tests are about servers that hang."""
+
+
 @pytest.fixture(scope="module")
 def servers():
     with primary_and_standby(log_statement="all") as (primary, standby):

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from streamsvc.storage import hang_watchdog
 from streamsvc.storage.database import db
 from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
@@ -91,12 +90,6 @@ STEPS = (
     (2, "charge_back_gift", (None, 100)),
     (3, "pay_out", (None, 100), ("auto", "bank_transfer")),
 )
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch):
-    """Believe that PostgreSQL hangs after a minute only: hours of lives on a busy machine are about money, not time."""
-    monkeypatch.setattr(hang_watchdog, "SUSPECT_AFTER_S", 60)
 
 
 class GreedyLife:
