@@ -74,7 +74,7 @@ def open_page(world, page, path):
 
 
 def turn_to_page(world, page, path):
-    """Go to another page of the console without loading it anew, as a link does, and wait until it is complete."""
+    """Go to another page of the console by a link, without a reload, and wait until it is complete."""
     leave = "hash => { document.querySelector('main h1').dataset.left = ''; location.hash = hash }"
     page.evaluate(leave, f"#/{fill_path(world, path)}")
     page.locator("main h1:not([data-left])").wait_for()

@@ -271,7 +271,7 @@ def test_an_insecure_page_says_that_the_browser_will_refuse_the_cookie(site):
 
 @requires_axe
 def test_no_page_overflows_or_has_a_serious_fault_for_axe(site, tmp_path):
-    """Each page is opened once, and checked as it looks on a phone and on a desktop, light and dark."""
+    """Open each page once, and check it on a phone and on a desktop, light and dark."""
     with site() as ann:
         page = ann.open(PHONE, bypass_csp=True)  # axe-core is a script of the test
         load_axe(page)
