@@ -41,6 +41,8 @@ def hook(app, monkeypatch):
     hook = Hook()
 
     class Handler(LocalHandler):
+        wbufsize = 0  # each byte leaves at once
+
         def do_POST(self):
             hook.requests.append((dict(self.headers), self.read_body()))
             if not hook.drip_s:
