@@ -68,7 +68,7 @@ browser: .venv/installed-test
 	cd tests/players && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --silent
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/players/node_modules/.bin/prettier --check 'streamsvc/pages/{console,shared,static}/*.js' \
 		'streamsvc/pages/static/docs/*.js'
-	PATH="$(CURDIR)/$(BIN):$$PATH" STREAMSVC_TEST_CONSOLE=every $(BIN)/python -m pytest tests/service/test_console.py tests/service/test_docs_site.py tests/service/test_docs_sessions.py tests/service/test_docs_examples.py tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_storefront_channels.py tests/service/test_storefront_playback.py tests/service/test_storefront_stripe.py tests/service/test_cors.py tests/catalog/test_public_catalog_caches.py tests/playback/test_media_servers.py tests/playback/test_player_in_a_browser.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" STREAMSVC_TEST_CONSOLE=every $(BIN)/python -m pytest tests/operators/console tests/service/test_docs_site.py tests/service/test_docs_sessions.py tests/service/test_docs_examples.py tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py tests/service/test_storefront_channels.py tests/service/test_storefront_playback.py tests/service/test_storefront_stripe.py tests/service/test_cors.py tests/catalog/test_public_catalog_caches.py tests/playback/test_media_servers.py tests/playback/test_player_in_a_browser.py
 
 clients: .venv/installed-test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[clients]'

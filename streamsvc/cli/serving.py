@@ -1,6 +1,7 @@
 """The serve and worker commands."""
 
 import errno
+import logging
 import os
 import signal
 import socket
@@ -21,8 +22,10 @@ from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.security.counter_keys import is_secret_key_foreign
 from streamsvc.settings import PREFIX, Settings, SettingsError, current_settings
 from streamsvc.storage.database import is_unavailable
+from streamsvc.storage.outage_log import log_outage
 
 BACKLOG = 2048
+RETRY_INTERVAL_S = 1.0
 LISTEN_ERRORS = {
     errno.EADDRINUSE: f"the port is taken; stop what listens there, or choose another, such as {PREFIX}PORT=8001",
     errno.EACCES: (
@@ -36,6 +39,7 @@ FOREIGN_KEY = (
     f"{PREFIX}DATA_DIR; if it is lost, set {PREFIX}SECRET_KEY, and set up authenticators and webhook secrets again"
 )
 NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` first"
+log = logging.getLogger("streamsvc.worker")
 
 
 @click.command()
@@ -119,12 +123,8 @@ def worker(once: bool) -> None:
 
     configure_logging(current_settings())
     gc_tuning.tune_gc()
-    try:
-        _require_current_schema()
-    except SQLAlchemyError as error:
-        if not is_unavailable(error):  # else the worker waits until it is
-            raise
     if once:
+        _require_current_schema()
         require_trusted_clock()
         jobs.schedule_recurring()
         click.echo(f"{jobs.run_due_jobs(clock.now(), max_jobs=1_000_000)} jobs run")
@@ -132,4 +132,17 @@ def worker(once: bool) -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
+    _await_current_schema(stop)
     run_worker(stop, report_ready)
+
+
+def _await_current_schema(stop: threading.Event) -> None:
+    """Wait for the database until it is available or `stop` is set. Raises ClickException if its schema is older."""
+    while not stop.is_set():
+        try:
+            return _require_current_schema()
+        except SQLAlchemyError as error:
+            if not is_unavailable(error):
+                raise
+            log_outage(log, "start of the worker", error)
+            stop.wait(RETRY_INTERVAL_S)

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.conftest import DATABASES, migrate_database
-from tests.worlds.service import Service
+from tests.worlds import databases
+from tests.worlds.service import Service, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.one_database
@@ -204,6 +205,24 @@ def test_every_command_says_that_the_schema_is_missing(start, new_database, kind
     for command in (("worker",), ("worker", "--once")):
         text = start(url, command=command, SANDBOX="1")
         assert text == "Error: the database schema is out of date: run `streamsvc db upgrade` first", command
+
+
+@pytest.mark.skipif("postgresql" not in DATABASES, reason="an SQLite file is never unreachable")
+def test_a_worker_that_waits_for_its_database_requires_its_schema(tmp_path):
+    url = os.environ[databases.SERVER_VARIABLE].format("appears_later")
+    service = Service(url, tmp_path)
+    with service.log.open("w") as log:
+        worker = subprocess.Popen([sys.executable, "-m", "streamsvc.cli", "worker"], env=service.env, stderr=log)
+    try:
+        wait_until(lambda: "database unavailable" in service.log.read_text())
+        assert worker.poll() is None
+        databases.create_database("postgresql", tmp_path, "appears_later")
+        assert worker.wait(30) == 1
+    finally:
+        worker.kill()
+        worker.wait()
+    last_line = service.log.read_text().splitlines()[-1]
+    assert last_line == "Error: the database schema is out of date: run `streamsvc db upgrade` first"
 
 
 @pytest.mark.parametrize("command", [("serve",), ("worker",), ("worker", "--once")], ids=" ".join)
