@@ -66,8 +66,11 @@ class Probes:
 
 
 def describe(responses: list[Response]) -> str:
-    """Responses by status, and how long the slowest took."""
+    """Responses by status, how long the slowest took, and to which request."""
+    if not responses:
+        return "none"
     statuses = Counter(response.status for response in responses)
     words = ", ".join(f"{count} × {status or 'no response'}" for status, count in sorted(statuses.items()))
-    times = [response.elapsed_s for response in responses]
-    return f"{words or 'none'}; p99 {percentile(times, 0.99):.2f} s, slowest {max(times, default=0):.2f} s"
+    slowest = max(responses, key=lambda response: response.elapsed_s)
+    p99_s = percentile([response.elapsed_s for response in responses], 0.99)
+    return f"{words}; p99 {p99_s:.2f} s, slowest {slowest.elapsed_s:.2f} s ({slowest.path})"

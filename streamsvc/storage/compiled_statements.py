@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from streamsvc.storage import durability
-from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db, reading_engine
+from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db, queued_write, reading_engine
 from streamsvc.storage.durability import Relaxed
 from streamsvc.tracing import start_statement_span
 
@@ -73,7 +73,10 @@ class CompiledStatement:
             arguments = [bound[name] for name in names] if names is not None else bound
             if self._is_write and engine.dialect.name == "sqlite":
                 durability.set_sqlite_level(connection, self.relaxed)
-            rows, count = self._run(connection, text, arguments)
+                with queued_write(engine):
+                    rows, count = self._run(connection, text, arguments)
+            else:
+                rows, count = self._run(connection, text, arguments)
         except engine.dialect.loaded_dbapi.Error as error:
             raise self._translate_error(engine.dialect, connection, text, error) from error
         if converters:

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
@@ -36,8 +36,8 @@ from streamsvc.rules import connections
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage import durability, lock_order, postgresql
 from streamsvc.storage.durability import Relaxed
-from streamsvc.storage.fifo_lock import FifoLock
 from streamsvc.storage.unit_of_work import DIALECT_INSERTS, BatchingSession
+from streamsvc.storage.write_queue import POLL_INTERVAL_S, WriteQueue
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 AUTOCOMMIT_BIND, REPLICA_BIND = "statements", "replica"
 PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_size=268435456")
 """mmap_size in bytes: connections share one mapping of the file instead of caching pages separately."""
-WRITE_LOCK_TIMEOUT_S, POLL_INTERVAL_S = 5.0, 0.001
-"""How long a transaction waits for SQLite's write lock, and how often it checks on other processes."""
 SQLITE_TIME_FUNCTION = "wall_time"
 """SQL function on SQLite: the machine's time, plus a number of seconds."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -150,7 +148,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             for engine in engines:
                 event.listen(engine, "connect", configure_sqlite)
                 event.listen(engine, "checkin", durability.restore_sqlite_level)
-            _serialize_writers(db.engine)
+            _queue_writers(engines)
         else:
             from streamsvc.storage.hang_watchdog import HangWatchdog  # the driver is optional
 
@@ -194,31 +192,32 @@ def _format_wall_time(plus_s: float) -> str:
     return (clock.wall_time() + timedelta(seconds=plus_s)).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def _serialize_writers(engine: sa.Engine) -> None:
-    """Queue SQLite's write transactions, first among the threads of this process, then among processes.
+def _queue_writers(engines: Sequence[sa.Engine]) -> None:
+    """Have the transactions of `db.session`, the first of the engines, and single writes take turns on SQLite."""
+    queue = WriteQueue(engines[0].url.database)
+    _write_queues.update(dict.fromkeys(engines, queue))
 
-    By itself, SQLite retries after ever longer pauses, so with many writing threads some never get the lock. Here only
-    one thread per process polls, and frequently.
-    """
-    write_lock = _write_locks[engine] = FifoLock()
-
-    @event.listens_for(engine, "begin")
+    @event.listens_for(engines[0], "begin")
     def acquire(connection: sa.Connection) -> None:
-        deadline = time.monotonic() + WRITE_LOCK_TIMEOUT_S
-        if not write_lock.acquire(WRITE_LOCK_TIMEOUT_S):
-            raise sa.exc.TimeoutError("too many transactions are waiting to write")
-        connection.info["has_write_lock"] = True
+        deadline = queue.acquire()
+        connection.info["is_writer"] = True
         _begin_immediate(connection, deadline)
 
-    @event.listens_for(engine, "checkin")
-    @event.listens_for(engine, "invalidate")
+    @event.listens_for(engines[0], "checkin")
+    @event.listens_for(engines[0], "invalidate")
     def release(raw: object, record: Any, *_: object) -> None:
-        if record.info.pop("has_write_lock", False):
-            write_lock.release()
+        if record.info.pop("is_writer", False):
+            queue.release()
 
 
-_write_locks: WeakKeyDictionary[sa.Engine, FifoLock] = WeakKeyDictionary()
-"""SQLite only: the lock among this process's writing threads, by the engine of `db.session`."""
+_write_queues: WeakKeyDictionary[sa.Engine, WriteQueue] = WeakKeyDictionary()
+"""SQLite only: the queue of those who write."""
+
+
+def queued_write(engine: sa.Engine) -> AbstractContextManager[None]:
+    """Within the block, this thread may run a single write: on SQLite, it has waited for its turn."""
+    queue = _write_queues.get(engine)
+    return nullcontext() if queue is None else queue.held()
 
 
 def _begin_immediate(connection: sa.Connection, deadline: float) -> None:
@@ -229,10 +228,11 @@ def _begin_immediate(connection: sa.Connection, deadline: float) -> None:
     raw: Any = connection.connection.dbapi_connection
     raw.execute("PRAGMA busy_timeout=0")
     try:
-        while not _try_begin_immediate(raw) and time.monotonic() < deadline:
-            time.sleep(POLL_INTERVAL_S)
-        if not raw.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, with SQLAlchemy's error
+        with _write_queues[connection.engine].turn(deadline):
+            while not _try_begin_immediate(raw) and time.monotonic() < deadline:
+                time.sleep(POLL_INTERVAL_S)
+            if not raw.in_transaction:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, with SQLAlchemy's error
     finally:
         raw.execute("PRAGMA busy_timeout=5000")
 
@@ -348,13 +348,14 @@ def relaxable_connection(
 ) -> Iterator[tuple[sa.Connection, sa.Executable]]:
     """Yield a connection for single statements, and the statement as it must be run on it."""
     with engine.connect() as connection:
-        if relaxed is None:
+        if connection.dialect.name == "postgresql":
+            yield connection, durability.relax_on_postgresql(clause) if relaxed else clause
+            return
+        with (
+            queued_write(engine),
+            durability.relaxed_on_sqlite(connection.connection) if relaxed else nullcontext(),
+        ):
             yield connection, clause
-        elif connection.dialect.name == "postgresql":
-            yield connection, durability.relax_on_postgresql(clause)
-        else:
-            with durability.relaxed_on_sqlite(connection.connection):
-                yield connection, clause
 
 
 @contextmanager
@@ -386,15 +387,14 @@ def _begin_on_postgresql(connection: sa.Connection, relaxed: Relaxed | None) -> 
 
 @contextmanager
 def _begin_on_sqlite(connection: sa.Connection, relaxed: Relaxed | None) -> Iterator[None]:
-    write_lock, deadline = _write_locks[db.engine], time.monotonic() + WRITE_LOCK_TIMEOUT_S
-    if not write_lock.acquire(WRITE_LOCK_TIMEOUT_S):
-        raise sa.exc.TimeoutError("too many transactions are waiting to write")
+    queue = _write_queues[connection.engine]
+    deadline = queue.acquire()
     try:
         with durability.relaxed_on_sqlite(connection.connection) if relaxed else nullcontext():
             _begin_immediate(connection, deadline)
             yield
     finally:
-        write_lock.release()
+        queue.release()
 
 
 def batching_session() -> BatchingSession:

@@ -14,6 +14,8 @@ from streamsvc.storage.database import new_id
 CLIENTS, REFUND_MINOR, REFUNDS_PER_INVOICE = 8, 10, 40
 MAX_WRITE_P99_S, MAX_RATIO = 0.25, 4.0
 """How long a write may take; on a busy machine, compared with a read."""
+MIN_WRITERS_S = 8.0
+"""So long that the percentile is of a thousand writes."""
 LOST_REPLIES = 0.3
 """The share of charges and refunds whose response the payment provider loses."""
 
@@ -100,7 +102,7 @@ def check_writers(world: World, context: Context) -> list[Check]:
         requests.append(("PATCH", f"/v1/profiles/{profile_id}", {"name": "Ann"}, token))
         requests.append(("GET", "/v1/profiles", None, token))
     with Probes(world.service.port, *requests, pause_s=0).running() as probes:
-        time.sleep(context.seconds / 3)
+        time.sleep(max(MIN_WRITERS_S, context.seconds / 3))
     failed = [r for r in probes.responses if r.status != 200]
     writes = [r.elapsed_s for r in probes.responses if r.path in written]
     reads = [r.elapsed_s for r in probes.responses if r.path not in written]
