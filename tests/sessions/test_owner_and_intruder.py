@@ -166,6 +166,8 @@ class OwnerAndIntruder(RuleBasedStateMachine):
         first = ways.index(way) if way in ways else 0
         ways = (*ways[first:], *ways[:first])
         assert any(getattr(self, f"take_back_by_{way}", self.take_back_by_link)(way, during) for way in ways), ways
+        if not self.is_squatted:
+            self.check_no_session_of_intruder()
         self.intruder_steps(during)
         self.get_in()
         self.intruder_steps(after)
@@ -240,7 +242,7 @@ class OwnerAndIntruder(RuleBasedStateMachine):
     def check_intruder_is_out(self):
         """Try everything that the intruder holds."""
         intruder = self.intruder
-        assert not any(self.is_in(intruder, token) for token in intruder.tokens), "a session is alive"
+        self.check_no_session_of_intruder()
         intruder.finish_registrations()
         intruder.confirm_totp()
         intruder.poll_tvs()
@@ -254,6 +256,9 @@ class OwnerAndIntruder(RuleBasedStateMachine):
         intruder.use_magic_link()
         self.check_passwords()
         assert not any(self.is_in(intruder, token) for token in intruder.tokens), "the intruder signed in"
+
+    def check_no_session_of_intruder(self):
+        assert not any(self.is_in(self.intruder, token) for token in self.intruder.tokens), "a session is alive"
 
     def check_passwords(self):
         """Check that no password of the intruder's is accepted, not even as the first of two factors."""
@@ -326,6 +331,8 @@ ADD_AGAIN = ("intruder sign_in", "intruder add_passkey")
 @pytest.mark.parametrize(
     ("owned", "steps", "way"),
     [
+        pytest.param([], (), "reset", id="a stolen password"),
+        pytest.param(["add_tv"], ("intruder approve_tv",), "new_device", id="a television of the intruder"),
         pytest.param([], CHANGE_BACK, "reset", id="links mailed to the intruder's address"),
         pytest.param([], (*CHANGE_BACK, *ADD_AGAIN), "factor_added", id="older links mailed to that address"),
         pytest.param(["begin_totp"], ("intruder add_totp",), "new_device", id="an authenticator on the owner's row"),
