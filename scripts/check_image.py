@@ -43,15 +43,21 @@ def podman(*arguments: str, **options) -> str:
     return result.stdout.strip()
 
 
-def provide_base() -> str:
-    """Have the base image here; return where it is from."""
-    if subprocess.run(["podman", "image", "exists", BASE], check=False).returncode == 0:
+def pull_image(name: str) -> str:
+    """Have the image here; return where it is from, or an empty text if its registry cannot be reached."""
+    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
         return "an image that was here"
     try:
-        podman("pull", "--quiet", BASE, timeout=PULL_TIMEOUT_S)
-        return "its registry"
+        podman("pull", "--quiet", name, timeout=PULL_TIMEOUT_S)
     except (RuntimeError, subprocess.TimeoutExpired):
-        pass
+        return ""
+    return "its registry"
+
+
+def provide_base() -> str:
+    """Have the base image here; return where it is from."""
+    if origin := pull_image(BASE):
+        return origin
     with tempfile.TemporaryDirectory() as folder:
         archive = f"{folder}/base.tar"
         clean = "rm -rf $1/var/cache/apt/* $1/var/lib/apt/lists/*"
@@ -61,14 +67,19 @@ def provide_base() -> str:
     return "Debian's packages"
 
 
+def build_image(name: str, folder: Path, *options: str) -> None:
+    """Build the image of the Dockerfile in a folder."""
+    options = ("--format", "docker", "--isolation", "chroot", "--pull=never", *options)
+    subprocess.run(["podman", "build", *options, "--tag", name, str(folder)], check=True)
+
+
 def build() -> None:
     """Build the image, with the certificates and the index of packages that pip uses on this machine."""
     certificates = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
     options = ["--volume", f"{certificates}:{CA_FILE}:ro", "--build-arg", f"PIP_CERT={CA_FILE}"]
     if index := os.environ.get("PIP_INDEX_URL"):
         options += ["--build-arg", f"PIP_INDEX_URL={index}"]
-    options += ["--format", "docker", "--isolation", "chroot", "--pull=never", "--tag", IMAGE]
-    subprocess.run(["podman", "build", *options, str(ROOT)], check=True)
+    build_image(IMAGE, ROOT, *options)
 
 
 def measure() -> tuple[float, float]:
@@ -110,11 +121,11 @@ def check_running() -> list[str]:
     return seen
 
 
-def wait_until_ready() -> dict:
+def wait_until_ready(port: int = PORT) -> dict:
     deadline, reason = time.monotonic() + READY_TIMEOUT_S, ""
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=2) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as response:
                 return json.load(response)
         except OSError as error:
             reason = str(error)

@@ -1,0 +1,110 @@
+"""The pods of deploy/kubernetes, started by `podman kube play` beside the database of compose.yaml.
+
+podman starts a deployment's pod once, and has no jobs: the pods of the migration and of the backup are started by
+themselves. It has no probes like a kubelet's either; they are asked here. `NOT_STARTED` is what needs a cluster.
+"""
+
+import base64
+import subprocess
+import urllib.request
+
+import yaml
+
+from scripts.check_deployment.compose import Site
+from scripts.check_deployment.containers import check_confined, check_restart, run, say, sign_up, wait_for_success
+from scripts.check_image import IMAGE, ROOT, podman, wait_until_ready
+
+NOT_STARTED = (
+    "Service", "PodDisruptionBudget", "the CronJob's schedule", "a Job's retries", "replicas", "rolling updates",
+    "topologySpreadConstraints", "preStop", "fsGroup",
+)  # fmt: skip
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+OWN = "--filter=label=app=streamsvc"
+"""Lists the pods of this check alone."""
+VOLUME = "streamsvc-backups"
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": VOLUME},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+}
+
+
+def read_manifests(port: int) -> dict[str, dict]:
+    """Return what podman can start, by part: deployments, and the pods of jobs, with this image and port."""
+    manifests = {}
+    for path in (ROOT / "deploy/kubernetes").glob("*.yaml"):
+        for document in yaml.safe_load_all(path.read_text()):
+            spec = document["spec"].get("jobTemplate", document)["spec"]
+            if "template" not in spec:
+                continue
+            (container,) = spec["template"]["spec"]["containers"]
+            container |= {"image": IMAGE, "imagePullPolicy": "Never"}
+            for published in container.get("ports", ()):
+                published |= {"hostIP": "127.0.0.1", "hostPort": port}
+            part = document["metadata"]["labels"]["part"]
+            pod = {"apiVersion": "v1", "kind": "Pod", **spec["template"]}
+            pod["metadata"] |= {"name": f"streamsvc-{part}"}
+            manifests[part] = document if document["kind"] == "Deployment" else pod
+    return manifests
+
+
+def create_secret(site: Site) -> dict:
+    """Return the secret that the documentation creates from streamsvc.env, with the database's URL."""
+    lines = [line for line in (site.folder / "streamsvc.env").read_text().splitlines() if line and line[0] != "#"]
+    settings = dict(line.split("=", 1) for line in lines)
+    settings["STREAMSVC_DATABASE_URL"] = f"postgresql://streamsvc:{site.password}@database/streamsvc"
+    data = {name: base64.b64encode(value.strip("'").encode()).decode() for name, value in settings.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "streamsvc"}, "data": data}
+
+
+def play(site: Site, manifest: dict) -> str:
+    """Start it; return the id of its container, if it has one."""
+    path = site.folder / "manifest.yaml"
+    path.write_text(yaml.safe_dump(manifest))
+    return podman("kube", "play", "--network", site.network, str(path)).split()[-1]
+
+
+def run_to_the_end(site: Site, manifest: dict) -> str:
+    """Run a pod and return the last line that it prints. Raises RuntimeError if it fails."""
+    container = play(site, manifest)
+    wait_for_success(container)
+    return run("podman", "logs", container).splitlines()[-1]
+
+
+def check(site: Site) -> None:
+    """Migrate, serve, kill and back up. Raises RuntimeError if something is not as it should be."""
+    manifests = read_manifests(site.port)
+    try:
+        site.start("database")
+        site.wait_for("database", "service_healthy")
+        play(site, create_secret(site))
+        play(site, CLAIM)
+        say(f"kubernetes: migration: {run_to_the_end(site, manifests['migration'])}")
+        worker, web = play(site, manifests["worker"]), play(site, manifests["web"])
+        wait_until_ready(site.port)
+        check_probes(site.port, manifests["web"])
+        for name, container in (("worker", worker), ("web", web)):
+            say(f"kubernetes: {name}: {check_confined(container)}")
+        say(f"kubernetes: signed up as {sign_up(site.port)[0]}")
+        say(f"kubernetes: backup: {run_to_the_end(site, manifests['backup'])}")
+        say(f"kubernetes: web killed: {check_restart(web, site.port)}")
+        say(f"kubernetes: validated, not started: {', '.join(NOT_STARTED)}")
+    finally:
+        remove()
+
+
+def check_probes(port: int, deployment: dict) -> None:
+    """Ask each probe as a kubelet does."""
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    for name in PROBES:
+        path, timeout_s = container[name]["httpGet"]["path"], container[name].get("timeoutSeconds", 1)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=timeout_s) as response:
+            say(f"kubernetes: {name}: {path} {response.status}")
+
+
+def remove() -> None:
+    """Remove the pods, the secret and the volume of the claim."""
+    pods = podman("pod", "ps", "--quiet", OWN).split()
+    for command in (("pod", "rm", "--force", *pods), ("secret", "rm", "streamsvc"), ("volume", "rm", VOLUME)):
+        subprocess.run(["podman", *command], capture_output=True, check=False)
