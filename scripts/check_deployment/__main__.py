@@ -34,7 +34,7 @@ def main() -> None:
             site.print_logs()
             raise
         finally:
-            site.compose("down", "--volumes")
+            site.remove()
 
 
 if __name__ == "__main__":

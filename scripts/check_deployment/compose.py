@@ -80,6 +80,15 @@ class Site:
             return found.split()[0]
         raise RuntimeError(f"{name} has no container")
 
+    def volumes(self) -> list[str]:
+        return podman("volume", "ls", "--quiet", f"--filter=name=^{PROJECT}_").split()
+
+    def remove(self) -> None:
+        """Remove the containers, the network and the volumes."""
+        self.compose("down")
+        for volume in self.volumes():
+            podman("volume", "rm", volume)
+
     def print_logs(self) -> None:
         for container in podman("ps", "--all", "--quiet").split():
             subprocess.run(["podman", "logs", "--names", "--tail", "20", container], check=False)
@@ -102,11 +111,11 @@ def check(site: Site) -> None:
     say("compose: the account is still signed in")
     site.compose("down")
     left = podman("ps", "--all", "--quiet", OWN).split()
-    volumes = podman("volume", "ls", "--quiet", f"--filter=name=^{PROJECT}_").split()
+    volumes = site.volumes()
     if left or len(volumes) != 3:
         raise RuntimeError(f"after down there are the containers {left} and the volumes {volumes}")
     say(f"compose: down: no container is left, and the volumes {', '.join(volumes)}")
-    site.compose("down", "--volumes")
+    site.remove()
 
 
 def check_backup(container: str) -> str:

@@ -1,10 +1,11 @@
 """The pods of deploy/kubernetes, started by `podman kube play` beside the database of compose.yaml.
 
-podman starts a deployment's pod once, and has no jobs: the pods of the migration and of the backup are started by
-themselves. It has no probes like a kubelet's either; they are asked here. `NOT_STARTED` is what needs a cluster.
+podman 4 has no jobs: the pods of the migration and of the backup are started by themselves. It has no probes like a
+kubelet's either; they are asked here. `NOT_STARTED` is what needs a cluster.
 """
 
 import base64
+import json
 import subprocess
 import urllib.request
 
@@ -31,7 +32,7 @@ CLAIM = {
 
 
 def read_manifests(port: int) -> dict[str, dict]:
-    """Return what podman can start, by part: deployments, and the pods of jobs, with this image and port."""
+    """Return what podman can start, by part: one pod of each deployment, and those of jobs, with this image and port."""
     manifests = {}
     for path in (ROOT / "deploy/kubernetes").glob("*.yaml"):
         for document in yaml.safe_load_all(path.read_text()):
@@ -40,6 +41,7 @@ def read_manifests(port: int) -> dict[str, dict]:
                 continue
             (container,) = spec["template"]["spec"]["containers"]
             container |= {"image": IMAGE, "imagePullPolicy": "Never"}
+            spec["replicas"] = 1
             for published in container.get("ports", ()):
                 published |= {"hostIP": "127.0.0.1", "hostPort": port}
             part = document["metadata"]["labels"]["part"]
@@ -49,27 +51,29 @@ def read_manifests(port: int) -> dict[str, dict]:
     return manifests
 
 
-def create_secret(site: Site) -> dict:
-    """Return the secret that the documentation creates from streamsvc.env, with the database's URL."""
+def create_secret(site: Site) -> None:
+    """Create the secret that the documentation creates from streamsvc.env, with the database's URL."""
     lines = [line for line in (site.folder / "streamsvc.env").read_text().splitlines() if line and line[0] != "#"]
     settings = dict(line.split("=", 1) for line in lines)
     settings["STREAMSVC_DATABASE_URL"] = f"postgresql://streamsvc:{site.password}@database/streamsvc"
     data = {name: base64.b64encode(value.strip("'").encode()).decode() for name, value in settings.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "streamsvc"}, "data": data}
+    path = site.folder / "secret.json"  # podman 4.3 reads no manifest of a secret
+    path.write_text(json.dumps(data))
+    podman("secret", "create", "streamsvc", str(path))
 
 
 def play(site: Site, manifest: dict) -> str:
     """Start it; return the id of its container, if it has one."""
     path = site.folder / "manifest.yaml"
     path.write_text(yaml.safe_dump(manifest))
-    return podman("kube", "play", "--network", site.network, str(path)).split()[-1]
+    return (podman("kube", "play", "--network", site.network, str(path)).split() or [""])[-1]
 
 
 def run_to_the_end(site: Site, manifest: dict) -> str:
-    """Run a pod and return the last line that it prints. Raises RuntimeError if it fails."""
+    """Run a pod and return the last line that it prints, if any. Raises RuntimeError if it fails."""
     container = play(site, manifest)
     wait_for_success(container)
-    return run("podman", "logs", container).splitlines()[-1]
+    return (run("podman", "logs", container).splitlines() or ["done"])[-1]
 
 
 def check(site: Site) -> None:
@@ -78,7 +82,7 @@ def check(site: Site) -> None:
     try:
         site.start("database")
         site.wait_for("database", "service_healthy")
-        play(site, create_secret(site))
+        create_secret(site)
         play(site, CLAIM)
         say(f"kubernetes: migration: {run_to_the_end(site, manifests['migration'])}")
         worker, web = play(site, manifests["worker"]), play(site, manifests["web"])
