@@ -10,8 +10,8 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
-from bench.scale.parts import DURABLE
 from streamsvc.storage.replica import read_finished
 from tests.conftest import build_app, close_app, migrate_database
 from tests.worlds.channel_steps import LiveWorld
@@ -19,6 +19,7 @@ from tests.worlds.playback_steps import FILM
 from tests.worlds.service import wait_until
 from tests.worlds.standby import execute, primary_and_standby
 
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 DELAYS = ("200ms", "10ms")
 """PostgreSQL's default, and what docs/scaling.md recommends."""
 
@@ -69,7 +70,7 @@ def send_heartbeats(watcher, stream_id: str, interval_s: float, stopping: thread
     position_s = 0
     while not stopping.wait(interval_s):
         position_s += 1
-        response = watcher.send_heartbeat(stream_id, position_s)
+        response = watcher.send_heartbeat(stream_id, position_s, at=datetime.now(UTC))
         assert response.status_code == 200, response.json
 
 

@@ -21,6 +21,8 @@ BASE, IMAGE = "docker.io/library/debian:bookworm-slim", "localhost/streamsvc"
 PULL_TIMEOUT_S, READY_TIMEOUT_S, PORT = 60, 60, 8123
 SLIM = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "info", "locale", "lintian")]
 """What the slim variant of Debian's image leaves out too."""
+MERGING = "usrmerge libperl5.36 perl-modules-5.36"
+"""What mmdebstrap needs for a while, and Debian's image does not have."""
 CA_FILE = "/run/certificates.pem"
 SETTINGS = {
     "PUBLIC_URL": "https://tv.example",
@@ -60,8 +62,8 @@ def provide_base() -> str:
         return origin
     with tempfile.TemporaryDirectory() as folder:
         archive = f"{folder}/base.tar"
-        clean = "rm -rf $1/var/cache/apt/* $1/var/lib/apt/lists/*"
-        options = ["--variant=minbase", "--include=usr-is-merged", *SLIM, f"--customize-hook={clean}"]
+        hooks = (f"chroot $1 apt-get purge --yes {MERGING}", "rm -rf $1/var/cache/apt/* $1/var/lib/apt/lists/*")
+        options = ["--variant=minbase", "--include=usr-is-merged", *SLIM, *(f"--customize-hook={h}" for h in hooks)]
         subprocess.run(["mmdebstrap", *options, "bookworm", archive], check=True)
         podman("import", "--quiet", archive, BASE)
     return "Debian's packages"

@@ -95,7 +95,7 @@ class Site:
 
 
 def check(site: Site) -> None:
-    """Start all services, use and kill them, and take them down. Raises RuntimeError if something is not as it should."""
+    """Start all services, use and kill them, and take them down. Raises RuntimeError if something is wrong."""
     site.start(*site.services)
     say(f"compose: /readyz: {json.dumps(wait_until_ready(site.port))}")
     account_id, token = sign_up(site.port)

@@ -80,7 +80,9 @@ def sign_up(port: int) -> tuple[str, str]:
 def check_confined(container: str) -> str:
     """Return the user of a container and why it cannot write to the image's files. Raises RuntimeError if it can."""
     user = podman("exec", container, "id", "-u")
-    write = subprocess.run(["podman", "exec", container, "touch", "/opt/x"], capture_output=True, text=True, check=False)
+    write = subprocess.run(
+        ["podman", "exec", container, "touch", "/opt/x"], capture_output=True, text=True, check=False
+    )
     if user != "10001" or "Read-only file system" not in write.stderr:
         raise RuntimeError(f"user {user}; touch /opt/x: {write.returncode} {write.stderr}")
     return f"user {user}; {write.stderr.strip()}"

@@ -32,7 +32,7 @@ CLAIM = {
 
 
 def read_manifests(port: int) -> dict[str, dict]:
-    """Return what podman can start, by part: one pod of each deployment, and those of jobs, with this image and port."""
+    """Return what podman can start, by part: a pod of each deployment, and those of jobs, with this image and port."""
     manifests = {}
     for path in (ROOT / "deploy/kubernetes").glob("*.yaml"):
         for document in yaml.safe_load_all(path.read_text()):
