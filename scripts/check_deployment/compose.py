@@ -90,7 +90,7 @@ class Site:
             podman("volume", "rm", volume)
 
     def print_logs(self) -> None:
-        for container in podman("ps", "--all", "--quiet").split():
+        for container in podman("ps", "--all", "--quiet", OWN).split():
             subprocess.run(["podman", "logs", "--names", "--tail", "20", container], check=False)
 
 

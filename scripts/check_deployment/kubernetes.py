@@ -41,13 +41,15 @@ def read_manifests(port: int) -> dict[str, dict]:
                 continue
             (container,) = spec["template"]["spec"]["containers"]
             container |= {"image": IMAGE, "imagePullPolicy": "Never"}
-            spec["replicas"] = 1
             for published in container.get("ports", ()):
                 published |= {"hostIP": "127.0.0.1", "hostPort": port}
             part = document["metadata"]["labels"]["part"]
-            pod = {"apiVersion": "v1", "kind": "Pod", **spec["template"]}
-            pod["metadata"] |= {"name": f"streamsvc-{part}"}
-            manifests[part] = document if document["kind"] == "Deployment" else pod
+            if document["kind"] == "Deployment":
+                spec["replicas"] = 1
+                manifests[part] = document
+            else:
+                spec["template"]["metadata"]["name"] = f"streamsvc-{part}"
+                manifests[part] = {"apiVersion": "v1", "kind": "Pod", **spec["template"]}
     return manifests
 
 
