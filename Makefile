@@ -10,7 +10,7 @@ SEED ?= 1
 IMAGE_EXTRAS := postgres stripe stores oidc metrics tracing granian
 
 .PHONY: help install run test test-both browser clients lint openapi bench torture torture-long scale simulate mutate \
-	stripe-check import-check image pin audit clean
+	stripe-check import-check image deployment-check pin audit clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
@@ -45,6 +45,9 @@ help:
 	@echo "              read real files of titles from packages of npm (playlists, a table of films)"
 	@echo "make image    build the image, start it on a read-only file system, and print its size (requires Debian's podman"
 	@echo "              and runc, and mmdebstrap where Docker Hub cannot be reached)"
+	@echo "make deployment-check"
+	@echo "              start compose.yaml and the pods of deploy/kubernetes with podman, sign up, kill, back up and take down"
+	@echo "              (requires what make image does, and Debian's netavark, aardvark-dns and iptables)"
 	@echo "make pin      pin what the image installs to versions and hashes, in deploy/requirements.txt"
 	@echo "make audit    look for known vulnerabilities in it, and list it with its licences (build/sbom.json, licences.md)"
 	@echo "make clean    remove .venv and test artifacts (never instance/, which contains the data)"
@@ -125,6 +128,14 @@ image:
 	@for program in podman runc; do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || \
 		{ echo "$$program is missing: apt-get install $$program"; exit 1; }; done
 	$(PYTHON) scripts/check_image.py
+
+deployment-check: .venv/installed-test
+	@for program in podman runc iptables; do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || \
+		{ echo "$$program is missing: apt-get install $$program"; exit 1; }; done
+	@for program in netavark aardvark-dns; do test -x /usr/lib/podman/$$program || \
+		{ echo "$$program is missing: apt-get install $$program"; exit 1; }; done
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[deployment]'
+	$(BIN)/python -m scripts.check_deployment
 
 pin: .venv/installed
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[audit]'

@@ -21,6 +21,8 @@ BASE, IMAGE = "docker.io/library/debian:bookworm-slim", "localhost/streamsvc"
 PULL_TIMEOUT_S, READY_TIMEOUT_S, PORT = 60, 60, 8123
 SLIM = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "info", "locale", "lintian")]
 """What the slim variant of Debian's image leaves out too."""
+MERGING = "usrmerge libperl5.36 perl-modules-5.36"
+"""What mmdebstrap needs for a while, and Debian's image does not have."""
 CA_FILE = "/run/certificates.pem"
 SETTINGS = {
     "PUBLIC_URL": "https://tv.example",
@@ -43,22 +45,34 @@ def podman(*arguments: str, **options) -> str:
     return result.stdout.strip()
 
 
-def provide_base() -> str:
-    """Have the base image here; return where it is from."""
-    if subprocess.run(["podman", "image", "exists", BASE], check=False).returncode == 0:
+def pull_image(name: str) -> str:
+    """Have the image here; return where it is from, or an empty text if its registry cannot be reached."""
+    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
         return "an image that was here"
     try:
-        podman("pull", "--quiet", BASE, timeout=PULL_TIMEOUT_S)
-        return "its registry"
+        podman("pull", "--quiet", name, timeout=PULL_TIMEOUT_S)
     except (RuntimeError, subprocess.TimeoutExpired):
-        pass
+        return ""
+    return "its registry"
+
+
+def provide_base() -> str:
+    """Have the base image here; return where it is from."""
+    if origin := pull_image(BASE):
+        return origin
     with tempfile.TemporaryDirectory() as folder:
         archive = f"{folder}/base.tar"
-        clean = "rm -rf $1/var/cache/apt/* $1/var/lib/apt/lists/*"
-        options = ["--variant=minbase", "--include=usr-is-merged", *SLIM, f"--customize-hook={clean}"]
+        hooks = (f"chroot $1 apt-get purge --yes {MERGING}", "rm -rf $1/var/cache/apt/* $1/var/lib/apt/lists/*")
+        options = ["--variant=minbase", "--include=usr-is-merged", *SLIM, *(f"--customize-hook={h}" for h in hooks)]
         subprocess.run(["mmdebstrap", *options, "bookworm", archive], check=True)
         podman("import", "--quiet", archive, BASE)
     return "Debian's packages"
+
+
+def build_image(name: str, folder: Path, *options: str) -> None:
+    """Build the image of the Dockerfile in a folder."""
+    options = ("--format", "docker", "--isolation", "chroot", "--pull=never", *options)
+    subprocess.run(["podman", "build", *options, "--tag", name, str(folder)], check=True)
 
 
 def build() -> None:
@@ -67,8 +81,7 @@ def build() -> None:
     options = ["--volume", f"{certificates}:{CA_FILE}:ro", "--build-arg", f"PIP_CERT={CA_FILE}"]
     if index := os.environ.get("PIP_INDEX_URL"):
         options += ["--build-arg", f"PIP_INDEX_URL={index}"]
-    options += ["--format", "docker", "--isolation", "chroot", "--pull=never", "--tag", IMAGE]
-    subprocess.run(["podman", "build", *options, str(ROOT)], check=True)
+    build_image(IMAGE, ROOT, *options)
 
 
 def measure() -> tuple[float, float]:
@@ -110,11 +123,11 @@ def check_running() -> list[str]:
     return seen
 
 
-def wait_until_ready() -> dict:
+def wait_until_ready(port: int = PORT) -> dict:
     deadline, reason = time.monotonic() + READY_TIMEOUT_S, ""
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=2) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as response:
                 return json.load(response)
         except OSError as error:
             reason = str(error)

@@ -3,8 +3,9 @@
 A read sees everything that was acknowledged before it, on any node. For that, it asks the primary first, and nothing
 about the standby is stored with a session or in a node:
 
-- `read_version`: what follows from the catalogue alone is read from the standby once that has the version of the
-  catalogue that the primary has now. Every edit raises the version in its own transaction.
+- `read_version`: what follows from the catalogue is read from the standby once that has the version of the catalogue
+  that the primary has now. Every edit raises the version in its own transaction. If it follows from rows of a profile
+  too, the standby must have the same ones.
 - `read_latest`: the primary is asked for its position in the write-ahead log, which is behind all that was committed by
   then. The standby must have replayed as much.
 
@@ -26,6 +27,7 @@ from flask import Flask, current_app
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
+from streamsvc.rules.refusals.base import Refusal
 from streamsvc.storage.database import AUTOCOMMIT_BIND, REPLICA_BIND, db, is_unavailable, reading_from
 
 CHECK_INTERVAL_S = 1.0
@@ -100,6 +102,9 @@ class Replica:
         except SQLAlchemyError as error:
             if is_unavailable(error):
                 self.suspend(type(error).__name__)
+        except Refusal:
+            if self._connected is connected:
+                raise
         read_finished.send(server="primary")
         return work()
 
@@ -112,6 +117,11 @@ class Replica:
                 return False
             self._version = found
         return self._version >= version
+
+    def has_same(self, load: Callable[[], Result], loaded: Result) -> bool:
+        """Whether `load` returns from the standby what was loaded from the primary."""
+        with reading_from(self.engine):
+            return load() == loaded
 
     def catches_up(self) -> bool:
         """Whether the standby has everything that was committed before this call; waits for it for a moment."""
@@ -186,15 +196,18 @@ def find_replica() -> Replica | None:
     return replica
 
 
-def read_version(version: int | None, work: Callable[[], Result]) -> Result:
-    """Return the result of `work`, which reads what follows from this version of the catalogue alone, or a later one.
+def read_version(
+    version: int | None, work: Callable[[], Result], load_rest: Callable[[], tuple] = tuple, rest: tuple = ()
+) -> Result:
+    """Return the result of `work`, which reads what follows from this version of the catalogue, or a later one.
 
+    `load_rest` reads the rest that it follows from, if there is any; `rest` is what that returned from the primary.
     `work` may be called twice.
     """
     replica = find_replica()
     if replica is None or version is None:
         return work()
-    return replica.read(lambda: replica.has_version(version), work)
+    return replica.read(lambda: replica.has_version(version) and replica.has_same(load_rest, rest), work)
 
 
 def read_latest(work: Callable[[], Result]) -> Result:

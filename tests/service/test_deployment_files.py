@@ -20,6 +20,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from scripts.check_deployment import kubernetes
 from streamsvc.rules.jobs import Lane
 from streamsvc.settings import PREFIX, list_unknown
 from tests.worlds import media_servers
@@ -99,6 +100,16 @@ def test_the_image_installs_pinned_what_the_package_requires():
     required = [options["options"]["install_requires"], *(options["options.extras_require"][extra] for extra in extras)]
     for requirement in map(Requirement, "\n".join(required).split()):
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), str(requirement)
+
+
+def test_the_documentation_names_what_make_deployment_check_leaves_out():
+    """Each manifest is started, as a whole or by its pod, or is named as one that is not; so are its fields."""
+    started = kubernetes.read_manifests(port=8000)
+    left_out = {document["kind"] for document in read_documents(*KUBERNETES)} - {"Deployment", "Job", "CronJob"}
+    assert started.keys() == {"web", "worker", "migration", "backup"}
+    assert left_out <= set(kubernetes.NOT_STARTED)
+    section = (ROOT / "docs/deployment.md").read_text().partition("## Start it on Kubernetes")[2].partition("\n## ")[0]
+    assert not [name for name in kubernetes.NOT_STARTED if name not in section.replace("`", "").replace("\n", " ")]
 
 
 def list_pods() -> list[dict]:

@@ -5,15 +5,19 @@ import json
 import logging
 import os
 import time
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from streamsvc.cli.doctor import doctor
+from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage import replica
 from streamsvc.storage.database import reading_engine
 from tests.conftest import Clock, build_app, close_app, migrate_database
+from tests.worlds.channel_steps import LiveWorld
 from tests.worlds.frozen_postgres import FreezablePostgres
 from tests.worlds.playback_steps import CARTOON, FILM, World
 from tests.worlds.service import wait_until
@@ -62,7 +66,7 @@ def app(servers):
 
 @pytest.fixture(scope="module")
 def world(app):
-    world = World(app)
+    world = LiveWorld(app)
     world.put_titles(FILM, CARTOON)
     world.price = world.put_plan()
     return world
@@ -80,6 +84,18 @@ def use_replica(app):
     with app.app_context():
         wait_until(known.is_usable)
     return known
+
+
+@contextmanager
+def paused_replay(standby, app):
+    """Have the standby replay nothing within the block."""
+    standby.execute("SELECT pg_wal_replay_pause()")
+    try:
+        wait_until(lambda: standby.execute("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+        yield
+    finally:
+        standby.execute("SELECT pg_wal_replay_resume()")
+    use_replica(app)
 
 
 class Reads:
@@ -153,6 +169,109 @@ def test_what_a_viewer_saves_is_in_their_next_response_and_in_no_other_accounts(
     assert other.get(f"/v1/profiles/{other.profile_id}/watchlist").json["items"] == []
 
 
+_numbers = itertools.count(1)
+CHANNEL = "/v1/catalog/channels/{news}"
+
+
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [
+        ("/v1/catalog/channels", "channels"),
+        (CHANNEL, "channels"),
+        (f"{CHANNEL}/programmes", "programmes"),
+        ("/v1/catalog/programmes", "programmes"),
+        ("/v1/catalog/search?q=show&kinds=programme", "programmes"),
+    ],
+)
+def test_channels_and_their_guide_are_read_from_the_standby_with_what_was_just_imported(standby, viewer, path, table):
+    world = viewer.world
+    world.put_channel()
+
+    def import_and_read():
+        programme = f"Show {next(_numbers)}"
+        world.put_guide((programme, -5, 60))
+        response = viewer.get(path.format_map(world.ids))
+        assert f'"{programme}"' in response.text
+        return response
+
+    with Reads(standby) as reads:
+        wait_until(lambda: read_on_replica(reads, import_and_read))
+    assert f"FROM {table}" in reads.statements or f"JOIN {table}" in reads.statements
+
+
+def test_a_channel_and_a_programme_are_not_read_from_a_standby_that_lacks_them(standby, viewer):
+    world, path = viewer.world, "/v1/catalog/channels"
+    world.put_channel("sport")
+    with Reads(standby) as reads:
+        wait_until(lambda: read_on_replica(reads, lambda: viewer.get(path)))
+    with paused_replay(standby, world.app), Reads(standby) as reads:
+        world.put_channel("sport", name="New name")
+        world.put_guide(("Kick-off", -5, 60), channel="sport")
+        response = viewer.get(f"{path}/{world.ids['sport']}").json
+        assert (response["name"], response["now"]["title"]) == ("New name", "Kick-off")
+        assert "Kick-off" in viewer.get("/v1/catalog/programmes").text
+        assert reads.servers == ["primary"] * 2
+
+
+def test_a_drawn_poster_is_read_from_the_standby_and_has_the_titles_new_name(standby, viewer):
+    names = (f"name{number}" for number in itertools.count())
+
+    def rename_and_read():
+        name = next(names)
+        viewer.world.put_titles(FILM | {"external_id": "poster", "title": name})
+        response = viewer.get(f"/v1/catalog/titles/{viewer.world.ids['poster']}/poster.svg")
+        assert name in response.text
+        return response
+
+    with Reads(standby) as reads:
+        wait_until(lambda: read_on_replica(reads, rename_and_read))
+
+
+class Home:
+    """The home page of a viewer's profile, each time under another address, since responses are kept."""
+
+    def __init__(self, viewer):
+        self.viewer, self.countries = viewer, iter(sorted(COUNTRIES))
+
+    def get(self):
+        return self.viewer.get(f"/v1/catalog/home?country={next(self.countries)}")
+
+    def report(self, item_id, position_s):
+        body = {"position_s": position_s, "duration_s": 6000, "at": self.viewer.world.clock().isoformat()}
+        response = self.viewer.put(f"/v1/profiles/{self.viewer.profile_id}/progress/{item_id}", body)
+        assert response.status_code == 200, response.json
+
+
+def continued(response):
+    """Return (item, position) of each item in "Continue watching"."""
+    rows = {row["kind"]: row["items"] for row in response.json["items"]}
+    return [(item["item_id"], item["progress"]["position_s"]) for item in rows.get("continue", [])]
+
+
+def test_the_home_page_of_a_profile_is_read_from_the_standby_with_the_position_just_reported(standby, viewer):
+    home, other, item_id = Home(viewer), Home(viewer.world.household()), add_title(viewer.world, "begun")
+    for position_s in range(600, 1600, 100):
+        home.report(item_id, position_s)
+        assert continued(home.get()) == [(item_id, position_s)]
+    with Reads(standby) as reads:
+        response = wait_until(lambda: read_on_replica(reads, home.get))
+    assert continued(response) == [(item_id, 1500)]
+    assert "FROM progress" in reads.statements
+    assert continued(other.get()) == []
+
+
+def test_only_the_home_page_that_the_standby_lacks_is_read_from_the_primary(standby, viewer):
+    home, other, item_id = Home(viewer), Home(viewer.world.household()), add_title(viewer.world, "in the pause")
+    with Reads(standby) as reads:
+        for page in (home, other):
+            wait_until(lambda page=page: read_on_replica(reads, page.get))
+    with paused_replay(standby, viewer.world.app), Reads(standby) as reads:
+        home.report(item_id, 700)
+        assert continued(home.get()) == [(item_id, 700)]
+        assert reads.servers == ["primary"]
+        wait_until(lambda: read_on_replica(reads, other.get))
+
+
 def test_reports_and_exports_are_read_from_the_standby_with_what_was_just_paid(standby, viewer):
     operator = viewer.world.operator
     newest = viewer.world.household(viewer.world.price)
@@ -167,8 +286,7 @@ def test_a_standby_that_replays_no_more_is_not_read(standby, viewer, caplog):
     known, path = viewer.world.app.extensions["replica"], f"/v1/profiles/{viewer.profile_id}/watchlist"
     with Reads(standby) as reads:
         wait_until(lambda: read_on_replica(reads, lambda: viewer.get(path)))
-    standby.execute("SELECT pg_wal_replay_pause()")
-    try:
+    with paused_replay(standby, viewer.world.app):
         title_id = add_title(viewer.world, "after the pause")
         with Reads(standby) as reads:
             assert viewer.get(f"/v1/catalog/titles/{title_id}").json["title"] == "after the pause"
@@ -182,9 +300,6 @@ def test_a_standby_that_replays_no_more_is_not_read(standby, viewer, caplog):
         assert f"the database replica is not used: {known.problem}" in caplog.messages
         readiness = viewer.get("/readyz").json
         assert readiness["checks"]["replica"] is False
-    finally:
-        standby.execute("SELECT pg_wal_replay_resume()")
-    use_replica(viewer.world.app)
 
 
 def test_an_idle_primary_makes_no_lag(viewer):
@@ -243,6 +358,22 @@ def test_an_error_of_the_standby_alone_is_no_error_of_the_request(world):
 
     with world.app.app_context():
         assert replica.read_latest(work) == "read"
+    assert work_on[-1] is known.primary
+
+
+def test_what_a_standby_that_restarted_meanwhile_does_not_find_is_read_again_from_the_primary(world):
+    known, work_on = use_replica(world.app), []
+
+    def work():
+        work_on.append(reading_engine())
+        if reading_engine() is known.engine:
+            known.engine.dispose()
+            known.engine.connect().close()
+            raise NotFound
+        return "found"
+
+    with world.app.app_context():
+        wait_until(lambda: replica.read_latest(work) == "found" and known.engine in work_on)
     assert work_on[-1] is known.primary
 
 

@@ -1,6 +1,7 @@
 """GET /v1/catalog/genres, /filters, /people/{id}, /collections, /home."""
 
 from dataclasses import replace
+from functools import partial
 
 from flask import Response
 
@@ -142,4 +143,4 @@ def get_home(query: LocaleInput) -> Response:
     def build(snapshot: CatalogSnapshot) -> str:
         return home.home_json(home.load_personal_rows(profile, audience), audience, snapshot)
 
-    return catalog_response(audience, build, home.personal_version(profile), is_personal=profile is not None)
+    return catalog_response(audience, build, load_personal_version=partial(home.personal_version, profile))

@@ -42,7 +42,7 @@ def list_channels(query: ChannelsInput) -> Response:
     is_visitor, now = is_visitor_request(), clock.now()
     audience = current_audience(query["country"] if is_visitor else None)
     query["country"] = query["origin_country"] or (None if is_visitor else query["country"])
-    return document_response(reading.list_channels(query, audience, now), audience, now)
+    return document_response(lambda: reading.list_channels(query, audience, now), audience, now)
 
 
 @bp.route("/channels/<channel_id>")
@@ -59,7 +59,7 @@ def get_channel(query: ChannelInput, channel_id: str) -> Response:
     may not watch. 404 if the profile's limits hide the channel.
     """
     audience, now = current_audience(query["country"]), clock.now()
-    return document_response(reading.get_channel(channel_id, query["locale"], audience, now), audience, now)
+    return document_response(lambda: reading.get_channel(channel_id, query["locale"], audience, now), audience, now)
 
 
 @bp.route("/channels/<channel_id>/programmes")
@@ -76,7 +76,7 @@ def list_programmes(query: ProgrammesInput, channel_id: str) -> Response:
     """
     audience, now = current_audience(query["country"]), clock.now()
     times = _requested_times(query, now, timedelta(days=31))
-    return document_response(reading.list_programmes(channel_id, times, query, audience, now), audience, now)
+    return document_response(lambda: reading.list_programmes(channel_id, times, query, audience, now), audience, now)
 
 
 @bp.route("/programmes")
@@ -93,7 +93,7 @@ def get_guide(query: GuideInput) -> Response:
     """
     audience, now = current_audience(query["country"]), clock.now()
     times = _requested_times(query, now, timedelta(days=1))
-    return document_response(reading.list_guide(times, query, audience, now), audience, now)
+    return document_response(lambda: reading.list_guide(times, query, audience, now), audience, now)
 
 
 def _requested_times(

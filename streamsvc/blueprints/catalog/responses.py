@@ -26,7 +26,7 @@ from streamsvc.security.joined_reads import reads_with_viewer
 from streamsvc.security.principals import current_principal, current_viewer, is_operator_request, is_visitor_request
 from streamsvc.security.viewers import Viewer
 from streamsvc.settings import current_settings
-from streamsvc.storage.replica import read_version
+from streamsvc.storage.replica import read_latest, read_version
 
 reads_catalog_version = reads_with_viewer(version.choose_catalog_read)
 """Mark a view that returns `catalog_response`."""
@@ -56,28 +56,29 @@ def catalog_response(
     audience: Audience,
     build_json: Callable[[version.CatalogSnapshot], str],
     *etag_parts: object,
-    is_personal: bool = False,
+    load_personal_version: Callable[[], tuple] = tuple,
 ) -> Response:
     """Return 304 if the client has the current representation, else the JSON that `build_json` returns.
 
     For views marked by `reads_catalog_version`. `etag_parts` are what the response depends on besides the catalogue's
     version, the audience and the URL.
-    `is_personal`: whether what it is built from includes more than the catalogue, which only the primary is sure to
-    have.
+    `load_personal_version` reads what it depends on in the profile's own rows.
     """
     principal = current_principal()
     current_version = version.current_catalog_version(principal if isinstance(principal, Viewer) else None)
-    etag = compute_etag(current_version, audience, request.full_path, *etag_parts)
+    personal_version = load_personal_version()
+    etag = compute_etag(current_version, audience, request.full_path, *etag_parts, *personal_version)
 
     def build() -> bytes:
         return build_json(version.load_snapshot(current_version[0])).encode()
 
-    reader = build if is_personal else partial(read_version, current_version[0], build)
+    reader = partial(read_version, current_version[0], build, load_personal_version, personal_version)
     return _add_vary(kept_response(etag, _cache_control(VISITOR_MAX_AGE_S), reader))
 
 
-def document_response(document: Document, audience: Audience, now: datetime) -> Response:
+def document_response(load_document: Callable[[], Document], audience: Audience, now: datetime) -> Response:
     """Return the document as `live_response` does, fresh until the next change of it is due at most."""
+    document = read_latest(load_document)
     fresh_s = math.floor((document.changes_at - now).total_seconds()) if document.changes_at else None
     return live_response(encode_json(document.members), audience, fresh_s)
 

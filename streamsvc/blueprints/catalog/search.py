@@ -21,6 +21,7 @@ from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
 from streamsvc.schemas.catalog.title_queries import SearchQuery
 from streamsvc.schemas.catalog.titles import PageOfSearchHit, Suggestions, SuggestionsQuery
 from streamsvc.security.access import allow_guests, public_catalog, viewer_or_operator
+from streamsvc.storage.replica import read_latest
 
 bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search the catalogue.")
 
@@ -72,5 +73,8 @@ def _response(
     """Return hits; those of channels and programmes change with time, not with the catalogue's version alone."""
     if LIVE_KINDS.keys().isdisjoint(kinds or ()):
         return catalog_response(audience, build_json)
-    snapshot = version.load_snapshot(version.current_catalog_version()[0])
-    return live_response(build_json(snapshot), audience, VISITOR_MAX_AGE_S)
+
+    def build() -> str:
+        return build_json(version.load_snapshot(version.current_catalog_version()[0]))
+
+    return live_response(read_latest(build), audience, VISITOR_MAX_AGE_S)

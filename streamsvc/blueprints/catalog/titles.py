@@ -1,5 +1,7 @@
 """GET /v1/catalog/titles, one title, its seasons and episodes."""
 
+from functools import partial
+
 from flask import Response
 
 from streamsvc import clock
@@ -35,6 +37,7 @@ from streamsvc.schemas.catalog.titles import (
 )
 from streamsvc.security.access import allow_guests, public_catalog, viewer_or_operator
 from streamsvc.security.principals import is_visitor_request
+from streamsvc.storage.replica import read_latest
 
 bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles, seasons and episodes.")
 
@@ -89,7 +92,7 @@ def get_drawn_poster(query: CountryInput, title_id: str) -> Response:
     them. 404 if the profile's age limit hides the title.
     """
     audience = current_audience(query["country"])
-    return poster_response(pages.poster_svg(title_id, audience))
+    return poster_response(read_latest(partial(pages.poster_svg, title_id, audience)))
 
 
 @bp.route("/titles/<title_id>/seasons")
