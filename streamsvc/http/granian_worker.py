@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
@@ -46,6 +45,7 @@ from streamsvc.http.request_limits import (
     raise_open_file_limit,
 )
 from streamsvc.http.server_problems import server_problem
+from streamsvc.http.wsgi_environ import environ_key
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -295,13 +295,6 @@ SERVER_FACTS: dict[str, Any] = {
     "wsgi.run_once": False,
     "wsgi.input_terminated": True,
 }
-
-
-@lru_cache(maxsize=1024)
-def environ_key(name: str) -> str:
-    """Return the key of a header in the WSGI environment."""
-    key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def check_head(environ: "WSGIEnvironment", scope: Any) -> None:

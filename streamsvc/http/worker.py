@@ -14,14 +14,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from gunicorn import util
-from gunicorn.http import wsgi
+from gunicorn.http.wsgi import FileWrapper
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from streamsvc.http.gunicorn_wsgi import OnePacketResponse, base_environ, build_environ
 from streamsvc.http.request_limits import (
     KEEPALIVE_AFTER_STOP_S,
     LINGER_S,
@@ -37,8 +37,9 @@ RECEIVE_BYTES = 64 * 1024
 SWEEP_INTERVAL_S = 0.5
 SEND_BUFFER_BYTES, SEND_TIMEOUT_S = 256 * 1024, 30
 """A response that fits into the buffer is sent at once, however slowly the client reads it."""
-MAX_UNSENT_BYTES, MAX_ALL_UNSENT_BYTES = 2 << 20, 64 << 20
-"""The most bytes of a response, and of all together, that wait in memory for clients that read slowly."""
+MAX_ALL_UNSENT_BYTES = 64 << 20
+"""The most bytes of all responses together that wait in memory for clients that read slowly."""
+CLIENT_HAS_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 NOTHING_TO_ACCEPT = (errno.EAGAIN, errno.EWOULDBLOCK)
 
@@ -50,56 +51,10 @@ class Connection(TConn):
         super().__init__(cfg, sock, client, server)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
-        self.initialized = True  # gunicorn's own set-up, for TLS and HTTP/2, is not used
         self.reader = RequestReader(cfg, client)
         self.started = self.deadline = 0.0
         self.is_idle = self.is_closing = self.was_told_to_continue = False
         self.unsent = bytearray()
-
-
-class OnePacketResponse(wsgi.Response):
-    """gunicorn's response, which sends its head together with the first part of the body.
-
-    What the client does not read at once is left in `req.unsent` for the event loop, so that it holds no thread.
-    """
-
-    head = b""
-    headers_sent: bool
-
-    def send_headers(self) -> None:
-        if not self.headers_sent:
-            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
-            self.head, self.headers_sent = "".join(lines).encode("latin-1"), True
-
-    def _emit_body(self, data: bytes) -> None:
-        self._send(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-
-    def write_file(self, file: Any) -> None:
-        self.send_headers()
-        self._send(b"")
-        self._send_rest()
-        super().write_file(file)
-
-    def close(self) -> None:
-        self.send_headers()
-        self._send(b"0\r\n\r\n" if self.chunked else b"")
-
-    def _send(self, data: bytes) -> None:
-        data, self.head = self.head + data, b""
-        unsent: bytearray = self.req.unsent
-        if data and not unsent:
-            with suppress(BlockingIOError):
-                data = data[self.sock.send(data, socket.MSG_DONTWAIT) :]
-        unsent += data
-        if len(unsent) > MAX_UNSENT_BYTES:
-            self._send_rest()
-
-    def _send_rest(self) -> None:
-        self.sock.sendall(self.req.unsent)
-        self.req.unsent.clear()
-
-
-wsgi.Response = OnePacketResponse  # gunicorn has no setting for it
 
 
 class ServingThreads:
@@ -139,6 +94,7 @@ class BufferingWorker(ThreadWorker):
         self.reserved_thread = ServingThreads(1, self._serve)
         self.served: deque[tuple[Connection, bool]] = deque()
         self.is_woken = False
+        self.base_environ = base_environ(self.cfg)
         raise_open_file_limit()
         super().init_process()
 
@@ -285,36 +241,65 @@ class BufferingWorker(ThreadWorker):
         """Serve a complete request in a thread. The liveness check has its own, so that it never waits."""
         request = connection.reader.request
         assert request is not None
-        connection.parser, request.unsent = iter((request,)), connection.unsent
         threads = self.reserved_thread if request.path == RESERVED_PATH else self.tpool
         threads.submit(connection)
 
     def _serve(self, connection: Connection) -> None:
         """Serve a request, in a thread, and wake the event loop unless it has yet to see an earlier one."""
-        keep = False
-        try:
-            keep = self.handle(connection)
-        except BaseException:
-            self.log.exception("Error handling request")
+        keep = self.handle(connection)
         self.served.append((connection, keep))
         if not self.is_woken:
             self.is_woken = True
             self.method_queue.defer(self._finish_served)
+
+    def handle(self, connection: Connection) -> bool:
+        """Call the app and send its response; returns whether the connection can be used again."""
+        request = connection.reader.request
+        try:
+            return self._respond(connection, request)
+        except OSError as error:
+            if error.errno not in CLIENT_HAS_GONE:
+                self.log.exception("Error handling request")
+        except BaseException as error:
+            self.handle_error(request, connection.sock, connection.client, error)
+        return False
+
+    def _respond(self, connection: Connection, request: Any) -> bool:
+        response = OnePacketResponse(request, connection.sock, self.cfg, connection.unsent)
+        self.nr += 1
+        if self.nr >= self.max_requests:
+            self.alive = False
+        if not self.alive:
+            response.force_close()
+        try:
+            chunks = self.wsgi(build_environ(self.base_environ, request, connection), response.start_response)
+            try:
+                if isinstance(chunks, FileWrapper):
+                    response.write_file(chunks)
+                else:
+                    for chunk in chunks:
+                        response.write(chunk)
+                response.close()
+            finally:
+                if hasattr(chunks, "close"):
+                    chunks.close()
+        except Exception as error:
+            if isinstance(error, OSError) or not response.headers_sent:
+                raise
+            self.log.exception("Error handling request")
+            util.close_graceful(connection.sock)  # a second response on it could be taken for the rest of this one
+            return False
+        return not response.should_close()
 
     def _finish_served(self) -> None:
         self.is_woken = False  # before the look: whoever is served from now on wakes the loop again
         while self.served:
             self.finish_request(*self.served.popleft())
 
-    def _keepalive_after(self, connection: Connection, keepalive: bool) -> bool:
-        return keepalive  # the body has been read, else the request was marked as the connection's last
-
     def finish_request(self, connection: Connection, keep: bool) -> None:
         """After a response: send its rest, if any, then wait for the connection's next request, or close it."""
         connection.reader.close()
-        try:
-            connection.sock.setblocking(False)
-        except OSError:
+        if connection.sock.fileno() < 0:
             self._close(connection)
             return
         if not connection.unsent:
