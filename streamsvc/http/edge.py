@@ -431,7 +431,7 @@ def init_app(app: Flask, trusted_proxies: int | Networks) -> None:
     app.url_map.merge_slashes = app.url_map.redirect_defaults = False  # such redirects lead to whatever Host says
     settings = app.extensions["settings"]
     wrapped: Any = app  # mypy takes wsgi_app for a method, which cannot be replaced
-    wrapped.wsgi_app = HotReads(app, app.wsgi_app)
+    wrapped.wsgi_app = app.extensions["hot_reads"] = HotReads(app, app.wsgi_app)
     if settings.cors_origins:
         wrapped.wsgi_app = CorsMiddleware(app.wsgi_app, settings.cors_origins)
     wrapped.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(settings))

@@ -3,10 +3,18 @@
 gunicorn's own threaded worker reads requests in its threads, so that as many slow clients as there are threads stop the
 service. Here the event loop reads all of them, and each has deadlines: a client may be as slow as it likes, it costs a
 socket. Written against gunicorn 27; setup.cfg pins it.
+
+Handing a request to a thread and its connection back costs more than a hot read. So the thread that runs the event loop,
+the leader, serves hot reads itself. Meanwhile it lets go of the loop: if the read takes longer than `PATIENCE_S`, say
+because the disk does not respond, the main thread runs the loop, and hands every request to a thread, until the leader
+is back. Whoever holds the lock `loop` runs the loop; nothing else may touch its connections.
 """
 
 import errno
+import math
+import os
 import queue
+import select
 import selectors
 import socket
 import struct
@@ -22,6 +30,7 @@ from gunicorn.http.wsgi import FileWrapper
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from streamsvc.http.gunicorn_wsgi import OnePacketResponse, base_environ, build_environ
+from streamsvc.http.hot_reads import HotReads
 from streamsvc.http.request_limits import (
     KEEPALIVE_AFTER_STOP_S,
     LINGER_S,
@@ -34,7 +43,7 @@ from streamsvc.http.request_reader import RequestReader
 from streamsvc.settings import Settings
 
 RECEIVE_BYTES = 64 * 1024
-SWEEP_INTERVAL_S = 0.5
+SWEEP_INTERVAL_S, PATIENCE_S = 0.5, 0.005
 SEND_BUFFER_BYTES, SEND_TIMEOUT_S = 256 * 1024, 30
 """A response that fits into the buffer is sent at once, however slowly the client reads it."""
 MAX_ALL_UNSENT_BYTES = 64 << 20
@@ -45,7 +54,13 @@ NOTHING_TO_ACCEPT = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 
 class Connection(TConn):
-    """A client's connection. `deadline`: when it is closed if what it waits for has not arrived."""
+    """A client's connection.
+
+    `deadline`: when it is closed if what it waits for has not arrived. `act`: what is done once that arrives.
+    `polled_for`: the event that the poller reports; 0: none.
+    """
+
+    act: Callable[["Connection"], None]
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
@@ -53,6 +68,7 @@ class Connection(TConn):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
         self.reader = RequestReader(cfg, client)
         self.started = self.deadline = 0.0
+        self.polled_for = 0
         self.is_idle = self.is_closing = self.was_told_to_continue = False
         self.unsent = bytearray()
 
@@ -78,9 +94,11 @@ class ServingThreads:
 
 
 class BufferingWorker(ThreadWorker):
-    """A threaded worker whose event loop reads the requests."""
+    """A threaded worker whose event loop reads the requests, and serves hot reads."""
 
     alive: bool
+    hot_reads: HotReads | None = None
+    """What the leader serves; None: nothing, as on PostgreSQL, whose round trips would follow one after the other."""
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -95,8 +113,18 @@ class BufferingWorker(ThreadWorker):
         self.served: deque[tuple[Connection, bool]] = deque()
         self.is_woken = False
         self.base_environ = base_environ(self.cfg)
+        self.loop = threading.Lock()
+        self.may_serve = False  # whether the thread that runs the loop may serve a hot read; only the leader may
+        self.serving_since = math.inf  # the hot read that the leader serves
+        self.is_watched = self.leader_is_back = False
         raise_open_file_limit()
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        extensions = getattr(self.wsgi, "extensions", {})
+        if "hot_reads" in extensions and extensions["settings"].is_sqlite:
+            self.hot_reads = extensions["hot_reads"]
 
     def get_thread_pool(self) -> ServingThreads:
         return ServingThreads(self.cfg.threads, self._serve)
@@ -104,14 +132,62 @@ class BufferingWorker(ThreadWorker):
     def run(self) -> None:
         self.poller.register(self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks)
         self.set_accept_enabled(True)
+        threading.Thread(target=self._lead, name="event loop", daemon=True).start()
         while self.alive and self.is_parent_alive():
-            self._run_once()
+            self._watch()
         self.alive = False
+        self.method_queue.defer(lambda: None)  # so that the leader sees it
+        self.loop.acquire()  # for good
         self._drain()
         self.tpool.shutdown(wait=False)
         self.reserved_thread.shutdown(wait=False)
         self.poller.close()
         self.method_queue.close()
+
+    def _lead(self) -> None:
+        """Run the event loop, in a thread of its own, until the process stops."""
+        with self.loop:
+            try:
+                self.may_serve = self.hot_reads is not None
+                while self.alive:
+                    self._run_once()
+            except BaseException:
+                self.log.exception("the event loop failed")
+            self.alive = self.may_serve = False
+        os.write(self.PIPE[1], b".")  # so that the main thread sees it
+
+    def _watch(self) -> None:
+        """Wait for the leader to serve a hot read, and run the loop in its place if that takes long.
+
+        gunicorn's pipe also wakes this thread, the main one, for signals.
+        """
+        if not select.select([self.PIPE[0]], [], [], SWEEP_INTERVAL_S)[0]:
+            return
+        os.read(self.PIPE[0], RECEIVE_BYTES)
+        self.is_watched = False
+        time.sleep(PATIENCE_S)
+        if time.monotonic() - self.serving_since > PATIENCE_S and self.loop.acquire(blocking=False):
+            while self.alive and not self.leader_is_back:
+                self._run_once()
+            self.loop.release()
+
+    def _serve_as_leader(self, connection: Connection) -> None:
+        """Serve a hot read without the loop, and go on with the loop, or wait until the main thread returns it."""
+        self.may_serve, self.serving_since = False, time.monotonic()
+        if not self.is_watched:
+            self.is_watched = True
+            os.write(self.PIPE[1], b".")
+        self.loop.release()
+        keep = self.handle(connection)
+        self.serving_since = math.inf
+        if self.loop.acquire(blocking=False):
+            self.finish_request(connection, keep)
+        else:
+            self.leader_is_back = True
+            self._return_served(connection, keep)
+            self.loop.acquire()
+            self.leader_is_back = False
+        self.may_serve = True
 
     def _run_once(self) -> None:
         self.wait_for_and_dispatch_events(SWEEP_INTERVAL_S)
@@ -170,23 +246,30 @@ class BufferingWorker(ThreadWorker):
         self._wait(connection, connection.started + timeout_s, self._receive)
 
     def _wait(self, connection: Connection, deadline: float, act: Any, event: int = selectors.EVENT_READ) -> None:
-        connection.deadline = deadline
+        connection.deadline, connection.act = deadline, act
         self.waiting[connection] = None
-        self.poller.register(connection.sock, event, partial(self._on_event, connection, act))
+        if connection.polled_for != event:
+            self._stop_polling(connection)
+            self.poller.register(connection.sock, event, partial(self._on_event, connection))
+            connection.polled_for = event
 
-    @staticmethod
-    def _on_event(connection: Connection, act: Any, _sock: object) -> None:
-        act(connection)
+    def _on_event(self, connection: Connection, _sock: object) -> None:
+        if connection in self.waiting:
+            connection.act(connection)
+        else:
+            self._stop_polling(connection)  # the leader serves it
 
     def _stop_waiting(self, connection: Connection) -> None:
-        if connection in self.waiting:
-            del self.waiting[connection]
+        self.waiting.pop(connection, None)
+        self._stop_polling(connection)
+
+    def _stop_polling(self, connection: Connection) -> None:
+        if connection.polled_for:
             self.poller.unregister(connection.sock)
+            connection.polled_for = 0
 
     def _receive(self, connection: Connection) -> None:
-        """Read what has arrived; hand the request to a thread once it is complete."""
-        if connection not in self.waiting:
-            return  # closed by an earlier event of the same round
+        """Read what has arrived; have the request served once it is complete."""
         try:
             data = connection.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
@@ -218,7 +301,7 @@ class BufferingWorker(ThreadWorker):
             self._linger(connection)
             return
         if reader.is_complete:
-            self._stop_waiting(connection)
+            del self.waiting[connection]
             self.enqueue_req(connection)
             return
         if reader.request is not None:
@@ -238,15 +321,25 @@ class BufferingWorker(ThreadWorker):
                 self._close(connection)
 
     def enqueue_req(self, connection: Connection) -> None:
-        """Serve a complete request in a thread. The liveness check has its own, so that it never waits."""
+        """Serve a complete request: a hot read in this thread, if it is the leader, others in one of the threads.
+
+        The liveness check has a thread of its own, so that it never waits.
+        """
         request = connection.reader.request
         assert request is not None
+        if self.may_serve and self.hot_reads and request.method == "GET" and self.hot_reads.find(request.path):
+            self._serve_as_leader(connection)
+            return
+        self._stop_polling(connection)
         threads = self.reserved_thread if request.path == RESERVED_PATH else self.tpool
         threads.submit(connection)
 
     def _serve(self, connection: Connection) -> None:
-        """Serve a request, in a thread, and wake the event loop unless it has yet to see an earlier one."""
-        keep = self.handle(connection)
+        """Serve a request, in a thread."""
+        self._return_served(connection, self.handle(connection))
+
+    def _return_served(self, connection: Connection, keep: bool) -> None:
+        """Return a connection to the event loop, and wake it unless it has yet to see an earlier one."""
         self.served.append((connection, keep))
         if not self.is_woken:
             self.is_woken = True
@@ -287,8 +380,7 @@ class BufferingWorker(ThreadWorker):
             if isinstance(error, OSError) or not response.headers_sent:
                 raise
             self.log.exception("Error handling request")
-            util.close_graceful(connection.sock)  # a second response on it could be taken for the rest of this one
-            return False
+            return False  # without an error document, which could be taken for the rest of the response
         return not response.should_close()
 
     def _finish_served(self) -> None:
@@ -299,9 +391,6 @@ class BufferingWorker(ThreadWorker):
     def finish_request(self, connection: Connection, keep: bool) -> None:
         """After a response: send its rest, if any, then wait for the connection's next request, or close it."""
         connection.reader.close()
-        if connection.sock.fileno() < 0:
-            self._close(connection)
-            return
         if not connection.unsent:
             self._end_request(connection, keep)
             return
@@ -313,8 +402,6 @@ class BufferingWorker(ThreadWorker):
 
     def _send_rest(self, connection: Connection, keep: bool) -> None:
         """Send what the client has room for."""
-        if connection not in self.waiting:
-            return
         try:
             del connection.unsent[: connection.sock.send(connection.unsent)]
         except BlockingIOError:
@@ -368,7 +455,7 @@ class BufferingWorker(ThreadWorker):
 
     def _discard(self, connection: Connection) -> None:
         try:
-            if connection not in self.waiting or connection.sock.recv(RECEIVE_BYTES):
+            if connection.sock.recv(RECEIVE_BYTES):
                 return
         except BlockingIOError:
             return

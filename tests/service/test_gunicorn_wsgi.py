@@ -19,7 +19,6 @@ HEADS = {
     "an encoded path": b"GET /v1/titles/%C3%A9%2F HTTP/1.1\r\nHost: x\r\n",
     "a path that is not ASCII": b"GET /v1/titles/\xc3\xa9 HTTP/1.1\r\nHost: x\r\n",
     "a header sent twice": b"GET / HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\nX-A: 3\r\n",
-    "a type sent twice": b"PUT / HTTP/1.1\r\nHost: x\r\nX-Content-Type: a\r\nContent-Length: 0\r\n",
     "HTTP/1.0": b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n",
 }
 LENGTH = ("Content-Length", "2")
