@@ -19,8 +19,8 @@ from tests.worlds.service import running_service, wait_until
 from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_wrong_responses, request
 
 THREADS, MAX_CONNECTIONS = 4, 100
-READ_LOCKS = {"start": 123, "len": 5}
-"""The bytes of SQLite's -shm file one of which each reader locks (WAL_READ_LOCK in its wal.c)."""
+READ_LOCKS = (5, 123)
+"""(how many, from where): the bytes of SQLite's -shm file one of which each reader locks, WAL_READ_LOCK in its wal.c."""
 READ = b"GET /v1/plans HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -30,7 +30,7 @@ def server(request):
 
 
 @pytest.fixture(scope="module")
-def database_file(new_database):
+def database_file(server, new_database):
     return new_database("sqlite", "wire", migrate_database).removeprefix("sqlite:///")
 
 
@@ -124,7 +124,7 @@ def test_clients_that_read_slowly_hold_no_thread(service, connect):
 def waiting_readers(database_file):
     """Have every reader of the database wait, for up to ten seconds, as when its disk does not respond."""
     with Path(f"{database_file}-shm").open("r+b") as shared_memory:
-        fcntl.lockf(shared_memory, fcntl.LOCK_EX, **READ_LOCKS)
+        fcntl.lockf(shared_memory, fcntl.LOCK_EX, *READ_LOCKS)
         yield
 
 
