@@ -109,7 +109,7 @@ class HotReads:
             metrics.start_timer()
             try:
                 if not read.is_public:
-                    viewer = find_ordinary_viewer(environ["HTTP_AUTHORIZATION"][len("Bearer ") :])
+                    viewer = find_ordinary_viewer(environ["HTTP_AUTHORIZATION"][len("Bearer ") :], read.view, arguments)
                     if viewer is None:
                         return None
                     set_principal(viewer)
