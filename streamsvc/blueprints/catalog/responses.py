@@ -67,7 +67,7 @@ def catalog_response(
     """
     principal = current_principal()
     current_version = version.current_catalog_version(principal if isinstance(principal, Viewer) else None)
-    etag = compute_etag(current_version, audience, request.full_path, *etag_parts)
+    etag = compute_etag(current_version, audience.etag_part, request.full_path, *etag_parts)
 
     def build() -> bytes:
         return build_json(version.load_snapshot(current_version[0])).encode()

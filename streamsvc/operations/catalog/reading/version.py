@@ -1,6 +1,7 @@
 """The catalogue's version, and a snapshot that stays valid until the version changes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -14,18 +15,19 @@ from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_all
 
 _now = sa.bindparam("now", type_=UtcTime())
+
+
+def _latest(moment: Any) -> sa.ScalarSelect:
+    """Select the latest value of a column that is not in the future: as the driver returns it, since it is only compared."""
+    return sa.select(sa.type_coerce(sa.func.max(moment), sa.types.NullType)).where(moment <= _now).scalar_subquery()
+
+
 _CATALOG_STATE = sa.select(
     sa.select(CatalogState.version).where(CatalogState.id == 1).scalar_subquery().label("version"),
-    sa.select(sa.func.max(TitleWindow.starts_at))
-    .where(TitleWindow.starts_at <= _now)
-    .scalar_subquery()
-    .label("opened"),
-    sa.select(sa.func.max(TitleWindow.ends_at)).where(TitleWindow.ends_at <= _now).scalar_subquery().label("closed"),
-    sa.select(sa.func.max(PartWindow.starts_at))
-    .where(PartWindow.starts_at <= _now)
-    .scalar_subquery()
-    .label("part_opened"),
-    sa.select(sa.func.max(PartWindow.ends_at)).where(PartWindow.ends_at <= _now).scalar_subquery().label("part_closed"),
+    _latest(TitleWindow.starts_at).label("opened"),
+    _latest(TitleWindow.ends_at).label("closed"),
+    _latest(PartWindow.starts_at).label("part_opened"),
+    _latest(PartWindow.ends_at).label("part_closed"),
 )
 CATALOG_STATE, CATALOG_READ = CompiledStatement(_CATALOG_STATE), JoinedRead(_CATALOG_STATE)
 KINDS_READ_ON_DEMAND = ("studio", "tag")
