@@ -388,7 +388,8 @@ class ResponseHeadersMiddleware:
     """
 
     def __init__(self, wsgi_app: WSGIApplication, headers: tuple[tuple[str, str], ...]) -> None:
-        self.wsgi_app, self.headers = wsgi_app, headers
+        self.wsgi_app = wsgi_app
+        self.defaults = [(name.lower(), (name, value)) for name, value in headers]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         sent_id = environ.get("HTTP_X_REQUEST_ID", "")
@@ -400,7 +401,7 @@ class ResponseHeadersMiddleware:
             status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
         ) -> Callable[[bytes], object]:
             present = {name.lower() for name, _ in headers}
-            headers.extend(header for header in self.headers if header[0].lower() not in present)
+            headers.extend([header for name, header in self.defaults if name not in present])
             headers.append(("X-Request-Id", request_id))
             return start_response(status, headers, exc_info)
 
