@@ -69,7 +69,7 @@ def test_responses_are_those_of_gunicorn(head, response):
     assert respond(OnePacketResponse, parse(head), *response) == respond(wsgi.Response, parse(head), *response)
 
 
-@pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X-A", "1\n"), ("X A", "1"), ("", "1"), ("X-A", "\x00"), ("X-A", "ſ")])
+@pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X-A", "1\n"), ("X-A", "1\r"), ("X-A: 1\r\nX-B", "2"), ("X-A", "\x00"), ("X-A", "ſ")])
 def test_no_header_can_begin_another_one(header):
     with pytest.raises(InvalidResponseHeader):
         respond(OnePacketResponse, parse(HEADS["an app's"]), "200 OK", [header, LENGTH], [b"{}"])
