@@ -66,13 +66,13 @@ def catalog_response(
     have.
     """
     principal = current_principal()
-    current_version = version.current_catalog_version(principal if isinstance(principal, Viewer) else None)
-    etag = compute_etag(current_version, audience.etag_part, request.full_path, *etag_parts)
+    period = version.current_catalog_period(principal if isinstance(principal, Viewer) else None)
+    etag = compute_etag(period.etag_part, audience.etag_part, request.full_path, *etag_parts)
 
     def build() -> bytes:
-        return build_json(version.load_snapshot(current_version[0])).encode()
+        return build_json(version.load_snapshot(period.version)).encode()
 
-    reader = build if is_personal else partial(read_version, current_version[0], build)
+    reader = build if is_personal else partial(read_version, period.version, build)
     return _add_vary(kept_response(etag, _cache_control(VISITOR_MAX_AGE_S), reader))
 
 

@@ -72,5 +72,5 @@ def _response(
     """Return hits; those of channels and programmes change with time, not with the catalogue's version alone."""
     if LIVE_KINDS.keys().isdisjoint(kinds or ()):
         return catalog_response(audience, build_json)
-    snapshot = version.load_snapshot(version.current_catalog_version()[0])
+    snapshot = version.load_snapshot(version.current_catalog_version())
     return live_response(build_json(snapshot), audience, VISITOR_MAX_AGE_S)

@@ -140,7 +140,7 @@ def load_personal_rows(profile: sa.Row | None, audience: Audience) -> dict[str, 
     if seed:
         cards = [tuple(seed), *similar.list_similar_cards(seed.pk, audience)]
         watched, *similar_cards = shown_cards(
-            cards, audience, version.load_snapshot(version.current_catalog_version()[0])
+            cards, audience, version.load_snapshot(version.current_catalog_version())
         )
         rows["because"] = (DEFAULT_ROW_TITLES["because"].format(msgspec.json.decode(watched)["title"]), similar_cards)
     return rows
