@@ -23,14 +23,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn import util
 from gunicorn.http.wsgi import FileWrapper
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from streamsvc.http.gunicorn_wsgi import OnePacketResponse, base_environ, build_environ
-from streamsvc.http.hot_reads import HotReads
 from streamsvc.http.request_limits import (
     KEEPALIVE_AFTER_STOP_S,
     LINGER_S,
@@ -41,6 +40,9 @@ from streamsvc.http.request_limits import (
 )
 from streamsvc.http.request_reader import RequestReader
 from streamsvc.settings import Settings
+
+if TYPE_CHECKING:
+    from streamsvc.http.hot_reads import HotReads
 
 RECEIVE_BYTES = 64 * 1024
 SWEEP_INTERVAL_S, PATIENCE_S = 0.5, 0.005
@@ -97,7 +99,7 @@ class BufferingWorker(ThreadWorker):
     """A threaded worker whose event loop reads the requests, and serves hot reads."""
 
     alive: bool
-    hot_reads: HotReads | None = None
+    hot_reads: "HotReads | None" = None
     """What the leader serves; None: nothing, as on PostgreSQL, whose round trips would follow one after the other."""
 
     @classmethod
