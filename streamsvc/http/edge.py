@@ -6,7 +6,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, NoReturn
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -255,14 +255,26 @@ class Blueprint(flask_smorest.Blueprint):
     def arguments(
         self, schema: Schema | type[Schema], *, location: str = "json", **kwargs: Any
     ) -> Callable[[View], View]:
-        decorate = super().arguments(schema() if isinstance(schema, type) else schema, location=location, **kwargs)
+        instance = schema() if isinstance(schema, type) else schema
+        decorate = super().arguments(instance, location=location, **kwargs)
 
         def mark_reads_query(view: View) -> View:
             decorated = decorate(view)
+            if location == "query" and not kwargs:
+                decorated = self._parse_query_of(view, instance, decorated)
             decorated.reads_query = location == "query" or getattr(view, "reads_query", False)
             return decorated
 
         return mark_reads_query
+
+    def _parse_query_of(self, view: View, schema: Schema, decorated: View) -> View:
+        """Return a view that does the same as `decorated`, without the steps that only other locations need."""
+
+        @wraps(decorated)
+        def parse_query(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, self.ARGUMENTS_PARSER.parse(schema, location="query"), **kwargs)
+
+        return parse_query
 
     def response(
         self, status_code: int | str, schema: Schema | type[Schema] | dict | None = None, **kwargs: Any
