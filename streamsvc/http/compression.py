@@ -10,8 +10,8 @@ token or a CSRF token repeats a parameter of its request, and cookies are `SameS
 
 import re
 import zlib
-from functools import lru_cache
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 

@@ -38,13 +38,14 @@ def build_environ(base: "WSGIEnvironment", request: "Request", connection: "Conn
     environ = {
         **base,
         "REQUEST_METHOD": request.method,
-        "PATH_INFO": path if path.isascii() and "%" not in path else util.unquote_to_wsgi_str(path),
+        "PATH_INFO": util.unquote_to_wsgi_str(path) if "%" in path else path,
         "QUERY_STRING": request.query,
         "RAW_URI": request.uri,
         "SERVER_PROTOCOL": "HTTP/{}.{}".format(*request.version),
         "SERVER_NAME": server if isinstance(server, str) else server[0],
         "SERVER_PORT": "" if isinstance(server, str) else str(server[1]),
-        "REMOTE_ADDR": client[0] if isinstance(client, tuple) else "",
+        "REMOTE_ADDR": client if isinstance(client, str) else client[0],
+        "REMOTE_PORT": "" if isinstance(client, str) else str(client[1]),
         "wsgi.url_scheme": request.scheme,
         "wsgi.input": request.body,
     }
@@ -96,7 +97,9 @@ class OnePacketResponse(wsgi.Response):
         version, date = "{}.{}".format(*self.req.version), format_date(int(time.time()))
         connection = "close" if self.should_close() else "keep-alive"
         framing = "Transfer-Encoding: chunked\r\n" if self.chunked else ""
-        first = f"HTTP/{version} {self.status}\r\nServer: {self.version}\r\nDate: {date}\r\nConnection: {connection}\r\n"
+        first = (
+            f"HTTP/{version} {self.status}\r\nServer: {self.version}\r\nDate: {date}\r\nConnection: {connection}\r\n"
+        )
         self.head = b"%b%b\r\n" % ((first + framing).encode("latin-1"), fields)
         self.headers_sent = True
 

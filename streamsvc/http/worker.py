@@ -4,10 +4,10 @@ gunicorn's own threaded worker reads requests in its threads, so that as many sl
 service. Here the event loop reads all of them, and each has deadlines: a client may be as slow as it likes, it costs a
 socket. Written against gunicorn 27; setup.cfg pins it.
 
-Handing a request to a thread and its connection back costs more than a hot read. So the thread that runs the event loop,
-the leader, serves hot reads itself. Meanwhile it lets go of the loop: if the read takes longer than `PATIENCE_S`, say
-because the disk does not respond, the main thread runs the loop, and hands every request to a thread, until the leader
-is back. Whoever holds the lock `loop` runs the loop; nothing else may touch its connections.
+Handing a request to a thread and its connection back costs more than a hot read. So the thread that runs the event
+loop, the leader, serves hot reads itself. Meanwhile it lets go of the loop: if the read takes longer than `PATIENCE_S`,
+say because the disk does not respond, the main thread runs the loop, and hands every request to a thread, until the
+leader is back. Whoever holds the lock `loop` runs the loop; nobody else may touch its connections.
 """
 
 import errno

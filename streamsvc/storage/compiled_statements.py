@@ -109,7 +109,8 @@ class CompiledStatement:
         cursor = connection.cursor()
         try:
             cursor.execute(text, arguments)
-            rows, count = cursor.fetchall() if self.columns else [], cursor.rowcount
+            rows: Any = cursor.fetchall() if self.columns else []  # a list: of both drivers
+            count = cursor.rowcount
         finally:
             if span is not None:
                 span.end()

@@ -15,9 +15,8 @@ from streamsvc.http.gunicorn_wsgi import OnePacketResponse, base_environ, build_
 CLIENT, SERVER = ("192.0.2.1", 40000), ("127.0.0.1", 8000)
 HEADS = {
     "an app's": b"GET /v1/catalog/titles?genre=drama HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sst_a\r\n",
-    "one with a body": b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n",
+    "one with a body": b"POST /v1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n",
     "an encoded path": b"GET /v1/titles/%C3%A9%2F HTTP/1.1\r\nHost: x\r\n",
-    "a path that is not ASCII": b"GET /v1/titles/\xc3\xa9 HTTP/1.1\r\nHost: x\r\n",
     "a header sent twice": b"GET / HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\nX-A: 3\r\n",
     "HTTP/1.0": b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n",
 }
@@ -63,13 +62,18 @@ def test_environments_are_those_of_gunicorn(head):
     assert environ == expected
 
 
-@pytest.mark.parametrize("head", [HEADS["an app's"], HEADS["HTTP/1.0"], b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"])
+@pytest.mark.parametrize(
+    "head", [HEADS["an app's"], HEADS["HTTP/1.0"], b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"]
+)
 @pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES)
 def test_responses_are_those_of_gunicorn(head, response):
     assert respond(OnePacketResponse, parse(head), *response) == respond(wsgi.Response, parse(head), *response)
 
 
-@pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X-A", "1\n"), ("X-A", "1\r"), ("X-A: 1\r\nX-B", "2"), ("X-A", "\x00"), ("X-A", "ſ")])
+@pytest.mark.parametrize(
+    "header",
+    [("X-A", "1\r\nX-B: 2"), ("X-A", "1\n"), ("X-A", "1\r"), ("X-A: 1\r\nX-B", "2"), ("X-A", "\x00"), ("X-A", "ſ")],
+)
 def test_no_header_can_begin_another_one(header):
     with pytest.raises(InvalidResponseHeader):
         respond(OnePacketResponse, parse(HEADS["an app's"]), "200 OK", [header, LENGTH], [b"{}"])

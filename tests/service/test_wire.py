@@ -20,7 +20,7 @@ from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_
 
 THREADS, MAX_CONNECTIONS = 4, 100
 READ_LOCKS = (5, 123)
-"""(how many, from where): the bytes of SQLite's -shm file one of which each reader locks, WAL_READ_LOCK in its wal.c."""
+"""(how many, from where): the bytes of SQLite's -shm file one of which each reader locks (WAL_READ_LOCK in wal.c)."""
 READ = b"GET /v1/plans HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

@@ -93,7 +93,9 @@ def current_catalog_period(viewer: Viewer | None = None) -> CatalogPeriod:
         row = CATALOG_PERIOD.one(now=now)
         assert row is not None, "it has no FROM clause"
         last, upcoming = row[1 : len(_BOUNDS) + 1], row[len(_BOUNDS) + 1 :]
-        period = CatalogPeriod(row.version, max(filter(None, last), default=ALWAYS), min(filter(None, upcoming), default=NEVER))
+        period = CatalogPeriod(
+            row.version, max(filter(None, last), default=ALWAYS), min(filter(None, upcoming), default=NEVER)
+        )
         current_app.extensions["catalog_period"] = period
     return period
 
