@@ -57,9 +57,9 @@ def build_environ(base: "WSGIEnvironment", request: "Request", connection: "Conn
 
 
 @lru_cache(maxsize=1)
-def format_date(second: int) -> str:
-    """Return the Date header of a second since 1970."""
-    return util.http_date(second)
+def format_date(_second: int) -> str:
+    """Return the Date header, which is made once a second; `_second` is any clock's."""
+    return util.http_date()
 
 
 class OnePacketResponse(wsgi.Response):
@@ -94,7 +94,7 @@ class OnePacketResponse(wsgi.Response):
             raise InvalidResponseHeader("a character that no header may have") from None
         if not fields.count(b"\r") == fields.count(b"\n") == len(self.headers) or fields.translate(None, FIELD_BYTES):
             raise InvalidResponseHeader("a control character")
-        version, date = "{}.{}".format(*self.req.version), format_date(int(time.time()))
+        version, date = "{}.{}".format(*self.req.version), format_date(int(time.monotonic()))
         connection = "close" if self.should_close() else "keep-alive"
         framing = "Transfer-Encoding: chunked\r\n" if self.chunked else ""
         first = (
