@@ -23,7 +23,8 @@ from streamsvc.operations.catalog.reading.audience import (
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.security.joined_reads import reads_with_viewer
-from streamsvc.security.principals import current_principal, current_viewer, is_operator_request, is_visitor_request
+from streamsvc.security.operators import Operator
+from streamsvc.security.principals import current_principal, is_visitor_request
 from streamsvc.security.viewers import Viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage.replica import read_version
@@ -44,12 +45,13 @@ def current_audience(country: str | None) -> Audience:
     `country`: the one that an operator asks about, or that a visitor names in place of a trusted proxy; ignored for
     viewers.
     """
-    if is_visitor_request():
+    principal = current_principal()
+    if principal is None:
         code = client_country() or country
         return visitor_audience(code if code in COUNTRIES else None, current_settings().guest_max_age)
-    if is_operator_request():
+    if isinstance(principal, Operator):
         return operator_audience(country)
-    return viewer_audience(current_viewer(), client_origin())
+    return viewer_audience(principal, client_origin())
 
 
 def catalog_response(
@@ -73,7 +75,8 @@ def catalog_response(
         return build_json(version.load_snapshot(period.version)).encode()
 
     reader = build if is_personal else partial(read_version, period.version, build)
-    return _add_vary(kept_response(etag, _cache_control(VISITOR_MAX_AGE_S), reader))
+    is_visitor = principal is None
+    return _add_vary(kept_response(etag, _cache_control(VISITOR_MAX_AGE_S, is_visitor), reader), is_visitor)
 
 
 def document_response(document: Document, audience: Audience, now: datetime) -> Response:
@@ -91,31 +94,32 @@ def live_response(text: str, audience: Audience, fresh_s: int | None = None) -> 
     """
     longest_s = OPERATOR_MAX_AGE_S if audience.sees_all else VISITOR_MAX_AGE_S
     longest_s = longest_s if fresh_s is None else min(longest_s, fresh_s)
-    body = text.encode()
-    cache_control = f"private, max-age={longest_s}" if audience.sees_all else _cache_control(longest_s)
+    body, is_visitor = text.encode(), is_visitor_request()
+    cache_control = f"private, max-age={longest_s}" if audience.sees_all else _cache_control(longest_s, is_visitor)
     etag = compute_etag(body)
     response = not_modified_response(etag, cache_control)
-    return _add_vary(response or add_cache_headers(json_response(body), etag, cache_control))
+    return _add_vary(response or add_cache_headers(json_response(body), etag, cache_control), is_visitor)
 
 
 def poster_response(svg: str) -> Response:
     """Return an image that changes only with its title, or 304 if the client has it."""
-    body, cache_control = svg.encode(), _cache_control(POSTER_MAX_AGE_S)
+    body, is_visitor = svg.encode(), is_visitor_request()
+    cache_control = _cache_control(POSTER_MAX_AGE_S, is_visitor)
     if cache_control == PRIVATE:
         cache_control = f"private, max-age={POSTER_MAX_AGE_S}"
     etag = compute_etag(body)
     image = not_modified_response(etag, cache_control) or add_cache_headers(
         Response(body, content_type="image/svg+xml"), etag, cache_control
     )
-    return _add_vary(image)
+    return _add_vary(image, is_visitor)
 
 
-def _cache_control(max_age_s: int) -> str:
+def _cache_control(max_age_s: int, is_visitor: bool) -> str:
     """Return the header of a viewer's or a visitor's response.
 
     A visitor's follows from the country alone. If that follows from the address, shared caches know nothing of it.
     """
-    if not is_visitor_request():
+    if not is_visitor:
         return PRIVATE
     settings = current_settings()
     if settings.geo_database and not settings.country_header:
@@ -123,9 +127,9 @@ def _cache_control(max_age_s: int) -> str:
     return f"public, max-age={max_age_s}, s-maxage={max_age_s}"
 
 
-def _add_vary(response: Response) -> Response:
+def _add_vary(response: Response, is_visitor: bool) -> Response:
     """Say which headers of the request a visitor's response depends on, so that no shared cache serves it to others."""
-    if is_visitor_request():
+    if is_visitor:
         names = ["Authorization", "Cookie", current_settings().country_header]
         response.vary = HeaderSet(filter(None, names))
     return response
