@@ -15,7 +15,8 @@ def compute_etag(*parts: object) -> str:
 
 def has_etag(etag: str) -> bool:
     """Whether the client has the document under `etag` already, and asks for another one."""
-    return "HTTP_IF_NONE_MATCH" in request.environ and request.if_none_match.contains_weak(etag)
+    sent = request.environ.get("HTTP_IF_NONE_MATCH")
+    return sent is not None and (sent == f'"{etag}"' or request.if_none_match.contains_weak(etag))
 
 
 def not_modified_response(etag: str, cache_control: str) -> Response | None:
