@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Request, request
+from flask.globals import request_ctx
 from flask_migrate import Migrate
 from werkzeug.routing import MapAdapter, Rule
 
@@ -61,6 +62,11 @@ class Service(Flask):
         environ = request.environ
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace") or "/"
         return self.url_map.bind("", path_info=path, default_method=environ["REQUEST_METHOD"])
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        """Undo what the hooks before a request did, unless it is a hot read, which they were not called for."""
+        if not isinstance(request_ctx.request, HotRequest):
+            super().do_teardown_request(exc)
 
     def log_exception(self, exc_info: Any) -> None:
         """Log an unhandled exception with the request id and the route.

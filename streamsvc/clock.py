@@ -25,6 +25,7 @@ _clock_owner: ContextVar[str | None] = ContextVar("clock_owner", default=None)
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOTHING = timedelta()
 MAX_STEP_NS = MAX_STEP // timedelta(microseconds=1) * 1_000
 BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Counts from the start of the machine, also while it sleeps, and is never set."""
@@ -96,8 +97,8 @@ def set_back_by() -> timedelta:
 
     What has expired by that time stays expired.
     """
-    behind_us = (machine_clock.latest_ns - machine_clock.read_ns()) // 1_000
-    return timedelta(microseconds=max(0, behind_us))
+    behind_ns = machine_clock.latest_ns - machine_clock.read_ns()
+    return timedelta(microseconds=behind_ns // 1_000) if behind_ns > 0 else NOTHING
 
 
 def now() -> datetime:

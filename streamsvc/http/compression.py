@@ -11,6 +11,7 @@ token or a CSRF token repeats a parameter of its request, and cookies are `SameS
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -55,9 +56,9 @@ class CompressionMiddleware:
             return body
         fields = {name.lower(): value for name, value in headers}
         if status.startswith("304"):
-            headers = _with_vary(_with_ending(headers) if had_ending else headers)
+            headers = _with_vary(_with_ending(headers) if had_ending else headers, fields)
         elif is_compressible(status, fields):
-            headers = _with_vary(headers)
+            headers = _with_vary(headers, fields)
             if accepts:
                 replaced = ("content-length", "accept-ranges")
                 headers = [header for header in _with_ending(headers) if header[0].lower() not in replaced]
@@ -76,7 +77,7 @@ class CompressionMiddleware:
         etag = fields.get("etag", "")
         if not etag.startswith('"'):
             return _gzip(body, LEVEL_ONCE)
-        key = f"{etag}{zlib.crc32(body)}"  # the sum costs little, and no wrong ETag can mix up two bodies
+        key = f"{etag}{hash(body)}"  # no wrong ETag can mix up two bodies; a kept body remembers its hash
         compressed = self.kept.get(key)
         if compressed is None:
             compressed = _gzip(body, LEVEL_KEPT)
@@ -84,6 +85,7 @@ class CompressionMiddleware:
         return compressed
 
 
+@lru_cache(maxsize=256)
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether an `Accept-Encoding` names gzip, and not with the quality 0."""
     for part in accept_encoding.lower().split(","):
@@ -101,8 +103,13 @@ def is_compressible(status: str, fields: dict[str, str]) -> bool:
         not status.startswith(("1", "204", "206", "304"))
         and (length is None or int(length) > MIN_BYTES)
         and "content-encoding" not in fields
-        and COMPRESSIBLE.match(fields.get("content-type", "")) is not None
+        and _is_text(fields.get("content-type", ""))
     )
+
+
+@lru_cache(maxsize=256)
+def _is_text(content_type: str) -> bool:
+    return COMPRESSIBLE.match(content_type) is not None
 
 
 def _gzip(body: bytes, level: int) -> bytes:
@@ -154,11 +161,11 @@ def _with_ending(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, add(name, value)) for name, value in headers]
 
 
-def _with_vary(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _with_vary(headers: list[tuple[str, str]], fields: dict[str, str]) -> list[tuple[str, str]]:
     """Add `Accept-Encoding` to `Vary`, on one line: nginx before 1.23 heeds only the last."""
-    names = [value for name, value in headers if name.lower() == "vary"]
-    if not names:
+    if "vary" not in fields:
         return [*headers, ("Vary", "Accept-Encoding")]
+    names = [value for name, value in headers if name.lower() == "vary"]
     others = [header for header in headers if header[0].lower() != "vary"]
     return [*others, ("Vary", ", ".join([*names, "Accept-Encoding"]))]
 

@@ -6,7 +6,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, NoReturn
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -255,14 +255,26 @@ class Blueprint(flask_smorest.Blueprint):
     def arguments(
         self, schema: Schema | type[Schema], *, location: str = "json", **kwargs: Any
     ) -> Callable[[View], View]:
-        decorate = super().arguments(schema() if isinstance(schema, type) else schema, location=location, **kwargs)
+        instance = schema() if isinstance(schema, type) else schema
+        decorate = super().arguments(instance, location=location, **kwargs)
 
         def mark_reads_query(view: View) -> View:
             decorated = decorate(view)
+            if location == "query" and not kwargs:
+                decorated = self._parse_query_of(view, instance, decorated)
             decorated.reads_query = location == "query" or getattr(view, "reads_query", False)
             return decorated
 
         return mark_reads_query
+
+    def _parse_query_of(self, view: View, schema: Schema, decorated: View) -> View:
+        """Return a view that does the same as `decorated`, without the steps that only other locations need."""
+
+        @wraps(decorated)
+        def parse_query(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, self.ARGUMENTS_PARSER.parse(schema, location="query"), **kwargs)
+
+        return parse_query
 
     def response(
         self, status_code: int | str, schema: Schema | type[Schema] | dict | None = None, **kwargs: Any
@@ -388,7 +400,8 @@ class ResponseHeadersMiddleware:
     """
 
     def __init__(self, wsgi_app: WSGIApplication, headers: tuple[tuple[str, str], ...]) -> None:
-        self.wsgi_app, self.headers = wsgi_app, headers
+        self.wsgi_app = wsgi_app
+        self.defaults = [(name.lower(), (name, value)) for name, value in headers]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         sent_id = environ.get("HTTP_X_REQUEST_ID", "")
@@ -400,7 +413,7 @@ class ResponseHeadersMiddleware:
             status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
         ) -> Callable[[bytes], object]:
             present = {name.lower() for name, _ in headers}
-            headers.extend(header for header in self.headers if header[0].lower() not in present)
+            headers.extend([header for name, header in self.defaults if name not in present])
             headers.append(("X-Request-Id", request_id))
             return start_response(status, headers, exc_info)
 
@@ -431,7 +444,7 @@ def init_app(app: Flask, trusted_proxies: int | Networks) -> None:
     app.url_map.merge_slashes = app.url_map.redirect_defaults = False  # such redirects lead to whatever Host says
     settings = app.extensions["settings"]
     wrapped: Any = app  # mypy takes wsgi_app for a method, which cannot be replaced
-    wrapped.wsgi_app = HotReads(app, app.wsgi_app)
+    wrapped.wsgi_app = app.extensions["hot_reads"] = HotReads(app, app.wsgi_app)
     if settings.cors_origins:
         wrapped.wsgi_app = CorsMiddleware(app.wsgi_app, settings.cors_origins)
     wrapped.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(settings))

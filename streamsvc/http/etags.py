@@ -13,15 +13,19 @@ def compute_etag(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
+def has_etag(etag: str) -> bool:
+    """Whether the client has the document under `etag` already, and asks for another one."""
+    sent = request.environ.get("HTTP_IF_NONE_MATCH")
+    return sent is not None and (sent == f'"{etag}"' or request.if_none_match.contains_weak(etag))
+
+
 def not_modified_response(etag: str, cache_control: str) -> Response | None:
     """Return a 304 response if the client already has `etag`, else None."""
-    if "HTTP_IF_NONE_MATCH" not in request.environ or not request.if_none_match.contains_weak(etag):
-        return None
-    return add_cache_headers(Response(status=304), etag, cache_control)
+    return add_cache_headers(Response(status=304), etag, cache_control) if has_etag(etag) else None
 
 
 def add_cache_headers(response: Response, etag: str, cache_control: str) -> Response:
-    """Set the response's ETag and Cache-Control headers."""
-    response.set_etag(etag)
-    response.headers["Cache-Control"] = cache_control
+    """Add an ETag and Cache-Control to a response, which must have neither."""
+    response.headers.add("ETag", f'"{etag}"')
+    response.headers.add("Cache-Control", cache_control)
     return response

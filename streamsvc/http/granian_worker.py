@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
@@ -46,6 +45,7 @@ from streamsvc.http.request_limits import (
     raise_open_file_limit,
 )
 from streamsvc.http.server_problems import server_problem
+from streamsvc.http.wsgi_environ import environ_key
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 BACKLOG, MAX_CONNECTIONS = 2048, 10_000
 KEEP_THREADS_S = 10**9
 MAX_DIRECT_THREADS = 3
+PATIENCE_S = 0.005
 FIRST_BYTES_S = 1.0
 """How long a process that stops waits for the first bytes of a connection that it has already accepted."""
 DIGITS = re.compile("[0-9]{1,18}")
@@ -72,6 +73,74 @@ class Scheduler(CallbackScheduler):
         return scheduler
 
 
+class Turns:
+    """Lets one of Granian's threads serve requests, as long as it is quick.
+
+    Threads that serve short requests side by side cost more than the requests: they wake each other up for Python's
+    lock. So a thread that has served a request sleeps here if another one is there to take the next. Once all that
+    are awake have been serving for `PATIENCE_S`, because the disk does not respond, say, one more is woken.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.awake: set[int] = set()
+        self.serving: dict[int, float] = {}
+        """Since when each thread has been serving its request."""
+        self.sleeping: list[tuple[int, threading.Lock]] = []
+        self.has_begun = threading.Event()
+        self.is_stopping = False
+        threading.Thread(target=self._watch, name="turns", daemon=True).start()
+
+    def begin(self) -> None:
+        """Note that this thread serves a request."""
+        thread = threading.get_ident()
+        self.awake.add(thread)
+        self.serving[thread] = time.monotonic()
+        if not self.has_begun.is_set():
+            self.has_begun.set()
+
+    def end(self) -> None:
+        """Note that this thread has served its request, and sleep if another thread is there for the next."""
+        thread = threading.get_ident()
+        del self.serving[thread]
+        if len(self.awake) == 1:
+            return
+        sleep = threading.Lock()
+        sleep.acquire()
+        with self.lock:
+            if self.is_stopping or not self._is_any_free(self.awake - {thread}):
+                return
+            self.awake.remove(thread)
+            self.sleeping.append((thread, sleep))
+        sleep.acquire()  # until somebody wakes it
+
+    def stop(self) -> None:
+        """Wake all threads; from now on none sleeps."""
+        with self.lock:
+            self.is_stopping = True
+            while self.sleeping:
+                self._wake()
+
+    def _is_any_free(self, threads: set[int]) -> bool:
+        """Whether one of the threads waits for a request, or may soon."""
+        now = time.monotonic()
+        return any(now - self.serving.get(thread, now) <= PATIENCE_S for thread in threads)
+
+    def _wake(self) -> None:
+        thread, sleep = self.sleeping.pop()
+        self.awake.add(thread)
+        sleep.release()
+
+    def _watch(self) -> None:
+        while True:
+            self.has_begun.wait()
+            self.has_begun.clear()
+            time.sleep(PATIENCE_S)
+            with self.lock:
+                if self.sleeping and not self._is_any_free(set(self.awake)):
+                    self._wake()
+
+
 class Front:
     """Calls the app for the requests that Granian has read.
 
@@ -88,10 +157,20 @@ class Front:
         self.pool = ThreadPoolExecutor(threads)
         self.large_bodies = 0
         self.readers: set[asyncio.Task] = set()
+        self.turns = Turns() if app.extensions["settings"].is_sqlite else None
+        """On PostgreSQL all threads serve: one waits for the server while another has Python's lock."""
         self.is_stopping = False
 
     def handle(self, watcher: Any) -> None:
         """Serve a request, or have it served; called by Granian's threads. Granian wants None and no exception."""
+        if self.turns is None:
+            self._handle(watcher)
+            return
+        self.turns.begin()
+        self._handle(watcher)
+        self.turns.end()
+
+    def _handle(self, watcher: Any) -> None:
         proto = watcher.proto
         try:
             environ = build_environ(watcher.scope)
@@ -111,6 +190,12 @@ class Front:
         except Exception:
             log.exception("a request was not served")
             send_problem(proto, 500)
+
+    def stop(self) -> None:
+        """End each connection with its next response."""
+        self.is_stopping = True
+        if self.turns:
+            self.turns.stop()
 
     def _serve_in_turn(self, environ: "WSGIEnvironment", proto: Any) -> None:
         with self.all:
@@ -297,13 +382,6 @@ SERVER_FACTS: dict[str, Any] = {
 }
 
 
-@lru_cache(maxsize=1024)
-def environ_key(name: str) -> str:
-    """Return the key of a header in the WSGI environment."""
-    key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-
-
 def check_head(environ: "WSGIEnvironment", scope: Any) -> None:
     """Require what hyper does not: a Host, the same as in an absolute target, and one clear length of the body."""
     host = environ.get("HTTP_HOST")
@@ -342,7 +420,7 @@ def serve_app(app: Flask, listener_fd: int, report_ready: Callable[[], None]) ->
             loop.add_signal_handler(number, stopping.set)
         report_ready()
         await stopping.wait()
-        front.is_stopping = True
+        front.stop()
         await stop_accepting(listener_fd)
         stop.set()
         await stopped.wait()

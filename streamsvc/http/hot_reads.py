@@ -78,13 +78,14 @@ class HotReads:
         return table
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "GET" and (found := self._find(environ["PATH_INFO"])):
+        if environ["REQUEST_METHOD"] == "GET" and (found := self.find(environ["PATH_INFO"])):
             read, arguments = found
             if self._is_usual(environ, read) and (response := self._answer(environ, read, arguments)):
                 return send_response(response, environ, start_response)
         return self.wsgi_app(environ, start_response)
 
-    def _find(self, path: str) -> tuple[HotRead, dict[str, str]] | None:
+    def find(self, path: str) -> tuple[HotRead, dict[str, str]] | None:
+        """Return the hot read of a path, and its view's arguments; None if there is none."""
         read = self.table.get(path)
         if read and not read.parameter:
             return read, {}
@@ -108,7 +109,7 @@ class HotReads:
             metrics.start_timer()
             try:
                 if not read.is_public:
-                    viewer = find_ordinary_viewer(environ["HTTP_AUTHORIZATION"][len("Bearer ") :])
+                    viewer = find_ordinary_viewer(environ["HTTP_AUTHORIZATION"][len("Bearer ") :], read.view, arguments)
                     if viewer is None:
                         return None
                     set_principal(viewer)

@@ -17,7 +17,8 @@ def kept_response(etag: str, cache_control: str, build_json: Callable[[], bytes]
     """Return 304 if the client has the document under `etag`, else the one kept under it, else a new one."""
     if not_modified := not_modified_response(etag, cache_control):
         return not_modified
-    cache = current_app.extensions.setdefault("kept_responses", ResponseCache())
+    extensions = current_app.extensions
+    cache = extensions.get("kept_responses") or extensions.setdefault("kept_responses", ResponseCache())
     body = cache.get(etag)
     if body is None:
         body = build_json()

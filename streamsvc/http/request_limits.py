@@ -2,6 +2,7 @@
 
 import re
 import resource
+from functools import lru_cache
 
 from streamsvc.http.request_body import MAX_BODY_BYTES
 
@@ -30,6 +31,7 @@ def body_deadline(started: float, request_timeout_s: float, received_bytes: int)
     return started + 2 * request_timeout_s + received_bytes / MIN_BODY_BYTES_PER_S
 
 
+@lru_cache(maxsize=256)
 def is_valid_host(host: str) -> bool:
     """Whether a Host header is well-formed (RFC 9112, section 3.2)."""
     match = HOST.fullmatch(host)

@@ -1,6 +1,7 @@
 """What reverse proxies report about the client, accepted only from trusted ones."""
 
 from collections.abc import Iterable
+from functools import lru_cache, partial
 from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -19,16 +20,21 @@ class TrustedProxyMiddleware:
     """Replaces the nearest proxy's address and scheme by the client's."""
 
     def __init__(self, wsgi_app: WSGIApplication, trusted: int | Networks) -> None:
-        self.wsgi_app, self.trusted = wsgi_app, trusted
+        self.wsgi_app = wsgi_app
+        self._find_client = lru_cache(maxsize=1024)(partial(find_client, trusted=trusted))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        peer = environ.get("REMOTE_ADDR", "")
-        environ[VIA_TRUSTED_PROXY] = is_trusted_proxy(parse_address(peer), 0, self.trusted)
-        environ["REMOTE_ADDR"] = client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""), self.trusted)
+        peer, forwarded_for = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
+        environ[VIA_TRUSTED_PROXY], environ["REMOTE_ADDR"] = self._find_client(peer, forwarded_for)
         scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
         if environ[VIA_TRUSTED_PROXY] and scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
         return self.wsgi_app(environ, start_response)
+
+
+def find_client(peer: str, forwarded_for: str, trusted: int | Networks) -> tuple[bool, str]:
+    """Return whether the peer is a trusted proxy, and the client's address."""
+    return is_trusted_proxy(parse_address(peer), 0, trusted), client_address(peer, forwarded_for, trusted)
 
 
 def read_proxy_header(name: str) -> str:

@@ -3,10 +3,18 @@
 gunicorn's own threaded worker reads requests in its threads, so that as many slow clients as there are threads stop the
 service. Here the event loop reads all of them, and each has deadlines: a client may be as slow as it likes, it costs a
 socket. Written against gunicorn 27; setup.cfg pins it.
+
+Handing a request to a thread and its connection back costs more than a hot read. So the thread that runs the event
+loop, the leader, serves hot reads itself. Meanwhile it lets go of the loop: if the read takes longer than `PATIENCE_S`,
+say because the disk does not respond, the main thread runs the loop, and hands every request to a thread, until the
+leader is back. Whoever holds the lock `loop` runs the loop; nobody else may touch its connections.
 """
 
 import errno
+import math
+import os
 import queue
+import select
 import selectors
 import socket
 import struct
@@ -14,14 +22,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn import util
-from gunicorn.http import wsgi
+from gunicorn.http.wsgi import FileWrapper
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from streamsvc.http.gunicorn_wsgi import OnePacketResponse, base_environ, build_environ
 from streamsvc.http.request_limits import (
     KEEPALIVE_AFTER_STOP_S,
     LINGER_S,
@@ -33,73 +41,38 @@ from streamsvc.http.request_limits import (
 from streamsvc.http.request_reader import RequestReader
 from streamsvc.settings import Settings
 
+if TYPE_CHECKING:
+    from streamsvc.http.hot_reads import HotReads
+
 RECEIVE_BYTES = 64 * 1024
-SWEEP_INTERVAL_S = 0.5
+SWEEP_INTERVAL_S, PATIENCE_S = 0.5, 0.005
 SEND_BUFFER_BYTES, SEND_TIMEOUT_S = 256 * 1024, 30
 """A response that fits into the buffer is sent at once, however slowly the client reads it."""
-MAX_UNSENT_BYTES, MAX_ALL_UNSENT_BYTES = 2 << 20, 64 << 20
-"""The most bytes of a response, and of all together, that wait in memory for clients that read slowly."""
+MAX_ALL_UNSENT_BYTES = 64 << 20
+"""The most bytes of all responses together that wait in memory for clients that read slowly."""
+CLIENT_HAS_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 NOTHING_TO_ACCEPT = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 
 class Connection(TConn):
-    """A client's connection. `deadline`: when it is closed if what it waits for has not arrived."""
+    """A client's connection.
+
+    `deadline`: when it is closed if what it waits for has not arrived. `act`: what is done once that arrives.
+    `polled_for`: the event that the poller reports; 0: none.
+    """
+
+    act: Callable[["Connection"], None]
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
-        self.initialized = True  # gunicorn's own set-up, for TLS and HTTP/2, is not used
         self.reader = RequestReader(cfg, client)
         self.started = self.deadline = 0.0
+        self.polled_for = 0
         self.is_idle = self.is_closing = self.was_told_to_continue = False
         self.unsent = bytearray()
-
-
-class OnePacketResponse(wsgi.Response):
-    """gunicorn's response, which sends its head together with the first part of the body.
-
-    What the client does not read at once is left in `req.unsent` for the event loop, so that it holds no thread.
-    """
-
-    head = b""
-    headers_sent: bool
-
-    def send_headers(self) -> None:
-        if not self.headers_sent:
-            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
-            self.head, self.headers_sent = "".join(lines).encode("latin-1"), True
-
-    def _emit_body(self, data: bytes) -> None:
-        self._send(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-
-    def write_file(self, file: Any) -> None:
-        self.send_headers()
-        self._send(b"")
-        self._send_rest()
-        super().write_file(file)
-
-    def close(self) -> None:
-        self.send_headers()
-        self._send(b"0\r\n\r\n" if self.chunked else b"")
-
-    def _send(self, data: bytes) -> None:
-        data, self.head = self.head + data, b""
-        unsent: bytearray = self.req.unsent
-        if data and not unsent:
-            with suppress(BlockingIOError):
-                data = data[self.sock.send(data, socket.MSG_DONTWAIT) :]
-        unsent += data
-        if len(unsent) > MAX_UNSENT_BYTES:
-            self._send_rest()
-
-    def _send_rest(self) -> None:
-        self.sock.sendall(self.req.unsent)
-        self.req.unsent.clear()
-
-
-wsgi.Response = OnePacketResponse  # gunicorn has no setting for it
 
 
 class ServingThreads:
@@ -123,9 +96,11 @@ class ServingThreads:
 
 
 class BufferingWorker(ThreadWorker):
-    """A threaded worker whose event loop reads the requests."""
+    """A threaded worker whose event loop reads the requests, and serves hot reads."""
 
     alive: bool
+    hot_reads: "HotReads | None" = None
+    """What the leader serves; None: nothing, as on PostgreSQL, whose round trips would follow one after the other."""
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -139,8 +114,19 @@ class BufferingWorker(ThreadWorker):
         self.reserved_thread = ServingThreads(1, self._serve)
         self.served: deque[tuple[Connection, bool]] = deque()
         self.is_woken = False
+        self.base_environ = base_environ(self.cfg)
+        self.loop = threading.Lock()
+        self.may_serve = False  # whether the thread that runs the loop may serve a hot read; only the leader may
+        self.serving_since = math.inf  # the hot read that the leader serves
+        self.is_watched = self.leader_is_back = False
         raise_open_file_limit()
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        extensions = getattr(self.wsgi, "extensions", {})
+        if "hot_reads" in extensions and extensions["settings"].is_sqlite:
+            self.hot_reads = extensions["hot_reads"]
 
     def get_thread_pool(self) -> ServingThreads:
         return ServingThreads(self.cfg.threads, self._serve)
@@ -148,14 +134,62 @@ class BufferingWorker(ThreadWorker):
     def run(self) -> None:
         self.poller.register(self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks)
         self.set_accept_enabled(True)
+        threading.Thread(target=self._lead, name="event loop", daemon=True).start()
         while self.alive and self.is_parent_alive():
-            self._run_once()
+            self._watch()
         self.alive = False
+        self.method_queue.defer(lambda: None)  # so that the leader sees it
+        self.loop.acquire()  # for good
         self._drain()
         self.tpool.shutdown(wait=False)
         self.reserved_thread.shutdown(wait=False)
         self.poller.close()
         self.method_queue.close()
+
+    def _lead(self) -> None:
+        """Run the event loop, in a thread of its own, until the process stops."""
+        with self.loop:
+            try:
+                self.may_serve = self.hot_reads is not None
+                while self.alive:
+                    self._run_once()
+            except BaseException:
+                self.log.exception("the event loop failed")
+            self.alive = self.may_serve = False
+        os.write(self.PIPE[1], b".")  # so that the main thread sees it
+
+    def _watch(self) -> None:
+        """Wait for the leader to serve a hot read, and run the loop in its place if that takes long.
+
+        gunicorn's pipe also wakes this thread, the main one, for signals.
+        """
+        if not select.select([self.PIPE[0]], [], [], SWEEP_INTERVAL_S)[0]:
+            return
+        os.read(self.PIPE[0], RECEIVE_BYTES)
+        self.is_watched = False
+        time.sleep(PATIENCE_S)
+        if time.monotonic() - self.serving_since > PATIENCE_S and self.loop.acquire(blocking=False):
+            while self.alive and not self.leader_is_back:
+                self._run_once()
+            self.loop.release()
+
+    def _serve_as_leader(self, connection: Connection) -> None:
+        """Serve a hot read without the loop, and go on with the loop, or wait until the main thread returns it."""
+        self.may_serve, self.serving_since = False, time.monotonic()
+        if not self.is_watched:
+            self.is_watched = True
+            os.write(self.PIPE[1], b".")
+        self.loop.release()
+        keep = self.handle(connection)
+        self.serving_since = math.inf
+        if self.loop.acquire(blocking=False):
+            self.finish_request(connection, keep)
+        else:
+            self.leader_is_back = True
+            self._return_served(connection, keep)
+            self.loop.acquire()
+            self.leader_is_back = False
+        self.may_serve = True
 
     def _run_once(self) -> None:
         self.wait_for_and_dispatch_events(SWEEP_INTERVAL_S)
@@ -214,23 +248,30 @@ class BufferingWorker(ThreadWorker):
         self._wait(connection, connection.started + timeout_s, self._receive)
 
     def _wait(self, connection: Connection, deadline: float, act: Any, event: int = selectors.EVENT_READ) -> None:
-        connection.deadline = deadline
+        connection.deadline, connection.act = deadline, act
         self.waiting[connection] = None
-        self.poller.register(connection.sock, event, partial(self._on_event, connection, act))
+        if connection.polled_for != event:
+            self._stop_polling(connection)
+            self.poller.register(connection.sock, event, partial(self._on_event, connection))
+            connection.polled_for = event
 
-    @staticmethod
-    def _on_event(connection: Connection, act: Any, _sock: object) -> None:
-        act(connection)
+    def _on_event(self, connection: Connection, _sock: object) -> None:
+        if connection in self.waiting:
+            connection.act(connection)
+        else:
+            self._stop_polling(connection)  # the leader serves it
 
     def _stop_waiting(self, connection: Connection) -> None:
-        if connection in self.waiting:
-            del self.waiting[connection]
+        self.waiting.pop(connection, None)
+        self._stop_polling(connection)
+
+    def _stop_polling(self, connection: Connection) -> None:
+        if connection.polled_for:
             self.poller.unregister(connection.sock)
+            connection.polled_for = 0
 
     def _receive(self, connection: Connection) -> None:
-        """Read what has arrived; hand the request to a thread once it is complete."""
-        if connection not in self.waiting:
-            return  # closed by an earlier event of the same round
+        """Read what has arrived; have the request served once it is complete."""
         try:
             data = connection.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
@@ -262,7 +303,7 @@ class BufferingWorker(ThreadWorker):
             self._linger(connection)
             return
         if reader.is_complete:
-            self._stop_waiting(connection)
+            del self.waiting[connection]
             self.enqueue_req(connection)
             return
         if reader.request is not None:
@@ -282,41 +323,76 @@ class BufferingWorker(ThreadWorker):
                 self._close(connection)
 
     def enqueue_req(self, connection: Connection) -> None:
-        """Serve a complete request in a thread. The liveness check has its own, so that it never waits."""
+        """Serve a complete request: a hot read in this thread, if it is the leader, others in one of the threads.
+
+        The liveness check has a thread of its own, so that it never waits.
+        """
         request = connection.reader.request
         assert request is not None
-        connection.parser, request.unsent = iter((request,)), connection.unsent
+        if self.may_serve and self.hot_reads and request.method == "GET" and self.hot_reads.find(request.path):
+            self._serve_as_leader(connection)
+            return
+        self._stop_polling(connection)
         threads = self.reserved_thread if request.path == RESERVED_PATH else self.tpool
         threads.submit(connection)
 
     def _serve(self, connection: Connection) -> None:
-        """Serve a request, in a thread, and wake the event loop unless it has yet to see an earlier one."""
-        keep = False
-        try:
-            keep = self.handle(connection)
-        except BaseException:
-            self.log.exception("Error handling request")
+        """Serve a request, in a thread."""
+        self._return_served(connection, self.handle(connection))
+
+    def _return_served(self, connection: Connection, keep: bool) -> None:
+        """Return a connection to the event loop, and wake it unless it has yet to see an earlier one."""
         self.served.append((connection, keep))
         if not self.is_woken:
             self.is_woken = True
             self.method_queue.defer(self._finish_served)
+
+    def handle(self, connection: Connection) -> bool:
+        """Call the app and send its response; returns whether the connection can be used again."""
+        request = connection.reader.request
+        try:
+            return self._respond(connection, request)
+        except OSError as error:
+            if error.errno not in CLIENT_HAS_GONE:
+                self.log.exception("Error handling request")
+        except BaseException as error:
+            self.handle_error(request, connection.sock, connection.client, error)
+        return False
+
+    def _respond(self, connection: Connection, request: Any) -> bool:
+        response = OnePacketResponse(request, connection.sock, self.cfg, connection.unsent)
+        self.nr += 1
+        if self.nr >= self.max_requests:
+            self.alive = False
+        if not self.alive:
+            response.force_close()
+        try:
+            chunks = self.wsgi(build_environ(self.base_environ, request, connection), response.start_response)
+            try:
+                if isinstance(chunks, FileWrapper):
+                    response.write_file(chunks)
+                else:
+                    for chunk in chunks:
+                        response.write(chunk)
+                response.close()
+            finally:
+                if hasattr(chunks, "close"):
+                    chunks.close()
+        except Exception as error:
+            if isinstance(error, OSError) or not response.headers_sent:
+                raise
+            self.log.exception("Error handling request")
+            return False  # without an error document, which could be taken for the rest of the response
+        return not response.should_close()
 
     def _finish_served(self) -> None:
         self.is_woken = False  # before the look: whoever is served from now on wakes the loop again
         while self.served:
             self.finish_request(*self.served.popleft())
 
-    def _keepalive_after(self, connection: Connection, keepalive: bool) -> bool:
-        return keepalive  # the body has been read, else the request was marked as the connection's last
-
     def finish_request(self, connection: Connection, keep: bool) -> None:
         """After a response: send its rest, if any, then wait for the connection's next request, or close it."""
         connection.reader.close()
-        try:
-            connection.sock.setblocking(False)
-        except OSError:
-            self._close(connection)
-            return
         if not connection.unsent:
             self._end_request(connection, keep)
             return
@@ -328,8 +404,6 @@ class BufferingWorker(ThreadWorker):
 
     def _send_rest(self, connection: Connection, keep: bool) -> None:
         """Send what the client has room for."""
-        if connection not in self.waiting:
-            return
         try:
             del connection.unsent[: connection.sock.send(connection.unsent)]
         except BlockingIOError:
@@ -383,7 +457,7 @@ class BufferingWorker(ThreadWorker):
 
     def _discard(self, connection: Connection) -> None:
         try:
-            if connection not in self.waiting or connection.sock.recv(RECEIVE_BYTES):
+            if connection.sock.recv(RECEIVE_BYTES):
                 return
         except BlockingIOError:
             return

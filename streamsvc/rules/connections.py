@@ -18,7 +18,7 @@ def pool_limits(threads: int) -> PoolLimits:
 
     A thread may hold one connection for compiled statements, and wait with another, in a transaction, for a lock.
     Whoever has the lock must get a third all the same, so that a pool never is what they wait for. The threads besides
-    (health checks, lease renewal) share the rest. A worker has the pools of a web process.
+    (health checks, lease renewal, gunicorn's event loop) share the rest. A worker has the pools of a web process.
     """
     busiest = max(threads, WORKER_THREADS)
     return PoolLimits(transactions=busiest + 2, statements=2 * busiest + 4)

@@ -30,11 +30,6 @@ def current_operator() -> Operator:
     return g._login_user
 
 
-def is_operator_request() -> bool:
-    """Whether an operator sent the request, not a viewer."""
-    return isinstance(current_principal(), Operator)
-
-
 def is_visitor_request() -> bool:
     """Whether a visitor without a token reads the public catalogue."""
     return current_principal() is None

@@ -4,7 +4,7 @@ Nothing is cached: a session that has ended is rejected by the next request, on 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ from streamsvc.models.sessions import CURRENT_SERVICE_EPOCH
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import status_condition
 from streamsvc.rules.billing.access import LIVE_STATUSES
-from streamsvc.rules.rate_limits import SESSION_USES, RateLimit
+from streamsvc.rules.rate_limits import SESSION_USES
 from streamsvc.rules.refusals.access import DpopProofRequired
 from streamsvc.rules.sign_in.sessions import (
     LAST_SEEN_GRAIN,
@@ -30,6 +30,7 @@ from streamsvc.rules.sign_in.sessions import (
     hash_token,
     session_expires_at,
 )
+from streamsvc.security.access import View
 from streamsvc.security.csrf import compute_csrf_token
 from streamsvc.security.entitlements import compute_account_entitlements
 from streamsvc.security.joined_reads import JoinedRead
@@ -193,42 +194,49 @@ def find_viewer(token: str, by_cookie: bool = False, is_proved: bool = False) ->
         return None
     if viewer.row.dpop_jkt is not None and not is_proved:
         raise DpopProofRequired("invalid_token")
-    if _is_use_to_record(viewer, now, _local_limits().try_hit):
+    if _is_use_to_record(viewer, now, counts=True):
         execute_write(UPDATE_LAST_SEEN, {"session_id": viewer.row.session_id, "now": now}, Relaxed.SESSION_USE)
     return viewer
 
 
-def find_ordinary_viewer(token: str) -> Viewer | None:
+def find_ordinary_viewer(token: str, view: View, view_args: Mapping[str, Any]) -> Viewer | None:
     """Find the viewer of a bearer token whose use needs neither a further check nor a write.
 
     None for guests, support staff who are impersonating, sessions bound to a key, and those whose use must be recorded,
     as for a token that is not valid: the usual way decides.
     """
-    viewer = find_live_viewer(token, by_cookie=False)
+    now = clock.now()
+    viewer = _read_live_viewer(token, view, view_args, now)
     if viewer is None or viewer.is_guest or viewer.row.impersonated_by or viewer.row.dpop_jkt is not None:
         return None
-    return None if _is_use_to_record(viewer, clock.now(), _local_limits().test) else viewer
+    return None if _is_use_to_record(viewer, now, counts=False) else viewer
 
 
 def find_live_viewer(token: str, by_cookie: bool) -> Viewer | None:
     """Find the viewer of a session that has neither ended nor expired."""
-    read, arguments = _joined_read(), {"token_hash": hash_token(token)}
-    if read is None:
-        rows = COMPILED_VIEWER_BY_TOKEN.all(**arguments)
-    else:
-        rows = read.join(VIEWER_BY_TOKEN).all(**arguments, **(request.view_args or {}), now=clock.now())
-    if not rows:
-        return None
-    csrf_token = compute_csrf_token(rows[0].session_id) if by_cookie else None
-    viewer = Viewer(rows, csrf_token, read.row_of(rows[0]) if read else None)
-    has_expired = viewer.session_expires_at <= clock.now() + clock.set_back_by()
-    if viewer.row.epoch < current_settings().session_epoch or has_expired:
-        return None
+    view = current_app.view_functions.get(request.endpoint or "")
+    viewer = _read_live_viewer(token, view, request.view_args or {}, clock.now())
+    if viewer is not None and by_cookie:
+        viewer.csrf_token = compute_csrf_token(viewer.row.session_id)
     return viewer
 
 
-def _is_use_to_record(viewer: Viewer, now: datetime, has_turn: Callable[[RateLimit, str, float], bool]) -> bool:
-    """Whether this request must record that the session is in use.
+def _read_live_viewer(token: str, view: View, view_args: Mapping[str, Any], now: datetime) -> Viewer | None:
+    """Read the viewer of a live session, and with it what the view names by `reads_with_viewer`."""
+    choose, token_hash = getattr(view, "joined_read", None), hash_token(token)
+    read: JoinedRead | None = choose(**view_args) if choose else None
+    if read is None:
+        rows = COMPILED_VIEWER_BY_TOKEN.all(token_hash=token_hash)
+    else:
+        rows = read.join(VIEWER_BY_TOKEN).all(token_hash=token_hash, now=now, **view_args)
+    if not rows or rows[0].epoch < current_settings().session_epoch:
+        return None
+    viewer = Viewer(rows, joined=read.row_of(rows[0]) if read else None)
+    return None if viewer.session_expires_at <= now + clock.set_back_by() else viewer
+
+
+def _is_use_to_record(viewer: Viewer, now: datetime, *, counts: bool) -> bool:
+    """Whether this request must record that the session is in use. `counts`: whether it will, if it must.
 
     If many sessions are used for the first time in a while, as every evening, not all can be recorded at once: a
     session whose turn it is not is recorded at one of its next requests, so that it expires little earlier at most.
@@ -237,14 +245,6 @@ def _is_use_to_record(viewer: Viewer, now: datetime, has_turn: Callable[[RateLim
     if unrecorded <= LAST_SEEN_GRAIN:
         return False
     lifetime = viewer.session_expires_at - viewer.row.last_seen_at
+    limits: LocalRateLimits = current_app.extensions["local_rate_limits"]
+    has_turn = limits.try_hit if counts else limits.test
     return unrecorded > lifetime * LAST_SEEN_SHARE or has_turn(SESSION_USES, "", time.monotonic())
-
-
-def _local_limits() -> LocalRateLimits:
-    return current_app.extensions["local_rate_limits"]
-
-
-def _joined_read() -> JoinedRead | None:
-    """Return what the request's view reads with its viewer."""
-    choose = getattr(current_app.view_functions.get(request.endpoint or ""), "joined_read", None)
-    return choose(**(request.view_args or {})) if choose else None

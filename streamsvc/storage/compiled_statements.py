@@ -20,10 +20,34 @@ from streamsvc.tracing import start_statement_span
 
 MAX_IDLE_S = 1.0
 """A connection unused for this long is returned to the pool, which checks that it is still alive."""
-_thread = threading.local()
 _Processors = list[tuple[Any, Callable[[Any], Any]]]
 _Compiled = tuple[str, list[str] | None, dict[str, Any], _Processors, _Processors]
 """Text, parameter names (None: passed by name), constants, binders by name, converters by position."""
+
+
+class _ThreadConnections(threading.local):
+    """This thread's own connections: each stays with the thread, which saves a trip to the pool per statement."""
+
+    def __init__(self) -> None:
+        self.by_engine: WeakKeyDictionary[sa.Engine, list] = WeakKeyDictionary()
+        """[connection, when it was last used] by engine."""
+
+    def get(self, engine: sa.Engine) -> PoolProxiedConnection:
+        """Return the connection to an engine's database, from the pool if there is none, or an old one."""
+        kept, now = self.by_engine.get(engine), time.monotonic()
+        if kept is not None:
+            connection: PoolProxiedConnection = kept[0]
+            if now - kept[1] <= MAX_IDLE_S and connection.dbapi_connection is not None:
+                kept[1] = now
+                return connection
+            del self.by_engine[engine]
+            connection.close()
+        connection = engine.raw_connection()
+        self.by_engine[engine] = [connection, now]
+        return connection
+
+
+_thread = _ThreadConnections()
 
 
 class CompiledStatement:
@@ -69,7 +93,7 @@ class CompiledStatement:
             bound[name] = bind(bound[name])
         connection = None
         try:
-            connection = _thread_connection(engine)
+            connection = _thread.get(engine)
             arguments = [bound[name] for name in names] if names is not None else bound
             if self._is_write and engine.dialect.name == "sqlite":
                 durability.set_sqlite_level(connection, self.relaxed)
@@ -88,7 +112,8 @@ class CompiledStatement:
         cursor = connection.cursor()
         try:
             cursor.execute(text, arguments)
-            rows, count = list(cursor.fetchall()) if self.columns else [], cursor.rowcount
+            rows: Any = cursor.fetchall() if self.columns else []  # a list: of both drivers
+            count = cursor.rowcount
         finally:
             if span is not None:
                 span.end()
@@ -123,19 +148,6 @@ class CompiledStatement:
         return DBAPIError.instance(text, None, error, driver_error, connection_invalidated=lost, dialect=dialect)
 
 
-def _thread_connection(engine: sa.Engine) -> PoolProxiedConnection:
-    """This thread's own connection: it stays with the thread, which saves a trip to the pool per statement."""
-    connections, now = _thread.__dict__.setdefault("connections", WeakKeyDictionary()), time.monotonic()
-    connection, used_at = connections.get(engine, (None, 0))
-    if connection is None or connection.dbapi_connection is None or now - used_at > MAX_IDLE_S:
-        if connection is not None:
-            del connections[engine]
-            connection.close()
-        connection = engine.raw_connection()
-    connections[engine] = connection, now
-    return connection
-
-
 def _convert(values: Sequence[Any], converters: _Processors) -> list[object]:
     """Convert a driver's row to a list of Python values; NULLs are skipped."""
     row = list(values)
@@ -163,7 +175,7 @@ def _binder(parameter: sa.BindParameter, dialect: sa.Dialect) -> Callable[[Any],
 
 
 def _parse_utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return datetime.fromisoformat(text + "+00:00")
 
 
 def _format_utc(moment: datetime | None) -> str | None:

@@ -65,7 +65,7 @@ def count_steps(app, viewer, path):
 
     with app.app_context():
         engine = db.engines[AUTOCOMMIT_BIND]
-        watch(compiled_statements._thread_connection(engine).dbapi_connection)
+        watch(compiled_statements._thread.get(engine).dbapi_connection)
     sa.event.listen(engine, "checkout", watch)
     try:
         response = viewer.get(path)

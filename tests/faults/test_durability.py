@@ -158,10 +158,10 @@ def test_sqlites_connections_wait_for_the_disk_again_once_they_are_in_the_pool(d
     household.send_heartbeat()
     with app.app_context():
         engine = db.engines[AUTOCOMMIT_BIND]
-        own = compiled_statements._thread_connection(engine)
+        own = compiled_statements._thread.get(engine)
         assert own.execute("PRAGMA synchronous").fetchone() == (1,), "the thread keeps the level of its heartbeats"
         monkeypatch.setattr(compiled_statements, "MAX_IDLE_S", -1.0)  # its next statement returns it to the pool
-        compiled_statements._thread_connection(engine)
+        compiled_statements._thread.get(engine)
         with engine.connect() as first, engine.connect() as second:
             found = [connection.exec_driver_sql("PRAGMA synchronous").scalar() for connection in (first, second)]
     close_app(app)

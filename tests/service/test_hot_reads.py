@@ -131,8 +131,8 @@ def test_the_comparison_finds_a_hot_read_that_remembers_viewers(client, monkeypa
     """A planted fault: a session that is kept, and stays as it was."""
     kept = {}
 
-    def find_and_keep(token):
-        return kept.setdefault(token, viewers.find_ordinary_viewer(token))
+    def find_and_keep(token, *view):
+        return kept.setdefault(token, viewers.find_ordinary_viewer(token, *view))
 
     monkeypatch.setattr(hot_reads, "find_ordinary_viewer", find_and_keep)
     ann = new_person(client)

@@ -24,7 +24,7 @@ from tests.worlds.sessions_steps import Person
 
 COUNTS_FILE = Path(__file__).with_name("statement_counts.txt")
 WRITE_VARIABLE = "STREAMSVC_TEST_WRITE_COUNTS"
-PROCESS_CACHES = ("kept_responses", "catalog", "catalog_lexemes", "stopped_streams", "write_check")
+PROCESS_CACHES = ("kept_responses", "catalog", "catalog_period", "catalog_lexemes", "stopped_streams", "write_check")
 """What a process remembers of the database, so that the first request for something takes more than the next."""
 LISTS_OF_LISTS = {"/v1/catalog/home"}
 """Reads with a list in each row, which has a statement of its own; what is made is kept."""

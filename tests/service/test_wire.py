@@ -1,11 +1,12 @@
 """HTTP on the wire: malformed, slow and silent clients of a running `streamsvc serve`, on gunicorn and on Granian."""
 
+import fcntl
 import json
 import signal
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,9 @@ from tests.worlds.service import running_service, wait_until
 from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_wrong_responses, request
 
 THREADS, MAX_CONNECTIONS = 4, 100
+READ_LOCKS = (5, 123)
+"""(how many, from where): the bytes of SQLite's -shm file one of which each reader locks (WAL_READ_LOCK in wal.c)."""
+READ = b"GET /v1/plans HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module", params=["gunicorn", "granian"])
@@ -26,9 +30,14 @@ def server(request):
 
 
 @pytest.fixture(scope="module")
-def service(server, new_database, tmp_path_factory):
+def database_file(server, new_database):
+    return new_database("sqlite", "wire", migrate_database).removeprefix("sqlite:///")
+
+
+@pytest.fixture(scope="module")
+def service(server, database_file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wire")
-    url = new_database("sqlite", "wire", migrate_database)
+    url = f"sqlite:///{database_file}"
     settings = {"STREAMSVC_WORKERS": "1", "STREAMSVC_THREADS": str(THREADS), "STREAMSVC_REQUEST_TIMEOUT_S": "1"}
     settings |= {"STREAMSVC_SERVER": server, "GUNICORN_CMD_ARGS": f"--worker-connections {MAX_CONNECTIONS}"}
     with running_service(url, folder, **settings) as running:
@@ -109,6 +118,49 @@ def test_clients_that_read_slowly_hold_no_thread(service, connect):
     responses = [read_response(stream) for _ in range(2)]
     assert all(int(headers["Content-Length"]) > 1_000_000 for _, headers, _ in responses), "more than a buffer holds"
     assert responses[0][2] == responses[1][2] == service.get("/openapi.json")[1]
+
+
+@contextmanager
+def waiting_readers(database_file):
+    """Have every reader of the database wait, for up to ten seconds, as when its disk does not respond."""
+    with Path(f"{database_file}-shm").open("r+b") as shared_memory:
+        fcntl.lockf(shared_memory, fcntl.LOCK_EX, *READ_LOCKS)
+        yield
+
+
+def test_reads_that_wait_for_the_disk_hold_up_nobody_else(service, database_file, connect):
+    """More of them than there are threads; the event loop serves such reads by itself as long as they are quick."""
+    stream = connect(READ).makefile("rb")
+    assert read_response(stream)[0] == 200
+    with waiting_readers(database_file):
+        waiting = []
+        for _ in range(THREADS + 3):
+            waiting.append(connect(READ).makefile("rb"))
+            started = time.monotonic()
+            assert service.get("/livez")[0] == 200
+            assert time.monotonic() - started < 2, "the liveness check waited for the disk"
+    assert [read_response(stream)[0] for stream in waiting] == [200] * len(waiting)
+    assert service.get("/v1/plans")[0] == 200
+
+
+@pytest.mark.usefixtures("only_gunicorn")
+def test_the_event_loop_serves_quick_reads_by_itself(service, connect):
+    process = service.children("gunicorn")[-1]
+    connection = connect()
+    stream, before = connection.makefile("rb"), {thread.id: sum(thread[1:]) for thread in process.threads()}
+    for _ in range(500):
+        connection.sendall(READ)
+        assert read_response(stream)[0] == 200
+    used = [sum(thread[1:]) - before.get(thread.id, 0) for thread in process.threads()]
+    assert max(used) > 0.8 * sum(used) > 0, "the processor time of each thread"
+
+
+def test_a_slow_read_on_a_pipelined_connection_keeps_the_order(service, database_file, connect):
+    with waiting_readers(database_file):
+        stream = connect(READ + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" + READ).makefile("rb")
+        time.sleep(0.2)
+    documents = [read_response(stream)[2] for _ in range(3)]
+    assert [document.get("status") for document in documents] == [None, "ok", None]
 
 
 def test_requests_sent_at_once_are_answered_in_order(connect):

@@ -72,5 +72,6 @@ def close_app(app):
 
 def return_connections():
     """Return the connections of this thread to their pools."""
-    for connection, _ in vars(compiled_statements._thread).pop("connections", {}).values():
-        connection.close()
+    connections = compiled_statements._thread.by_engine
+    while connections:
+        connections.popitem()[1][0].close()

@@ -137,7 +137,8 @@ def get_home(query: LocaleInput) -> Response:
     rows without titles. `locale` is the language of titles; by default, the profile's.
     """
     audience, principal = current_audience(query["country"]), current_principal()
-    audience = replace(audience, language=query["locale"] or audience.language)
+    if query["locale"]:
+        audience = replace(audience, language=query["locale"])
     profile = principal.profile if isinstance(principal, Viewer) else None
 
     def build(snapshot: CatalogSnapshot) -> str:

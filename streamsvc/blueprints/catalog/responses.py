@@ -23,7 +23,8 @@ from streamsvc.operations.catalog.reading.audience import (
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.security.joined_reads import reads_with_viewer
-from streamsvc.security.principals import current_principal, current_viewer, is_operator_request, is_visitor_request
+from streamsvc.security.operators import Operator
+from streamsvc.security.principals import current_principal, is_visitor_request
 from streamsvc.security.viewers import Viewer
 from streamsvc.settings import current_settings
 from streamsvc.storage.replica import read_latest, read_version
@@ -44,12 +45,13 @@ def current_audience(country: str | None) -> Audience:
     `country`: the one that an operator asks about, or that a visitor names in place of a trusted proxy; ignored for
     viewers.
     """
-    if is_visitor_request():
+    principal = current_principal()
+    if principal is None:
         code = client_country() or country
         return visitor_audience(code if code in COUNTRIES else None, current_settings().guest_max_age)
-    if is_operator_request():
+    if isinstance(principal, Operator):
         return operator_audience(country)
-    return viewer_audience(current_viewer(), client_origin())
+    return viewer_audience(principal, client_origin())
 
 
 def catalog_response(
@@ -65,15 +67,16 @@ def catalog_response(
     `load_personal_version` reads what it depends on in the profile's own rows.
     """
     principal = current_principal()
-    current_version = version.current_catalog_version(principal if isinstance(principal, Viewer) else None)
+    period = version.current_catalog_period(principal if isinstance(principal, Viewer) else None)
     personal_version = load_personal_version()
-    etag = compute_etag(current_version, audience, request.full_path, *etag_parts, *personal_version)
+    etag = compute_etag(period.etag_part, audience.etag_part, request.full_path, *etag_parts, *personal_version)
 
     def build() -> bytes:
-        return build_json(version.load_snapshot(current_version[0])).encode()
+        return build_json(version.load_snapshot(period.version)).encode()
 
-    reader = partial(read_version, current_version[0], build, load_personal_version, personal_version)
-    return _add_vary(kept_response(etag, _cache_control(VISITOR_MAX_AGE_S), reader))
+    reader = partial(read_version, period.version, build, load_personal_version, personal_version)
+    is_visitor = principal is None
+    return _add_vary(kept_response(etag, _cache_control(VISITOR_MAX_AGE_S, is_visitor), reader), is_visitor)
 
 
 def document_response(load_document: Callable[[], Document], audience: Audience, now: datetime) -> Response:
@@ -92,31 +95,32 @@ def live_response(text: str, audience: Audience, fresh_s: int | None = None) -> 
     """
     longest_s = OPERATOR_MAX_AGE_S if audience.sees_all else VISITOR_MAX_AGE_S
     longest_s = longest_s if fresh_s is None else min(longest_s, fresh_s)
-    body = text.encode()
-    cache_control = f"private, max-age={longest_s}" if audience.sees_all else _cache_control(longest_s)
+    body, is_visitor = text.encode(), is_visitor_request()
+    cache_control = f"private, max-age={longest_s}" if audience.sees_all else _cache_control(longest_s, is_visitor)
     etag = compute_etag(body)
     response = not_modified_response(etag, cache_control)
-    return _add_vary(response or add_cache_headers(json_response(body), etag, cache_control))
+    return _add_vary(response or add_cache_headers(json_response(body), etag, cache_control), is_visitor)
 
 
 def poster_response(svg: str) -> Response:
     """Return an image that changes only with its title, or 304 if the client has it."""
-    body, cache_control = svg.encode(), _cache_control(POSTER_MAX_AGE_S)
+    body, is_visitor = svg.encode(), is_visitor_request()
+    cache_control = _cache_control(POSTER_MAX_AGE_S, is_visitor)
     if cache_control == PRIVATE:
         cache_control = f"private, max-age={POSTER_MAX_AGE_S}"
     etag = compute_etag(body)
     image = not_modified_response(etag, cache_control) or add_cache_headers(
         Response(body, content_type="image/svg+xml"), etag, cache_control
     )
-    return _add_vary(image)
+    return _add_vary(image, is_visitor)
 
 
-def _cache_control(max_age_s: int) -> str:
+def _cache_control(max_age_s: int, is_visitor: bool) -> str:
     """Return the header of a viewer's or a visitor's response.
 
     A visitor's follows from the country alone. If that follows from the address, shared caches know nothing of it.
     """
-    if not is_visitor_request():
+    if not is_visitor:
         return PRIVATE
     settings = current_settings()
     if settings.geo_database and not settings.country_header:
@@ -124,9 +128,9 @@ def _cache_control(max_age_s: int) -> str:
     return f"public, max-age={max_age_s}, s-maxage={max_age_s}"
 
 
-def _add_vary(response: Response) -> Response:
+def _add_vary(response: Response, is_visitor: bool) -> Response:
     """Say which headers of the request a visitor's response depends on, so that no shared cache serves it to others."""
-    if is_visitor_request():
+    if is_visitor:
         names = ["Authorization", "Cookie", current_settings().country_header]
         response.vary = HeaderSet(filter(None, names))
     return response

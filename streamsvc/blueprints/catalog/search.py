@@ -75,6 +75,6 @@ def _response(
         return catalog_response(audience, build_json)
 
     def build() -> str:
-        return build_json(version.load_snapshot(version.current_catalog_version()[0]))
+        return build_json(version.load_snapshot(version.current_catalog_version()))
 
     return live_response(read_latest(build), audience, VISITOR_MAX_AGE_S)

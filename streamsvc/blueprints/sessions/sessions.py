@@ -3,7 +3,7 @@
 import hashlib
 
 import msgspec
-from flask import Response, request
+from flask import Response
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
@@ -15,6 +15,7 @@ from streamsvc.blueprints.sessions.cookies import (
 from streamsvc.blueprints.sessions.documents import current_session_view, sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
+from streamsvc.http.etags import has_etag
 from streamsvc.http.hot_reads import hot_read
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
@@ -111,10 +112,10 @@ def get_current_session() -> Response:
     For front ends that check a viewer's token. Session, account, profiles, subscription and entitlements come from one
     consistent read.
     """
-    response = json_response(msgspec.json.encode(current_session_view(current_viewer())))
-    response.headers["ETag"] = etag = f'"{hashlib.sha256(response.get_data()).hexdigest()[:32]}"'
-    if "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag.strip('"')):
-        return Response(status=304, headers={"ETag": etag})
+    body = msgspec.json.encode(current_session_view(current_viewer()))
+    etag = hashlib.sha256(body).hexdigest()[:32]
+    response = Response(status=304) if has_etag(etag) else json_response(body)
+    response.headers.add("ETag", f'"{etag}"')
     return response
 
 

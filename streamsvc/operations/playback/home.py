@@ -139,9 +139,7 @@ def load_personal_rows(profile: sa.Row | None, audience: Audience) -> dict[str, 
     seed = fetch_one(LAST_WATCHED[audience.visibility], {**audience.sql_parameters(), "profile_id": profile.profile_id})
     if seed:
         cards = [tuple(seed), *similar.list_similar_cards(seed.pk, audience)]
-        watched, *similar_cards = shown_cards(
-            cards, audience, version.load_snapshot(version.current_catalog_version()[0])
-        )
+        watched, *similar_cards = shown_cards(cards, audience, version.load_snapshot(version.current_catalog_version()))
         rows["because"] = (DEFAULT_ROW_TITLES["because"].format(msgspec.json.decode(watched)["title"]), similar_cards)
     return rows
 

@@ -50,7 +50,7 @@ def profile_row_json(
     )
     rows = fetch_all(statements[audience.visibility][after is not None], parameters)
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.sorted_at.isoformat(), row.sorted_id])
-    cards = shown_cards(page["items"], audience, version.load_snapshot(version.current_catalog_version()[0]))
+    cards = shown_cards(page["items"], audience, version.load_snapshot(version.current_catalog_version()))
     page["items"] = [
         item_view(row, msgspec.Raw(card.encode()), audience.language)
         for row, card in zip(page["items"], cards, strict=True)

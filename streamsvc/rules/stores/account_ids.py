@@ -12,8 +12,8 @@ LENGTH = 26
 
 def format_store_account_id(account_id: str) -> str:
     """Return the UUID of an account's id: `acc_06f1…` -> `0x…-…`, in lower case."""
-    number = int(account_id.removeprefix(PREFIX), 32)
-    return str(uuid.UUID(int=number & (1 << 128) - 1))
+    digits = f"{int(account_id.removeprefix(PREFIX), 32) & (1 << 128) - 1:032x}"  # str(UUID) takes four times as long
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def parse_store_account_id(text: str | None) -> str | None:

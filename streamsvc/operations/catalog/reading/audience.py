@@ -1,6 +1,7 @@
 """The audience of a catalogue read: the facts that decide which titles are visible and under which ETag."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 from streamsvc import clock
@@ -27,6 +28,11 @@ class Audience:
     language: str | None = None
     sees_all: bool = False
     """True for operators: windows, plans and maturity hide nothing."""
+
+    @cached_property
+    def etag_part(self) -> str:
+        """All of it as text, for ETags."""
+        return repr(self)
 
     @property
     def visibility(self) -> Visibility:
@@ -76,7 +82,13 @@ def visitor_audience(country: str | None, max_age: int | None) -> Audience:
 def viewer_audience(viewer: Viewer, origin: Origin) -> Audience:
     """Return the audience of a viewer, in the profile's language if a profile is selected, else the account's."""
     language = viewer.profile.language if viewer.profile else viewer.row.locale
-    return Audience(viewer_facts(viewer, origin), language)
+    return _audience_of_facts(language, **_read_facts(viewer, origin))
+
+
+@lru_cache(maxsize=1024)
+def _audience_of_facts(language: str | None, **facts: Any) -> Audience:
+    """Return the audience with these facts: the same object for equal ones, which many viewers have."""
+    return Audience(ViewerFacts(**facts), language)
 
 
 def viewer_facts(viewer: Viewer, origin: Origin) -> ViewerFacts:
@@ -84,16 +96,21 @@ def viewer_facts(viewer: Viewer, origin: Origin) -> ViewerFacts:
 
     While no profile is selected, the strictest limits of the account's profiles apply.
     """
+    return ViewerFacts(**_read_facts(viewer, origin))
+
+
+def _read_facts(viewer: Viewer, origin: Origin) -> dict[str, Any]:
+    """Return the members of a viewer's ViewerFacts, from the rows that this request has read."""
     entitlements, profile = viewer.entitlements, viewer.profile
     limits = _profile_limits(profile) if profile else _strictest_limits(viewer.profiles)
-    return ViewerFacts(
-        country=viewer_country(viewer, origin.country),
-        network_refused=origin.is_refused,
-        subscribed=entitlements["active"],
-        plans=tuple(sorted(entitlements["plans"])),
-        has_profile=profile is not None,
+    return {
+        "country": viewer_country(viewer, origin.country),
+        "network_refused": origin.is_refused,
+        "subscribed": entitlements["active"],
+        "plans": tuple(sorted(entitlements["plans"])),
+        "has_profile": profile is not None,
         **limits,
-    )
+    }
 
 
 def _strictest_limits(profiles: list) -> dict[str, Any]:

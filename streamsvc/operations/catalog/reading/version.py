@@ -1,6 +1,8 @@
 """The catalogue's version, and a snapshot that stays valid until the version changes."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 
 import sqlalchemy as sa
 from flask import current_app
@@ -14,23 +16,39 @@ from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_all
 
 _now = sa.bindparam("now", type_=UtcTime())
-_CATALOG_STATE = sa.select(
-    sa.select(CatalogState.version).where(CatalogState.id == 1).scalar_subquery().label("version"),
-    sa.select(sa.func.max(TitleWindow.starts_at))
-    .where(TitleWindow.starts_at <= _now)
-    .scalar_subquery()
-    .label("opened"),
-    sa.select(sa.func.max(TitleWindow.ends_at)).where(TitleWindow.ends_at <= _now).scalar_subquery().label("closed"),
-    sa.select(sa.func.max(PartWindow.starts_at))
-    .where(PartWindow.starts_at <= _now)
-    .scalar_subquery()
-    .label("part_opened"),
-    sa.select(sa.func.max(PartWindow.ends_at)).where(PartWindow.ends_at <= _now).scalar_subquery().label("part_closed"),
+_VERSION = sa.select(sa.select(CatalogState.version).where(CatalogState.id == 1).scalar_subquery().label("version"))
+_BOUNDS = (TitleWindow.starts_at, TitleWindow.ends_at, PartWindow.starts_at, PartWindow.ends_at)
+CATALOG_VERSION, CATALOG_READ = CompiledStatement(_VERSION), JoinedRead(_VERSION)
+CATALOG_PERIOD = CompiledStatement(
+    _VERSION.add_columns(
+        *(
+            sa.select(sa.func.max(bound)).where(bound <= _now).scalar_subquery().label(f"last_{number}")
+            for number, bound in enumerate(_BOUNDS)
+        ),
+        *(
+            sa.select(sa.func.min(bound)).where(bound > _now).scalar_subquery().label(f"next_{number}")
+            for number, bound in enumerate(_BOUNDS)
+        ),
+    )
 )
-CATALOG_STATE, CATALOG_READ = CompiledStatement(_CATALOG_STATE), JoinedRead(_CATALOG_STATE)
+ALWAYS, NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 KINDS_READ_ON_DEMAND = ("studio", "tag")
 """Kinds of facets of which a catalogue may have tens of thousands, so that each list reads its own."""
 ALL_FACETS = sa.select(Facet.kind, Facet.code, Facet.pk, Facet.titles).where(Facet.kind.not_in(KINDS_READ_ON_DEMAND))
+
+
+@dataclass(frozen=True)
+class CatalogPeriod:
+    """A time in which neither the version changes nor a licence window opens or closes: `since <= now < until`."""
+
+    version: int | None
+    since: datetime
+    until: datetime
+
+    @cached_property
+    def etag_part(self) -> str:
+        """What tells it from all other periods."""
+        return f"{self.version} {self.since.isoformat()}"
 
 
 @dataclass(frozen=True)
@@ -58,13 +76,28 @@ def choose_catalog_read(**_: object) -> JoinedRead:
     return CATALOG_READ
 
 
-def current_catalog_version(viewer: Viewer | None = None) -> tuple:
-    """Return what a list depends on besides its query and audience: the version and the last start and end of a window.
+def current_catalog_version(viewer: Viewer | None = None) -> int | None:
+    """Return the version; None before the first edit.
 
-    Costs five index lookups, unless it was read with the `viewer`, by a view marked with `choose_catalog_read`.
+    Costs an index lookup, unless it was read with the `viewer`, by a view marked with `choose_catalog_read`.
     """
-    state = viewer.joined if viewer else CATALOG_STATE.one(now=clock.now())
-    return tuple(state or ())
+    row = viewer.joined if viewer else CATALOG_VERSION.one()
+    return row.version if row else None
+
+
+def current_catalog_period(viewer: Viewer | None = None) -> CatalogPeriod:
+    """Return what a list depends on besides its query and audience; a process reads it once per period."""
+    version, now = current_catalog_version(viewer), clock.now()
+    period: CatalogPeriod | None = current_app.extensions.get("catalog_period")
+    if period is None or period.version != version or not period.since <= now < period.until:
+        row = CATALOG_PERIOD.one(now=now)
+        assert row is not None, "it has no FROM clause"
+        last, upcoming = row[1 : len(_BOUNDS) + 1], row[len(_BOUNDS) + 1 :]
+        period = CatalogPeriod(
+            row.version, max(filter(None, last), default=ALWAYS), min(filter(None, upcoming), default=NEVER)
+        )
+        current_app.extensions["catalog_period"] = period
+    return period
 
 
 def load_snapshot(version: int | None) -> CatalogSnapshot:

@@ -1,0 +1,84 @@
+"""On Granian with SQLite one thread serves as long as it is quick, and others as soon as it is not."""
+
+import queue
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+
+from streamsvc.http.granian_worker import PATIENCE_S, Turns
+from tests.worlds.service import wait_until
+
+THREADS = 4
+
+
+class Pool:
+    """Threads that take what is to be done from one queue, as Granian's do."""
+
+    def __init__(self):
+        self.turns, self.queue = Turns(), queue.SimpleQueue()
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(THREADS)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self):
+        while act := self.queue.get():
+            self.turns.begin()
+            act()
+            self.turns.end()
+
+    def do(self, act):
+        """Have it done, and return an event that is set then."""
+        done = threading.Event()
+        self.queue.put(lambda: (act(), done.set()))
+        return done
+
+    def let_all_but_one_sleep(self):
+        """All threads have to have served a request for that: they do so at a time."""
+        together = threading.Barrier(THREADS)
+        for event in [self.do(together.wait) for _ in range(THREADS)]:
+            assert event.wait(10)
+        wait_until(lambda: self.do(bool).wait(10) and len(self.turns.sleeping) == THREADS - 1)
+
+
+@pytest.fixture
+def pool():
+    pool = Pool()
+    yield pool
+    pool.turns.stop()
+    for _ in pool.threads:
+        pool.queue.put(None)
+    for thread in pool.threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in pool.threads), "a thread still sleeps"
+
+
+def test_one_thread_serves_while_it_is_quick(pool):
+    pool.let_all_but_one_sleep()
+    served_by = []
+    for _ in range(200):
+        assert pool.do(lambda: served_by.append(threading.get_ident())).wait(10)
+    changes = sum(former != latter for former, latter in pairwise(served_by))
+    assert changes < 20, "a busy machine may interrupt a thread for longer than its patience"
+
+
+def test_threads_are_woken_one_by_one_for_those_that_take_long(pool):
+    pool.let_all_but_one_sleep()
+    release = threading.Event()
+    for waiting in range(1, THREADS):
+        pool.do(lambda: release.wait(60))
+        started = time.monotonic()
+        assert pool.do(bool).wait(10), "the requests behind the slow ones are served"
+        assert time.monotonic() - started < 2
+        assert len(pool.turns.sleeping) <= THREADS - 1 - waiting
+    release.set()
+    wait_until(lambda: pool.do(bool).wait(10) and len(pool.turns.sleeping) == THREADS - 1)
+
+
+def test_all_threads_serve_once_it_stops(pool):
+    pool.let_all_but_one_sleep()
+    pool.turns.stop()
+    together = threading.Barrier(THREADS)
+    events = [pool.do(lambda: together.wait(10)) for _ in range(THREADS)]
+    assert all(event.wait(PATIENCE_S + 10) for event in events)
