@@ -6,7 +6,7 @@ a deadline for the whole exchange.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,12 @@ from urllib.parse import urlencode
 
 import requests
 from appstoreserverlibrary import signed_data_verifier
-from appstoreserverlibrary.api_client import APIException, AppStoreServerAPIClient, GetTransactionHistoryVersion
+from appstoreserverlibrary.api_client import (
+    APIError,
+    APIException,
+    AppStoreServerAPIClient,
+    GetTransactionHistoryVersion,
+)
 from appstoreserverlibrary.models.Environment import Environment
 from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import JWSRenewalInfoDecodedPayload
 from appstoreserverlibrary.models.JWSTransactionDecodedPayload import JWSTransactionDecodedPayload
@@ -83,8 +88,17 @@ class AppStore:
         is_subscription = transaction and transaction.rawType == "Auto-Renewable Subscription"
         return transaction if transaction and is_subscription else None
 
-    def fetch_state(self, key: str, known_payments: Collection[str], with_history: bool = False) -> StoreState | None:
-        """Fetch a subscription's status, transaction and renewal information, and with history all its payments."""
+    def fetch_state(
+        self,
+        key: str,
+        known_payments: Collection[str],
+        with_history: bool = False,
+        history_revision: str | None = None,
+    ) -> StoreState | None:
+        """Fetch a subscription's status, transaction and renewal information, and with history its payments.
+
+        The history goes on after `history_revision`. It is fetched last: what it says of the latest transaction counts.
+        """
         environment, transaction_id = _split_key(key)
         client = self._client(environment)
         response = _call(lambda: client.get_all_subscription_statuses(transaction_id))
@@ -97,10 +111,13 @@ class AppStore:
             transaction, renewal = self._signed_infos(item, environment)
             if transaction.originalTransactionId != transaction_id:
                 raise PurchaseRejected("another_transaction")
-            history = self._list_payments(client, environment, transaction_id) if with_history else ()
+            payments: tuple[StorePayment, ...] = ()
+            revision: str | None = None
+            if with_history:
+                payments, revision = self._fetch_history(client, environment, transaction_id, history_revision)
         except PurchaseRejected as error:
             raise StoreUnavailable(f"its response is not signed as it should be: {error}") from None
-        return app_store_state(key, environment, item.rawStatus or 0, transaction, renewal, history)
+        return app_store_state(key, environment, item.rawStatus or 0, transaction, renewal, payments, revision)
 
     def acknowledge(self, key: str, product_id: str) -> None:
         """Do nothing: apps finish their transactions themselves."""
@@ -120,13 +137,17 @@ class AppStore:
     def _transaction(self, signed: str, environment: str) -> JWSTransactionDecodedPayload:
         return self._verify(lambda verifier: verifier.verify_and_decode_signed_transaction(signed), (environment,))[0]
 
-    def _list_payments(
-        self, client: AppStoreServerAPIClient, environment: str, original_id: str
-    ) -> tuple[StorePayment, ...]:
-        """Return all payments of a subscription, oldest first."""
-        transactions = (self._transaction(signed, environment) for signed in _list_signed(client, original_id))
+    def _fetch_history(
+        self, client: AppStoreServerAPIClient, environment: str, original_id: str, since: str | None
+    ) -> tuple[tuple[StorePayment, ...], str | None]:
+        """Return the payments of a subscription that are new or have changed since a revision, and the next revision."""
+        try:
+            signed, revision = _list_signed(client, original_id, since)
+        except _RevisionRejected:
+            signed, revision = _list_signed(client, original_id, None)
+        transactions = [self._transaction(each, environment) for each in signed]
         payments = (app_store_payment(each) for each in transactions if each.originalTransactionId == original_id)
-        return tuple(payment for payment in payments if payment)
+        return tuple(payment for payment in payments if payment), revision
 
     def _verify(
         self, decode: Callable[[SignedDataVerifier], Decoded], environments: tuple[str, ...] = ()
@@ -162,6 +183,10 @@ class AppStore:
         )
         client._base_url = settings.app_store_url or client._base_url
         return client
+
+
+class _RevisionRejected(StoreUnavailable):
+    """Apple does not accept a revision of the history, or no longer."""
 
 
 class _Client(AppStoreServerAPIClient):
@@ -204,25 +229,34 @@ def _call(send: Callable[[], Decoded]) -> Decoded | None:
     except APIException as error:
         if error.raw_api_error in UNKNOWN_ID_ERRORS:
             return None
-        raise StoreUnavailable(f"App Store: {error.http_status_code} {error.raw_api_error or ''}".strip()) from None
+        is_revision = error.api_error == APIError.INVALID_REQUEST_REVISION
+        kind = _RevisionRejected if is_revision else StoreUnavailable
+        raise kind(f"App Store: {error.http_status_code} {error.raw_api_error or ''}".strip()) from None
     except CallFailed as error:
         raise StoreUnavailable(f"App Store: {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, ExceptionGroup) as error:
         raise StoreUnavailable(f"App Store: a malformed response: {type(error).__name__}") from None
 
 
-def _list_signed(client: AppStoreServerAPIClient, original_id: str) -> Iterator[str]:
-    """Yield a customer's signed transactions, oldest first. Raises StoreUnavailable."""
-    revision, query = None, TransactionHistoryRequest(sort=Order.ASCENDING)
-    version = GetTransactionHistoryVersion.V2
+def _list_signed(
+    client: AppStoreServerAPIClient, original_id: str, revision: str | None
+) -> tuple[list[str], str | None]:
+    """Return a customer's signed transactions that are new or have changed since a revision, and the next revision.
+
+    Apple sorts them by their last change, such as a refund, and asks to keep the last revision and to go on from there:
+    https://developer.apple.com/documentation/appstoreserverapi/revision. Raises StoreUnavailable.
+    """
+    signed: list[str] = []
+    query, version = TransactionHistoryRequest(sort=Order.ASCENDING), GetTransactionHistoryVersion.V2
     for _ in range(MAX_HISTORY_PAGES):
         page = _call(partial(client.get_transaction_history, original_id, revision, query, version))
         if page is None:
-            return
-        yield from page.signedTransactions or ()
+            break
+        signed += page.signedTransactions or ()
+        revision = page.revision or revision
         if not page.hasMore:
-            return
-        revision = page.revision
+            break
+    return signed, revision
 
 
 def _key(environment: str, original_transaction_id: str) -> str:

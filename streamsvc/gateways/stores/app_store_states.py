@@ -41,8 +41,12 @@ def app_store_state(
     transaction: JWSTransactionDecodedPayload,
     renewal: JWSRenewalInfoDecodedPayload | None,
     history: Iterable[StorePayment],
+    history_revision: str | None,
 ) -> StoreState:
-    """Return the state of a subscription: its latest transaction, its renewal, and the payments of its history."""
+    """Return the state of a subscription: its latest transaction, its renewal, and the payments of its history.
+
+    The history was fetched after the transaction, which may have been refunded in between.
+    """
     statuses = {int(status): values for status, values in STATES.items()}
     status, store_state, has_access = statuses.get(raw_status, UNKNOWN_STATE)
     renews = bool(renewal and renewal.rawAutoRenewStatus == 1) and status != "canceled"
@@ -71,7 +75,8 @@ def app_store_state(
         family_shared=transaction.inAppOwnershipType == InAppOwnershipType.FAMILY_SHARED,
         price_consent=_price_consent(renewal),
         current_payment_id=transaction.transactionId,
-        payments=tuple({each.id: each for each in (*history, *([payment] if payment else []))}.values()),
+        payments=tuple({each.id: each for each in (*([payment] if payment else []), *history)}.values()),
+        history_revision=history_revision,
     )
 
 
