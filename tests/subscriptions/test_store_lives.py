@@ -53,7 +53,7 @@ class RandomLife:
         life.clock.advance(days=rng.randrange(4 * 365 + 1), seconds=rng.randrange(24 * 3600))
         self.who, self.late, self.is_unnotified, self.log = life.world.person(card=None), [], False, []
         self.is_unreported = self.is_former_unnotified = False
-        life.ann = self.who
+        life.ann, self.who.stays_signed_in = self.who, 50 * DAY
         if rng.random() < 0.3:
             self.who.add_card()
             assert self.who.subscribe(life.web_price).status_code == 201

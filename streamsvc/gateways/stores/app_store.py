@@ -100,7 +100,9 @@ class AppStore:
         The history goes on after `history_revision`. It is fetched last: what it says of the latest transaction counts.
         """
         environment, transaction_id = _split_key(key)
-        client = self._client(environment)
+        settings = self.settings
+        app = (settings.app_store_key, settings.app_store_key_id, settings.app_store_issuer_id)
+        client = _client(*app, settings.app_store_bundle_id, environment, settings.app_store_url)
         response = _call(lambda: client.get_all_subscription_statuses(transaction_id))
         groups = (response and response.data) or ()
         items = [item for group in groups for item in group.lastTransactions or ()]
@@ -171,18 +173,6 @@ class AppStore:
             except (ValueError, TypeError, KeyError, AttributeError, ExceptionGroup) as error:  # signed, and malformed
                 raise PurchaseRejected("malformed") from error
         raise PurchaseRejected(first_error.status.name.lower() if first_error else "malformed")
-
-    def _client(self, environment: str) -> "_Client":
-        settings = self.settings
-        client = _Client(
-            settings.app_store_key.encode(),
-            settings.app_store_key_id,
-            settings.app_store_issuer_id,
-            settings.app_store_bundle_id,
-            ENVIRONMENTS[environment],
-        )
-        client._base_url = settings.app_store_url or client._base_url
-        return client
 
 
 class _RevisionRejected(StoreUnavailable):
@@ -267,6 +257,14 @@ def _split_key(key: str) -> tuple[str, str]:
     """Return the environment and the original transaction id of a key."""
     is_sandbox = key.startswith(SANDBOX_KEY_PREFIX)
     return (SANDBOX if is_sandbox else PRODUCTION), key.removeprefix(SANDBOX_KEY_PREFIX)
+
+
+@lru_cache(maxsize=16)
+def _client(key: str, key_id: str, issuer_id: str, bundle_id: str, environment: str, url: str) -> _Client:
+    """Return the client of an environment, which has parsed the key."""
+    client = _Client(key.encode(), key_id, issuer_id, bundle_id, ENVIRONMENTS[environment])
+    client._base_url = url or client._base_url
+    return client
 
 
 @lru_cache(maxsize=16)

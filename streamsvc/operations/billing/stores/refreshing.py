@@ -69,11 +69,10 @@ def refresh(
     state = store.fetch_state(key, payments, with_history, revision)
     if state is None:
         return None
-    row = StorePurchase.find_subscription(source, (state.key, *state.replaced_keys))
+    row = purchases.find_subscription(state)
     if row is None and not _may_be_created(state):
         return None
-    holder_id = row.account_id if row else state.account_id
-    row = purchases.lock_with_holder(state, holder_id or "")
+    row = purchases.lock_with_holder(state, row, None if row else state.account_id)
     if row is None:
         return _create_named(state, now)
     applying.apply_state(db.session.get_one(Account, row.account_id), row, state, now, now)
