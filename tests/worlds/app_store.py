@@ -130,7 +130,7 @@ class AppStore:
         return {"environment": self.environment, "bundleId": BUNDLE_ID, "appAppleId": APP_ID, "data": [group]}
 
     def _history(self, subscription, query):
-        """[history] sorted by the last change; [revision] if in ascending order, the next request can go on from there"""
+        """[history] sorted by the last change; [revision] in ascending order, a later request can go on from there"""
         era, _, since = query.get("revision", [f"{self.era}.0"])[0].partition(".")
         if era != self.era or query.get("sort") != ["ASCENDING"]:
             return error(400, 4000005, "Invalid request revision.")

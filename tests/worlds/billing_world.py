@@ -137,7 +137,7 @@ class Caller:
 
 class Person(Caller):
     stays_signed_in = timedelta()
-    """For how long a session is used: tests advance the clock by months, and a session lasts for 60 days without use."""
+    """How long a session is used. Tests advance the clock by months; unused, a session lasts for 60 days."""
 
     def __init__(self, world, country, zone):
         self.world, self.signed_in_at, number = world, None, next(_numbers)

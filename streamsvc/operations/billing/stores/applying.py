@@ -63,7 +63,7 @@ def apply_state(
         payment = db.session.get(
             StoreTransaction, (state.source, state.current_payment_id or ""), populate_existing=True
         )
-        state = _without_refunded_access(state, payment)
+        state, former_key = _without_refunded_access(state, payment), row.key
         for name in TAKEN_OVER:
             setattr(row, name, getattr(state, name))
         row.period_start = state.period_start or (payment.purchased_at if payment else state.started_at)
@@ -73,7 +73,8 @@ def apply_state(
         if plan_id is None:
             log.warning("%s product %s buys no plan; map it by PUT /v1/admin/plans", state.source, state.product_id)
         row.plan_id = plan_id or row.plan_id
-        _record_keys(row, state, now)
+        if state.key != former_key or state.replaced_keys:
+            _record_keys(row, state, now)
         _enqueue_next(row, state, now)
     db.session.flush()
     project_store_access(account)
@@ -126,10 +127,10 @@ def _without_refunded_access(state: StoreState, payment: StoreTransaction | None
 
 
 def _record_keys(row: StoreSubscription, state: StoreState, now: datetime) -> None:
-    for key in (state.key, *state.replaced_keys):
-        values = {"source": state.source, "key": key, "subscription_id": row.id, "created_at": now}
-        statement = insert(StorePurchase).values(values)
-        db.session.execute(statement.on_conflict_do_nothing(index_elements=["source", "key"]))
+    keys = (state.key, *state.replaced_keys)
+    values = [{"source": state.source, "key": key, "subscription_id": row.id, "created_at": now} for key in keys]
+    statement = insert(StorePurchase.__table__).on_conflict_do_nothing(index_elements=["source", "key"])
+    db.session.execute(statement, values)
 
 
 def _enqueue_next(row: StoreSubscription, state: StoreState, now: datetime) -> None:
