@@ -2,8 +2,9 @@
 
 After reconciliation the service has the store's state to the second, and every payment and refund. A purchase after the
 end of a subscription, or in place of it, is reported by the app at its next start, if no notification came: no store
-names it to those who ask for the former one. In between, access is never shorter than the store grants, and never longer
-than the policy says: by an hour after a period that renews, and by a day after a change of which nobody was notified.
+names it to those who ask for the former one. In between, access is never shorter than the store grants, and never
+longer than the policy says: by an hour after a period that renews, and by a day after a change of which nobody was
+notified.
 
 A life is the same whenever it is lived: its number is the seed, and it begins with an empty database, on some day of
 four years.
