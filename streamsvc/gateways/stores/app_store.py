@@ -142,7 +142,7 @@ class AppStore:
     def _fetch_history(
         self, client: AppStoreServerAPIClient, environment: str, original_id: str, since: str | None
     ) -> tuple[tuple[StorePayment, ...], str | None]:
-        """Return the payments of a subscription that are new or have changed since a revision, and the last revision."""
+        """Return a subscription's payments that are new or have changed since a revision, and the last revision."""
         try:
             signed, revision = _list_signed(client, original_id, since)
         except _RevisionRejected:

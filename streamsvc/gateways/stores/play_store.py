@@ -108,7 +108,7 @@ class PlayStore:
         return [payment for order in self._fetch_orders(order_ids) if (payment := play_store_payment(order))]
 
     def _fetch_orders(self, order_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Fetch orders: in one request, since each counts towards the quota, unless Google does not know one of them."""
+        """Fetch orders: in one request, since each counts towards the quota, unless one is unknown to Google."""
         if len(order_ids) > 1:
             response = self._send("GET", f"/orders:batchGet?{urlencode({'orderIds': order_ids}, doseq=True)}")
             if response.status == 200:
