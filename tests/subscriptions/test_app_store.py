@@ -345,6 +345,7 @@ def refunds(life):
 def test_of_a_history_that_is_known_only_changes_are_read(life):
     subscription = subscribe_for(life, periods=22)
     assert ([len(page) for page in life.store.served], len(read_payments(life))) == ([20, 2], 22)
+    life.deliver(subscription.cancel(), subscription.uncancel())  # after which the history is not read
     subscription.refund(index=3)
     changed = subscription.transactions[3]["transactionId"]
     assert (reconcile(life), refunds(life)) == (1, {changed: 499})
@@ -377,6 +378,15 @@ def test_a_refund_between_the_requests_of_one_fetch_is_not_lost(life):
     reconcile(life)
     assert refunds(life) == {subscription.last["transactionId"]: 499}
     assert life.read_access()[1] is None
+
+
+def test_an_older_statement_that_comes_late_changes_no_payment(life):
+    subscription = subscribe_for(life, periods=2)
+    refund = subscription.refund(index=0)
+    life.wait(hours=1)
+    life.deliver(subscription.reverse_refund(index=0))
+    life.deliver(refund)
+    assert refunds(life) == {}
 
 
 def test_an_operator_reads_the_whole_history_again(life):
