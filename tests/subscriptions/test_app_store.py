@@ -380,6 +380,18 @@ def test_a_refund_between_the_requests_of_one_fetch_is_not_lost(life):
     assert life.read_access()[1] is None
 
 
+def test_what_was_paid_and_refunded_before_an_end_is_recorded_although_nobody_was_notified(life):
+    subscription = life.subscribe()
+    subscription.upgrade("premium.monthly")
+    subscription.refund()
+    subscription.resubscribe("basic.monthly")
+    cancellation = subscription.cancel()
+    subscription.refund()
+    life.deliver(cancellation)
+    _, upgrade, last = (each["transactionId"] for each in subscription.transactions)
+    assert refunds(life) == {upgrade: 999, last: 499}
+
+
 def test_an_older_statement_that_comes_late_changes_no_payment(life):
     subscription = subscribe_for(life, periods=2)
     refund = subscription.refund(index=0)

@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from streamsvc.gateways.calls import send_request
 from streamsvc.gateways.peers import CallFailed, Peer
-from streamsvc.gateways.stores.app_store_states import app_store_payment, app_store_state
+from streamsvc.gateways.stores.app_store_states import app_store_payment, app_store_state, has_ended
 from streamsvc.gateways.stores.interface import PurchaseRejected, StoreNotification, StoreUnavailable
 from streamsvc.rules.stores.state import PRODUCTION, SANDBOX, StorePayment, StoreState
 from streamsvc.settings import Settings
@@ -98,6 +98,7 @@ class AppStore:
         """Fetch a subscription's status, transaction and renewal information, and with history its payments.
 
         The history goes on after `history_revision`. It is fetched last: what it says of the latest transaction counts.
+        That of a subscription which has ended is always fetched: nobody asks for it again.
         """
         environment, transaction_id = _split_key(key)
         settings = self.settings
@@ -115,7 +116,7 @@ class AppStore:
                 raise PurchaseRejected("another_transaction")
             payments: tuple[StorePayment, ...] = ()
             revision: str | None = None
-            if with_history:
+            if with_history or has_ended(item.rawStatus or 0):
                 payments, revision = self._fetch_history(client, environment, transaction_id, history_revision)
         except PurchaseRejected as error:
             raise StoreUnavailable(f"its response is not signed as it should be: {error}") from None
