@@ -1,10 +1,10 @@
 """Random lives in both stores, with notifications lost, doubled, late and out of order.
 
 After reconciliation the service has the store's state to the second, and every payment and refund. A purchase after the
-end of a subscription, or in place of it, is reported by the app at its next start, if no notification came: no store
-names it to those who ask for the former one. In between, access is never shorter than the store grants, and never
-longer than the policy says: by an hour after a period that renews, and by a day after a change of which nobody was
-notified.
+end of a subscription, or in place of it, and a refund that is taken back, are reported by the app at its next start, if
+no notification came: what has ended is not asked for again. In between, access is never shorter than the store grants,
+and never longer than the policy says: by an hour after a period that renews, and by a day after a change of which
+nobody was notified.
 
 A life is the same whenever it is lived: its number is the seed, and it begins with an empty database, on some day of
 four years.
@@ -70,7 +70,7 @@ class RandomLife:
                 self.life.deliver(notification, *([notification] if self.rng.random() < 0.3 else []))
             else:
                 self.is_unnotified = True
-                self.is_unreported |= name == "resubscribe"
+                self.is_unreported |= name in ("resubscribe", "reverse_refund")
                 self.late += [notification] if fate < 0.75 else []
         if len(self.store.notifications) == before:
             self.is_unnotified = True
