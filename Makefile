@@ -28,7 +28,7 @@ help:
 	@echo "make torture  break what the service depends on, on both databases, and check its promises (an hour; the"
 	@echo "              report is bench/torture.md, the options are those of python -m bench.torture --help)"
 	@echo "make torture-long"
-	@echo "              run 500 greedy lives, 500 in the stores, 500 others and 300 takeovers, kill processes at every"
+	@echo "              run 500 greedy lives, 5,000 in the stores, 500 others and 300 takeovers, kill processes at every"
 	@echo "              statement, upgrade from every revision, race 100,000 starts and simulate an evening, on both"
 	@echo "              databases (many hours)"
 	@echo "make scale    start four nodes, PgBouncer, a primary with a standby, and HAProxy, kill each in turn under load, and"
@@ -100,7 +100,7 @@ torture: .venv/installed-test
 torture-long: .venv/installed-test
 	STREAMSVC_TEST_EVERYTHING=1 STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 \
 		STREAMSVC_TEST_KILL_EVERY_S=2 STREAMSVC_TEST_LIVES=500 STREAMSVC_TEST_GREEDY_LIVES=500 STREAMSVC_TEST_RACE_S=60 \
-		STREAMSVC_TEST_STORE_LIVES=500 STREAMSVC_TEST_TAKEOVERS=300 STREAMSVC_TEST_ROUNDS=4200 \
+		STREAMSVC_TEST_STORE_LIVES=5000 STREAMSVC_TEST_TAKEOVERS=300 STREAMSVC_TEST_ROUNDS=4200 \
 		STREAMSVC_TEST_MIGRATIONS=every \
 		$(BIN)/python -m pytest tests/faults tests/subscriptions/test_billing_lives.py \
 		tests/subscriptions/test_greedy_lives.py tests/subscriptions/test_store_lives.py \

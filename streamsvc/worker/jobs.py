@@ -175,6 +175,13 @@ def _cancel_jobs(names: list[str]) -> None:
 
 IS_OPEN = sa.and_(Job.done_at.is_(None), Job.failed_at.is_(None))
 IS_LEASABLE = sa.and_(IS_OPEN, leases.is_free(Job.leased_until))
+FIRST_DUE = (
+    sa.select(Job.id, Job.run_at)
+    .where(IS_OPEN, Job.run_at <= sa.bindparam("until"))
+    .order_by(Job.run_at, Job.id)
+    .limit(1)
+)
+FIRST_DUE_OF_ACCOUNT = FIRST_DUE.where(Job.clock_owner == sa.bindparam("owner"))
 DUE = sa.select(Job.id).where(IS_LEASABLE, Job.run_at <= sa.bindparam("until"))
 NEXT_DUE = DUE.order_by(Job.run_at, Job.id).limit(1).with_for_update(skip_locked=True)
 NEXT_DUE_IN_LANE = NEXT_DUE.where(Job.lane == sa.bindparam("lane_of_job"))
@@ -245,9 +252,9 @@ def find_next_due_job(until: datetime, clock_owner: str | None = None) -> sa.Row
 
     `clock_owner`: of those that run by the sandbox clock of this account.
     """
-    due = sa.select(Job.id, Job.run_at).where(IS_OPEN, Job.run_at <= until)
-    due = due.where(Job.clock_owner == clock_owner) if clock_owner else due
-    return fetch_one(due.order_by(Job.run_at, Job.id).limit(1))
+    if clock_owner is None:
+        return fetch_one(FIRST_DUE, {"until": until})
+    return fetch_one(FIRST_DUE_OF_ACCOUNT, {"until": until, "owner": clock_owner})
 
 
 def run_job(job: sa.Row, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.subscriptions.both_stores import live_with_both_stores
 from tests.worlds.stripe_events import use_stripe
 from tests.worlds.stripe_server import stripe_server
 
@@ -12,3 +13,10 @@ def stripe(app, monkeypatch):
     with stripe_server() as (address, state):
         use_stripe(app, monkeypatch, address)
         yield state
+
+
+@pytest.fixture
+def life(app, monkeypatch, tmp_path):
+    """Ann's life with both app stores; the tests of one store have a life of their own."""
+    with live_with_both_stores(app, monkeypatch, tmp_path) as life:
+        yield life

@@ -2,6 +2,7 @@
 
 import pytest
 
+from streamsvc.gateways.stores import app_store as gateway
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.worlds.app_store import ACTIVE, AppStore, app_store_server, deliver, use_app_store
@@ -317,6 +318,99 @@ def test_a_long_history_is_read_to_its_last_page(life):
     assert [refunded for _, refunded in payments.values() if refunded] == [499]
 
 
+def reconcile(life):
+    """Ask the store as once a day, for what was not notified; return how often it was asked for the history."""
+    before = len(life.store.requests)
+    with life.world.app.app_context():
+        jobs.enqueue_job("store.reconcile", {}, life.clock.at + 25 * HOUR)
+        db.session.commit()
+    life.wait(hours=25)
+    return len([path for _, path in life.store.requests[before:] if "/history/" in path])
+
+
+def subscribe_for(life, periods):
+    """A subscription that was renewed several times before its history was read for the first time."""
+    subscription = life.subscribe()
+    for _ in range(periods - 1):
+        life.clock.at = subscription.expires
+        subscription.renew()
+    life.tick()
+    return subscription
+
+
+def refunds(life):
+    return {id_: refunded for id_, (_, refunded) in read_payments(life).items() if refunded}
+
+
+def test_of_a_history_that_is_known_only_changes_are_read(life):
+    subscription = subscribe_for(life, periods=22)
+    assert ([len(page) for page in life.store.served], len(read_payments(life))) == ([20, 2], 22)
+    life.deliver(subscription.cancel(), subscription.uncancel())  # after which the history is not read
+    subscription.refund(index=3)
+    changed = subscription.transactions[3]["transactionId"]
+    assert (reconcile(life), refunds(life)) == (1, {changed: 499})
+    subscription.reverse_refund(index=3)
+    assert (reconcile(life), refunds(life)) == (1, {})
+    assert life.store.served[-2:] == [[changed], [changed]]
+
+
+def test_a_history_with_more_pages_than_are_read_at_once_is_read_on_the_next_time(life, monkeypatch):
+    monkeypatch.setattr(gateway, "MAX_HISTORY_PAGES", 1)
+    subscription = subscribe_for(life, periods=22)
+    assert len(read_payments(life)) == 21  # the first page, and the latest transaction
+    reconcile(life)
+    assert set(read_payments(life)) == {each["transactionId"] for each in subscription.transactions}
+
+
+def test_a_revision_that_the_store_no_longer_accepts_costs_no_refund(life):
+    subscription = subscribe_for(life, periods=3)
+    life.store.era = "b"
+    subscription.refund(index=0)
+    assert reconcile(life) == 2
+    assert refunds(life) == {subscription.id: 499}
+    subscription.refund(index=1)
+    assert (reconcile(life), len(refunds(life))) == (1, 2)
+
+
+def test_a_refund_between_the_requests_of_one_fetch_is_not_lost(life):
+    subscription = subscribe_for(life, periods=2)
+    life.store.before_reply = subscription.refund
+    reconcile(life)
+    assert refunds(life) == {subscription.last["transactionId"]: 499}
+    assert life.read_access()[1] is None
+
+
+def test_what_was_paid_and_refunded_before_an_end_is_recorded_although_nobody_was_notified(life):
+    subscription = life.subscribe()
+    subscription.upgrade("premium.monthly")
+    subscription.refund()
+    subscription.resubscribe("basic.monthly")
+    cancellation = subscription.cancel()
+    subscription.refund()
+    life.deliver(cancellation)
+    _, upgrade, last = (each["transactionId"] for each in subscription.transactions)
+    assert refunds(life) == {upgrade: 999, last: 499}
+
+
+def test_an_older_statement_that_comes_late_changes_no_payment(life):
+    subscription = subscribe_for(life, periods=2)
+    refund = subscription.refund(index=0)
+    life.wait(hours=1)
+    life.deliver(subscription.reverse_refund(index=0))
+    life.deliver(refund)
+    assert refunds(life) == {}
+
+
+def test_an_operator_reads_the_whole_history_again(life):
+    subscription = subscribe_for(life, periods=3)
+    with life.world.app.app_context():
+        db.session.execute(db.text("DELETE FROM store_transactions"))
+        db.session.commit()
+    path = f"/v1/admin/subscriptions/{life.subscription()['id']}/refresh"
+    assert life.world.operator.post(path).status_code == 200
+    assert set(read_payments(life)) == {each["transactionId"] for each in subscription.transactions}
+
+
 def test_what_is_no_subscription_cannot_be_claimed_and_calls_for_no_fetch(life):
     subscription = life.store.buy("basic.monthly", life.account())
     signed = life.store.chain.sign(subscription.transaction_info() | {"type": "Consumable"})
@@ -561,10 +655,7 @@ def test_a_response_that_is_not_signed_changes_nothing(life):
 def test_reconciliation_finds_what_was_not_notified(life):
     subscription = life.subscribe()
     subscription.refund()
-    with life.world.app.app_context():
-        jobs.enqueue_job("store.reconcile", {}, life.clock.at + 25 * HOUR)
-        db.session.commit()
-    life.wait(hours=25)
+    reconcile(life)
     assert life.read_access() == (None, None, None)
 
 

@@ -318,6 +318,39 @@ def test_all_pages_of_the_voided_purchases_are_read_and_strangers_are_not_asked_
     assert asked == [purchase.token]
 
 
+def renew_three_times(life):
+    """A purchase whose renewals were not notified."""
+    purchase = life.subscribe()
+    for _ in range(3):
+        life.clock.at = purchase.expiry
+        purchase.renew()
+    return purchase
+
+
+def read_refunds(life):
+    with life.world.app.app_context():
+        rows = db.session.execute(db.text("SELECT id, refunded_minor FROM store_transactions")).all()
+        return {row[0]: row[1] for row in rows}
+
+
+def test_all_orders_of_a_purchase_are_fetched_at_once(life):
+    purchase = renew_three_times(life)
+    before = len(life.store.requests)
+    life.deliver(purchase.void(f"{purchase.order}..0"))
+    order = purchase.order
+    assert read_refunds(life) == {order: 0, f"{order}..0": 499, f"{order}..1": 0, f"{order}..2": 0}
+    paths = [path.rpartition("/")[2] for _, path in life.store.requests[before:] if "/orders" in path]
+    assert set(paths) == {"orders:batchGet"}
+
+
+def test_an_order_that_google_does_not_know_hides_no_other(life):
+    purchase = renew_three_times(life)
+    del life.store.orders[f"{purchase.order}..1"]
+    life.deliver(purchase.void(f"{purchase.order}..0"))
+    order = purchase.order
+    assert read_refunds(life) == {order: 0, f"{order}..0": 499, f"{order}..2": 0}
+
+
 def test_a_voided_purchase_of_another_kind_calls_for_no_fetch(life):
     purchase = life.subscribe()
     before = len(life.store.requests)
@@ -488,7 +521,7 @@ def test_a_test_purchase_never_entitles(life):
 def test_a_test_purchase_entitles_a_test_account(life):
     life.use(store_test_accounts=(life.ann.id,))
     assert life.claim(life.store.buy("basic", life.account(), test=True)).json["store"]["environment"] == "sandbox"
-    assert not [path for _, path in life.store.requests if "/orders/" in path]
+    assert not [path for _, path in life.store.requests if "/orders" in path]
 
 
 def test_a_base_plan_of_its_own_buys_another_plan(life):

@@ -3,20 +3,11 @@
 import json
 from collections import Counter, defaultdict
 
-import pytest
-
 from streamsvc.http.metrics import DatabaseCollector
 from streamsvc.operations.accounts import exports
-from tests.subscriptions.both_stores import live_with_both_stores
 from tests.subscriptions.test_play_store import PlayStoreLife
 from tests.worlds.operator_steps import new_operator
 from tests.worlds.store_lives import HOUR
-
-
-@pytest.fixture
-def life(app, monkeypatch, tmp_path):
-    with live_with_both_stores(app, monkeypatch, tmp_path) as life:
-        yield life
 
 
 def test_the_report_shows_gross_commission_and_net_apart_from_our_books(life):

@@ -9,17 +9,10 @@ from streamsvc.gateways.peers import close_circuits
 from streamsvc.models import Job
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
-from tests.subscriptions.both_stores import live_with_both_stores
 from tests.subscriptions.test_play_store import PlayStoreLife
 from tests.worlds.app_store import deliver
 from tests.worlds.play_store import push
 from tests.worlds.store_lives import HOUR
-
-
-@pytest.fixture
-def life(app, monkeypatch, tmp_path):
-    with live_with_both_stores(app, monkeypatch, tmp_path) as life:
-        yield life
 
 
 def test_a_notification_creates_no_subscription_that_has_ended_or_is_not_sold_or_of_a_disabled_account(life):

@@ -9,18 +9,8 @@ import pytest
 from streamsvc.cli.billing import billing
 from streamsvc.models.subscriptions import ProviderEvent, StorePurchase, StoreSubscription, StoreTransaction
 from streamsvc.storage.database import db
-from tests.subscriptions.both_stores import (
-    live_with_both_stores,
-    transfer_a_purchase_by_an_operator,
-    transfer_by_an_operator,
-)
+from tests.subscriptions.both_stores import transfer_a_purchase_by_an_operator, transfer_by_an_operator
 from tests.worlds.store_lives import iso
-
-
-@pytest.fixture
-def life(app, monkeypatch, tmp_path):
-    with live_with_both_stores(app, monkeypatch, tmp_path) as life:
-        yield life
 
 
 def test_a_transferred_subscription_is_no_third_source(life):

@@ -2,15 +2,8 @@
 
 import pytest
 
-from tests.subscriptions.both_stores import live_with_both_stores
 from tests.subscriptions.test_play_store import PlayStoreLife
 from tests.worlds.store_lives import DAY
-
-
-@pytest.fixture
-def life(app, monkeypatch, tmp_path):
-    with live_with_both_stores(app, monkeypatch, tmp_path) as life:
-        yield life
 
 
 def test_two_sources_grant_the_better_of_both_and_are_both_listed(life):

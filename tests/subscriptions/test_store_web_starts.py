@@ -4,18 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.subscriptions.both_stores import (
-    live_with_both_stores,
-    transfer_a_purchase_by_an_operator,
-    transfer_by_an_operator,
-)
+from tests.subscriptions.both_stores import transfer_a_purchase_by_an_operator, transfer_by_an_operator
 from tests.worlds.store_lives import DAY
-
-
-@pytest.fixture
-def life(app, monkeypatch, tmp_path):
-    with live_with_both_stores(app, monkeypatch, tmp_path) as life:
-        yield life
 
 
 def start_on_the_web(life):

@@ -4,7 +4,8 @@ Each rule that it keeps has its source beside it, at https://developer.apple.com
 [status] appstoreserverapi/get-all-subscription-statuses, [history] appstoreserverapi/get-transaction-history,
 [token] appstoreserverapi/generating-json-web-tokens-for-api-requests, [errors] appstoreserverapi/error-codes,
 [types] appstoreservernotifications/notificationtype, [tx] appstoreserverapi/jwstransactiondecodedpayload,
-[renewal] appstoreserverapi/jwsrenewalinfodecodedpayload, [revoke] appstoreservernotifications/revocationtype.
+[renewal] appstoreserverapi/jwsrenewalinfodecodedpayload, [revoke] appstoreservernotifications/revocationtype,
+[revision] appstoreserverapi/revision.
 """
 
 import itertools
@@ -39,13 +40,22 @@ def milliseconds(moment):
 
 
 class AppStore:
-    """The store: `subscriptions` by original transaction id. `failure`: (status, body) of every response, if set."""
+    """The store: `subscriptions` by original transaction id. `failure`: (status, body) of every response, if set.
+
+    `era`: the store no longer accepts a revision of the history that it has given in another one. `served`: the ids of
+    the transactions of each history that was returned.
+    """
 
     def __init__(self, clock, chain=None, environment="Production"):
         self.clock, self.chain, self.environment = clock, chain or test_chain(), environment
         self.subscriptions, self.notifications, self.requests, self.failure = {}, [], [], None
-        self.numbers = itertools.count(2_000_000_000)
-        self.before_reply = None
+        self.numbers, self.changes, self.era = itertools.count(2_000_000_000), itertools.count(1), "a"
+        self.before_reply, self.served = None, []
+
+    def clear(self):
+        """Forget all customers, and what was asked and notified."""
+        for each in (self.subscriptions, self.notifications, self.requests, self.served):
+            each.clear()
 
     def buy(self, product, account=None, **more):
         return Subscription(self, product, account, **more)
@@ -83,7 +93,7 @@ class AppStore:
         if method == "GET" and kind == "/inApps/v1/subscriptions":
             return 200, self._statuses(subscription)
         if method == "GET" and kind == "/inApps/v2/history":
-            return 200, self._history(subscription, query)
+            return self._history(subscription, query)
         return 404, b""
 
     def _is_authorized(self, authorization):
@@ -120,20 +130,25 @@ class AppStore:
         return {"environment": self.environment, "bundleId": BUNDLE_ID, "appAppleId": APP_ID, "data": [group]}
 
     def _history(self, subscription, query):
-        owned = [
-            (each, transaction)
+        """[history] sorted by the last change; [revision] in ascending order, a later request can go on from there"""
+        era, _, since = query.get("revision", [f"{self.era}.0"])[0].partition(".")
+        if era != self.era or query.get("sort") != ["ASCENDING"]:
+            return error(400, 4000005, "Invalid request revision.")
+        changed = sorted(
+            (transaction["changed"], each, transaction)
             for each in self.subscriptions.values()
             if each.customer == subscription.customer
             for transaction in each.transactions
-        ]
-        start = int(query.get("revision", ["0"])[0])
-        page = [each.sign_transaction(transaction) for each, transaction in owned[start : start + PAGE]]
-        return {
-            "revision": str(start + len(page)),
-            "hasMore": start + len(page) < len(owned),
+            if transaction["changed"] > int(since)
+        )
+        page = changed[:PAGE]
+        self.served.append([transaction["transactionId"] for _, _, transaction in page])
+        return 200, {
+            "revision": f"{era}.{page[-1][0] if page else since}",
+            "hasMore": len(page) < len(changed),
             "bundleId": BUNDLE_ID,
             "environment": self.environment,
-            "signedTransactions": page,
+            "signedTransactions": [each.sign_transaction(transaction) for _, each, transaction in page],
         }
 
 
@@ -189,9 +204,13 @@ class Subscription:
                 "is_trial": is_trial,
                 "offer": offer,
                 "reason": "PURCHASE" if not self.transactions else "RENEWAL",
+                "changed": next(self.store.changes),
             }
         )
         self.product = product
+
+    def _change(self, transaction, **values):
+        transaction |= values | {"changed": next(self.store.changes)}
 
     def transaction_info(self, transaction=None):
         """[tx]"""
@@ -298,7 +317,8 @@ class Subscription:
 
     def upgrade(self, product):
         """[types] DID_CHANGE_RENEWAL_PREF/UPGRADE: at once, and the rest of the former period is refunded"""
-        self.last["upgraded"], self.next_product = True, product
+        self._change(self.last, upgraded=True)
+        self.next_product = product
         self._charge(product, self.period)
         self.transactions[-1]["reason"] = "PURCHASE"
         return self.store.notify("DID_CHANGE_RENEWAL_PREF", "UPGRADE", self)
@@ -320,14 +340,14 @@ class Subscription:
 
     def extend(self, days):
         """[types] RENEWAL_EXTENDED"""
-        self.last["expires"] += timedelta(days=days)
+        self._change(self.last, expires=self.expires + timedelta(days=days))
         return self.store.notify("RENEWAL_EXTENDED", None, self)
 
     def refund(self, index=-1, percentage=None):
         """[types] REFUND; [revoke] a refund of the latest transaction ends the subscription, a prorated one too"""
         each = self.transactions[index]
-        each["revoked_at"], each["percentage"] = self.store.clock(), percentage
-        each["revocation_type"] = "REFUND_PRORATED" if percentage else "REFUND_FULL"
+        kind = "REFUND_PRORATED" if percentage else "REFUND_FULL"
+        self._change(each, revoked_at=self.store.clock(), percentage=percentage, revocation_type=kind)
         if each is self.last:
             self.revoked, self.renews = True, False
         return self.store.notify("REFUND", None, self, each)
@@ -337,16 +357,14 @@ class Subscription:
 
     def reverse_refund(self, index=-1):
         each = self.transactions[index]
-        each["revoked_at"], self.revoked = None, False
+        self._change(each, revoked_at=None)
+        self.revoked = False
         return self.store.notify("REFUND_REVERSED", None, self, each)
 
     def revoke_sharing(self):
         """[types] REVOKE: a family member no longer shares it"""
-        self.transactions[-1] |= {
-            "revoked_at": self.store.clock(),
-            "revocation_type": "FAMILY_REVOKE",
-            "percentage": None,
-        }
+        now = self.store.clock()
+        self._change(self.last, revoked_at=now, revocation_type="FAMILY_REVOKE", percentage=None)
         self.revoked, self.renews = True, False
         return self.store.notify("REVOKE", None, self)
 

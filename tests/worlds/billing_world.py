@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from streamsvc.models import Account, ApiKey, Device, Session
 from streamsvc.operations.billing.books.audit import audit_billing
@@ -136,6 +136,9 @@ class Caller:
 
 
 class Person(Caller):
+    stays_signed_in = timedelta()
+    """How long a session is used. Tests advance the clock by months; unused, a session lasts for 60 days."""
+
     def __init__(self, world, country, zone):
         self.world, self.signed_in_at, number = world, None, next(_numbers)
         with world.app.app_context():
@@ -153,12 +156,13 @@ class Person(Caller):
         super().__init__(world.app, None)
 
     def headers(self, **more):
-        if self.signed_in_at != self.world.clock.at:
+        now = self.world.clock.at
+        if self.signed_in_at is None or not timedelta() <= now - self.signed_in_at <= self.stays_signed_in:
             self.sign_in()
         return super().headers(**more)
 
     def sign_in(self):
-        """Create a session that starts now, since the tests advance the clock by months."""
+        """Create a session that starts now."""
         self.token, now = SESSION_TOKEN_PREFIX + secrets.token_urlsafe(32), self.world.clock()
         with self.world.app.app_context():
             times = {"created_at": now, "authenticated_at": now, "last_seen_at": now}

@@ -4,6 +4,7 @@ Each rule that it keeps has its source beside it (read 2026-11):
 [v2] https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.subscriptionsv2
 [ack] https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.subscriptions/acknowledge
 [orders] https://developers.google.com/android-publisher/api-ref/rest/v3/orders
+[batch] https://developers.google.com/android-publisher/api-ref/rest/v3/orders/batchget
 [voided] https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.voidedpurchases/list
 [life] https://developer.android.com/google/play/billing/lifecycle/subscriptions
 [rtdn] https://developer.android.com/google/play/billing/rtdn-reference
@@ -70,6 +71,11 @@ class PlayStore:
         self.notifications, self.requests, self.failure, self.access_tokens = [], [], None, set()
         self.numbers = itertools.count(1)
 
+    def clear(self):
+        """Forget all purchases, and what was asked and notified."""
+        for each in (self.purchases, self.orders, self.notifications, self.requests):
+            each.clear()
+
     def buy(self, product, account=None, **more):
         return Purchase(self, product, account, **more)
 
@@ -129,6 +135,8 @@ class PlayStore:
             return 404, {"error": {"code": 404, "message": "Package not found"}}
         if path == f"{root}purchases/voidedpurchases":
             return 200, self._voided(int(parse_qs(url.query).get("token", ["0"])[0]))
+        if path == f"{root}orders:batchGet":
+            return self._orders(parse_qs(url.query).get("orderIds", []))
         kind, _, name = path.removeprefix(root).rpartition("/")
         name = unquote(name)
         if method == "GET" and kind == "purchases/subscriptionsv2/tokens":
@@ -145,6 +153,14 @@ class PlayStore:
         page = [{"purchaseToken": each["purchaseToken"]} for each in voided[start : start + VOIDED_PAGE]]
         next_page = {"nextPageToken": str(start + VOIDED_PAGE)} if start + VOIDED_PAGE < len(voided) else {}
         return {"voidedPurchases": page, "tokenPagination": next_page}
+
+    def _orders(self, ids):
+        """[batch] one order that is not found fails the request; so do the same one twice, and none"""
+        if len(set(ids)) != len(ids) or not 1 <= len(ids) <= 1000:
+            return 400, {"error": {"code": 400, "status": "INVALID_ARGUMENT"}}
+        if not all(each in self.orders for each in ids):
+            return 404, {"error": {"code": 404}}
+        return 200, {"orders": [self.orders[each] for each in ids]}
 
     def _purchase(self, token):
         purchase = self.purchases.get(token)

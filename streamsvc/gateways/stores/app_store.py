@@ -6,7 +6,7 @@ a deadline for the whole exchange.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,12 @@ from urllib.parse import urlencode
 
 import requests
 from appstoreserverlibrary import signed_data_verifier
-from appstoreserverlibrary.api_client import APIException, AppStoreServerAPIClient, GetTransactionHistoryVersion
+from appstoreserverlibrary.api_client import (
+    APIError,
+    APIException,
+    AppStoreServerAPIClient,
+    GetTransactionHistoryVersion,
+)
 from appstoreserverlibrary.models.Environment import Environment
 from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import JWSRenewalInfoDecodedPayload
 from appstoreserverlibrary.models.JWSTransactionDecodedPayload import JWSTransactionDecodedPayload
@@ -28,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from streamsvc.gateways.calls import send_request
 from streamsvc.gateways.peers import CallFailed, Peer
-from streamsvc.gateways.stores.app_store_states import app_store_payment, app_store_state
+from streamsvc.gateways.stores.app_store_states import app_store_payment, app_store_state, has_ended
 from streamsvc.gateways.stores.interface import PurchaseRejected, StoreNotification, StoreUnavailable
 from streamsvc.rules.stores.state import PRODUCTION, SANDBOX, StorePayment, StoreState
 from streamsvc.settings import Settings
@@ -83,10 +88,22 @@ class AppStore:
         is_subscription = transaction and transaction.rawType == "Auto-Renewable Subscription"
         return transaction if transaction and is_subscription else None
 
-    def fetch_state(self, key: str, known_payments: Collection[str], with_history: bool = False) -> StoreState | None:
-        """Fetch a subscription's status, transaction and renewal information, and with history all its payments."""
+    def fetch_state(
+        self,
+        key: str,
+        known_payments: Collection[str],
+        with_history: bool = False,
+        history_revision: str | None = None,
+    ) -> StoreState | None:
+        """Fetch a subscription's status, transaction and renewal information, and with history its payments.
+
+        The history goes on after `history_revision`. It is fetched last: what it says of the latest transaction counts.
+        That of a subscription which has ended is always fetched: nobody asks for it again.
+        """
         environment, transaction_id = _split_key(key)
-        client = self._client(environment)
+        settings = self.settings
+        app = (settings.app_store_key, settings.app_store_key_id, settings.app_store_issuer_id)
+        client = _client(*app, settings.app_store_bundle_id, environment, settings.app_store_url)
         response = _call(lambda: client.get_all_subscription_statuses(transaction_id))
         groups = (response and response.data) or ()
         items = [item for group in groups for item in group.lastTransactions or ()]
@@ -97,10 +114,13 @@ class AppStore:
             transaction, renewal = self._signed_infos(item, environment)
             if transaction.originalTransactionId != transaction_id:
                 raise PurchaseRejected("another_transaction")
-            history = self._list_payments(client, environment, transaction_id) if with_history else ()
+            payments: tuple[StorePayment, ...] = ()
+            revision: str | None = None
+            if with_history or has_ended(item.rawStatus or 0):
+                payments, revision = self._fetch_history(client, environment, transaction_id, history_revision)
         except PurchaseRejected as error:
             raise StoreUnavailable(f"its response is not signed as it should be: {error}") from None
-        return app_store_state(key, environment, item.rawStatus or 0, transaction, renewal, history)
+        return app_store_state(key, environment, item.rawStatus or 0, transaction, renewal, payments, revision)
 
     def acknowledge(self, key: str, product_id: str) -> None:
         """Do nothing: apps finish their transactions themselves."""
@@ -120,13 +140,17 @@ class AppStore:
     def _transaction(self, signed: str, environment: str) -> JWSTransactionDecodedPayload:
         return self._verify(lambda verifier: verifier.verify_and_decode_signed_transaction(signed), (environment,))[0]
 
-    def _list_payments(
-        self, client: AppStoreServerAPIClient, environment: str, original_id: str
-    ) -> tuple[StorePayment, ...]:
-        """Return all payments of a subscription, oldest first."""
-        transactions = (self._transaction(signed, environment) for signed in _list_signed(client, original_id))
+    def _fetch_history(
+        self, client: AppStoreServerAPIClient, environment: str, original_id: str, since: str | None
+    ) -> tuple[tuple[StorePayment, ...], str | None]:
+        """Return a subscription's payments that are new or have changed since a revision, and the last revision."""
+        try:
+            signed, revision = _list_signed(client, original_id, since)
+        except _RevisionRejected:
+            signed, revision = _list_signed(client, original_id, None)
+        transactions = [self._transaction(each, environment) for each in signed]
         payments = (app_store_payment(each) for each in transactions if each.originalTransactionId == original_id)
-        return tuple(payment for payment in payments if payment)
+        return tuple(payment for payment in payments if payment), revision
 
     def _verify(
         self, decode: Callable[[SignedDataVerifier], Decoded], environments: tuple[str, ...] = ()
@@ -151,17 +175,9 @@ class AppStore:
                 raise PurchaseRejected("malformed") from error
         raise PurchaseRejected(first_error.status.name.lower() if first_error else "malformed")
 
-    def _client(self, environment: str) -> "_Client":
-        settings = self.settings
-        client = _Client(
-            settings.app_store_key.encode(),
-            settings.app_store_key_id,
-            settings.app_store_issuer_id,
-            settings.app_store_bundle_id,
-            ENVIRONMENTS[environment],
-        )
-        client._base_url = settings.app_store_url or client._base_url
-        return client
+
+class _RevisionRejected(StoreUnavailable):
+    """Apple does not accept a revision of the history, or no longer."""
 
 
 class _Client(AppStoreServerAPIClient):
@@ -204,25 +220,34 @@ def _call(send: Callable[[], Decoded]) -> Decoded | None:
     except APIException as error:
         if error.raw_api_error in UNKNOWN_ID_ERRORS:
             return None
-        raise StoreUnavailable(f"App Store: {error.http_status_code} {error.raw_api_error or ''}".strip()) from None
+        is_revision = error.api_error == APIError.INVALID_REQUEST_REVISION
+        kind = _RevisionRejected if is_revision else StoreUnavailable
+        raise kind(f"App Store: {error.http_status_code} {error.raw_api_error or ''}".strip()) from None
     except CallFailed as error:
         raise StoreUnavailable(f"App Store: {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, ExceptionGroup) as error:
         raise StoreUnavailable(f"App Store: a malformed response: {type(error).__name__}") from None
 
 
-def _list_signed(client: AppStoreServerAPIClient, original_id: str) -> Iterator[str]:
-    """Yield a customer's signed transactions, oldest first. Raises StoreUnavailable."""
-    revision, query = None, TransactionHistoryRequest(sort=Order.ASCENDING)
-    version = GetTransactionHistoryVersion.V2
+def _list_signed(
+    client: AppStoreServerAPIClient, original_id: str, revision: str | None
+) -> tuple[list[str], str | None]:
+    """Return a customer's signed transactions that are new or have changed since a revision, and the next revision.
+
+    Apple sorts them by their last change, such as a refund, and asks to keep the last revision and to go on from there:
+    https://developer.apple.com/documentation/appstoreserverapi/revision. Raises StoreUnavailable.
+    """
+    signed: list[str] = []
+    query, version = TransactionHistoryRequest(sort=Order.ASCENDING), GetTransactionHistoryVersion.V2
     for _ in range(MAX_HISTORY_PAGES):
         page = _call(partial(client.get_transaction_history, original_id, revision, query, version))
         if page is None:
-            return
-        yield from page.signedTransactions or ()
+            break
+        signed += page.signedTransactions or ()
+        revision = page.revision or revision
         if not page.hasMore:
-            return
-        revision = page.revision
+            break
+    return signed, revision
 
 
 def _key(environment: str, original_transaction_id: str) -> str:
@@ -233,6 +258,14 @@ def _split_key(key: str) -> tuple[str, str]:
     """Return the environment and the original transaction id of a key."""
     is_sandbox = key.startswith(SANDBOX_KEY_PREFIX)
     return (SANDBOX if is_sandbox else PRODUCTION), key.removeprefix(SANDBOX_KEY_PREFIX)
+
+
+@lru_cache(maxsize=16)
+def _client(key: str, key_id: str, issuer_id: str, bundle_id: str, environment: str, url: str) -> _Client:
+    """Return the client of an environment, which has parsed the key."""
+    client = _Client(key.encode(), key_id, issuer_id, bundle_id, ENVIRONMENTS[environment])
+    client._base_url = url or client._base_url
+    return client
 
 
 @lru_cache(maxsize=16)

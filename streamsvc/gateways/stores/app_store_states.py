@@ -34,6 +34,15 @@ UNKNOWN_STATE = ("canceled", "unknown", False)
 OFFERS = {1: "introductory", 2: "promotional", 3: "offer_code", 4: "win_back"}
 
 
+def has_ended(raw_status: int) -> bool:
+    """Whether a subscription with this status has ended, as one with an unknown status has for us."""
+    return _find_state(raw_status)[0] == "canceled"
+
+
+def _find_state(raw_status: int) -> tuple[str, str, bool]:
+    return {int(status): values for status, values in STATES.items()}.get(raw_status, UNKNOWN_STATE)
+
+
 def app_store_state(
     key: str,
     environment: str,
@@ -41,10 +50,13 @@ def app_store_state(
     transaction: JWSTransactionDecodedPayload,
     renewal: JWSRenewalInfoDecodedPayload | None,
     history: Iterable[StorePayment],
+    history_revision: str | None,
 ) -> StoreState:
-    """Return the state of a subscription: its latest transaction, its renewal, and the payments of its history."""
-    statuses = {int(status): values for status, values in STATES.items()}
-    status, store_state, has_access = statuses.get(raw_status, UNKNOWN_STATE)
+    """Return the state of a subscription: its latest transaction, its renewal, and the payments of its history.
+
+    The history was fetched after the transaction, which may have been refunded in between.
+    """
+    status, store_state, has_access = _find_state(raw_status)
     renews = bool(renewal and renewal.rawAutoRenewStatus == 1) and status != "canceled"
     is_trial = transaction.offerDiscountType == OfferDiscountType.FREE_TRIAL
     renewal_product = renewal.autoRenewProductId if renewal and renews else None
@@ -71,7 +83,8 @@ def app_store_state(
         family_shared=transaction.inAppOwnershipType == InAppOwnershipType.FAMILY_SHARED,
         price_consent=_price_consent(renewal),
         current_payment_id=transaction.transactionId,
-        payments=tuple({each.id: each for each in (*history, *([payment] if payment else []))}.values()),
+        payments=tuple({each.id: each for each in (*([payment] if payment else []), *history)}.values()),
+        history_revision=history_revision,
     )
 
 

@@ -43,11 +43,18 @@ class StoreGateway(Protocol):
         Raises PurchaseRejected, StoreUnavailable.
         """
 
-    def fetch_state(self, key: str, known_payments: Collection[str], with_history: bool = False) -> StoreState | None:
+    def fetch_state(
+        self,
+        key: str,
+        known_payments: Collection[str],
+        with_history: bool = False,
+        history_revision: str | None = None,
+    ) -> StoreState | None:
         """Fetch the current state; None if the store does not know the key.
 
         `known_payments`: ids of payments that need not be fetched again. `with_history`: fetch all payments, to find
-        those of which we were not notified. Raises StoreUnavailable.
+        those of which we were not notified, and refunds. `history_revision`: of the last state that had a history;
+        a store that has revisions returns what is new or has changed since. Raises StoreUnavailable.
         """
 
     def acknowledge(self, key: str, product_id: str) -> None:

@@ -1,13 +1,13 @@
 """Google Play: the Google Play Developer API with a service account, and the tokens of Pub/Sub's pushes.
 
 Sources, read 2026-11: https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.subscriptionsv2,
-/purchases.subscriptions/acknowledge, /purchases.voidedpurchases/list, /orders; https://developers.google.com/identity/protocols/oauth2/service-account;
+/purchases.subscriptions/acknowledge, /purchases.voidedpurchases/list, /orders, /orders/batchget; https://developers.google.com/identity/protocols/oauth2/service-account;
 https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions.
 """
 
 import base64
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -58,7 +58,13 @@ class PlayStore:
             raise PurchaseRejected("malformed")
         return proof
 
-    def fetch_state(self, key: str, known_payments: Collection[str], with_history: bool = False) -> StoreState | None:
+    def fetch_state(
+        self,
+        key: str,
+        known_payments: Collection[str],
+        with_history: bool = False,
+        history_revision: str | None = None,
+    ) -> StoreState | None:
         """Fetch a purchase and those that it has replaced, their orders that are not known, and the latest one.
 
         The latest order may have been refunded meanwhile, of which the purchase itself says nothing.
@@ -71,7 +77,7 @@ class PlayStore:
             own_ids = list_order_ids(purchase)
             former_ids = [each for former in reversed(linked.values()) if former for each in list_order_ids(former)]
             order_ids = [each for each in (*former_ids, *own_ids) if each in own_ids[-1:] or each not in known_payments]
-            payments = [payment for each in order_ids[-MAX_ORDERS:] if (payment := self.fetch_payment(each))]
+            payments = self._fetch_payments(order_ids[-MAX_ORDERS:])
             return play_store_state(key, purchase, tuple(linked), payments)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             raise StoreUnavailable(f"Google Play: a malformed response: {type(error).__name__}") from None
@@ -97,10 +103,18 @@ class PlayStore:
             query["token"] = next_page
         return tokens
 
-    def fetch_payment(self, order_id: str) -> StorePayment | None:
-        """Fetch what an order cost; None if Google does not know it, or it is not paid yet."""
-        response = self._send("GET", f"/orders/{quote(order_id, safe='')}")
-        return play_store_payment(_parse(response)) if response.status == 200 else None
+    def _fetch_payments(self, order_ids: Sequence[str]) -> list[StorePayment]:
+        """Fetch what orders cost, without those that Google does not know, and those that are not paid yet."""
+        return [payment for order in self._fetch_orders(order_ids) if (payment := play_store_payment(order))]
+
+    def _fetch_orders(self, order_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Fetch orders: in one request, since each counts towards the quota, unless one is unknown to Google."""
+        if len(order_ids) > 1:
+            response = self._send("GET", f"/orders:batchGet?{urlencode({'orderIds': order_ids}, doseq=True)}")
+            if response.status == 200:
+                return list(_parse(response)["orders"])
+        responses = [self._send("GET", f"/orders/{quote(each, safe='')}") for each in order_ids]
+        return [_parse(response) for response in responses if response.status == 200]
 
     def _list_linked(self, purchase: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the purchases that this one has replaced by their tokens, the latest first; one is {} if unknown."""

@@ -81,6 +81,8 @@ class StoreSubscription(OwnedByAccount, Base):
     price_consent: Mapped[str | None]
     """`pending` or `given`, while the store raises the price."""
     acknowledged: Mapped[bool]
+    history_revision: Mapped[str | None]
+    """Up to where the payments in the store's history are recorded, in its own terms."""
     fetched_at: Mapped[datetime] = mapped_column(UtcTime)
     """When the request began that returned this state."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)

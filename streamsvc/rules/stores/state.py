@@ -79,6 +79,8 @@ class StoreState:
     replaced_keys: tuple[str, ...] = ()
     current_payment_id: str | None = None
     payments: tuple[StorePayment, ...] = ()
+    history_revision: str | None = None
+    """Up to where `payments` continue the store's history; None if it was not fetched, or the store has none."""
 
     @property
     def access_until(self) -> datetime | None:

@@ -1,6 +1,7 @@
 """Takes over the state of a store's subscription: its row, what the account may watch, and what the store was paid."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -62,16 +63,18 @@ def apply_state(
         payment = db.session.get(
             StoreTransaction, (state.source, state.current_payment_id or ""), populate_existing=True
         )
-        state = _without_refunded_access(state, payment)
+        state, former_key = _without_refunded_access(state, payment), row.key
         for name in TAKEN_OVER:
             setattr(row, name, getattr(state, name))
         row.period_start = state.period_start or (payment.purchased_at if payment else state.started_at)
         row.fetched_at, row.had_trial = fetched_at, row.had_trial or state.is_trial
+        row.history_revision = state.history_revision or row.history_revision
         plan_id = StoreProduct.find_plan_id(state.source, state.product_id, state.base_plan_id)
         if plan_id is None:
             log.warning("%s product %s buys no plan; map it by PUT /v1/admin/plans", state.source, state.product_id)
         row.plan_id = plan_id or row.plan_id
-        _record_keys(row, state, now)
+        if state.key != former_key or state.replaced_keys:
+            _record_keys(row, state, now)
         _enqueue_next(row, state, now)
     db.session.flush()
     project_store_access(account)
@@ -124,10 +127,10 @@ def _without_refunded_access(state: StoreState, payment: StoreTransaction | None
 
 
 def _record_keys(row: StoreSubscription, state: StoreState, now: datetime) -> None:
-    for key in (state.key, *state.replaced_keys):
-        values = {"source": state.source, "key": key, "subscription_id": row.id, "created_at": now}
-        statement = insert(StorePurchase).values(values)
-        db.session.execute(statement.on_conflict_do_nothing(index_elements=["source", "key"]))
+    keys = (state.key, *state.replaced_keys)
+    values = [{"source": state.source, "key": key, "subscription_id": row.id, "created_at": now} for key in keys]
+    statement = insert(StorePurchase.__table__).on_conflict_do_nothing(index_elements=["source", "key"])
+    db.session.execute(statement, values)
 
 
 def _enqueue_next(row: StoreSubscription, state: StoreState, now: datetime) -> None:
@@ -148,34 +151,39 @@ def _enqueue_next(row: StoreSubscription, state: StoreState, now: datetime) -> N
 
 def _record_payments(row: StoreSubscription, state: StoreState, fetched_at: datetime) -> None:
     if state.environment == "production":
-        for payment in state.payments:
-            record_payment(row, payment, fetched_at)
+        record_payments(row, state.payments, fetched_at)
 
 
-def record_payment(row: StoreSubscription, payment: StorePayment, now: datetime) -> None:
-    """Record a payment to the store, or its refund, unless the store has said something later about it."""
-    stated_at = payment.stated_at or now
-    began_at = row.started_at or payment.purchased_at
-    values = {
-        "source": row.source,
-        "id": payment.id,
-        "account_id": row.account_id,
-        "subscription_id": row.id,
-        "plan_id": StoreProduct.find_plan_id(row.source, payment.product_id, None) or row.plan_id,
-        "product_id": payment.product_id,
-        "currency": payment.currency,
-        "amount_minor": payment.amount_minor,
-        "is_after_first_year": payment.purchased_at - began_at >= FIRST_YEAR,
-        "purchased_at": payment.purchased_at,
-    }
-    refund = {"refunded_at": payment.refunded_at, "refunded_minor": payment.refunded_minor, "stated_at": stated_at}
-    statement = insert(StoreTransaction).values(values | refund)
-    table = StoreTransaction.__table__
-    db.session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["source", "id"], set_=refund, where=table.c.stated_at <= stated_at
-        )
-    )
+def record_payments(row: StoreSubscription, payments: Sequence[StorePayment], now: datetime) -> None:
+    """Record payments to the store, and their refunds, unless the store has said something later about them."""
+    if not payments:
+        return
+    products = {payment.product_id for payment in payments}
+    plan_ids = {each: StoreProduct.find_plan_id(row.source, each, None) or row.plan_id for each in products}
+    values = [
+        {
+            "source": row.source,
+            "id": payment.id,
+            "account_id": row.account_id,
+            "subscription_id": row.id,
+            "plan_id": plan_ids[payment.product_id],
+            "product_id": payment.product_id,
+            "currency": payment.currency,
+            "amount_minor": payment.amount_minor,
+            "is_after_first_year": payment.purchased_at - (row.started_at or payment.purchased_at) >= FIRST_YEAR,
+            "purchased_at": payment.purchased_at,
+            "refunded_at": payment.refunded_at,
+            "refunded_minor": payment.refunded_minor,
+            "stated_at": payment.stated_at or now,
+        }
+        for payment in payments
+    ]
+    table: sa.Table = StoreTransaction.__table__
+    statement = insert(table)
+    refund = {name: statement.excluded[name] for name in ("refunded_at", "refunded_minor", "stated_at")}
+    is_later = table.c.stated_at <= statement.excluded.stated_at
+    statement = statement.on_conflict_do_update(index_elements=["source", "id"], set_=refund, where=is_later)
+    db.session.execute(statement, values)
 
 
 def list_payment_ids(subscription_id: str) -> set[str]:

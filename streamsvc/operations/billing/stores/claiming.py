@@ -46,5 +46,6 @@ def claim_purchase(account_id: str, source: str, proof: str, now: datetime) -> S
 def _fetch_known_state(store: StoreGateway, key: str, known: StoreSubscription | None) -> StoreState | None:
     """Fetch a subscription's state, outside of any transaction. Raises StoreUnavailable."""
     payments = applying.list_payment_ids(known.id) if known else set()
+    revision = known.history_revision if known else None
     db.session.rollback()
-    return store.fetch_state(key, payments)
+    return store.fetch_state(key, payments, history_revision=revision)

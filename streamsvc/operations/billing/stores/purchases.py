@@ -24,7 +24,7 @@ def claim_state(account_id: str, state: StoreState, now: datetime) -> StoreSubsc
     Raises PurchaseInvalid, AlreadySubscribed, OwnedByAnotherAccount.
     """
     require_granting_environment(state, account_id)
-    row = lock_with_holder(state, account_id)
+    row = lock_with_holder(state, find_subscription(state), account_id)
     account = db.session.get_one(Account, account_id)
     if account.status != "active":  # perhaps closed since the request was authenticated
         raise PurchaseInvalid(reason="account_not_active")
@@ -41,15 +41,20 @@ def claim_state(account_id: str, state: StoreState, now: datetime) -> StoreSubsc
     return row
 
 
-def lock_with_holder(state: StoreState, account_id: str) -> StoreSubscription | None:
-    """Lock the account, and the one that has the subscription, and return the subscription; None if nobody has it."""
-    keys = (state.key, *state.replaced_keys)
-    row = StorePurchase.find_subscription(state.source, keys)
+def find_subscription(state: StoreState) -> StoreSubscription | None:
+    """Find the subscription with this state; None if nobody has it."""
+    return StorePurchase.find_subscription(state.source, (state.key, *state.replaced_keys))
+
+
+def lock_with_holder(
+    state: StoreState, row: StoreSubscription | None, account_id: str | None
+) -> StoreSubscription | None:
+    """Lock the account, and the one that has the subscription that was found; return it, or None if nobody has it."""
     while True:
-        locked = {account_id} | ({row.account_id} if row else set())
+        locked = {each for each in (account_id, row.account_id if row else None) if each}
         for each in sorted(locked):
             lock_row(Account, each)
-        row = StorePurchase.find_subscription(state.source, keys)  # perhaps claimed or moved before the locks were held
+        row = find_subscription(state)  # perhaps claimed or moved before the locks were held
         if row is None or row.account_id in locked:
             return row
         db.session.rollback()

@@ -50,26 +50,29 @@ def handle_refresh(payload: dict, now: datetime) -> None:
         event.done_at, event.reference = now, None  # no purchase token outlives the account that bought
 
 
-def refresh(source: str, key: str, with_history: bool, now: datetime) -> StoreSubscription | None:
+def refresh(
+    source: str, key: str, with_history: bool, now: datetime, from_start: bool = False
+) -> StoreSubscription | None:
     """Fetch the state of the subscription with this key and take it over, in a transaction that is left open.
 
-    Returns None for one that belongs to nobody here. Raises StoreUnavailable.
+    `from_start`: fetch all of the history, not only what may have changed since it was fetched last. Returns None for a
+    subscription that belongs to nobody here. Raises StoreUnavailable.
     """
     store = find_store(source)
     if store is None:
         return None
     known = StorePurchase.find_subscription(source, [key])
     payments = applying.list_payment_ids(known.id) if known and not with_history else set()
+    revision = known.history_revision if known and not from_start else None
     key = known.key if known else key
     db.session.rollback()
-    state = store.fetch_state(key, payments, with_history)
+    state = store.fetch_state(key, payments, with_history, revision)
     if state is None:
         return None
-    row = StorePurchase.find_subscription(source, (state.key, *state.replaced_keys))
+    row = purchases.find_subscription(state)
     if row is None and not _may_be_created(state):
         return None
-    holder_id = row.account_id if row else state.account_id
-    row = purchases.lock_with_holder(state, holder_id or "")
+    row = purchases.lock_with_holder(state, row, None if row else state.account_id)
     if row is None:
         return _create_named(state, now)
     applying.apply_state(db.session.get_one(Account, row.account_id), row, state, now, now)
@@ -85,7 +88,7 @@ def _may_be_created(state: StoreState) -> bool:
 def refresh_now(row: StoreSubscription, now: datetime) -> None:
     """Fetch the state of a subscription, with all its payments, for an operator who waits. Raises Unavailable."""
     try:
-        refresh(row.source, row.key, True, now)
+        refresh(row.source, row.key, True, now, from_start=True)
     except StoreUnavailable as error:
         raise Unavailable(detail=f"The store does not respond: {error}.", retry_after_s=30) from None
 
@@ -207,4 +210,4 @@ def record_notified_payment(source: str, key: str, payment: StorePayment, now: d
     """Record the payment that a notification is about, such as the refund of an older one."""
     row = StorePurchase.find_subscription(source, [key])
     if row is not None and row.environment == "production":
-        applying.record_payment(row, payment, now)
+        applying.record_payments(row, [payment], now)
