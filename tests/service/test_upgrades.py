@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from alembic import command
 
 from streamsvc.storage import database as storage
-from streamsvc.storage import postgresql
+from streamsvc.storage import postgresql, write_queue
 from streamsvc.storage.database import db
 from tests.conftest import build_app, close_app, migrate_database
 from tests.worlds.any_rows import insert_anything
@@ -130,7 +130,7 @@ SLOW_TABLE = """
 def sqlite_app(database, new_app, monkeypatch):
     if database != "sqlite":
         pytest.skip("PostgreSQL allows concurrent writers")
-    monkeypatch.setattr(storage, "WRITE_LOCK_TIMEOUT_S", 20)
+    monkeypatch.setattr(write_queue, "TIMEOUT_S", 20)
     return new_app("sqlite", "taking_turns")
 
 
@@ -169,7 +169,7 @@ with create_app().app_context():
 
 
 def test_on_sqlite_an_upgrade_waits_for_a_writer_longer_than_a_request(sqlite_app, tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "WRITE_LOCK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(write_queue, "TIMEOUT_S", 0.3)
     with sqlite_app.app_context():
         writer = sqlite3.connect(db.engine.url.database, isolation_level=None, check_same_thread=False)
     writer.execute("BEGIN IMMEDIATE")

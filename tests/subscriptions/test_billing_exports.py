@@ -65,7 +65,7 @@ WITHHELD = {
     "ledger": set(),
     "payouts": set(),
     "gift-purchases": set(),
-    "store-subscriptions": {"key"},
+    "store-subscriptions": {"key", "history_revision"},
     "store-payments": set(),
 }
 

@@ -12,7 +12,7 @@ from streamsvc.gateways.payments.stripe import StripeProvider
 from streamsvc.http import idempotency
 from streamsvc.operations.maintenance import health
 from streamsvc.operations.playback import playing
-from streamsvc.storage import database, leases, postgresql
+from streamsvc.storage import database, leases, postgresql, write_queue
 from streamsvc.storage.database import DatabaseSession, new_id
 
 
@@ -75,7 +75,7 @@ def async_commit():
 @plantable
 def patient_lock():
     """A transaction on SQLite waits for its lock for a minute."""
-    replace(database, "WRITE_LOCK_TIMEOUT_S", 60.0)
+    replace(write_queue, "TIMEOUT_S", 60.0)
 
 
 @plantable
