@@ -157,6 +157,7 @@ PHASES = [
         "an owner and an intruder in random order",
         "tests/sessions/test_owner_and_intruder.py",
         "kept_sessions",
+        "tests/sessions/test_owner_and_intruder.py::test_sequences_that_once_let_the_intruder_stay",
         TAKEOVERS="20",
         takes_s=50,
     ),
