@@ -2,7 +2,7 @@
 
 By itself SQLite retries after ever longer pauses, and gives its lock to whoever asks at the right moment. With many
 writers some then wait for long, and a process that always has another thread ready leaves nothing to the others. Here
-only one thread of all processes waits for the lock of SQLite at a time: that whose turn it is.
+only one thread of all processes waits for the lock of SQLite at a time: the one whose turn it is.
 """
 
 import fcntl
