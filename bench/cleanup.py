@@ -3,7 +3,7 @@
     python -m bench.cleanup                     600,000 expired idempotency keys, and so on
     python -m bench.cleanup --share 0.1         a tenth of everything
 
-Another process writes a row every few milliseconds, and polls for the lock as the service does.
+Another process writes a row every few milliseconds, and polls for the lock without taking turns.
 """
 
 import argparse

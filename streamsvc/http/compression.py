@@ -85,7 +85,7 @@ class CompressionMiddleware:
         return compressed
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether an `Accept-Encoding` names gzip, and not with the quality 0."""
     for part in accept_encoding.lower().split(","):

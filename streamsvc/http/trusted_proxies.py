@@ -13,7 +13,7 @@ from streamsvc.rules.proxies import Networks, client_address, is_trusted_proxy, 
 from streamsvc.settings import current_settings
 
 VIA_TRUSTED_PROXY = "streamsvc.came_by_proxy"
-MAX_CITY_LENGTH = 100
+MAX_CITY_LENGTH, MAX_CACHED_LENGTH = 100, 200
 
 
 class TrustedProxyMiddleware:
@@ -21,11 +21,13 @@ class TrustedProxyMiddleware:
 
     def __init__(self, wsgi_app: WSGIApplication, trusted: int | Networks) -> None:
         self.wsgi_app = wsgi_app
-        self._find_client = lru_cache(maxsize=1024)(partial(find_client, trusted=trusted))
+        self.find_client = partial(find_client, trusted=trusted)
+        self.find_usual_client = lru_cache(maxsize=1024)(self.find_client)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         peer, forwarded_for = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
-        environ[VIA_TRUSTED_PROXY], environ["REMOTE_ADDR"] = self._find_client(peer, forwarded_for)
+        find = self.find_usual_client if len(forwarded_for) <= MAX_CACHED_LENGTH else self.find_client
+        environ[VIA_TRUSTED_PROXY], environ["REMOTE_ADDR"] = find(peer, forwarded_for)
         scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
         if environ[VIA_TRUSTED_PROXY] and scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme

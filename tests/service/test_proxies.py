@@ -5,6 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from streamsvc.app import create_app
+from streamsvc.http.trusted_proxies import TrustedProxyMiddleware
 from streamsvc.storage.database import db
 from tests.conftest import close_app
 from tests.worlds.catalog_world import Catalog
@@ -92,3 +93,11 @@ def test_a_country_is_accepted_only_from_a_trusted_proxy(behind):
         return ann.titles()
 
     assert (titles_from(PROXY), titles_from(STRANGER)) == (["Film"], [])
+
+
+def test_no_memory_is_spent_on_long_chains_of_addresses():
+    middleware = TrustedProxyMiddleware(lambda environ, _: [environ["REMOTE_ADDR"].encode()], 1)
+    for forwarded_for in ("203.0.113.7", "x, " * 20_000 + "203.0.113.7"):
+        environ = {"REMOTE_ADDR": PROXY, "HTTP_X_FORWARDED_FOR": forwarded_for}
+        assert middleware(environ, None) == [b"203.0.113.7"]
+    assert middleware.find_usual_client.cache_info().currsize == 1

@@ -47,7 +47,7 @@ class CatalogPeriod:
 
     @cached_property
     def etag_part(self) -> str:
-        """What tells it from all other periods."""
+        """Text that differs between any two periods."""
         return f"{self.version} {self.since.isoformat()}"
 
 
