@@ -94,9 +94,15 @@ def test_rows_and_titles_are_dragged_into_order_with_a_mouse_and_with_a_finger(w
         assert kinds() == ["popular", "new", "continue"]
 
 
+def box_of(item):
+    """Return where an element is, once it is shown: a list that was just saved is drawn again."""
+    item.wait_for()
+    return item.bounding_box()
+
+
 def mouse_down_and_move(page, item, to):
     """Press the mouse on a row and move it, as a hand does, beyond the middle of another one."""
-    start, end = item.bounding_box(), to.bounding_box()
+    start, end = box_of(item), box_of(to)
     beyond = 0.9 if end["y"] > start["y"] else 0.1
     page.mouse.move(start["x"] + 200, start["y"] + start["height"] / 2)
     page.mouse.down()
@@ -105,7 +111,7 @@ def mouse_down_and_move(page, item, to):
 
 def touch_and_move(page, item, to, x):
     """Put a finger on an element and move it beyond the middle of a row, then lift it."""
-    start, end = item.bounding_box(), to.bounding_box()
+    start, end = box_of(item), box_of(to)
     devtools = page.context.new_cdp_session(page)
     x, y, last = start["x"] + start["width"] * x, start["y"] + start["height"] / 2, end["y"] + end["height"] * 0.9
     devtools.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
