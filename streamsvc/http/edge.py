@@ -21,7 +21,7 @@ from marshmallow import RAISE, Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import Headers, MultiDict
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.sansio.response import Response as SansioResponse
 
@@ -86,9 +86,17 @@ class MsgspecJsonProvider(JSONProvider):
         return json_response(msgspec.json.encode(self._prepare_response_obj(args, kwargs)))
 
 
+class OwnHeaders(Headers):
+    """Headers whose names and values are known to be valid."""
+
+    def __init__(self, items: list[tuple[str, str]]) -> None:
+        self._list = items
+
+
 def json_response(body: bytes, status: int = 200) -> Response:
     """Wrap an encoded JSON document in a response."""
-    return Response(body, status, content_type="application/json")
+    headers = OwnHeaders([("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return Response([body], status, headers)
 
 
 def parse_strict_json(raw: bytes) -> Any:
@@ -128,13 +136,13 @@ class StrictParser(FlaskParser):
     def parse(
         self, argmap: "ArgMap[Request]", req: Request | None = None, *, location: str | None = None, **kwargs: Any
     ) -> Any:
-        text = request.query_string
-        if location != "query" or kwargs.get("validate") or len(text) > MAX_CACHED_QUERY_LENGTH or b"cursor" in text:
+        text = request.environ["QUERY_STRING"]
+        if location != "query" or kwargs.get("validate") or len(text) > MAX_CACHED_QUERY_LENGTH or "cursor" in text:
             return super().parse(argmap, req, location=location, **kwargs)
         return dict(self._parse_query(argmap, text))
 
     @lru_cache(maxsize=2048)  # noqa: B019  (one parser serves the process)
-    def _parse_query(self, schema: "ArgMap[Request]", text: bytes) -> dict:
+    def _parse_query(self, schema: "ArgMap[Request]", text: str) -> dict:
         return super().parse(schema, location="query")
 
     def _raw_load_json(self, req: Request) -> Any:
@@ -434,8 +442,9 @@ class ResponseHeadersMiddleware:
     def prepare(self, environ: WSGIEnvironment) -> None:
         """Assign the request its id."""
         if "streamsvc.request_id" not in environ:
-            sent_id = environ.get("HTTP_X_REQUEST_ID", "")
-            environ["streamsvc.request_id"] = sent_id if REQUEST_ID.fullmatch(sent_id) else new_request_id()
+            sent_id = environ.get("HTTP_X_REQUEST_ID")
+            is_usable = sent_id and REQUEST_ID.fullmatch(sent_id)
+            environ["streamsvc.request_id"] = sent_id if is_usable else new_request_id()
             require_declared_length(environ)
 
     def complete(

@@ -44,6 +44,17 @@ def hot_read(view: View) -> View:
     return view
 
 
+class HotRequest(Request):
+    """A request whose rule is already known, and which is parsed once a view asks for more than its environment."""
+
+    def __init__(self, environ: WSGIEnvironment, rule: Rule, arguments: dict[str, Any]) -> None:
+        self.environ, self.url_rule, self.view_args = environ, rule, arguments
+
+    def __getattr__(self, name: str) -> Any:
+        super().__init__(self.environ)
+        return object.__getattribute__(self, name)
+
+
 class Answer(NamedTuple):
     """A complete response."""
 
@@ -75,6 +86,7 @@ class HotContext(AppContext):
     def __init__(self, app: Flask, request: Request) -> None:
         self.app, self.request, self.url_adapter = app, request, None
         self.g = app.app_ctx_globals_class()
+        self.g.now = app.extensions["clock"]()
 
     def __enter__(self) -> "HotContext":
         self.tokens = _cv_app.set(self), _cv_request.set(self)  # type: ignore[arg-type]  # all that a view uses of it
@@ -104,9 +116,10 @@ class HotReads:
         self.app, self.wsgi_app = app, wsgi_app
         self.middleware: list[Completing] = []
         """Inside out."""
-        while hasattr(wsgi_app, "complete"):
-            self.middleware.insert(0, wsgi_app)
-            wsgi_app = wsgi_app.wsgi_app
+        inner: Any = wsgi_app
+        while hasattr(inner, "complete"):
+            self.middleware.insert(0, inner)
+            inner = inner.wsgi_app
         settings = app.extensions["settings"]
         self.has_metrics = settings.metrics
         self.notes_caller = settings.access_log or settings.tracing
@@ -142,10 +155,10 @@ class HotReads:
         response = self._call_view(environ, *found)
         if response is None:
             return None
-        headers, body = as_wsgi(response, environ)
+        status, headers, body = as_wsgi(response, environ)
         for each in self.middleware:
-            headers, body = each.complete(environ, response.status, headers, body)
-        return Answer(response.status, headers, body)
+            headers, body = each.complete(environ, status, headers, body)
+        return Answer(status, headers, body)
 
     def find(self, path: str) -> tuple[HotRead, dict[str, str]] | None:
         """Return the hot read of a path, and its view's arguments; None if there is none."""
@@ -166,9 +179,8 @@ class HotReads:
 
     def _call_view(self, environ: WSGIEnvironment, read: HotRead, arguments: dict[str, Any]) -> Response | None:
         """Return the view's response; None if Flask should answer."""
-        request, started = Request(environ), time.perf_counter()
-        request.url_rule, request.view_args = read.rule, arguments
-        with HotContext(self.app, request):
+        started = time.perf_counter()
+        with HotContext(self.app, HotRequest(environ, read.rule, arguments)):
             try:
                 if not read.is_public:
                     viewer = find_ordinary_viewer(environ["HTTP_AUTHORIZATION"][len(SCHEME) :], read.view, arguments)
@@ -188,10 +200,11 @@ class HotReads:
         return response
 
 
-def as_wsgi(response: Response, environ: WSGIEnvironment) -> tuple[Headers, Iterable[bytes]]:
-    """Return headers and body. A document is complete as it is, and so is a 304, which saves Werkzeug's last look."""
-    if response.status_code == 304:
-        remove_entity_headers(response.headers)
-    elif response.status_code != 200:
-        return response.get_wsgi_headers(environ).to_wsgi_list(), [response.get_data()]
-    return list(response.headers), response.response  # type: ignore[return-value]  # a list of bytes: nothing streams
+def as_wsgi(response: Response, environ: WSGIEnvironment) -> Answer:
+    """Return a response as it is: a document is complete, and so is a 304, which saves Werkzeug's last look at it."""
+    status, headers = response.status, response.headers
+    if status.startswith("304"):
+        remove_entity_headers(headers)
+    elif not status.startswith("200"):
+        return Answer(status, response.get_wsgi_headers(environ).to_wsgi_list(), [response.get_data()])
+    return Answer(status, list(headers), response.response)  # type: ignore[arg-type]  # a list of bytes: nothing streams

@@ -17,7 +17,7 @@ def kept_response(etag: str, cache_control: str, build_json: Callable[[], bytes]
     """Return 304 if the client has the document under `etag`, else the one kept under it, else a new one."""
     if not_modified := not_modified_response(etag, cache_control):
         return not_modified
-    extensions = current_app.extensions
+    extensions = current_app._get_current_object().extensions  # type: ignore[attr-defined]
     cache = extensions.get("kept_responses") or extensions.setdefault("kept_responses", ResponseCache())
     body = cache.get(etag)
     if body is None:

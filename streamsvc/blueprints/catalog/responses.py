@@ -69,7 +69,8 @@ def catalog_response(
     principal = current_principal()
     period = version.current_catalog_period(principal if isinstance(principal, Viewer) else None)
     personal_version = load_personal_version()
-    etag = compute_etag(period.etag_part, audience.etag_part, request.full_path, *etag_parts, *personal_version)
+    path, query = request.environ["PATH_INFO"], request.environ["QUERY_STRING"]
+    etag = compute_etag(period.etag_part, audience.etag_part, path, query, *etag_parts, *personal_version)
 
     def build() -> bytes:
         return build_json(version.load_snapshot(period.version)).encode()
