@@ -86,7 +86,6 @@ class HotContext(AppContext):
     def __init__(self, app: Flask, request: Request) -> None:
         self.app, self.request, self.url_adapter = app, request, None
         self.g = app.app_ctx_globals_class()
-        self.g.now = app.extensions["clock"]()
 
     def __enter__(self) -> "HotContext":
         self.tokens = _cv_app.set(self), _cv_request.set(self)  # type: ignore[arg-type]  # all that a view uses of it
@@ -180,8 +179,9 @@ class HotReads:
     def _call_view(self, environ: WSGIEnvironment, read: HotRead, arguments: dict[str, Any]) -> Response | None:
         """Return the view's response; None if Flask should answer."""
         started = time.perf_counter()
-        with HotContext(self.app, HotRequest(environ, read.rule, arguments)):
+        with HotContext(self.app, HotRequest(environ, read.rule, arguments)) as context:
             try:
+                context.g.now = self.app.extensions["clock"]()
                 if not read.is_public:
                     viewer = find_ordinary_viewer(environ["HTTP_AUTHORIZATION"][len(SCHEME) :], read.view, arguments)
                     if viewer is None:
@@ -206,5 +206,6 @@ def as_wsgi(response: Response, environ: WSGIEnvironment) -> Answer:
     if status.startswith("304"):
         remove_entity_headers(headers)
     elif not status.startswith("200"):
-        return Answer(status, response.get_wsgi_headers(environ).to_wsgi_list(), [response.get_data()])
+        body = b"".join(response.get_app_iter(environ))
+        return Answer(status, response.get_wsgi_headers(environ).to_wsgi_list(), [body])
     return Answer(status, list(headers), response.response)  # type: ignore[arg-type]  # a list of bytes: nothing streams
