@@ -93,10 +93,10 @@ class OwnHeaders(Headers):
         self._list = items
 
 
-def json_response(body: bytes, status: int = 200) -> Response:
-    """Wrap an encoded JSON document in a response."""
-    headers = OwnHeaders([("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return Response([body], status, headers)
+def json_response(body: bytes, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    """Wrap an encoded JSON document in a response, with these headers besides its type and length."""
+    own = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *headers]
+    return Response([body], status, OwnHeaders(own))
 
 
 def parse_strict_json(raw: bytes) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flask import Response, current_app
 
 from streamsvc.http.edge import json_response
-from streamsvc.http.etags import add_cache_headers, not_modified_response
+from streamsvc.http.etags import cache_headers, not_modified_response
 from streamsvc.http.response_cache import ResponseCache
 
 
@@ -23,4 +23,4 @@ def kept_response(etag: str, cache_control: str, build_json: Callable[[], bytes]
     if body is None:
         body = build_json()
         cache.store(etag, body)
-    return add_cache_headers(json_response(body), etag, cache_control)
+    return json_response(body, headers=cache_headers(etag, cache_control))
