@@ -81,9 +81,12 @@ class Server:
     """A running server. `host`: host:port."""
 
     def __init__(self, host: str, started: list[subprocess.Popen]):
-        self.host = host
-        roots = [psutil.Process(process.pid) for process in started]
-        self.processes = [*roots, *(child for root in roots for child in root.children(recursive=True))]
+        self.host, self.roots = host, [psutil.Process(process.pid) for process in started]
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        """All of its processes: workers may start after the first of them responds."""
+        return [*self.roots, *(child for root in self.roots for child in root.children(recursive=True))]
 
     def cpu_s(self) -> float:
         """The processor time that all of its processes have used."""

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Request, request
-from flask.globals import request_ctx
 from flask_migrate import Migrate
 from werkzeug.routing import MapAdapter, Rule
 
 from streamsvc import __version__, blueprints, clock
 from streamsvc.http import edge, metrics, request_facts
-from streamsvc.http.hot_reads import HotRequest
 from streamsvc.models import AccountClock
 from streamsvc.operations.maintenance import clock_check, job_handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
@@ -52,21 +50,16 @@ class Service(Flask):
         return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Return what matches the request's path; None for a hot read, which has its rule already.
+        """Return what matches the request's path.
 
         Flask would parse the Host too, twice: no rule depends on it, and none redirects. An absolute URI may have an
         empty path, which is `/` (RFC 9112, section 3.2.1).
         """
-        if request is None or isinstance(request, HotRequest):
+        if request is None:
             return None
         environ = request.environ
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace") or "/"
         return self.url_map.bind("", path_info=path, default_method=environ["REQUEST_METHOD"])
-
-    def do_teardown_request(self, exc: BaseException | None = None) -> None:
-        """Undo what the hooks before a request did, unless it is a hot read, which they were not called for."""
-        if not isinstance(request_ctx.request, HotRequest):
-            super().do_teardown_request(exc)
 
     def log_exception(self, exc_info: Any) -> None:
         """Log an unhandled exception with the request id and the route.

@@ -107,10 +107,10 @@ def now() -> datetime:
         return frozen
     if not has_request_context():
         return current_app.extensions["clock"]()
-    facts = g._get_current_object()  # the proxy would look it up at each step
+    facts = vars(g._get_current_object())  # the proxy would look it up at each step
     if "now" not in facts:
-        facts.now = current_app.extensions["clock"]()
-    return facts.now
+        facts["now"] = current_app.extensions["clock"]()
+    return facts["now"]
 
 
 def account_now(account_id: str, moment: datetime | None = None) -> datetime:

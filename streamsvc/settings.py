@@ -666,7 +666,7 @@ class Settings:
 
 def current_settings() -> Settings:
     """Return the settings of the current app."""
-    settings: Settings = current_app.extensions["settings"]
+    settings: Settings = current_app._get_current_object().extensions["settings"]  # type: ignore[attr-defined]
     return settings
 
 

@@ -25,6 +25,8 @@ LEVEL_ONCE, LEVEL_KEPT = 1, 6
 """zlib's levels: for what is compressed for one response, and for what is kept."""
 GZIP_WINDOW = 31
 ENDING = "-gzip"
+ENCODING = "streamsvc.encoding"
+"""Key in the environment: (whether the client accepts gzip, whether it sent an ETag of a compressed response)."""
 COMPRESSIBLE = re.compile(
     r"(text/|image/svg\+xml|application/(.+\+)?(json|xml|x-ndjson|javascript|vnd\.apple\.mpegurl))"
 )
@@ -40,8 +42,7 @@ class CompressionMiddleware:
         self.kept = ResponseCache()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        accepts = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        had_ending = _strip_endings(environ, accepts)
+        self.prepare(environ)
         started: list[Any] = []
 
         def keep_start(
@@ -54,6 +55,21 @@ class CompressionMiddleware:
         status, headers, exc_info = started
         if exc_info:
             return body
+        headers, body = self.complete(environ, status, headers, body)
+        start_response(status, headers)
+        return body
+
+    def prepare(self, environ: WSGIEnvironment) -> None:
+        """Note whether the client accepts gzip, and whether it sent an ETag of a compressed response."""
+        if ENCODING not in environ:
+            accepts = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+            environ[ENCODING] = accepts, _strip_endings(environ, accepts)
+
+    def complete(
+        self, environ: WSGIEnvironment, status: str, headers: list[tuple[str, str]], body: Iterable[bytes]
+    ) -> tuple[list[tuple[str, str]], Iterable[bytes]]:
+        """Compress the response, if the client accepts it."""
+        accepts, had_ending = environ[ENCODING]
         fields = {name.lower(): value for name, value in headers}
         if status.startswith("304"):
             headers = _with_vary(_with_ending(headers) if had_ending else headers, fields)
@@ -70,8 +86,7 @@ class CompressionMiddleware:
                     body = [compressed]
                 elif not is_head:
                     body = _compress_stream(body)
-        start_response(status, headers)
-        return body
+        return headers, body
 
     def _compress(self, body: bytes, fields: dict[str, str]) -> bytes:
         etag = fields.get("etag", "")

@@ -71,9 +71,18 @@ class CorsMiddleware:
         def start_with_headers(
             status: str, response_headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
         ) -> Callable[[bytes], object]:
-            varies_on = [value for name, value in response_headers if name.lower() == "vary"]
-            others = [header for header in response_headers if header[0].lower() != "vary"]
-            vary = ("Vary", ", ".join([*varies_on, VARY[1]]))
-            return start_response(status, [*others, vary, *(headers or ())], exc_info)
+            return start_response(status, self.complete(environ, status, response_headers, ())[0], exc_info)
 
         return self.wsgi_app(environ, start_with_headers)
+
+    def prepare(self, environ: WSGIEnvironment) -> None:
+        """Do nothing: the headers follow from the request."""
+
+    def complete(
+        self, environ: WSGIEnvironment, status: str, headers: list[tuple[str, str]], body: Iterable[bytes]
+    ) -> tuple[list[tuple[str, str]], Iterable[bytes]]:
+        """Add the headers of the request's origin."""
+        varies_on = [value for name, value in headers if name.lower() == "vary"]
+        others = [header for header in headers if header[0].lower() != "vary"]
+        vary = ("Vary", ", ".join([*varies_on, VARY[1]]))
+        return [*others, vary, *self.headers.get(environ.get("HTTP_ORIGIN", ""), ())], body

@@ -2,8 +2,8 @@
 
 import json
 import logging
+import random
 import re
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, wraps
@@ -21,7 +21,7 @@ from marshmallow import RAISE, Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import Headers, MultiDict
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.sansio.response import Response as SansioResponse
 
@@ -86,9 +86,17 @@ class MsgspecJsonProvider(JSONProvider):
         return json_response(msgspec.json.encode(self._prepare_response_obj(args, kwargs)))
 
 
-def json_response(body: bytes, status: int = 200) -> Response:
-    """Wrap an encoded JSON document in a response."""
-    return Response(body, status, content_type="application/json")
+class OwnHeaders(Headers):
+    """Headers whose names and values are known to be valid."""
+
+    def __init__(self, items: list[tuple[str, str]]) -> None:
+        self._list = items
+
+
+def json_response(body: bytes, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    """Wrap an encoded JSON document in a response, with these headers besides its type and length."""
+    own = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *headers]
+    return Response([body], status, OwnHeaders(own))
 
 
 def parse_strict_json(raw: bytes) -> Any:
@@ -128,13 +136,13 @@ class StrictParser(FlaskParser):
     def parse(
         self, argmap: "ArgMap[Request]", req: Request | None = None, *, location: str | None = None, **kwargs: Any
     ) -> Any:
-        text = request.query_string
-        if location != "query" or kwargs.get("validate") or len(text) > MAX_CACHED_QUERY_LENGTH or b"cursor" in text:
+        text = request.environ["QUERY_STRING"]
+        if location != "query" or kwargs.get("validate") or len(text) > MAX_CACHED_QUERY_LENGTH or "cursor" in text:
             return super().parse(argmap, req, location=location, **kwargs)
         return dict(self._parse_query(argmap, text))
 
     @lru_cache(maxsize=2048)  # noqa: B019  (one parser serves the process)
-    def _parse_query(self, schema: "ArgMap[Request]", text: bytes) -> dict:
+    def _parse_query(self, schema: "ArgMap[Request]", text: str) -> dict:
         return super().parse(schema, location="query")
 
     def _raw_load_json(self, req: Request) -> Any:
@@ -279,7 +287,25 @@ class Blueprint(flask_smorest.Blueprint):
     def response(
         self, status_code: int | str, schema: Schema | type[Schema] | dict | None = None, **kwargs: Any
     ) -> Callable[[View], View]:
-        return super().response(status_code, schema() if isinstance(schema, type) else schema, **kwargs)
+        decorate = super().response(status_code, schema() if isinstance(schema, type) else schema, **kwargs)
+
+        def describe_response(view: View) -> View:
+            decorated = decorate(view)
+            if view.__annotations__.get("return") is not Response:
+                return decorated
+            view._apidoc = decorated._apidoc  # there is nothing to convert
+            return view
+
+        return describe_response
+
+    def alt_response(self, status_code: int | str, *args: Any, **kwargs: Any) -> Callable[[View], View]:
+        decorate = super().alt_response(status_code, *args, **kwargs)
+
+        def describe_response(view: View) -> View:
+            view._apidoc = decorate(view)._apidoc
+            return view
+
+        return describe_response
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Route a view, and name its operation after it: `list_invoices` has the operationId `listInvoices`."""
@@ -404,20 +430,30 @@ class ResponseHeadersMiddleware:
         self.defaults = [(name.lower(), (name, value)) for name, value in headers]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        sent_id = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else new_request_id()
-        environ["streamsvc.request_id"] = request_id
-        require_declared_length(environ)
+        self.prepare(environ)
 
         def start_with_headers(
             status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
         ) -> Callable[[bytes], object]:
-            present = {name.lower() for name, _ in headers}
-            headers.extend([header for name, header in self.defaults if name not in present])
-            headers.append(("X-Request-Id", request_id))
-            return start_response(status, headers, exc_info)
+            return start_response(status, self.complete(environ, status, headers, ())[0], exc_info)
 
         return self.wsgi_app(environ, start_with_headers)
+
+    def prepare(self, environ: WSGIEnvironment) -> None:
+        """Assign the request its id."""
+        if "streamsvc.request_id" not in environ:
+            sent_id = environ.get("HTTP_X_REQUEST_ID")
+            is_usable = sent_id and REQUEST_ID.fullmatch(sent_id)
+            environ["streamsvc.request_id"] = sent_id if is_usable else new_request_id()
+            require_declared_length(environ)
+
+    def complete(
+        self, environ: WSGIEnvironment, status: str, headers: list[tuple[str, str]], body: Iterable[bytes]
+    ) -> tuple[list[tuple[str, str]], Iterable[bytes]]:
+        """Add the id, and the default headers that the response does not have."""
+        present = {name.lower() for name, _ in headers}
+        added = [header for name, header in self.defaults if name not in present]
+        return [*headers, *added, ("X-Request-Id", environ["streamsvc.request_id"])], body
 
 
 def hsts_headers(settings: Settings) -> tuple[tuple[str, str], ...]:
@@ -429,7 +465,8 @@ def hsts_headers(settings: Settings) -> tuple[tuple[str, str], ...]:
 
 
 def new_request_id() -> str:
-    return "req_" + secrets.token_hex(10)
+    """Return a random id, which need not be hard to guess."""
+    return f"req_{random.getrandbits(80):020x}"
 
 
 def current_request_id() -> str:
@@ -444,11 +481,11 @@ def init_app(app: Flask, trusted_proxies: int | Networks) -> None:
     app.url_map.merge_slashes = app.url_map.redirect_defaults = False  # such redirects lead to whatever Host says
     settings = app.extensions["settings"]
     wrapped: Any = app  # mypy takes wsgi_app for a method, which cannot be replaced
-    wrapped.wsgi_app = app.extensions["hot_reads"] = HotReads(app, app.wsgi_app)
     if settings.cors_origins:
         wrapped.wsgi_app = CorsMiddleware(app.wsgi_app, settings.cors_origins)
     wrapped.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(settings))
     wrapped.wsgi_app = CompressionMiddleware(app.wsgi_app)
+    wrapped.wsgi_app = app.extensions["hot_reads"] = HotReads(app, app.wsgi_app)
     if trusted_proxies:
         wrapped.wsgi_app = TrustedProxyMiddleware(app.wsgi_app, trusted_proxies)
     if settings.access_log:

@@ -26,6 +26,10 @@ def not_modified_response(etag: str, cache_control: str) -> Response | None:
 
 def add_cache_headers(response: Response, etag: str, cache_control: str) -> Response:
     """Add an ETag and Cache-Control to a response, which must have neither."""
-    response.headers.add("ETag", f'"{etag}"')
-    response.headers.add("Cache-Control", cache_control)
+    response.headers.extend(cache_headers(etag, cache_control))
     return response
+
+
+def cache_headers(etag: str, cache_control: str) -> tuple[tuple[str, str], ...]:
+    """Return an ETag and Cache-Control as headers."""
+    return ("ETag", f'"{etag}"'), ("Cache-Control", cache_control)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flask import Response, current_app
 
 from streamsvc.http.edge import json_response
-from streamsvc.http.etags import add_cache_headers, not_modified_response
+from streamsvc.http.etags import cache_headers, not_modified_response
 from streamsvc.http.response_cache import ResponseCache
 
 
@@ -17,10 +17,10 @@ def kept_response(etag: str, cache_control: str, build_json: Callable[[], bytes]
     """Return 304 if the client has the document under `etag`, else the one kept under it, else a new one."""
     if not_modified := not_modified_response(etag, cache_control):
         return not_modified
-    extensions = current_app.extensions
+    extensions = current_app._get_current_object().extensions  # type: ignore[attr-defined]
     cache = extensions.get("kept_responses") or extensions.setdefault("kept_responses", ResponseCache())
     body = cache.get(etag)
     if body is None:
         body = build_json()
         cache.store(etag, body)
-    return add_cache_headers(json_response(body), etag, cache_control)
+    return json_response(body, headers=cache_headers(etag, cache_control))

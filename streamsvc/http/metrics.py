@@ -7,6 +7,7 @@ counts to files in one folder, set by `streamsvc serve` or gunicorn_conf.py; the
 import os
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -26,7 +27,7 @@ from streamsvc.storage.database import fetch_all, fetch_existing, is_unavailable
 from streamsvc.storage.replica import find_replica, read_finished
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+    from prometheus_client import CollectorRegistry, Counter, Metric
 
 MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -85,9 +86,9 @@ def init_app(app: Flask) -> None:
 
         read_finished.connect(count_read, weak=False)
 
-    app.extensions["request_duration"] = duration
+    app.extensions["request_timers"] = cache(duration.labels)
     app.before_request(start_timer)
-    app.after_request(observe_duration)
+    app.after_request(observe_request)
 
     app.extensions["visitor_reads"] = visits
 
@@ -121,16 +122,21 @@ def start_timer() -> None:
     g.started_at = time.perf_counter()
 
 
-def observe_duration(response: Response) -> Response:
+def observe_request(response: Response) -> Response:
     """Count the current request, and how long it took."""
     route = request.url_rule.rule if request.url_rule else "none"
-    method = request.method if request.url_rule else "any"
-    duration: Histogram = current_app.extensions["request_duration"]
-    duration.labels(method, route, response.status_code).observe(time.perf_counter() - g.started_at)
+    observe_duration(
+        current_app, request.method if request.url_rule else "any", route, response.status_code, g.started_at
+    )
     if g.get("is_catalog_visitor"):
         visits: Counter = current_app.extensions["visitor_reads"]
         visits.labels(response.status_code).inc()
     return response
+
+
+def observe_duration(app: Flask, method: str, route: str, status: int, started: float) -> None:
+    """Count a request, and how long it took. `started`: by `time.perf_counter`."""
+    app.extensions["request_timers"](method, route, status).observe(time.perf_counter() - started)
 
 
 def render_metrics() -> bytes:

@@ -114,4 +114,6 @@ def _keys() -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def _signer(keys: tuple[str, ...], scope: str) -> Signer:
-    return Signer(list(reversed(keys)), salt=f"cursor:{scope}")
+    signer = Signer(list(reversed(keys)), salt=f"cursor:{scope}")
+    derived = [signer.derive_key(key) for key in signer.secret_keys]  # once, not for each signature
+    return Signer(derived, key_derivation="none")

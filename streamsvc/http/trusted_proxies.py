@@ -69,7 +69,7 @@ def client_country() -> str | None:
 
 def client_origin() -> Origin:
     """Return where the request comes from, for decisions on access."""
-    return Origin(client_country(), is_refused_network(request.remote_addr))
+    return Origin(client_country(), current_settings().vpn != "allow" and is_refused_network(request.remote_addr))
 
 
 def is_refused_network(address: str | None) -> bool:

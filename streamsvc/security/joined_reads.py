@@ -5,6 +5,7 @@ Such a view names what it reads by `reads_with_viewer`. The row is in `Viewer.jo
 
 from collections import namedtuple
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +25,8 @@ class JoinedRead:
     def __init__(self, select: sa.Select, owner: str | None = None) -> None:
         self._select, self._rows, self._owner = select, select.subquery(), owner
         row_type: Any = namedtuple("Row", self._rows.c.keys())  # type: ignore[misc]  # a class of its own for each
-        self._make_row: Callable[..., Any] = row_type._make
+        self._make_row: Callable[..., Any] = partial(tuple.__new__, row_type)
+        self._width = len(self._rows.c)
         self._compiled: CompiledStatement | None = None
 
     def join(self, viewers: sa.Select) -> CompiledStatement:
@@ -40,7 +42,7 @@ class JoinedRead:
 
     def row_of(self, viewer_row: Any) -> Any:
         """Return the joined columns of a viewer's row, by their own names; all are None if there is no such row."""
-        return self._make_row(viewer_row[-len(self._rows.c) :])
+        return self._make_row(viewer_row[-self._width :])
 
 
 def reads_with_viewer(choose: Callable[..., JoinedRead | None]) -> Callable[[View], View]:

@@ -51,6 +51,11 @@ class Viewer(UserMixin):
         """The row that the view reads with the viewer; None for other views. See joined_reads.py."""
         self.csrf_token = csrf_token
         """The token that unsafe requests must carry; None for a session without a cookie."""
+        self.profiles = [row for row in rows if row.profile_id]
+        """The rows of the account's profiles, oldest first."""
+        selected = self.row.selected_profile_id
+        self.profile = next((row for row in self.profiles if row.profile_id == selected), None) if selected else None
+        """The row of the selected profile (`profile_…` columns), or None."""
 
     def get_id(self) -> str:
         return self.row.session_id
@@ -62,16 +67,6 @@ class Viewer(UserMixin):
     @property
     def is_guest(self) -> bool:
         return self.row.account_status == GUEST
-
-    @cached_property
-    def profile(self) -> Any | None:
-        """The row of the selected profile (`profile_…` columns), or None."""
-        return next((r for r in self.rows if r.profile_id and r.profile_id == self.row.selected_profile_id), None)
-
-    @cached_property
-    def profiles(self) -> list:
-        """The rows of the account's profiles, oldest first."""
-        return [r for r in self.rows if r.profile_id]
 
     @cached_property
     def entitlements(self) -> dict:

@@ -5,6 +5,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -66,7 +67,7 @@ class CompiledStatement:
         self.columns = list(statement.exported_columns)
         names: list[Any] = [column.key for column in self.columns]
         row_type: Any = namedtuple("Row", names)  # type: ignore[misc]  # a class of its own for each statement
-        self._make_row: Callable[[Sequence[object]], Any] = row_type._make
+        self._make_row: Callable[[Sequence[object]], Any] = partial(tuple.__new__, row_type)
         self._compiled_by_dialect: dict[str, _Compiled] = {}
 
     def all(self, **parameters: Any) -> list[Any]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from flask import Flask, has_request_context, request
+from flask import Flask, current_app, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
@@ -144,6 +144,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         lock_order.check_lock_order(DatabaseSession)
     with app.app_context():
         engines = db.engine, db.engines[AUTOCOMMIT_BIND]
+        app.extensions["reading_engine"] = db.engines[AUTOCOMMIT_BIND]
         if db.engine.dialect.name == "sqlite":
             for engine in engines:
                 event.listen(engine, "connect", configure_sqlite)
@@ -272,7 +273,9 @@ def _note_closed(connection: sa.Connection) -> None:
 
 def reading_engine() -> sa.Engine:
     """Return the engine of this thread's single reads."""
-    return getattr(_open, "engine", None) or db.engines[AUTOCOMMIT_BIND]
+    if engine := getattr(_open, "engine", None):
+        return engine
+    return current_app._get_current_object().extensions["reading_engine"]  # type: ignore[attr-defined]
 
 
 @contextmanager

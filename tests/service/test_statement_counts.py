@@ -105,7 +105,7 @@ class CountingWorld:
 
 @pytest.fixture
 def world(app, monkeypatch):
-    monkeypatch.setattr(HotReads, "_answer", hot_reads._answer)  # without the comparison, which sends each read twice
+    monkeypatch.setattr(HotReads, "answer", hot_reads._answer)  # without the comparison, which sends each read twice
     monkeypatch.delitem(app.extensions, "account_clock")  # an account's own clock costs the sandbox a statement
     with sent_statements(app) as texts:
         yield CountingWorld(app, texts)

@@ -9,7 +9,7 @@ from flask import Response, request
 from werkzeug.datastructures import HeaderSet
 
 from streamsvc.http.edge import json_response
-from streamsvc.http.etags import PRIVATE, add_cache_headers, compute_etag, not_modified_response
+from streamsvc.http.etags import PRIVATE, add_cache_headers, cache_headers, compute_etag, not_modified_response
 from streamsvc.http.kept_responses import kept_response
 from streamsvc.http.trusted_proxies import client_country, client_origin
 from streamsvc.operations.catalog.channels.reading import Document
@@ -69,7 +69,8 @@ def catalog_response(
     principal = current_principal()
     period = version.current_catalog_period(principal if isinstance(principal, Viewer) else None)
     personal_version = load_personal_version()
-    etag = compute_etag(period.etag_part, audience.etag_part, request.full_path, *etag_parts, *personal_version)
+    path, query = request.environ["PATH_INFO"], request.environ["QUERY_STRING"]
+    etag = compute_etag(period.etag_part, audience.etag_part, path, query, *etag_parts, *personal_version)
 
     def build() -> bytes:
         return build_json(version.load_snapshot(period.version)).encode()
@@ -99,7 +100,7 @@ def live_response(text: str, audience: Audience, fresh_s: int | None = None) -> 
     cache_control = f"private, max-age={longest_s}" if audience.sees_all else _cache_control(longest_s, is_visitor)
     etag = compute_etag(body)
     response = not_modified_response(etag, cache_control)
-    return _add_vary(response or add_cache_headers(json_response(body), etag, cache_control), is_visitor)
+    return _add_vary(response or json_response(body, headers=cache_headers(etag, cache_control)), is_visitor)
 
 
 def poster_response(svg: str) -> Response:

@@ -114,9 +114,8 @@ def get_current_session() -> Response:
     """
     body = msgspec.json.encode(current_session_view(current_viewer()))
     etag = hashlib.sha256(body).hexdigest()[:32]
-    response = Response(status=304) if has_etag(etag) else json_response(body)
-    response.headers.add("ETag", f'"{etag}"')
-    return response
+    headers = [("ETag", f'"{etag}"')]
+    return Response(status=304, headers=headers) if has_etag(etag) else json_response(body, headers=headers)
 
 
 @bp.route("/current", methods=["DELETE"])

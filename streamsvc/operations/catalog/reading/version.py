@@ -88,7 +88,8 @@ def current_catalog_version(viewer: Viewer | None = None) -> int | None:
 def current_catalog_period(viewer: Viewer | None = None) -> CatalogPeriod:
     """Return what a list depends on besides its query and audience; a process reads it once per period."""
     version, now = current_catalog_version(viewer), clock.now()
-    period: CatalogPeriod | None = current_app.extensions.get("catalog_period")
+    extensions = current_app._get_current_object().extensions  # type: ignore[attr-defined]
+    period: CatalogPeriod | None = extensions.get("catalog_period")
     if period is None or period.version != version or not period.since <= now < period.until:
         row = CATALOG_PERIOD.one(now=now)
         assert row is not None, "it has no FROM clause"
@@ -96,7 +97,7 @@ def current_catalog_period(viewer: Viewer | None = None) -> CatalogPeriod:
         period = CatalogPeriod(
             row.version, max(filter(None, last), default=ALWAYS), min(filter(None, upcoming), default=NEVER)
         )
-        current_app.extensions["catalog_period"] = period
+        extensions["catalog_period"] = period
     return period
 
 
