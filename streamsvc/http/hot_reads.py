@@ -51,7 +51,7 @@ class HotRequest(Request):
         self.environ, self.url_rule, self.view_args = environ, rule, arguments
 
     def __getattr__(self, name: str) -> Any:
-        super().__init__(self.environ)
+        super().__init__(self.environ, populate_request=False)
         return object.__getattribute__(self, name)
 
 
@@ -114,7 +114,7 @@ class HotReads:
     def __init__(self, app: Flask, wsgi_app: WSGIApplication) -> None:
         self.app, self.wsgi_app = app, wsgi_app
         self.middleware: list[Completing] = []
-        """Inside out."""
+        """What completes their responses too, from the inside out."""
         inner: Any = wsgi_app
         while hasattr(inner, "complete"):
             self.middleware.insert(0, inner)
