@@ -224,11 +224,16 @@ def _next_rows(shape: ListShape, base: Any) -> sa.Select:
 
 
 def _until_end_of_chunk(shape: ListShape, keys: list[Any]) -> sa.ColumnElement[bool]:
-    chunk = _next_keys(shape, sa.orm.aliased(walked_model(shape))).limit(sa.bindparam("chunk")).subquery("chunk")
-    is_descending = shape.sort.startswith("-")
-    last = sa.select(*chunk.c).order_by(*(key.asc() if is_descending else key.desc() for key in chunk.c)).limit(1)
+    """Return the condition that a row is not after the last of the next `chunk` rows, or of all if there are fewer."""
+    base, is_descending = sa.orm.aliased(walked_model(shape)), shape.sort.startswith("-")
+    rows = _next_keys(shape, base)
+    backwards = [key.asc() if is_descending else key.desc() for key in sort_keys(shape, base)]
+    of_chunk = rows.limit(1).offset(sa.bindparam("chunk") - 1).subquery("of_chunk")
+    of_all = rows.order_by(None).order_by(*backwards).limit(1).subquery("of_all")
+    ends = sa.union_all(sa.select(of_chunk), sa.select(of_all))
+    end = ends.order_by(*in_order(shape, list(ends.selected_columns))).limit(1).scalar_subquery()
     row: Any = keys[0] if len(keys) == 1 else sa.tuple_(*keys)
-    return row >= last.scalar_subquery() if is_descending else row <= last.scalar_subquery()
+    return row >= end if is_descending else row <= end
 
 
 def row_conditions(shape: ListShape, base: Any) -> list[Any]:
