@@ -88,6 +88,8 @@ class RequestReader:
         del self.buffer[:end]
         headers = dict(request.headers)
         check_host(request, headers)
+        if "CONNECTION" in headers and ends_connection(request):
+            request.force_close()
         self.request = request
         self.max_body_bytes = max_body_bytes(request.method, request.path)
         if "TRANSFER-ENCODING" in headers:
@@ -210,6 +212,12 @@ class ChunkedDecoder:
         del buffer[: end + 2]
         self._overhead += len(line) + 4
         return line
+
+
+def ends_connection(request: "Request") -> bool:
+    """Whether the client closes the connection after this request, among other options (RFC 9110, section 7.6.1)."""
+    options = ",".join(value for name, value in request.headers if name == "CONNECTION")
+    return "close" in [option.strip() for option in options.lower().split(",")]
 
 
 def check_host(request: "Request", headers: dict[str, str]) -> None:

@@ -76,6 +76,15 @@ def test_malformed_requests_get_the_status_of_their_error(service, server):
     assert find_wrong_responses(service.port, server) == {}
 
 
+@pytest.mark.parametrize("options", ["close", "te, Close", "close,te"])
+def test_a_connection_ends_after_the_request_that_says_so(connect, options):
+    connection = connect(f"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: {options}\r\nTE: trailers\r\n\r\n".encode())
+    stream = connection.makefile("rb")
+    status, headers, _ = read_response(stream)
+    assert (status, headers.get("Connection")) == (200, "close")
+    assert stream.read() == b""
+
+
 def test_clients_that_are_slow_or_silent_hold_no_thread(service, server, connect):
     heads = [connect(b"GET /livez HTTP/1.1\r\nHost: x\r\n") for _ in range(2 * THREADS)]
     bodies = [connect(request(LENGTH, body=SESSION[:5])) for _ in range(2 * THREADS)]
