@@ -422,7 +422,15 @@ def test_the_doctor_names_what_is_no_standby_of_the_primary(servers):
         return finding["status"], finding["message"]
 
     status, message = check(standby.url.format("replicated"))
-    assert status == "ok" and message.startswith("a standby of this primary, ")
+    assert status == "warning" and message.startswith("a standby of this primary, ")
+    assert message.endswith("; wal_writer_delay is 200 ms, so that most reads do not wait for it")
+    execute(primary.database, "ALTER SYSTEM SET wal_writer_delay = '10ms'")
+    execute(primary.database, "SELECT pg_reload_conf()")
+    try:
+        wait_until(lambda: check(standby.url.format("replicated"))[0] == "ok")
+    finally:
+        execute(primary.database, "ALTER SYSTEM RESET wal_writer_delay")
+        execute(primary.database, "SELECT pg_reload_conf()")
     assert check(primary.database) == ("error", "it is not a standby: it accepts writes itself")
     foreign = os.environ["STREAMSVC_TEST_DATABASE_URL"].format("postgres")
     reason = "it is not a standby of this primary: its system identifier is another one"

@@ -20,12 +20,21 @@ from streamsvc.security.counter_keys import is_secret_key_foreign
 from streamsvc.setting_checks import list_doubtful_settings
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import REPLICA_BIND, db, fetch_existing
-from streamsvc.storage.replica import PRIMARY_STATE, STANDBY_STATE, fetch_state, find_problem, find_replica
+from streamsvc.storage.replica import (
+    CATCH_UP_S,
+    PRIMARY_STATE,
+    STANDBY_STATE,
+    fetch_state,
+    find_problem,
+    find_replica,
+)
 
 OLDEST_SQLITE, OLDEST_POSTGRESQL, OLDEST_PYTHON = (3, 35), 14, (3, 11)
 LOW_DISK_BYTES, FULL_DISK_BYTES = 2 * 1024**3, 256 * 1024**2
 CLOCK_WARNING_S = 60.0
 REPLICA_SETTING = "STREAMSVC_DATABASE_REPLICA_URL"
+WAL_WRITER_DELAY = sa.text("SELECT setting::int FROM pg_settings WHERE name = 'wal_writer_delay'")
+"""In milliseconds."""
 
 
 @doctor_check("database")
@@ -77,7 +86,11 @@ def check_replica() -> Finding:
     if problem := find_problem(primary, standby):
         return Finding(ERROR, problem, advice)
     behind_bytes = max((primary.position or 0) - (standby.position or 0), 0)
-    return Finding(OK, f"a standby of this primary, {behind_bytes:,} bytes behind")
+    message, (delay_ms,) = f"a standby of this primary, {behind_bytes:,} bytes behind", fetch_existing(WAL_WRITER_DELAY)
+    if delay_ms > CATCH_UP_S * 1000:
+        message += f"; wal_writer_delay is {delay_ms} ms, so that most reads do not wait for it"
+        return Finding(WARNING, message, "Set wal_writer_delay = '10ms' on the primary, and reload it.")
+    return Finding(OK, message)
 
 
 @doctor_check("database version")
