@@ -29,7 +29,7 @@ def suggest_corrections(words: list[str]) -> dict[str, list[str]]:
     words = [word for word, edits in edits_by_word.items() if edits]
     if not words:
         return {}
-    known_words = _list_known_words(
+    known_words = _load_known_words(
         {*words}.union(*(edits_by_word[word] for word in words)), {sound_key(word) for word in words} - {""}
     )
     return {
@@ -40,17 +40,17 @@ def suggest_corrections(words: list[str]) -> dict[str, list[str]]:
     }
 
 
-def _rank_corrections(word: str, one_edit_away: set[str], known_words: set[str]) -> list[str]:
-    """Return the likeliest corrections, best first.
+def _rank_corrections(word: str, one_edit_away: set[str], known_words: dict[str, str]) -> list[str]:
+    """Return the likeliest corrections among the catalogue's words, which have their sounds, best first.
 
     People most often confuse single and double letters, seldom mistake the first letter, and rarely the length.
     """
     sound = sound_key(word)
     candidates = {
         candidate
-        for candidate in known_words
-        if sound and sound_key(candidate) == sound and is_similar(word, candidate)
-    } | (known_words & one_edit_away)
+        for candidate, its_sound in known_words.items()
+        if candidate in one_edit_away or (sound and its_sound == sound and is_similar(word, candidate))
+    }
     corrections = sorted(
         candidates - {word},
         key=lambda candidate: (
@@ -64,12 +64,12 @@ def _rank_corrections(word: str, one_edit_away: set[str], known_words: set[str])
     return corrections[:MAX_CORRECTIONS]
 
 
-def _list_known_words(words: set[str], sounds: set[str]) -> set[str]:
-    """Return those of `words` that the catalogue has, and its words with one of the sounds."""
+def _load_known_words(words: set[str], sounds: set[str]) -> dict[str, str]:
+    """Return those of `words` that the catalogue has, and its words with one of the sounds, each with its sound."""
     dialect = db.engine.dialect.name
     encode = encode_json if dialect == "sqlite" else ",".join
     rows = KNOWN_WORDS[dialect].all(words=encode(sorted(words)), sounds=encode(sorted(sounds)))
-    return {row.word for row in rows}
+    return {row.word: row.sound for row in rows}
 
 
 def _split_parameter(name: str, dialect: str) -> sa.Select:
@@ -81,16 +81,16 @@ def _split_parameter(name: str, dialect: str) -> sa.Select:
 
 
 def _known_words_statement(dialect: str) -> CompiledStatement:
-    sounds = _split_parameter("sounds", dialect)
+    sounds, words = _split_parameter("sounds", dialect), _split_parameter("words", dialect).subquery()
     similar_sounding = (
-        sa.select(SearchWord.word)
+        sa.select(SearchWord.word, SearchWord.sound)
         .where(SearchWord.sound.in_(sounds))
         .order_by(SearchWord.word)
         .limit(MAX_WORDS_PER_SOUND)
     )
     return CompiledStatement(
         sa.union_all(
-            sa.select(SearchWord.word).where(SearchWord.word.in_(_split_parameter("words", dialect))),
+            sa.select(SearchWord.word, SearchWord.sound).join(words, SearchWord.word == words.c[0]),
             sa.select(similar_sounding.subquery()),
         )
     )
