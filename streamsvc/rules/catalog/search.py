@@ -218,9 +218,8 @@ def _in_name(word: str) -> Expression:
 
 
 def _anywhere(word: str) -> Expression:
-    spellings = [_in_name(word), _prefix("p" + word), _term("j" + word)]
-    if len(word) >= MIN_JOINED_LENGTH:
-        spellings.append(_prefix("j" + word))
+    joined = _prefix if len(word) >= MIN_JOINED_LENGTH else _term
+    spellings = [_in_name(word), _prefix("p" + word), joined("j" + word)]
     others = [*alternative_spellings(word), *filter(None, [FOREIGN_NUMBER_WORDS.get(word)])]
     spellings += [_term(kind + spelling) for spelling in others for kind in "nj"]
     if episode := _EPISODE_NUMBER.fullmatch(word):

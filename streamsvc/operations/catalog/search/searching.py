@@ -25,11 +25,11 @@ from streamsvc.rules.catalog.search import (
     MIN_CERTAIN_HITS,
     Expression,
     SearchStage,
-    ordered_certain_stages,
     distinctive_words,
     format_fts5,
     format_tsquery,
     last_resort_stages,
+    ordered_certain_stages,
     query_words,
     search_stages,
 )
@@ -90,6 +90,7 @@ class Search:
     """What its cursors are valid for."""
     filters: TitleFiltersInput
     now: datetime
+    snapshot: CatalogSnapshot
 
     @property
     def is_plain(self) -> bool:
@@ -104,7 +105,7 @@ class Search:
     @cached_property
     def corrections(self) -> dict[str, list[str]]:
         """What each distinctive word may be a misspelling of."""
-        return suggest_corrections(distinctive_words(self.words))
+        return suggest_corrections(distinctive_words(self.words), self.snapshot)
 
 
 class HitsPage(NamedTuple):
@@ -126,7 +127,7 @@ def build_search(query: SearchInput, audience: Audience, snapshot: CatalogSnapsh
     scope = "search:" + " ".join(words)
     if kinds != DEFAULT_KINDS or shape != FilterShape(shape.visibility):
         scope += f":{kinds}:{shape[1:]}:{sorted(parameters.items())}"
-    return Search(query["q"], words, kinds, audience, shape, parameters, scope, query, clock.now())
+    return Search(query["q"], words, kinds, audience, shape, parameters, scope, query, clock.now(), snapshot)
 
 
 def search_page(search: Search, limit: int, cursor: str | None) -> tuple[list[SearchHit], str | None]:

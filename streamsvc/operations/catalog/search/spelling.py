@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from streamsvc.models import SearchWord
+from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.typos import (
     MIN_WORD_LENGTH,
@@ -18,13 +19,27 @@ from streamsvc.storage.database import db
 MAX_CORRECTIONS = 12
 MAX_WORDS_PER_SOUND = 300
 """Words of one sound that are considered, the first in alphabetical order."""
+MAX_KEPT = 1_000
+"""Words whose corrections a process keeps while the catalogue does not change."""
 
 
-def suggest_corrections(words: list[str]) -> dict[str, list[str]]:
+def suggest_corrections(words: list[str], snapshot: CatalogSnapshot) -> dict[str, list[str]]:
     """Return, for each word of a query, the catalogue's words one edit away, or similar in sound and spelling.
 
     A short word that the catalogue has gets no corrections.
     """
+    kept = snapshot.corrections
+    suggested = {word: kept[word] for word in words if word in kept}
+    if len(suggested) < len(words):
+        found = _find_corrections([word for word in words if word not in suggested])
+        suggested |= found
+        if len(kept) >= MAX_KEPT:
+            kept.clear()
+        kept |= found
+    return suggested
+
+
+def _find_corrections(words: list[str]) -> dict[str, list[str]]:
     edits_by_word = {word: words_one_edit_away(word) for word in words}
     words = [word for word, edits in edits_by_word.items() if edits]
     if not words:
