@@ -144,7 +144,8 @@ def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSIT
     hits: list[SearchHit] = []
     positions: list[SearchPosition] = []
     parameters, budget, is_plain = search.sql_parameters, scanning.MAX_RANKS, search.is_plain
-    ranks, is_first_page = set(), position == FIRST_POSITION
+    ranks: set[int] = set()
+    is_first_page = position == FIRST_POSITION
 
     def confidence() -> int:
         return positions[-1].confidence if positions else position.confidence
