@@ -128,7 +128,8 @@ class Profile(OwnedByAccount, Base):
     @classmethod
     def find_default_id(cls, account_id: str) -> str | None:
         """Find the id of the account's only profile, if it has no PIN; else None, and the viewer selects a profile."""
-        profiles = cls.list_owned(account_id)
+        select = cls.select_owned(account_id).with_only_columns(cls.id, cls.pin_hash).limit(2)
+        profiles = db.session.execute(select).all()
         return profiles[0].id if len(profiles) == 1 and profiles[0].pin_hash is None else None
 
 

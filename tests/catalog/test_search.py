@@ -239,3 +239,9 @@ def test_a_renamed_title_is_found_only_by_its_new_name(catalog):
     catalog.put("Newname", external_id="x:1")
     assert catalog.search("newname") == ["Newname"]
     assert catalog.search("oldname") == []
+
+
+def test_a_new_title_is_offered_for_a_word_that_was_misspelt_before_it_came(catalog):
+    assert catalog.hits("zephyrr quilll") == []
+    catalog.put("Zephyr Quill")
+    assert catalog.hits("zephyrr quilll") == [("fuzzy", "Zephyr Quill")]

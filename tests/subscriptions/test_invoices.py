@@ -67,3 +67,21 @@ def test_an_overdue_invoice_is_paid_by_hand_with_another_card(app, world):
     response = ann.post(f"/v1/invoices/{late}/payments", {})
     assert (response.status_code, response.json["status"]) == (201, "succeeded")
     assert ann.subscription()["status"] == "active"
+
+
+@pytest.mark.every_database
+def test_a_page_of_invoices_has_each_as_it_is_read_alone(world):
+    ann, ben = world.person(), world.person()
+    for person in (ann, ben):
+        person.subscribe(world.plan(f"plan-of-{person.id}", 3100))
+    world.go_to("2026-04-20T06:00:00")
+    newest, *older = reversed(ann.invoices())
+    for amount_minor in (100, 250):
+        world.operator.post(f"/v1/admin/invoices/{newest['id']}/credit-notes", {"amount_minor": amount_minor})
+    world.operator.post(f"/v1/admin/invoices/{older[0]['id']}/refunds", {"amount_minor": 50})
+    alone = [ann.get(f"/v1/invoices/{invoice['id']}").json for invoice in (newest, *older)]
+    assert [len(invoice["credit_notes"]) for invoice in alone[:2]] == [2, 1]
+    page = ann.get("/v1/invoices?limit=2&include_total=true").json
+    rest = ann.get(f"/v1/invoices?limit=2&cursor={page['next_cursor']}").json
+    assert page["items"] + rest["items"] == alone
+    assert (len(alone), page["total"], rest["next_cursor"]) == (4, 4, None)

@@ -1,15 +1,14 @@
 """The viewer's invoices: list, retrieve, print and pay."""
 
 from flask import Response
-from sqlalchemy import select
-from sqlalchemy.orm import selectinload
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import paginate_query
+from streamsvc.http.pagination import bounded_count, build_page, decode_cursor, total_members
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models.subscriptions import Invoice, Payment
+from streamsvc.models.subscriptions.invoice_pages import list_whole_invoices
 from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.documents import content
 from streamsvc.operations.billing.documents.content import Document
@@ -30,6 +29,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePageOut, InvoicePaymentIn, PaymentOut
 from streamsvc.security.principals import current_viewer
+from streamsvc.storage.database import db
 
 PDF = {"type": "string", "format": "binary"}
 XML = {"type": "string"}
@@ -44,9 +44,11 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 @bp.response(200, InvoicePageOut)
 def list_invoices(query: PageInput) -> dict:
     """List your invoices, newest first."""
-    parts = selectinload(Invoice.payments), selectinload(Invoice.credit_notes)
-    invoices = select(Invoice).where(Invoice.account_id == current_viewer().account_id).options(*parts)
-    page = paginate_query(invoices, Invoice.id, query, "invoices")
+    account_id, (before,) = current_viewer().account_id, decode_cursor("invoices", query["cursor"]) or [None]
+    invoices = list_whole_invoices(account_id, before, query["limit"] + 1)
+    page = build_page(invoices, query["limit"], "invoices", lambda invoice: [invoice.id])
+    if query["include_total"]:
+        page |= total_members(db.session.scalars(bounded_count(Invoice.select_owned(account_id))).one())
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 

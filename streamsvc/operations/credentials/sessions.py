@@ -19,7 +19,14 @@ THE_EPOCH = 1
 
 
 def add_session(
-    device: Device, lifetime: str, token: str, facts: RequestFacts, now: datetime, authenticated_at: datetime
+    device: Device,
+    lifetime: str,
+    token: str,
+    facts: RequestFacts,
+    now: datetime,
+    authenticated_at: datetime,
+    method: str | None = None,
+    added_by_session_id: str | None = None,
 ) -> Session:
     """Add the row of a session with the hash of `token`, in the caller's transaction."""
     session = Session(
@@ -41,6 +48,8 @@ def add_session(
         radius_km=facts.place.radius_km,
         user_agent=facts.user_agent,
         dpop_jkt=facts.dpop_jkt,
+        method=method,
+        added_by_session_id=added_by_session_id,
     )
     db.session.add(session)
     db.session.flush()

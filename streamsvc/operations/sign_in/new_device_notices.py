@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
+
 from streamsvc.models import Account, Device
 from streamsvc.operations.outbox import mail
 from streamsvc.rules.request_facts import RequestFacts
@@ -18,6 +20,6 @@ def enqueue_new_device_mail(account_id: str, device: Device, facts: RequestFacts
     """
     place = ", ".join(filter(None, (facts.city, facts.place.country, facts.address))) or "an unknown place"
     context = {"device": device.name, "address": place}
-    email = db.session.get_one(Account, account_id).email
+    email = db.session.scalars(sa.select(Account.email).where(Account.id == account_id)).one()
     data: dict[str, Any] = {"device_id": device.id, "is_older_device": device.created_at < now, "context": context}
     mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, **data)

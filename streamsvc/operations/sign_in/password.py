@@ -146,9 +146,9 @@ def create_session(
         authenticated_at = trusted_devices.lock_second_factor_time(device_row.id)
     device_row.last_seen_at = now
     lifetime = session_lifetime_name(device_row.kind, remember)
-    session = sessions.add_session(device_row, lifetime, token, facts, now, authenticated_at or now)
-    session.method, session.added_by_session_id = method, added_by_session_id
-    db.session.flush()
+    session = sessions.add_session(
+        device_row, lifetime, token, facts, now, authenticated_at or now, method, added_by_session_id
+    )
     if facts.guest:
         guests.move_guest(facts.guest, session, now)
     security_events.publish_session_started(session, method, device_row.kind, is_new_device)

@@ -6,7 +6,7 @@ return the same results.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -58,6 +58,13 @@ class SearchStage(NamedTuple):
     match: str
     """The `match` of its hits: exact, prefix, words or fuzzy."""
     expression: Expression
+    earlier: tuple[Expression, ...] = ()
+    """What the stages before it match."""
+
+    @property
+    def distinct(self) -> Expression:
+        """The expression without what an earlier stage matches."""
+        return ("not", self.expression, _any(self.earlier)) if self.earlier else self.expression
 
 
 def query_words(query: str) -> list[str]:
@@ -155,7 +162,7 @@ def guess_stages(words: list[str], corrections: dict[str, list[str]]) -> list[Se
 
 
 def last_resort_stages(query: str, words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
-    """Return the stages for queries without certain hits, without overlap among them and with the guesses.
+    """Return the stages for queries without certain hits; the guesses and one another are their earlier stages.
 
     All words but one, the Chinese characters without the kana, and the query as another keyboard would have it.
     """
@@ -169,7 +176,7 @@ def last_resort_stages(query: str, words: list[str], corrections: dict[str, list
         exact, prefix, in_names, _ = (stage.expression for stage in certain_stages(retyped))
         expressions += [exact, _any([prefix, in_names])]
     guesses = [stage.expression for stage in _later_stages(query, words, corrections)]
-    return _without_earlier([SearchStage("fuzzy", expression) for expression in expressions], without=guesses)
+    return _in_order([SearchStage("fuzzy", expression) for expression in expressions], after=guesses)
 
 
 def _all_but_one(parts: Iterable[Expression]) -> Expression:
@@ -179,19 +186,17 @@ def _all_but_one(parts: Iterable[Expression]) -> Expression:
 
 
 @lru_cache(maxsize=2_000)
-def distinct_certain_stages(words: tuple[str, ...]) -> list[SearchStage]:
-    """Return the certain stages of a query in order, without overlap."""
-    return _without_earlier(certain_stages(list(words)))
+def ordered_certain_stages(words: tuple[str, ...]) -> list[SearchStage]:
+    """Return the certain stages of a query in order, each with those before it."""
+    return _in_order(certain_stages(list(words)))
 
 
 def search_stages(query: str, words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
-    """Return all stages of a query in order, without overlap; `words` are those of the query."""
-    certain = certain_stages(words)
+    """Return all stages of a query in order, each with those before it; `words` are those of the query."""
+    certain = ordered_certain_stages(tuple(words))
     # the third stage is left out: titles with the words in names have them anywhere
     exact, prefix, _, anywhere = (stage.expression for stage in certain)
-    return _without_earlier(certain) + _without_earlier(
-        _later_stages(query, words, corrections), without=[exact, prefix, anywhere]
-    )
+    return certain + _in_order(_later_stages(query, words, corrections), after=[exact, prefix, anywhere])
 
 
 def _later_stages(query: str, words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
@@ -199,13 +204,13 @@ def _later_stages(query: str, words: list[str], corrections: dict[str, list[str]
     return [*romanized_stages(query, words), *guess_stages(words, corrections)]
 
 
-def _without_earlier(all_stages: list[SearchStage], without: Iterable[Expression] = ()) -> list[SearchStage]:
-    """Return the stages without the titles that an earlier stage or an expression in `without` matches."""
-    stages: list[SearchStage] = []
-    for index, (match, expression) in enumerate(all_stages):
-        earlier = [*without, *(stage.expression for stage in all_stages[:index])]
-        stages.append(SearchStage(match, ("not", expression, _any(earlier)) if earlier else expression))
-    return stages
+def _in_order(stages: list[SearchStage], after: Sequence[Expression] = ()) -> list[SearchStage]:
+    """Return the stages with the expressions of those before them, and those in `after`, as the earlier ones."""
+    expressions = [*after, *(stage.expression for stage in stages)]
+    return [
+        SearchStage(match, expression, tuple(expressions[: len(after) + index]))
+        for index, (match, expression, _) in enumerate(stages)
+    ]
 
 
 def _in_name(word: str) -> Expression:
@@ -213,9 +218,8 @@ def _in_name(word: str) -> Expression:
 
 
 def _anywhere(word: str) -> Expression:
-    spellings = [_in_name(word), _prefix("p" + word), _term("j" + word)]
-    if len(word) >= MIN_JOINED_LENGTH:
-        spellings.append(_prefix("j" + word))
+    joined = _prefix if len(word) >= MIN_JOINED_LENGTH else _term
+    spellings = [_in_name(word), _prefix("p" + word), joined("j" + word)]
     others = [*alternative_spellings(word), *filter(None, [FOREIGN_NUMBER_WORDS.get(word)])]
     spellings += [_term(kind + spelling) for spelling in others for kind in "nj"]
     if episode := _EPISODE_NUMBER.fullmatch(word):

@@ -11,21 +11,22 @@ from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.list_statements import SORTS
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.inputs import ShortListInput
-from streamsvc.storage.database import fetch_all, fetch_existing
+from streamsvc.storage.compiled_statements import CompiledStatement
 
 MAX_LABELS = 200
 """Tags, and studios, among the filters: there may be tens of thousands."""
 
 
-def _facets_with_titles_statement(visible: Any) -> sa.Select:
+def _facets_with_titles_statement(visible: Any) -> CompiledStatement:
     """Select the facets of a kind with at least one visible title; each facet's links are scanned up to the first."""
     has_title = (
         sa.exists().where(TitleFacet.facet_pk == Facet.pk, Title.pk == TitleFacet.title_pk, visible).correlate(Facet)
     )
-    return sa.select(Facet.code).where(Facet.kind == sa.bindparam("kind"), has_title).order_by(Facet.code)
+    facets = sa.select(Facet.code).where(Facet.kind == sa.bindparam("kind"), has_title)
+    return CompiledStatement(facets.order_by(Facet.code))
 
 
-def _top_facets_statement(visible: Any) -> sa.Select:
+def _top_facets_statement(visible: Any) -> CompiledStatement:
     """Select those of a kind's facets with the most titles that have at least one visible title."""
     top = (
         sa.select(Facet.pk, Facet.code, Facet.name)
@@ -35,16 +36,18 @@ def _top_facets_statement(visible: Any) -> sa.Select:
         .subquery("top")
     )
     has_title = sa.exists().where(TitleFacet.facet_pk == top.c.pk, Title.pk == TitleFacet.title_pk, visible)
-    return sa.select(top.c.code, top.c.name).where(has_title.correlate(top)).order_by(top.c.code)
+    return CompiledStatement(sa.select(top.c.code, top.c.name).where(has_title.correlate(top)).order_by(top.c.code))
 
 
-def _year_range_statement(visible: Any) -> sa.Select:
+def _year_range_statement(visible: Any) -> CompiledStatement:
     def first(order: Any) -> sa.Select:
         return sa.select(Title.year).where(Title.year_key > 0, visible).order_by(order).limit(1)
 
-    return sa.select(
-        first(Title.year_key).scalar_subquery().label("first"),
-        first(Title.year_key.desc()).scalar_subquery().label("last"),
+    return CompiledStatement(
+        sa.select(
+            first(Title.year_key).scalar_subquery().label("first"),
+            first(Title.year_key.desc()).scalar_subquery().label("last"),
+        )
     )
 
 
@@ -57,10 +60,8 @@ FACETS_WITH_TITLES, TOP_FACETS, YEAR_RANGE = (
 
 def list_facet_codes(kind: str, audience: Audience) -> list[str]:
     """Return the codes of a kind of facet that have at least one title visible to the audience."""
-    return [
-        code
-        for (code,) in fetch_all(FACETS_WITH_TITLES[audience.visibility], {**audience.sql_parameters(), "kind": kind})
-    ]
+    rows = FACETS_WITH_TITLES[audience.visibility].all(**audience.sql_parameters(), kind=kind)
+    return [row.code for row in rows]
 
 
 def genres_json(query: ShortListInput, audience: Audience) -> str:
@@ -74,7 +75,7 @@ def genres_json(query: ShortListInput, audience: Audience) -> str:
 
 def filters_json(audience: Audience) -> str:
     """Return the filter values with at least one visible title, and the sort orders of lists."""
-    years = fetch_existing(YEAR_RANGE[audience.visibility], audience.sql_parameters())
+    (years,) = YEAR_RANGE[audience.visibility].all(**audience.sql_parameters())
     return encode_json(
         {
             "kinds": list_facet_codes("kind", audience),
@@ -90,7 +91,7 @@ def filters_json(audience: Audience) -> str:
 
 
 def _list_labels(kind: str, audience: Audience) -> list[dict]:
-    rows = fetch_all(TOP_FACETS[audience.visibility], {**audience.sql_parameters(), "kind": kind})
+    rows = TOP_FACETS[audience.visibility].all(**audience.sql_parameters(), kind=kind)
     return [_genre_view(code) | ({"name": name} if name else {}) for code, name in rows]
 
 

@@ -1,6 +1,6 @@
 """The catalogue's version, and a snapshot that stays valid until the version changes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -61,6 +61,8 @@ class CatalogSnapshot:
     version: int
     facets: dict[tuple[str, str], int]
     title_counts: dict[int, int]
+    corrections: dict[str, list[str]] = field(default_factory=dict)
+    """The corrections of misspelt words that were searched for (operations/catalog/search/spelling.py)."""
 
     def card_locales(self, language: str | None) -> list[str]:
         """Return the locales in which a title's card may exist, best first; empty if no title has any of them."""

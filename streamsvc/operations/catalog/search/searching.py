@@ -1,7 +1,10 @@
 """Search: runs one stage after another; each scans from the most popular hit down and stops when the page is full."""
 
+import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -22,11 +25,11 @@ from streamsvc.rules.catalog.search import (
     MIN_CERTAIN_HITS,
     Expression,
     SearchStage,
-    distinct_certain_stages,
     distinctive_words,
     format_fts5,
     format_tsquery,
     last_resort_stages,
+    ordered_certain_stages,
     query_words,
     search_stages,
 )
@@ -73,7 +76,8 @@ class SearchPosition(NamedTuple):
     """The index of the kind among those that the search asks for."""
 
 
-class Search(NamedTuple):
+@dataclass(frozen=True)
+class Search:
     """A search: the text as typed, its words, the kinds of hits, and which titles, channels and programmes count."""
 
     text: str
@@ -86,6 +90,7 @@ class Search(NamedTuple):
     """What its cursors are valid for."""
     filters: TitleFiltersInput
     now: datetime
+    snapshot: CatalogSnapshot
 
     @property
     def is_plain(self) -> bool:
@@ -96,6 +101,11 @@ class Search(NamedTuple):
     @property
     def sql_parameters(self) -> dict[str, Any]:
         return self.audience.sql_parameters() | self.parameters
+
+    @cached_property
+    def corrections(self) -> dict[str, list[str]]:
+        """What each distinctive word may be a misspelling of."""
+        return suggest_corrections(distinctive_words(self.words), self.snapshot)
 
 
 class HitsPage(NamedTuple):
@@ -117,7 +127,7 @@ def build_search(query: SearchInput, audience: Audience, snapshot: CatalogSnapsh
     scope = "search:" + " ".join(words)
     if kinds != DEFAULT_KINDS or shape != FilterShape(shape.visibility):
         scope += f":{kinds}:{shape[1:]}:{sorted(parameters.items())}"
-    return Search(query["q"], words, kinds, audience, shape, parameters, scope, query, clock.now())
+    return Search(query["q"], words, kinds, audience, shape, parameters, scope, query, clock.now(), snapshot)
 
 
 def search_page(search: Search, limit: int, cursor: str | None) -> tuple[list[SearchHit], str | None]:
@@ -134,6 +144,8 @@ def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSIT
     hits: list[SearchHit] = []
     positions: list[SearchPosition] = []
     parameters, budget, is_plain = search.sql_parameters, scanning.MAX_RANKS, search.is_plain
+    ranks: set[int] = set()
+    is_first_page = position == FIRST_POSITION
 
     def confidence() -> int:
         return positions[-1].confidence if positions else position.confidence
@@ -144,7 +156,11 @@ def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSIT
             here = number == position.stage and kind == position.kind
             after = position.rank if here else FIRST_RANK
             if is_plain and search.kinds[kind] == "title":
-                found = _plain_hits(stage, search.audience, parameters, after, limit - len(hits))
+                expression = stage.expression if is_first_page else stage.distinct
+                rows = _plain_rows(expression, search.audience, parameters, after, limit)
+                new = (SearchHit(row.pk, row.body, row.rank, stage.match) for row in rows if row.rank not in ranks)
+                found = list(itertools.islice(new, limit - len(hits)))
+                ranks.update(hit.rank for hit in found)
             else:
                 found, after, tested = _scan_hits(search, kind, stage, after, limit - len(hits), budget)
                 budget -= tested
@@ -158,10 +174,9 @@ def list_hits(search: Search, limit: int, position: SearchPosition = FIRST_POSIT
     return HitsPage(hits, positions, None)
 
 
-def _plain_hits(stage: SearchStage, audience: Audience, parameters: dict, after: int, limit: int) -> list[SearchHit]:
-    statement, expression = _hits_query(stage.expression, limit, audience.visibility)
-    rows = statement.all(**parameters, expression=expression, after=after, limit=limit)
-    return [SearchHit(row.pk, row.body, row.rank, stage.match) for row in rows]
+def _plain_rows(expression: Expression, audience: Audience, parameters: dict, after: int, limit: int) -> list[Any]:
+    statement, text = _hits_query(expression, limit, audience.visibility)
+    return statement.all(**parameters, expression=text, after=after, limit=limit)
 
 
 def _scan_hits(
@@ -172,7 +187,7 @@ def _scan_hits(
     model, (lowest, above) = _ranks_of_kind(name, search.now)
     hits: list[SearchHit] = []
     tested = 0
-    for ranks in scanning.iter_rank_chunks(model, stage.expression, (lowest, min(after, above)), budget, limit):
+    for ranks in scanning.iter_rank_chunks(model, stage.distinct, (lowest, min(after, above)), budget, limit):
         rows = _load_rows(search, name, ranks) if ranks else {}
         hits += [_hit_of_row(name, rank, rows[rank], stage.match) for rank in ranks if rank in rows]
         tested += len(ranks)
@@ -212,7 +227,7 @@ def count_hits(search: Search) -> dict[str, Any]:
 
     for _, stage in _iter_stages(search, FIRST_POSITION, confidence):
         for kind in search.kinds:
-            count, tested = _count_stage(search, kind, stage.expression, budget)
+            count, tested = _count_stage(search, kind, stage.distinct, budget)
             counts.append((stage.match, count))
             budget -= tested
             if budget <= 0:
@@ -246,16 +261,14 @@ def _iter_stages(
     words = search.words
     if not words:
         return
-    certain = distinct_certain_stages(tuple(words))
+    certain = ordered_certain_stages(tuple(words))
     yield from list(enumerate(certain))[position.stage :]
     if position.stage < len(certain) and confidence() >= MIN_CERTAIN_HITS * CERTAIN_WEIGHT:
         return
-    distinctive = distinctive_words(words)
-    corrections = suggest_corrections(distinctive)
-    all_stages = search_stages(search.text, words, corrections)
+    all_stages = search_stages(search.text, words, search.corrections)
     yield from list(enumerate(all_stages))[max(position.stage, len(certain)) :]
-    if position.stage >= len(all_stages) or confidence() < (CERTAIN_WEIGHT if len(distinctive) > 2 else 1):
-        last = enumerate(last_resort_stages(search.text, words, corrections), len(all_stages))
+    if position.stage >= len(all_stages) or confidence() < (CERTAIN_WEIGHT if len(distinctive_words(words)) > 2 else 1):
+        last = enumerate(last_resort_stages(search.text, words, search.corrections), len(all_stages))
         yield from (numbered for numbered in last if numbered[0] >= position.stage)
 
 

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from streamsvc.models import SearchWord
+from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.typos import (
     MIN_WORD_LENGTH,
@@ -18,18 +19,32 @@ from streamsvc.storage.database import db
 MAX_CORRECTIONS = 12
 MAX_WORDS_PER_SOUND = 300
 """Words of one sound that are considered, the first in alphabetical order."""
+MAX_KEPT = 1_000
+"""Words whose corrections a process keeps while the catalogue does not change."""
 
 
-def suggest_corrections(words: list[str]) -> dict[str, list[str]]:
+def suggest_corrections(words: list[str], snapshot: CatalogSnapshot) -> dict[str, list[str]]:
     """Return, for each word of a query, the catalogue's words one edit away, or similar in sound and spelling.
 
     A short word that the catalogue has gets no corrections.
     """
+    kept = snapshot.corrections
+    suggested = {word: kept[word] for word in words if word in kept}
+    if len(suggested) < len(words):
+        found = _find_corrections([word for word in words if word not in suggested])
+        suggested |= found
+        if len(kept) >= MAX_KEPT:
+            kept.clear()
+        kept |= found
+    return suggested
+
+
+def _find_corrections(words: list[str]) -> dict[str, list[str]]:
     edits_by_word = {word: words_one_edit_away(word) for word in words}
     words = [word for word, edits in edits_by_word.items() if edits]
     if not words:
         return {}
-    known_words = _list_known_words(
+    known_words = _load_known_words(
         {*words}.union(*(edits_by_word[word] for word in words)), {sound_key(word) for word in words} - {""}
     )
     return {
@@ -40,17 +55,17 @@ def suggest_corrections(words: list[str]) -> dict[str, list[str]]:
     }
 
 
-def _rank_corrections(word: str, one_edit_away: set[str], known_words: set[str]) -> list[str]:
-    """Return the likeliest corrections, best first.
+def _rank_corrections(word: str, one_edit_away: set[str], known_words: dict[str, str]) -> list[str]:
+    """Return the likeliest corrections among the catalogue's words, which have their sounds, best first.
 
     People most often confuse single and double letters, seldom mistake the first letter, and rarely the length.
     """
     sound = sound_key(word)
     candidates = {
         candidate
-        for candidate in known_words
-        if sound and sound_key(candidate) == sound and is_similar(word, candidate)
-    } | (known_words & one_edit_away)
+        for candidate, its_sound in known_words.items()
+        if candidate in one_edit_away or (sound and its_sound == sound and is_similar(word, candidate))
+    }
     corrections = sorted(
         candidates - {word},
         key=lambda candidate: (
@@ -64,12 +79,12 @@ def _rank_corrections(word: str, one_edit_away: set[str], known_words: set[str])
     return corrections[:MAX_CORRECTIONS]
 
 
-def _list_known_words(words: set[str], sounds: set[str]) -> set[str]:
-    """Return those of `words` that the catalogue has, and its words with one of the sounds."""
+def _load_known_words(words: set[str], sounds: set[str]) -> dict[str, str]:
+    """Return those of `words` that the catalogue has, and its words with one of the sounds, each with its sound."""
     dialect = db.engine.dialect.name
     encode = encode_json if dialect == "sqlite" else ",".join
     rows = KNOWN_WORDS[dialect].all(words=encode(sorted(words)), sounds=encode(sorted(sounds)))
-    return {row.word for row in rows}
+    return {row.word: row.sound for row in rows}
 
 
 def _split_parameter(name: str, dialect: str) -> sa.Select:
@@ -81,16 +96,16 @@ def _split_parameter(name: str, dialect: str) -> sa.Select:
 
 
 def _known_words_statement(dialect: str) -> CompiledStatement:
-    sounds = _split_parameter("sounds", dialect)
+    sounds, words = _split_parameter("sounds", dialect), _split_parameter("words", dialect).subquery()
     similar_sounding = (
-        sa.select(SearchWord.word)
+        sa.select(SearchWord.word, SearchWord.sound)
         .where(SearchWord.sound.in_(sounds))
         .order_by(SearchWord.word)
         .limit(MAX_WORDS_PER_SOUND)
     )
     return CompiledStatement(
         sa.union_all(
-            sa.select(SearchWord.word).where(SearchWord.word.in_(_split_parameter("words", dialect))),
+            sa.select(SearchWord.word, SearchWord.sound).join(words, SearchWord.word == words.c[0]),
             sa.select(similar_sounding.subquery()),
         )
     )

@@ -22,7 +22,6 @@ from streamsvc.operations.catalog.search.searching import (
     count_hits,
     search_page,
 )
-from streamsvc.operations.catalog.search.spelling import suggest_corrections
 from streamsvc.operations.catalog.titles.json_fragments import (
     encode_json,
     json_page,
@@ -153,7 +152,7 @@ def match_fields(search: Search, hits: Sequence[SearchHit], bodies: Sequence[str
             unexplained[hit.rank] = index
     if unexplained:
         tokens = load_tokens(list(unexplained))
-        corrections = suggest_corrections(words) if any(hit.match == "fuzzy" for hit in hits) else {}
+        corrections = search.corrections if any(hit.match == "fuzzy" for hit in hits) else {}
         for rank, index in unexplained.items():
             fields[index] = match_field(words, _named(hits[index]), tokens.get(rank, " "), corrections)
     return fields
