@@ -101,8 +101,8 @@ def _is_left_out(item) -> bool:
     if item.get_closest_marker("one_database"):
         return database != DATABASES[0]
     is_whole_file = item.get_closest_marker("either_database")
-    is_scenario = item.path.parent.name in SCENARIO_FOLDERS and not item.get_closest_marker("every_database")
-    if EVERYTHING or not (is_scenario or is_whole_file):
+    is_scenario = item.path.parent.name in SCENARIO_FOLDERS
+    if EVERYTHING or item.get_closest_marker("every_database") or not (is_scenario or is_whole_file):
         return False
     name = item.path.name if is_whole_file else item.nodeid.replace(database, "")
     return database != DATABASES[zlib.crc32(name.encode()) % len(DATABASES)]
