@@ -96,9 +96,8 @@ def test_a_list_by_ids_returns_the_existing_titles(films):
     assert films.titles(ids=f"{ids[2]},{ids[0]},ttl_nothing", sort="title") == ["Alpha", "Charlie"]
 
 
-@pytest.mark.parametrize("sort", list_statements.SORTS)
-@pytest.mark.parametrize("more", [{}, {"genre": "drama"}])
-def test_paging_skips_and_repeats_nothing_while_titles_change(catalog, sort, more):
+def build_twenty_films(app):
+    catalog = Catalog(app)
     for number in range(20):
         catalog.put(
             f"Film {number % 7}",
@@ -107,6 +106,13 @@ def test_paging_skips_and_repeats_nothing_while_titles_change(catalog, sort, mor
             genres=["drama"],
             popularity=number % 4,
         )
+    return catalog
+
+
+@pytest.mark.parametrize("sort", list_statements.SORTS)
+@pytest.mark.parametrize("more", [{}, {"genre": "drama"}])
+def test_paging_skips_and_repeats_nothing_while_titles_change(app, sort, more):
+    catalog = set_scene(app, build_twenty_films)
     before = [item["id"] for page in catalog.walk("/v1/catalog/titles", sort=sort, limit=100, **more) for item in page]
     seen = []
     for number, page in enumerate(catalog.walk("/v1/catalog/titles", sort=sort, limit=3, **more)):

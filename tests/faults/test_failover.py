@@ -39,7 +39,7 @@ def service(servers, tmp_path):
 def fail_over(service, servers, before=lambda: None):
     """Kill the primary under load and promote the standby; returns the writes, and the longest gap between two."""
     primary, standby = servers
-    with AcknowledgedWrites(service.call, *primary.on_sale) as writes:
+    with AcknowledgedWrites(service.call, *primary.on_sale, threads=2) as writes:
         wait_until(lambda: min(map(len, writes.ids.values())) >= 5)
         before()
         time.sleep(1)

@@ -18,7 +18,7 @@ from tests.conftest import Clock
 from tests.faults.workers import Workers
 from tests.worlds.billing_world import World
 
-SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "100"))
+SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "60"))
 WORKERS = 4
 KILL_EVERY_S = float(os.environ.get("STREAMSVC_TEST_KILL_EVERY_S", "0.1"))
 MAX_PATIENCE_S = 2.0

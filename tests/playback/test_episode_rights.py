@@ -51,7 +51,6 @@ def verdicts(world, viewer, name):
     return played, shown, world.operator.post("/v1/admin/explain", body).json["code"]
 
 
-@pytest.mark.every_database
 @pytest.mark.parametrize("seed", range(2))
 def test_an_episode_and_a_film_with_the_same_rights_are_decided_alike(app, clock, seed):
     chance, world = random.Random(seed), World(app)

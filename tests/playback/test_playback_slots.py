@@ -20,7 +20,7 @@ from tests.worlds.playback_steps import TWO, new_account, new_session, stream_re
 pytestmark = pytest.mark.every_database
 
 WRITERS = 8
-ROUNDS = int(os.environ.get("STREAMSVC_TEST_ROUNDS", "40"))
+ROUNDS = int(os.environ.get("STREAMSVC_TEST_ROUNDS", "20"))
 
 
 @pytest.fixture(autouse=True)

@@ -144,6 +144,7 @@ def guard_result(world, row, principal):
         return "open"
 
 
+@pytest.mark.either_database
 def test_roles_and_impersonation_get_what_follows_from_the_matrix(world):
     rows, wrong = [row for row in ROWS if row.statuses[0] == "401" and row.key not in PUBLIC_WITH_401], []
     for row in rows:
@@ -158,6 +159,7 @@ def test_roles_and_impersonation_get_what_follows_from_the_matrix(world):
     assert len(rows) > 140
 
 
+@pytest.mark.either_database
 def test_a_public_catalogue_opens_its_reads_and_nothing_else(world, monkeypatch):
     settings = world.app.extensions["settings"].replace(catalog="public")
     monkeypatch.setitem(world.app.extensions, "settings", settings)
@@ -169,6 +171,7 @@ def test_a_public_catalogue_opens_its_reads_and_nothing_else(world, monkeypatch)
         assert {guard_result(world, row, principal) for principal in INVALID_TOKENS} == {"401"}
 
 
+@pytest.mark.either_database
 def test_every_change_by_an_operator_is_audited_under_their_id(app, world):
     def list_actors():
         with app.app_context():
@@ -194,6 +197,7 @@ def test_an_invalid_token_gets_what_no_token_gets():
         assert {statuses[name] for name in INVALID_TOKENS} == {statuses["anonymous"]}, row.key
 
 
+@pytest.mark.either_database
 def test_head_is_closed_wherever_get_is(world):
     for row in ROWS:
         if row.method == "GET" and row.statuses[0] == "401":
@@ -210,6 +214,7 @@ def comparable_parts(response):
     return response.status_code, sorted(response.headers), response.data
 
 
+@pytest.mark.either_database
 @pytest.mark.parametrize("principal", ["B", "unverified"])
 def test_another_households_resources_look_exactly_like_unknown_ones(world, principal):
     own, statuses = ids_of(world, principal), []

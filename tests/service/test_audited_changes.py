@@ -26,6 +26,8 @@ from tests.worlds.plans import query_plan
 from tests.worlds.playback_steps import FEATURES
 from tests.worlds.sessions_steps import Person, code_of, operator, run_jobs
 
+pytestmark = pytest.mark.either_database
+
 _, ROWS = load_access_matrix()
 NOT_AUDITED = {
     ("POST", "/v1/admin/accounts/<account_id>/exports"): "changes nothing: account_exported",
@@ -330,6 +332,7 @@ def test_only_the_members_that_changed_are_recorded(admin):
     assert change_of(newest(admin, object_id="DE")) | {"object": None} == {"object": None, "old": {}, "new": {}}
 
 
+@pytest.mark.every_database
 def test_a_replaced_plan_shows_its_old_and_new_prices(admin):
     price = {"currency": "EUR", "amount_minor": 999, "tax": "inclusive"}
     plan = {"name": "S", "features": FEATURES, "prices": [price]}
@@ -418,6 +421,7 @@ def test_credit_shows_the_balances_before_and_after(world):
     assert (details["amount_minor"], details["currency"], details["reason"]) == (250, "EUR", "a lost evening")
 
 
+@pytest.mark.every_database
 def test_concurrent_changes_report_what_each_of_them_replaced(app, admin):
     def put_rate(percent):
         body = {"percent": percent, "name": "VAT"}
@@ -432,6 +436,7 @@ def test_concurrent_changes_report_what_each_of_them_replaced(app, admin):
     assert changes[1:] == [({"percent": before}, after) for (_, before), (_, after) in pairwise(changes)]
 
 
+@pytest.mark.every_database
 def test_a_charge_that_commits_before_it_is_sent_has_the_whole_change_in_its_own_event(world):
     before = newest(world.admin)["seq"]
     world.send_request(next(row for row in ROWS if row.key == ("POST", "/v1/admin/invoices")), PRINCIPAL)
@@ -473,6 +478,7 @@ def test_the_chain_covers_the_object(app, admin, values):
     assert admin.get("/v1/admin/audit/chain").json["first_break"] == seq
 
 
+@pytest.mark.every_database
 def test_events_are_found_by_their_object_over_an_index(app, admin):
     admin.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "VAT"})
     assert code_of(admin.get("/v1/admin/audit?object_type=plan")) == (422, "invalid")

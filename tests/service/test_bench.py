@@ -31,6 +31,7 @@ def service(database, new_database, tmp_path_factory):
     close_app(seeded.app)
 
 
+@pytest.mark.either_database
 def test_every_path_succeeds_and_takes_time(service):
     paths = [path for path in HOT_PATHS if not path.startswith("sign-")]
     assert all(check_samples(service, list(HOT_PATHS)).values())

@@ -15,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.worlds.browser import launch_chromium
+from tests.worlds.console_steps import ALL_PAGES
 from tests.worlds.docs_examples import ROOT, read_examples, read_json_documents
 from tests.worlds.service import DEMO_SETTINGS, running_service, seed_small_demo
 from tests.worlds.shown_json import find_changed_value
@@ -133,6 +134,7 @@ def test_the_tutorials_module_signs_in_lists_plays_and_stops(service, password, 
     assert run.stdout.splitlines()[4] == "The email or password is incorrect."
 
 
+@pytest.mark.skipif(not ALL_PAGES, reason="make browser plays it")
 def test_the_tutorials_page_plays_in_chromium(service, password, tmp_path):
     write_front_end(service, tmp_path)
     with (

@@ -8,6 +8,8 @@ import pytest
 from tests.worlds.billing_world import World
 from tests.worlds.scenes import set_scene
 
+pytestmark = pytest.mark.either_database
+
 BILLING = "streamsvc.operations.billing.core"
 BILLING_STEPS = {
     f"{BILLING}.aggregate.load_locked",

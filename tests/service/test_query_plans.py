@@ -103,7 +103,9 @@ def test_no_query_scans_a_growing_table(app, clock, plans):
             plans.caller = row.key
             world.send_request(row, authorized_principal(row))
             plans.caller = None
-            world.restore()
+            if row.method != "GET":
+                world.restore()
+    world.restore()
     plans.caller = "the worker"
     for _ in range(3):
         clock.advance(days=31)

@@ -6,9 +6,11 @@ import sys
 import urllib.error
 import urllib.request
 import zipfile
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.worlds.service import DEMO_SETTINGS, Service, seed_demo, wait_until
 
@@ -19,7 +21,7 @@ LINES = '{"external_id": "wheel:1", "kind": "movie", "title": "A Film"}\n'
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    """`streamsvc` in a new environment with the wheel and its requirements, without this checkout.
+    """`streamsvc` in a new environment with the wheel and what it requires, without this checkout.
 
     The modules that it imports are compiled at their first import, as nobody needs the others here.
     """
@@ -37,8 +39,30 @@ def command(tmp_path_factory):
     [wheel] = folder.glob("*.whl")
     folders = {name.partition("/")[0].partition("-")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert folders == {"streamsvc"}, "the clients are packages of their own"
-    subprocess.run([*pip, "--python", folder / "env/bin/python", "install", "--no-compile", wheel], check=True)
+    install = [*pip, "--python", folder / "env/bin/python", "install", "--no-deps", "--no-compile", wheel]
+    subprocess.run(install, check=True)
+    [packages] = folder.glob("env/lib/python3*/site-packages")
+    link_requirements(packages)
     return folder / "env/bin/streamsvc"
+
+
+def link_requirements(packages):
+    """Link what the wheel in this folder requires, and what that requires, to the packages that run the tests."""
+    [wheel] = distributions(name="streamsvc", path=[str(packages)])
+    linked, unread = set(), [(wheel, "")]
+    while unread:
+        package, extra = unread.pop()
+        for requirement in map(Requirement, package.requires or ()):
+            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            required = distribution(requirement.name)
+            assert required.version in requirement.specifier, requirement
+            for each in {(requirement.name, name) for name in {"", *requirement.extras}} - linked:
+                linked.add(each)
+                unread.append((required, each[1]))
+            for top in {file.parts[0] for file in required.files if file.parts[0] not in ("..", "__pycache__")}:
+                if not (packages / top).exists():
+                    (packages / top).symlink_to(required.locate_file(top))
 
 
 def find_status(url):

@@ -21,6 +21,7 @@ from tests.worlds.wire import CHUNKED, LENGTH, SESSION, chunked, exchange, find_
 THREADS, MAX_CONNECTIONS = 4, 100
 READ_LOCKS = (5, 123)
 """(how many, from where): the bytes of SQLite's -shm file one of which each reader locks (WAL_READ_LOCK in wal.c)."""
+PAUSE_S = 0.003
 READ = b"GET /v1/plans HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -215,7 +216,10 @@ def test_only_imports_may_send_large_bodies():
 
 
 class Traffic:
-    """Clients that each open a connection for every request, until stopped or refused. `failures`: what went wrong."""
+    """Clients that each open a connection for every request, until stopped or refused. `failures`: what went wrong.
+
+    Each pauses after a response, so that there is always a connection being made and the machine has time for others.
+    """
 
     def __init__(self, port, clients=3, path="/livez"):
         self.port, self.stopping, self.failures, self.slowest_s, self.refused = port, False, [], 0, 0
@@ -239,6 +243,7 @@ class Traffic:
                 self.slowest_s = max(self.slowest_s, time.monotonic() - started)
             except OSError as error:
                 self.failures.append(repr(error))
+            time.sleep(PAUSE_S)
 
     def __enter__(self):
         for thread in self.threads:

@@ -30,8 +30,6 @@ from streamsvc.worker import jobs
 from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 DAYS = 55
 ZONES = ("UTC", "UTC", "America/Sao_Paulo")
 COMPARED = (
@@ -200,6 +198,7 @@ def subscribers_due_for_renewal(app, count):
     return world, lambda: app.test_cli_runner().invoke(billing, ["run"])
 
 
+@pytest.mark.every_database
 def test_the_command_renews_in_batches(app, statements, monkeypatch):
     monkeypatch.setattr(renewal, "_batch_size", BatchSize(max_lock_s=10, maximum=64))
     world, run = subscribers_due_for_renewal(app, 16)
@@ -213,6 +212,7 @@ def test_the_command_renews_in_batches(app, statements, monkeypatch):
     assert "0 subscriptions processed" in run().output
 
 
+@pytest.mark.every_database
 def test_the_command_renews_one_by_one_if_a_batch_fails(app):
     world, run = subscribers_due_for_renewal(app, 3)
     failures = [ConnectionError("the connection was lost")]

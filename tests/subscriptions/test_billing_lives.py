@@ -5,15 +5,12 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import available_timezones
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from streamsvc.storage.database import db
 from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
-
-pytestmark = pytest.mark.every_database
 
 EXAMPLES = int(os.environ.get("STREAMSVC_TEST_LIVES", "2"))
 ZONES = sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))

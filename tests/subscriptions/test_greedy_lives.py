@@ -21,8 +21,6 @@ from streamsvc.storage.database import db
 from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
 
-pytestmark = pytest.mark.every_database
-
 LIVES = int(os.environ.get("STREAMSVC_TEST_GREEDY_LIVES", "1"))
 RACE_S = float(os.environ.get("STREAMSVC_TEST_RACE_S", "2"))
 RACERS = 8
@@ -578,6 +576,7 @@ class RacingLife(GreedyLife):
             self.expect_no_error(self.world.operator.post(f"/v1/admin/invoices/{invoice['id']}/void"))
 
 
+@pytest.mark.every_database
 def test_eight_threads_on_one_account_break_no_invariant(app):
     life = RacingLife(app, datetime(2026, 3, 10, 12, tzinfo=UTC), "Europe/Berlin")
     life.subscribe(2, None, None)
