@@ -184,6 +184,16 @@ def test_an_attempt_that_another_one_forestalled_reports_the_wait(app, clock):
         assert rejected.value.headers["Retry-After"] == "40"
 
 
+def test_of_several_exhausted_limits_the_longest_wait_is_reported(app):
+    hour, day = (RateLimit("test.hour", 1, 3600), "somebody"), (RateLimit("test.day", 1, 86_400), "somebody")
+    with app.app_context():
+        rate_limits.hit_all([hour, day])
+        for limits in ([hour, day], [day, hour]):
+            with pytest.raises(TooManyAttempts) as rejected:
+                rate_limits.hit_all(limits)
+            assert rejected.value.headers["Retry-After"] == "86400"
+
+
 @pytest.mark.every_database
 def test_housekeeping_lifts_no_limit(app, clock):
     lockout = Backoff("test.lockout", free_attempts=1, waits_s=(900,), max_attempts=2)
