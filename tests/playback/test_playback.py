@@ -228,6 +228,9 @@ def test_a_kind_of_device_has_a_limit_of_its_own(world):
     device_id = second_tv.get("/v1/sessions/current").json["session"]["device"]["id"]
     body = {"account_id": tv.account_id, "item_id": world.ids["film"], "device_id": device_id}
     assert world.operator.post("/v1/admin/explain", body).json["code"] == "device_limit"
+    assert tv.delete(f"/v1/playback/{tv.play('film').json['stream_id']}").status_code == 204
+    assert error_of(second_tv.play("film")) == (409, "device_limit"), "an idle device keeps its place"
+    assert world.operator.post("/v1/admin/explain", body).json["code"] == "device_limit"
 
 
 def test_a_plan_limits_how_often_devices_are_swapped(world, clock):
