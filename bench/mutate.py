@@ -84,6 +84,15 @@ def is_equivalent(mutant: Mutant, equivalent: set[tuple[str, ...]]) -> bool:
     return (mutant.path, *mutant.changed_lines((ROOT / mutant.path).read_bytes())) in equivalent
 
 
+def record_tests(area: Area, runs: TestRuns, recordings: Path, jobs: int) -> None:
+    """Record the tests of the area, several folders at once."""
+    tree = runs.copy_tree("recorded")
+    with ThreadPoolExecutor(jobs) as pool, progress_bar(len(area.tests), "Recording tests") as bar:
+        for future in as_completed([pool.submit(runs.record, tests, recordings, tree) for tests in area.tests]):
+            future.result()
+            bar.update(1)
+
+
 def run_mutant(mutant: Mutant, recording: Recording, runs: TestRuns, trees: SimpleQueue) -> Result:
     """Apply the mutant to one of the trees, run its tests, and restore the tree."""
     tests = recording.tests_of(mutant)
@@ -187,8 +196,7 @@ def main() -> int:
         recordings.mkdir(parents=True, exist_ok=True)
         runs = TestRuns(folder, options.databases, options.lock)
         print(f"Recording which tests execute which line: {', '.join(area.tests)}", flush=True)
-        for tests in area.tests:
-            runs.record(tests, recordings.absolute())
+        record_tests(area, runs, recordings.absolute(), options.jobs)
         results = run_mutants(mutants, Recording(area, recordings), runs, options.jobs)
         return report(options.area, results, options.databases)
 

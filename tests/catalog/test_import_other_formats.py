@@ -173,6 +173,12 @@ def test_films_episodes_and_channels_of_a_playlist_come_in(catalog, encoding):
     assert record(catalog, "title:no-info")["title"] == "No Info"
 
 
+def test_a_relative_path_without_the_address_of_its_folder_is_left_out_and_reported(catalog):
+    result = send(catalog, PLAYLIST.encode(), "audio/x-mpegurl")
+    assert "relative_address" in {warning["code"] for warning in result["warnings"]}
+    assert not record(catalog, "title:relative").get("media")
+
+
 DIRECT = {
     "providerName": "Acme", "lastUpdated": "2026-01-01T00:00:00Z", "language": "en", "categories": [{"name": "x"}],
     "movies": [{

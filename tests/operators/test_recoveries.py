@@ -79,6 +79,8 @@ def test_the_owner_gets_the_account_back_after_the_wait_and_never_before(app, cl
     assert eve.get("/v1/account").status_code == 401
     assert code_of(eve.sign_in()) == (401, "invalid_credentials")
     assert owner.get("/v1/account/recoveries").json["items"][0]["status"] == "completed"
+    assert start(app, ann).status_code == 201
+    assert [len(mails(app, email, "recovery_notice")) for email in (ann.email, NEW)] == [2, 2]
 
 
 @pytest.mark.parametrize("by", ["session", "link", "operator"])
@@ -132,3 +134,5 @@ def test_a_recovery_brings_back_an_account_that_the_intruder_deleted(app, client
     run_jobs(app)
     assert finish(client, mailed_token(app, ann.email, "account_recovery")).status_code == 204
     assert Person(client, ann.email, PASSWORD).sign_in().status_code == 201
+    assert start(app, ann).status_code == 201
+    assert mails(app, f"{ann.id}@deleted.invalid") == []

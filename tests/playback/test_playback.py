@@ -228,16 +228,19 @@ def test_a_kind_of_device_has_a_limit_of_its_own(world):
     device_id = second_tv.get("/v1/sessions/current").json["session"]["device"]["id"]
     body = {"account_id": tv.account_id, "item_id": world.ids["film"], "device_id": device_id}
     assert world.operator.post("/v1/admin/explain", body).json["code"] == "device_limit"
+    assert tv.delete(f"/v1/playback/{tv.play('film').json['stream_id']}").status_code == 204
+    assert error_of(second_tv.play("film")) == (409, "device_limit"), "an idle device keeps its place"
+    assert world.operator.post("/v1/admin/explain", body).json["code"] == "device_limit"
 
 
 def test_a_plan_limits_how_often_devices_are_swapped(world, clock):
-    plan = {"max_streams": 9, "max_devices": 2, "max_device_removals": 1}
-    tv = world.household(plan=world.put_plan("swaps", **plan))
+    plan = world.put_plan("swaps", max_streams=9, max_devices=2, max_device_removals=1)
+    tv, neighbour = world.household(plan=plan), world.household(plan=plan)
     phones = [tv.on_another_device() for _ in range(4)]
 
-    def remove(viewer):
+    def remove(viewer, by=tv):
         device_id = viewer.get("/v1/sessions/current").json["session"]["device"]["id"]
-        assert tv.delete(f"/v1/devices/{device_id}").status_code == 204
+        assert by.delete(f"/v1/devices/{device_id}").status_code == 204
         assert viewer.get("/v1/sessions/current").status_code == 401
 
     assert tv.play("film").status_code == phones[0].play("film").status_code == 201
@@ -254,6 +257,10 @@ def test_a_plan_limits_how_often_devices_are_swapped(world, clock):
     body = {"account_id": tv.account_id, "item_id": world.ids["film"]}
     body["device_id"] = phones[2].get("/v1/sessions/current").json["session"]["device"]["id"]
     assert world.operator.post("/v1/admin/explain", body).json["code"] == "device_limit"
+    neighbours = [neighbour.on_another_device() for _ in range(2)]
+    assert neighbour.play("film").status_code == neighbours[0].play("film").status_code == 201
+    remove(neighbours[0], by=neighbour)
+    assert neighbours[1].play("film").status_code == 201
     clock.advance(days=29)  # a month after the first swap, the second place is free
     assert phones[2].play("film").status_code == 201
     with world.app.app_context():

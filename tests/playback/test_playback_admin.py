@@ -140,6 +140,8 @@ def test_an_operator_can_stop_a_stream(world, ann):
     stream = ann.play("film").json["stream_id"]
     assert world.operator.delete(f"/v1/admin/streams/{stream}").status_code == 204
     assert ann.send_heartbeat(stream).json["reason"] == "stopped_by_operator"
+    [event] = world.operator.get("/v1/admin/audit?action=stream_stopped").json["items"]
+    assert (event["account_id"], event["details"]["stream"]) == (ann.account_id, stream)
     assert error_of(world.operator.delete("/v1/admin/streams/str_1")) == (404, "not_found")
 
 

@@ -74,6 +74,13 @@ def test_usage_is_grouped_by_what_the_operator_names(world, ann, clock):
     assert "groups" not in total
 
 
+def test_a_stream_that_starts_at_midnight_counts_for_the_day_that_begins(world, ann, clock):
+    clock.advance(hours=12)
+    assert ann.play("film").status_code == 201
+    reports = [f"/v1/admin/reports/usage?from=2026-01-{day}&to=2026-01-{day + 1}" for day in (15, 16)]
+    assert [world.operator.get(report).json["total"]["starts"] for report in reports] == [0, 1]
+
+
 def test_a_stream_keeps_the_plan_under_which_it_started(world, ann):
     watch(ann, "film", 1)
     world.put_plan("premium")

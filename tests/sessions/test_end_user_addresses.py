@@ -44,6 +44,10 @@ def test_sessions_store_the_viewers_address(client, front):
     assert ann.get("/v1/sessions").json["items"][0]["address"] == "2001:db8::7"
 
 
+def test_the_front_ends_clock_may_be_a_minute_ahead(client, front):
+    assert fail_sign_in(client, header(front, later_s=60)).status_code == 401
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -52,6 +56,7 @@ def test_sessions_store_the_viewers_address(client, front):
         {"method": "GET"},
         {"token": "sk_somebody-elses"},
         {"later_s": -3_600},
+        {"later_s": -60},
         {"later_s": 3_600},
         {"address": "::::::"},
     ],

@@ -229,6 +229,7 @@ def test_what_is_saved_while_the_guest_signs_in_follows(app, ids, clock):
     guest.add(ids["film"])
     signed_in = sign_in_with(ann, guest)
     assert signed_in.delete(signed_in.path(f"watchlist/{ids['film']}")).status_code == 204
+    run_jobs(app)
     with app.app_context():
         late = {"profile_id": current["profile"]["id"], "title_id": ids["other"], "added_at": clock()}
         db.session.execute(sa.insert(WatchlistItem).values(late))

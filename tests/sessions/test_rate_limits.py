@@ -161,6 +161,16 @@ def test_a_wait_lasts_to_its_last_second(app, clock):
         assert not is_rejected(backoff)
 
 
+def test_a_wait_of_hours_is_not_taken_for_one_that_began_before_the_clock_was_set_back(app, clock):
+    backoff = Backoff("test.hours", free_attempts=1, waits_s=(60, 7200))
+    with app.app_context():
+        assert not is_rejected(backoff)
+        clock.advance(minutes=1)
+        assert [is_rejected(backoff) for _ in range(2)] == [False, True]
+        clock.advance(days=-1)
+        assert not is_rejected(backoff)
+
+
 @pytest.mark.every_database
 def test_a_refunded_attempt_leaves_no_count(app):
     limit = RateLimit("test.refund", 1, 60)
@@ -182,6 +192,16 @@ def test_an_attempt_that_another_one_forestalled_reports_the_wait(app, clock):
         with pytest.raises(TooManyAttempts) as rejected, rate_limits.counter_transaction() as counters:
             counters.hit(limit, "somebody")
         assert rejected.value.headers["Retry-After"] == "40"
+
+
+def test_of_several_exhausted_limits_the_longest_wait_is_reported(app):
+    hour, day = (RateLimit("test.hour", 1, 3600), "somebody"), (RateLimit("test.day", 1, 86_400), "somebody")
+    with app.app_context():
+        rate_limits.hit_all([hour, day])
+        for limits in ([hour, day], [day, hour]):
+            with pytest.raises(TooManyAttempts) as rejected:
+                rate_limits.hit_all(limits)
+            assert rejected.value.headers["Retry-After"] == "86400"
 
 
 @pytest.mark.every_database
