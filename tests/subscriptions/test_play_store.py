@@ -120,6 +120,20 @@ def test_a_renewal_moves_the_end(life):
     assert life.read_access() == ("active", "basic", renewing(purchase))
 
 
+def test_a_purchase_that_google_has_forgotten_has_ended(life):
+    purchase = life.store.buy("basic", life.account(), period=timedelta(days=90))
+    life.claim(purchase)
+    purchase.revoke()
+    life.clock.advance(days=61)  # without a worker
+    assert life.read_access()[1] == "basic", "paid for, as far as anybody here knows"
+    with life.world.app.app_context():
+        jobs.enqueue_job("store.reconcile", {}, life.clock.at)
+        db.session.commit()
+    life.tick()
+    assert life.read_access() == (None, None, None)
+    assert read_refunds(life) == {purchase.latest_order: 499}
+
+
 def test_a_renewal_that_was_not_notified_is_found_when_the_period_ends(life):
     purchase = life.subscribe()
     life.go_to(purchase.expiry - HOUR)

@@ -1,6 +1,6 @@
 """The interface of app stores. Their times are aware UTC, their amounts minor units."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,14 @@ class PurchaseRejected(Exception):
     def __init__(self, reason: str):
         super().__init__(reason)
         self.reason = reason
+
+
+class PurchaseForgotten(PurchaseRejected):
+    """The subscription ended so long ago that the store keeps nothing of it but its payments, those that are known."""
+
+    def __init__(self, payments: Sequence[StorePayment]):
+        super().__init__("unknown_to_the_store")
+        self.payments = tuple(payments)
 
 
 class StoreUnavailable(Exception):
@@ -52,9 +60,9 @@ class StoreGateway(Protocol):
     ) -> StoreState | None:
         """Fetch the current state; None if the store does not know the key.
 
-        `known_payments`: ids of payments that need not be fetched again. `with_history`: fetch all payments, to find
+        `known_payments`: ids of payments that need not be fetched again. `with_history`: fetch them too, to find
         those of which we were not notified, and refunds. `history_revision`: of the last state that had a history;
-        a store that has revisions returns what is new or has changed since. Raises StoreUnavailable.
+        a store that has revisions returns what is new or has changed since. Raises PurchaseForgotten, StoreUnavailable.
         """
 
     def acknowledge(self, key: str, product_id: str) -> None:

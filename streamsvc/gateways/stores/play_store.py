@@ -20,7 +20,7 @@ from streamsvc import clock
 from streamsvc.gateways.calls import Response, fetch_json, send_request
 from streamsvc.gateways.oidc import CACHE_PERIOD, fetch_cached_document
 from streamsvc.gateways.peers import CallFailed, CallRejected, Peer
-from streamsvc.gateways.stores.interface import PurchaseRejected, StoreNotification, StoreUnavailable
+from streamsvc.gateways.stores.interface import PurchaseForgotten, PurchaseRejected, StoreNotification, StoreUnavailable
 from streamsvc.gateways.stores.play_store_states import list_order_ids, play_store_payment, play_store_state
 from streamsvc.rules.stores.state import StorePayment, StoreState
 from streamsvc.settings import Settings
@@ -33,7 +33,9 @@ GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ISSUERS = ("https://accounts.google.com", "accounts.google.com")
 TOKEN_LIFETIME, TOKEN_MARGIN = timedelta(hours=1), timedelta(minutes=5)
 PUSH_PATH = "/v1/webhooks/play-store"
-UNKNOWN_TOKEN = (400, 404, 410)
+GONE = 410
+"""Of a subscription that ended 60 days ago."""
+UNKNOWN_TOKEN = (400, 404, GONE)
 """A token that is malformed, of another app, or expired more than 60 days ago."""
 MAX_ORDERS, MAX_VOIDED_PAGES = 20, 20
 MAX_TOKEN_LENGTH = 1_000
@@ -69,14 +71,18 @@ class PlayStore:
 
         The latest order may have been refunded meanwhile, of which the purchase itself says nothing.
         """
-        purchase = self._fetch_purchase(key)
-        if purchase is None:
+        response = self._request_purchase(key)
+        if response.status == GONE:
+            raise PurchaseForgotten(self._fetch_payments(sorted(known_payments)[-MAX_ORDERS:]))
+        if response.status != 200:
             return None
+        purchase = _parse(response)
         try:
             linked = dict(self._list_linked(purchase))
             own_ids = list_order_ids(purchase)
             former_ids = [each for former in reversed(linked.values()) if former for each in list_order_ids(former)]
-            order_ids = [each for each in (*former_ids, *own_ids) if each in own_ids[-1:] or each not in known_payments]
+            skipped = set() if with_history else {*known_payments}.difference(own_ids[-1:])
+            order_ids = [each for each in (*former_ids, *own_ids) if each not in skipped]
             payments = self._fetch_payments(order_ids[-MAX_ORDERS:])
             return play_store_state(key, purchase, tuple(linked), payments)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
@@ -122,12 +128,12 @@ class PlayStore:
             token = purchase.get("linkedPurchaseToken")
             if not token:
                 return
-            purchase = self._fetch_purchase(token) or {}
+            response = self._request_purchase(token)
+            purchase = _parse(response) if response.status == 200 else {}
             yield token, purchase
 
-    def _fetch_purchase(self, token: str) -> dict[str, Any] | None:
-        response = self._send("GET", f"/purchases/subscriptionsv2/tokens/{quote(token, safe='')}")
-        return _parse(response) if response.status == 200 else None
+    def _request_purchase(self, token: str) -> Response:
+        return self._send("GET", f"/purchases/subscriptionsv2/tokens/{quote(token, safe='')}")
 
     def _send(self, method: str, path: str, body: bytes | None = None) -> Response:
         """Send a request; the response is a success, or says that the token is unknown. Raises StoreUnavailable."""

@@ -19,6 +19,8 @@ from streamsvc.storage.unit_of_work import with_defaults
 from streamsvc.worker import jobs
 
 REFRESH_JOB, ACKNOWLEDGE_JOB = "store.refresh", "store.acknowledge"
+FORGOTTEN_AFTER = timedelta(days=60)
+"""For how long Google Play knows a subscription after its end."""
 BRIDGEABLE = timedelta(days=2)
 """For how long the end of a subscription is remembered: longer than any day that one of ours may have to wait for."""
 TAKEN_OVER = (
@@ -80,6 +82,20 @@ def apply_state(
     project_store_access(account)
     if is_new_here or _public_state(row) != before:
         publish_change(account, row, now)
+
+
+def ended_state(source: str, key: str, payments: tuple[StorePayment, ...], now: datetime) -> StoreState | None:
+    """Return the state of a live subscription that ended at least `FORGOTTEN_AFTER` ago, which is all the store says.
+
+    None if no live one is known by the key.
+    """
+    row = StorePurchase.find_subscription(source, [key])
+    if row is None or row.status not in LIVE_STATUSES:
+        return None
+    end = min(row.period_end or now, now - FORGOTTEN_AFTER)
+    known = {name: getattr(row, name) for name in TAKEN_OVER if name != "access_until"}
+    ended = {"status": "canceled", "store_state": "expired", "has_access": False, "renews": False, "period_end": end}
+    return StoreState(**known | ended | {"canceled_at": row.canceled_at or end, "payments": payments})
 
 
 def publish_change(account: Account, row: StoreSubscription, now: datetime) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from streamsvc.gateways.stores import find_play_store, find_store
-from streamsvc.gateways.stores.interface import StoreUnavailable
+from streamsvc.gateways.stores.interface import PurchaseForgotten, StoreUnavailable
 from streamsvc.http.idempotency import unrelated_commits
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import ProviderEvent, StorePurchase, StoreSubscription
@@ -62,11 +62,14 @@ def refresh(
     if store is None:
         return None
     known = StorePurchase.find_subscription(source, [key])
-    payments = applying.list_payment_ids(known.id) if known and not with_history else set()
+    payments = applying.list_payment_ids(known.id) if known else set()
     revision = known.history_revision if known and not from_start else None
     key = known.key if known else key
     db.session.rollback()
-    state = store.fetch_state(key, payments, with_history, revision)
+    try:
+        state = store.fetch_state(key, payments, with_history, revision)
+    except PurchaseForgotten as error:
+        state = applying.ended_state(source, key, error.payments, now)
     if state is None:
         return None
     row = purchases.find_subscription(state)
