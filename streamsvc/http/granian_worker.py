@@ -345,6 +345,8 @@ def build_environ(scope: Any) -> "WSGIEnvironment":
     path, query = scope.path, scope.query_string
     if len(path) + len(query) > MAX_LINE_BYTES:
         raise ServerError(414)
+    if not query.isascii():
+        raise ServerError(400)
     client, _, port = scope.client.rpartition(":")
     environ = {
         "REQUEST_METHOD": scope.method,

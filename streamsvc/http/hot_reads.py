@@ -92,10 +92,12 @@ class HotContext(AppContext):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if db.session.registry.has():
-            db.session.remove()
-        _cv_app.reset(self.tokens[0])
-        _cv_request.reset(self.tokens[1])
+        try:
+            if db.session.registry.has():
+                db.session.remove()
+        finally:
+            _cv_app.reset(self.tokens[0])
+            _cv_request.reset(self.tokens[1])
 
 
 class HotRead(NamedTuple):

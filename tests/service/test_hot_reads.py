@@ -6,13 +6,14 @@ worlds/hot_reads.py.
 
 import pytest
 import sqlalchemy as sa
+from flask import has_app_context, has_request_context
 from flask.testing import FlaskClient
 
 from streamsvc.blueprints.sessions import sessions
 from streamsvc.http import hot_reads
 from streamsvc.models import Session
 from streamsvc.security import authentication, viewers
-from streamsvc.storage.database import db, execute_write
+from streamsvc.storage.database import AUTOCOMMIT_BIND, db, execute_write
 from tests.worlds import hot_reads as comparison
 from tests.worlds.sessions_steps import new_person, operator
 
@@ -117,6 +118,25 @@ def test_an_error_that_nobody_expected_is_logged_once_and_is_a_problem_document(
     response = ann.get(CURRENT)
     assert (response.status_code, response.json["code"]) == (500, "internal_error")
     assert caplog.text.count("ZeroDivisionError: ") == 1
+
+
+def test_a_hot_read_leaves_its_context_even_if_the_connection_is_lost_at_its_end(app, client):
+    """Otherwise the requests that its thread serves from then on would have its clock and its viewer."""
+
+    def lose_connection(connection):
+        raise sa.exc.OperationalError("ROLLBACK", None, OSError("the connection is lost"))
+
+    with app.app_context():
+        engine = db.engines[AUTOCOMMIT_BIND]
+    sa.event.listen(engine, "rollback", lose_connection)
+    try:
+        with pytest.raises(sa.exc.OperationalError):
+            client.get("/v1/plans/unknown")
+    finally:
+        sa.event.remove(engine, "rollback", lose_connection)
+    assert not has_app_context()
+    assert not has_request_context()
+    assert client.get("/v1/plans/unknown").status_code == 404
 
 
 def test_hot_reads_are_counted_by_route(new_app, database):

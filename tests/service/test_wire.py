@@ -86,6 +86,12 @@ def test_a_connection_ends_after_the_request_that_says_so(connect, options):
     assert stream.read() == b""
 
 
+@pytest.mark.parametrize("character", ["é", "\U0001f600"])
+def test_a_query_with_characters_that_are_not_encoded_is_refused(connect, character):
+    connection = connect(f"GET /v1/plans?x={character} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert read_response(connection.makefile("rb"))[0] == 400
+
+
 def test_clients_that_are_slow_or_silent_hold_no_thread(service, server, connect):
     heads = [connect(b"GET /livez HTTP/1.1\r\nHost: x\r\n") for _ in range(2 * THREADS)]
     bodies = [connect(request(LENGTH, body=SESSION[:5])) for _ in range(2 * THREADS)]
