@@ -36,3 +36,15 @@ def test_words_of_long_queries_are_not_joined():
 
 def test_numbers_in_words_are_also_searched_as_digits():
     assert {"22", "jump", "street", "twenty"} <= words_searched(["twenty", "two", "jump", "street"])
+
+
+def starts_searched(words):
+    """Return the tokens by which titles are searched whose names start with all words."""
+    return next(
+        found for stage in certain_stages(words) if "s" + "_".join(words) in (found := tokens(stage.expression))
+    )
+
+
+def test_a_name_may_also_start_with_all_words_as_one():
+    assert "cspiderman" in starts_searched(["spider", "man"])
+    assert "cthem" not in starts_searched(["the", "m"]), "the start of The Matrix"

@@ -41,3 +41,5 @@ def test_long_titles_are_broken_at_spaces_and_cut():
     assert wrap_title("千と千尋", 4) == ["千と", "千尋"]
     lines = wrap_title("one two three four five six seven eight nine", 5)
     assert len(lines) == MAX_LINES and lines[-1].endswith("…")
+    words = [letter * 5 for letter in "abcdefghij"]
+    assert wrap_title(" ".join(words), 5) == [*words[: MAX_LINES - 1], words[MAX_LINES - 1][:4] + "…"]
