@@ -74,7 +74,7 @@ def crosses_nodes(text: str) -> bool:
 
 @pytest.fixture
 def world(app, monkeypatch):
-    monkeypatch.setattr(HotReads, "_answer", hot_reads._answer)
+    monkeypatch.setattr(HotReads, "answer", hot_reads._answer)
     monkeypatch.delitem(app.extensions, "account_clock")
     with sent_statements(app) as texts:
         yield CountingWorld(app, texts)
