@@ -117,7 +117,7 @@ class TestRuns:
 
     def __init__(self, folder: Path, databases: str, lock: Path | None = None):
         self.folder, self.lock = folder, lock
-        bytecode = {"PYTHONDONTWRITEBYTECODE": ""}  # compiling everything anew takes longer than most mutants' tests
+        bytecode = {"PYTHONDONTWRITEBYTECODE": ""}  # compiling everything again takes longer than most mutants' tests
         self.environment = os.environ | bytecode | {"STREAMSVC_TEST_DATABASES": DATABASES[databases]}
 
     def run(self, tree: Path, *arguments: str, timeout_s=None, **environment: str) -> tuple[int | None, str]:

@@ -664,9 +664,15 @@ class Settings:
         return path if has_file and not (path.exists() and path.stat().st_size) else None
 
 
+def current_extensions() -> dict[str, Any]:
+    """Return the extensions of the current app, in fewer steps than the proxy takes."""
+    extensions: dict[str, Any] = current_app._get_current_object().extensions  # type: ignore[attr-defined]
+    return extensions
+
+
 def current_settings() -> Settings:
     """Return the settings of the current app."""
-    settings: Settings = current_app._get_current_object().extensions["settings"]  # type: ignore[attr-defined]
+    settings: Settings = current_extensions()["settings"]
     return settings
 
 

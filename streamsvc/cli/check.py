@@ -6,6 +6,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import click
@@ -21,7 +22,7 @@ from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import ProviderUnavailable
 from streamsvc.gateways.peers import CallFailed, CallRejected
 from streamsvc.gateways.stores import find_store
-from streamsvc.gateways.stores.interface import StoreUnavailable
+from streamsvc.gateways.stores.interface import PurchaseForgotten, StoreUnavailable
 from streamsvc.operations.maintenance.doctor import environment
 from streamsvc.operations.maintenance.doctor.findings import (
     ERROR,
@@ -150,7 +151,8 @@ def _check_store(source: str) -> Finding:
         store = find_store(source)
         if store is None:
             return Finding(SKIPPED, "no app is set")
-        store.fetch_state("0", ())
+        with suppress(PurchaseForgotten):
+            store.fetch_state("0", ())
     except StoreUnavailable as error:
         return Finding(ERROR, f"no access: {error}", "Correct the key and its permissions, or allow the connection.")
     except ImportError:

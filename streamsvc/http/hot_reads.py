@@ -2,9 +2,9 @@
 
 Matching the URL, running the hooks of every request and passing through middleware cost more than most reads. So this
 WSGI middleware looks up the views marked by `hot_read` in a table of its own, finds the viewer, calls the same view as
-Flask would, and has the other middleware complete the response directly. Whatever is unusual about a request (a cookie,
-an operator's key, a session that needs a second look) goes the whole way. So there is one implementation, and tests
-compare both ways for every request that they send.
+Flask would, and has the other middleware complete the response directly. Whatever is unusual about a request (a cookie
+without a token, an operator's key, a session that needs a second look) goes the whole way. So there is one
+implementation, and tests compare both ways for every request that they send.
 """
 
 import re

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from flask import Flask, current_app, has_request_context, request
+from flask import Flask, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
@@ -33,7 +33,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
 from streamsvc.rules import connections
-from streamsvc.settings import Settings, SettingsError
+from streamsvc.settings import Settings, SettingsError, current_extensions
 from streamsvc.storage import durability, lock_order, postgresql
 from streamsvc.storage.durability import Relaxed
 from streamsvc.storage.unit_of_work import DIALECT_INSERTS, BatchingSession
@@ -275,7 +275,8 @@ def reading_engine() -> sa.Engine:
     """Return the engine of this thread's single reads."""
     if engine := getattr(_open, "engine", None):
         return engine
-    return current_app._get_current_object().extensions["reading_engine"]  # type: ignore[attr-defined]
+    reading: sa.Engine = current_extensions()["reading_engine"]
+    return reading
 
 
 @contextmanager

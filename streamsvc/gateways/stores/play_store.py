@@ -72,12 +72,12 @@ class PlayStore:
         The latest order may have been refunded meanwhile, of which the purchase itself says nothing.
         """
         response = self._request_purchase(key)
-        if response.status == GONE:
-            raise PurchaseForgotten(self._fetch_payments(sorted(known_payments)[-MAX_ORDERS:]))
-        if response.status != 200:
+        if response.status not in (200, GONE):
             return None
-        purchase = _parse(response)
         try:
+            if response.status == GONE:
+                raise PurchaseForgotten(self._fetch_payments(sorted(known_payments)[-MAX_ORDERS:]))
+            purchase = _parse(response)
             linked = dict(self._list_linked(purchase))
             own_ids = list_order_ids(purchase)
             former_ids = [each for former in reversed(linked.values()) if former for each in list_order_ids(former)]

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc import clock
 from streamsvc.models import CatalogState, Facet, PartWindow, TitleWindow
 from streamsvc.rules.catalog.codes import language_fallbacks
 from streamsvc.security.joined_reads import JoinedRead
 from streamsvc.security.viewers import Viewer
+from streamsvc.settings import current_extensions
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_all
 
@@ -90,7 +90,7 @@ def current_catalog_version(viewer: Viewer | None = None) -> int | None:
 def current_catalog_period(viewer: Viewer | None = None) -> CatalogPeriod:
     """Return what a list depends on besides its query and audience; a process reads it once per period."""
     version, now = current_catalog_version(viewer), clock.now()
-    extensions = current_app._get_current_object().extensions  # type: ignore[attr-defined]
+    extensions = current_extensions()
     period: CatalogPeriod | None = extensions.get("catalog_period")
     if period is None or period.version != version or not period.since <= now < period.until:
         row = CATALOG_PERIOD.one(now=now)
@@ -105,10 +105,11 @@ def current_catalog_period(viewer: Viewer | None = None) -> CatalogPeriod:
 
 def load_snapshot(version: int | None) -> CatalogSnapshot:
     """Return the snapshot of a version; read once per version and process."""
-    snapshot = current_app.extensions.get("catalog")
+    extensions = current_extensions()
+    snapshot = extensions.get("catalog")
     if snapshot is None or snapshot.version != version:
         rows = fetch_all(ALL_FACETS)
         snapshot = CatalogSnapshot(version or 0, {(r.kind, r.code): r.pk for r in rows}, {r.pk: r.titles for r in rows})
         if version is not None:
-            current_app.extensions["catalog"] = snapshot
+            extensions["catalog"] = snapshot
     return snapshot
