@@ -5,11 +5,11 @@ with another list or sort order.
 """
 
 import base64
-import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
@@ -26,8 +26,7 @@ MAX_TOTAL = 10_000
 
 def encode_cursor(scope: str, values: list) -> str:
     """Encode the position after the row with these sort values (text, int, None) in the list named `scope`."""
-    position = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
-    body = base64.urlsafe_b64encode(position.encode()).rstrip(b"=")
+    body = base64.urlsafe_b64encode(msgspec.json.encode(values)).rstrip(b"=")
     return _signer(_keys(), scope).sign(body).decode()
 
 
@@ -38,7 +37,7 @@ def decode_cursor(scope: str, cursor: str | None) -> list | None:
     try:
         body = _signer(_keys(), scope).unsign(cursor)
         _require_canonical_signature(cursor.rpartition(".")[2])
-        return json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
+        return msgspec.json.decode(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
     except BadData:
         raise Invalid(errors={"cursor": ["Must be the next_cursor of an earlier page of the same list."]}) from None
 

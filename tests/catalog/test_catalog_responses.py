@@ -1,7 +1,9 @@
 """The cache of catalogue responses."""
 
+import pytest
+
 from streamsvc.http.kept_responses import ResponseCache
-from streamsvc.operations.catalog.reading import lists
+from streamsvc.operations.catalog.reading import lists, shown_cards
 from tests.worlds.catalog_world import Catalog
 
 
@@ -40,3 +42,37 @@ def test_a_list_is_read_once_until_the_catalogue_changes(app, monkeypatch):
     catalog.put("Bravo")
     assert catalog.titles() == ["Bravo", "Alpha"]
     assert len(read) == 2
+
+
+@pytest.fixture
+def cards_read(monkeypatch):
+    """How many cards each statement has read."""
+    counts, encode = [], shown_cards.encode_keys
+    monkeypatch.setattr(
+        shown_cards, "encode_keys", lambda pks, dialect: counts.append(len(pks)) or encode(pks, dialect)
+    )
+    return counts
+
+
+def test_a_card_is_read_once_for_all_lists_until_the_catalogue_changes(app, cards_read):
+    catalog = Catalog(app)
+    for title in ("Alpha", "Bravo", "Charlie"):
+        catalog.put(title)
+    assert catalog.titles(limit=2) == ["Charlie", "Bravo"]
+    assert catalog.titles(sort="title") == ["Alpha", "Bravo", "Charlie"]
+    assert catalog.titles(sort="-title") == ["Charlie", "Bravo", "Alpha"]
+    assert cards_read == [2, 1]
+    catalog.put("Brave", external_id="test:Bravo")
+    assert catalog.titles(sort="title") == ["Alpha", "Brave", "Charlie"]
+    assert cards_read == [2, 1, 3]
+
+
+def test_a_process_keeps_no_more_cards_than_it_may(app, cards_read, monkeypatch):
+    monkeypatch.setattr(shown_cards, "MAX_KEPT", 2)
+    catalog = Catalog(app)
+    for title in ("Alpha", "Bravo", "Charlie"):
+        catalog.put(title)
+    assert catalog.titles(limit=2) == ["Charlie", "Bravo"]
+    assert catalog.titles(limit=1, sort="title") == ["Alpha"]
+    assert catalog.titles(limit=2, sort="title") == ["Alpha", "Bravo"]
+    assert cards_read == [2, 1, 1]

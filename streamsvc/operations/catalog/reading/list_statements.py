@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import sqlalchemy as sa
 
 from streamsvc.http.pagination import bounded_count
-from streamsvc.models import Title, TitleCard, TitleCredit, TitleFacet
+from streamsvc.models import Title, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import CONDITIONS, Visibility, within_age
 from streamsvc.rules.catalog.sort_orders import parse_sort
 from streamsvc.storage.compiled_statements import CompiledStatement
@@ -63,9 +63,8 @@ def compiled_end_statement(shape: ListShape) -> CompiledStatement:
 
 @lru_cache(maxsize=1_000)
 def list_statement(shape: ListShape, dialect: str = "") -> sa.Select:
-    """Build the statement of a list: the title's key, its card, then the sort values that a cursor holds."""
+    """Build the statement of a list: the title's key, then the sort values that a cursor holds."""
     base = walked_model(shape)
-    cards = sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == "")
     if is_walked(shape) and dialect == "postgresql":
         walked = _next_rows(shape, base).subquery("walked")
         keys = [walked.c[f"key_{index}"] for index in range(len(sort_keys(shape, base)))]
@@ -82,7 +81,7 @@ def list_statement(shape: ListShape, dialect: str = "") -> sa.Select:
             conditions = [*tested, *facet_conditions(shape, base), *start, _until_end_of_chunk(shape, keys)]
         conditions += _after(shape, base)
     values = [key.label(f"key_{index}") for index, key in enumerate(keys)]
-    select = sa.select(Title.pk, TitleCard.body, *values).select_from(sa.join(source, TitleCard, cards))
+    select = sa.select(Title.pk, *values).select_from(source)
     return select.where(*conditions).order_by(*in_order(shape, keys)).limit(sa.bindparam("limit"))
 
 

@@ -16,7 +16,7 @@ from streamsvc.models import Collection, Facet, Person
 from streamsvc.operations.catalog.reading import list_statements, sorted_groups
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.list_statements import FACET_KINDS, RANGES, FacetKind, ListShape, RangeName
-from streamsvc.operations.catalog.reading.shown_cards import shown_cards
+from streamsvc.operations.catalog.reading.shown_cards import listed_cards
 from streamsvc.operations.catalog.reading.version import KINDS_READ_ON_DEMAND, CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import json_page, select_members
 from streamsvc.rules.catalog.inputs import TitlesInput
@@ -43,7 +43,7 @@ FACET_BY_CODE = sa.select(Facet.pk, Facet.titles).where(
 
 
 class ListRows(NamedTuple):
-    """Rows (title's key, card, sort values), and the sort values to continue from if the bound was reached."""
+    """Rows (title's key, sort values), and the sort values to continue from if the bound was reached."""
 
     rows: list[Any]
     stopped_at: list[Any] | None
@@ -69,9 +69,10 @@ def list_title_cards(
     scope = f"titles:{query['sort']}:{filters}"
     after = pagination.decode_cursor(scope, query["cursor"])
     found = list_rows(shape, parameters, query["limit"] + 1, after)
-    page = pagination.build_page(found.rows, query["limit"], scope, lambda row: list(row[2:]), found.stopped_at)
+    page = pagination.build_page(found.rows, query["limit"], scope, lambda row: list(row[1:]), found.stopped_at)
     total = count_titles(shape, parameters) if query["include_total"] else None
-    return shown_cards(page["items"], audience, snapshot, query["locale"]), page["next_cursor"], total
+    cards = listed_cards([row[0] for row in page["items"]], audience, snapshot, query["locale"])
+    return cards, page["next_cursor"], total
 
 
 def list_rows(shape: ListShape, parameters: dict[str, Any], limit: int, after: list[Any] | None) -> ListRows:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from streamsvc.models import Title, TitleCard
+from streamsvc.models import Title
 from streamsvc.operations.catalog.reading import list_statements
 from streamsvc.operations.catalog.reading.list_statements import ListShape
 from streamsvc.rules.catalog.ranks import encode_rank
@@ -61,7 +61,7 @@ def read_rows(
                 fixed.append(groups.first)
                 continue
             rows, end = _sort_groups(start, values | {"limit": limit}, after, groups)
-        return [(*row[:2], *fixed, *row[2:]) for row in rows], [*fixed, *end] or None
+        return [(row[0], *fixed, *row[1:]) for row in rows], [*fixed, *end] or None
 
 
 def _walk_group(shape: ListShape, values: dict[str, Any], after: list[Any], size: int) -> tuple[list[Any], list[Any]]:
@@ -134,7 +134,7 @@ def groups_statement(shape: GroupsShape) -> sa.Select:
 
 
 def sorted_statement(shape: GroupsShape) -> sa.Select:
-    """Build the statement that sorts groups of up to `chunk` rows: the title's key, its card, then the sort values."""
+    """Build the statement that sorts groups of up to `chunk` rows: the title's key, then the sort values."""
     titles = shape.titles
     base = list_statements.walked_model(titles)
     keys = [key.label(f"key_{index}") for index, key in enumerate(list_statements.sort_keys(titles, base))]
@@ -144,18 +144,13 @@ def sorted_statement(shape: GroupsShape) -> sa.Select:
     conditions = list_statements.row_conditions(titles, walked.c)
     if shape.values:
         conditions.append(list_statements.after_position(titles, keys, shape.values, shape.is_before))
-    page = (
+    return (
         sa.select(walked.c.title_pk, *keys)
         .select_from(sa.join(walked, Title, Title.pk == walked.c.title_pk))
         .where(*conditions)
         .order_by(*list_statements.in_order(titles, keys))
         .limit(sa.bindparam("limit"))
-        .subquery("page")
     )
-    keys = [page.c[key.name] for key in keys]
-    cards = sa.and_(TitleCard.title_pk == page.c.title_pk, TitleCard.locale == "")
-    select = sa.select(page.c.title_pk, TitleCard.body, *keys).select_from(sa.join(page, TitleCard, cards))
-    return select.order_by(*list_statements.in_order(titles, keys))
 
 
 def _next_rows(shape: GroupsShape, select: sa.Select, base: Any) -> sa.Select:

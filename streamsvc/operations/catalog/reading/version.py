@@ -63,6 +63,8 @@ class CatalogSnapshot:
     title_counts: dict[int, int]
     corrections: dict[str, list[str]] = field(default_factory=dict)
     """The corrections of misspelt words that were searched for (operations/catalog/search/spelling.py)."""
+    cards: dict[int, str] = field(default_factory=dict)
+    """The cards that lists have shown, in the titles' own languages, by title's key (shown_cards.py)."""
 
     def card_locales(self, language: str | None) -> list[str]:
         """Return the locales in which a title's card may exist, best first; empty if no title has any of them."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
+from sqlalchemy.dialects.postgresql import TSQUERY
 
 from streamsvc.models import (
     Collection,
@@ -26,11 +26,11 @@ from streamsvc.models import (
 from streamsvc.models.catalog.visibility import EPISODE_CONDITIONS
 from streamsvc.operations.catalog.reading.filters import FilterShape, filter_conditions
 from streamsvc.operations.catalog.search import lexemes
-from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog import search
 from streamsvc.rules.catalog.ranks import decode_pk
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db
+from streamsvc.storage.key_lists import encode_keys, select_keys
 
 MAX_RANKS = 2_000
 """Ranks tested for one request."""
@@ -45,7 +45,6 @@ FTS_TABLES = {
 _expression = sa.bindparam("expression", type_=sa.Text())
 _tsquery = sa.cast(_expression, TSQUERY())
 _after, _lowest = (sa.bindparam(name, type_=sa.BigInteger()) for name in ("after", "lowest"))
-_pks = sa.bindparam("pks", type_=sa.Text())
 
 
 def fts_table(model: Any) -> sa.TableClause:
@@ -111,21 +110,14 @@ def load_rows(kind: str, ranks: list[int], shape: FilterShape, parameters: dict[
     """Return the rows of a kind that pass the filters, by rank."""
     dialect = db.engine.dialect.name
     pks = {decode_pk(rank): rank for rank in ranks}
-    encoded = encode_json(list(pks)) if dialect == "sqlite" else ",".join(map(str, pks))
-    rows = _rows_statement(kind, shape, dialect).all(**parameters, pks=encoded)
+    rows = _rows_statement(kind, shape, dialect).all(**parameters, pks=encode_keys(pks, dialect))
     return {pks[row.pk]: row for row in rows}
 
 
 @lru_cache(maxsize=500)
 def _rows_statement(kind: str, shape: FilterShape, dialect: str) -> CompiledStatement:
     conditions = filter_conditions(shape) + (EPISODE_CONDITIONS[shape.visibility] if kind == "episode" else [])
-    return CompiledStatement(ROW_SELECTS[kind](_among(dialect), conditions))
-
-
-def _among(dialect: str) -> Any:
-    if dialect == "sqlite":
-        return sa.select(sa.func.json_each(_pks).table_valued("value").c.value)
-    return sa.select(sa.cast(sa.func.unnest(sa.func.string_to_array(_pks, ",", type_=ARRAY(sa.Text()))), sa.Integer()))
+    return CompiledStatement(ROW_SELECTS[kind](select_keys("pks", dialect), conditions))
 
 
 def _select_titles(pks: Any, conditions: list) -> sa.Select:

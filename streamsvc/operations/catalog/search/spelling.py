@@ -1,11 +1,9 @@
 """Spelling correction: the catalogue's words that a misspelled word may stand for."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from streamsvc.models import SearchWord
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
-from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.typos import (
     MIN_WORD_LENGTH,
     is_similar,
@@ -15,6 +13,7 @@ from streamsvc.rules.catalog.typos import (
 )
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db
+from streamsvc.storage.key_lists import encode_keys, select_keys
 
 MAX_CORRECTIONS = 12
 MAX_WORDS_PER_SOUND = 300
@@ -82,21 +81,14 @@ def _rank_corrections(word: str, one_edit_away: set[str], known_words: dict[str,
 def _load_known_words(words: set[str], sounds: set[str]) -> dict[str, str]:
     """Return those of `words` that the catalogue has, and its words with one of the sounds, each with its sound."""
     dialect = db.engine.dialect.name
-    encode = encode_json if dialect == "sqlite" else ",".join
-    rows = KNOWN_WORDS[dialect].all(words=encode(sorted(words)), sounds=encode(sorted(sounds)))
+    parameters = {"words": encode_keys(sorted(words), dialect), "sounds": encode_keys(sorted(sounds), dialect)}
+    rows = KNOWN_WORDS[dialect].all(**parameters)
     return {row.word: row.sound for row in rows}
 
 
-def _split_parameter(name: str, dialect: str) -> sa.Select:
-    """Select the words that one parameter carries, so that the statement is the same for every query."""
-    parameter = sa.bindparam(name, type_=sa.Text())
-    if dialect == "sqlite":
-        return sa.select(sa.func.json_each(parameter).table_valued("value").c.value)
-    return sa.select(sa.func.unnest(sa.func.string_to_array(parameter, ",", type_=ARRAY(sa.Text()))))
-
-
 def _known_words_statement(dialect: str) -> CompiledStatement:
-    sounds, words = _split_parameter("sounds", dialect), _split_parameter("words", dialect).subquery()
+    sounds = select_keys("sounds", dialect, sa.Text)
+    words = select_keys("words", dialect, sa.Text).subquery()
     similar_sounding = (
         sa.select(SearchWord.word, SearchWord.sound)
         .where(SearchWord.sound.in_(sounds))
