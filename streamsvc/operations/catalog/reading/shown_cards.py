@@ -44,7 +44,7 @@ def shown_cards(
     Each is in the language closest to `locale`, or to the audience's, else in the title's own; with the rating of the
     audience's country if the title has one, else with its main rating. Neither costs a query while no title has any.
     """
-    cards = _show({row[0]: row[1] for row in rows}, audience, snapshot, locale)
+    cards = _adapt_cards({row[0]: row[1] for row in rows}, audience, snapshot, locale)
     return [cards[row[0]] for row in rows]
 
 
@@ -52,7 +52,7 @@ def listed_cards(
     pks: Sequence[int], audience: Audience, snapshot: CatalogSnapshot, locale: str | None = None
 ) -> list[str]:
     """Return the cards of the titles with these keys as the audience sees them, as `shown_cards` does."""
-    return list(_show(_load_cards(pks, snapshot), audience, snapshot, locale).values())
+    return list(_adapt_cards(_load_cards(pks, snapshot), audience, snapshot, locale).values())
 
 
 def _load_cards(pks: Sequence[int], snapshot: CatalogSnapshot) -> dict[int, str]:
@@ -72,7 +72,10 @@ def _load_cards(pks: Sequence[int], snapshot: CatalogSnapshot) -> dict[int, str]
     return {pk: card for pk, card in cards.items() if card is not None}
 
 
-def _show(cards: dict[int, str], audience: Audience, snapshot: CatalogSnapshot, locale: str | None) -> dict[int, str]:
+def _adapt_cards(
+    cards: dict[int, str], audience: Audience, snapshot: CatalogSnapshot, locale: str | None
+) -> dict[int, str]:
+    """Return cards, by title's key, in the audience's language and with the ratings of its country."""
     if cards and (locales := snapshot.card_locales(locale or audience.language)):
         cards |= _localized_cards(list(cards), locales)
     if cards and snapshot.has_ratings_of(audience.facts.country):
