@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
@@ -45,6 +45,7 @@ from streamsvc.http.request_limits import (
     raise_open_file_limit,
 )
 from streamsvc.http.server_problems import server_problem
+from streamsvc.http.serving_threads import ServingThreads, Turns
 from streamsvc.http.wsgi_environ import environ_key
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 BACKLOG, MAX_CONNECTIONS = 2048, 10_000
 KEEP_THREADS_S = 10**9
 MAX_DIRECT_THREADS = 3
-PATIENCE_S = 0.005
 FIRST_BYTES_S = 1.0
 """How long a process that stops waits for the first bytes of a connection that it has already accepted."""
 DIGITS = re.compile("[0-9]{1,18}")
@@ -73,74 +73,6 @@ class Scheduler(CallbackScheduler):
         return scheduler
 
 
-class Turns:
-    """Lets one of Granian's threads serve requests, as long as it is quick.
-
-    Threads that serve short requests side by side cost more than the requests: they wake each other up for Python's
-    lock. So a thread that has served a request sleeps here if another one is there to take the next. Once all that
-    are awake have been serving for `PATIENCE_S`, because the disk does not respond, say, one more is woken.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.awake: set[int] = set()
-        self.serving: dict[int, float] = {}
-        """Since when each thread has been serving its request."""
-        self.sleeping: list[tuple[int, threading.Lock]] = []
-        self.has_begun = threading.Event()
-        self.is_stopping = False
-        threading.Thread(target=self._watch, name="turns", daemon=True).start()
-
-    def begin(self) -> None:
-        """Note that this thread serves a request."""
-        thread = threading.get_ident()
-        self.awake.add(thread)
-        self.serving[thread] = time.monotonic()
-        if not self.has_begun.is_set():
-            self.has_begun.set()
-
-    def end(self) -> None:
-        """Note that this thread has served its request, and sleep if another thread is there for the next."""
-        thread = threading.get_ident()
-        del self.serving[thread]
-        if len(self.awake) == 1:
-            return
-        sleep = threading.Lock()
-        sleep.acquire()
-        with self.lock:
-            if self.is_stopping or not self._is_any_free(self.awake - {thread}):
-                return
-            self.awake.remove(thread)
-            self.sleeping.append((thread, sleep))
-        sleep.acquire()  # until somebody wakes it
-
-    def stop(self) -> None:
-        """Wake all threads; from now on none sleeps."""
-        with self.lock:
-            self.is_stopping = True
-            while self.sleeping:
-                self._wake()
-
-    def _is_any_free(self, threads: set[int]) -> bool:
-        """Whether one of the threads waits for a request, or may soon."""
-        now = time.monotonic()
-        return any(now - self.serving.get(thread, now) <= PATIENCE_S for thread in threads)
-
-    def _wake(self) -> None:
-        thread, sleep = self.sleeping.pop()
-        self.awake.add(thread)
-        sleep.release()
-
-    def _watch(self) -> None:
-        while True:
-            self.has_begun.wait()
-            self.has_begun.clear()
-            time.sleep(PATIENCE_S)
-            with self.lock:
-                if self.sleeping and not self._is_any_free(set(self.awake)):
-                    self._wake()
-
-
 class Front:
     """Calls the app for the requests that Granian has read.
 
@@ -154,11 +86,11 @@ class Front:
         self.direct_threads = max(1, min(MAX_DIRECT_THREADS, threads // 2))
         self.direct = threading.Semaphore(self.direct_threads)
         self.all = threading.Semaphore(max(threads, self.direct_threads + 1))
-        self.pool = ThreadPoolExecutor(threads)
+        is_sqlite = app.extensions["settings"].is_sqlite
+        self.pool = ServingThreads(threads, lambda serve: serve(), takes_turns=is_sqlite)
         self.large_bodies = 0
         self.readers: set[asyncio.Task] = set()
-        self.turns = Turns() if app.extensions["settings"].is_sqlite else None
-        """On PostgreSQL all threads serve: one waits for the server while another has Python's lock."""
+        self.turns = Turns() if is_sqlite else None
         self.is_stopping = False
 
     def handle(self, watcher: Any) -> None:
@@ -184,7 +116,7 @@ class Front:
                 finally:
                     self.direct.release()
             else:
-                self.pool.submit(self._serve_in_turn, environ, proto)
+                self.pool.submit(partial(self._serve_in_turn, environ, proto))
         except ServerError as error:
             send_problem(proto, *error.args)
         except Exception:
@@ -250,7 +182,7 @@ class Front:
             log.exception("a request was not read")
             send_problem(proto, 500)
         else:
-            self.pool.submit(self._serve_with_body, body)
+            self.pool.submit(partial(self._serve_with_body, body))
         if not body.is_complete and "HTTP_EXPECT" not in environ:
             await body.discard()
 
@@ -428,7 +360,7 @@ def serve_app(app: Flask, listener_fd: int, report_ready: Callable[[], None]) ->
         await stopped.wait()
 
     loop.run_until_complete(serve())
-    front.pool.shutdown()
+    front.pool.shutdown(wait=True)
 
 
 def build_worker(listener_fd: int, threads: int, request_timeout_s: int) -> RSGIWorker:

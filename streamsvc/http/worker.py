@@ -13,7 +13,6 @@ leader is back. Whoever holds the lock `loop` runs the loop; nobody else may tou
 import errno
 import math
 import os
-import queue
 import select
 import selectors
 import socket
@@ -39,13 +38,14 @@ from streamsvc.http.request_limits import (
     raise_open_file_limit,
 )
 from streamsvc.http.request_reader import RequestReader
+from streamsvc.http.serving_threads import PATIENCE_S, ServingThreads
 from streamsvc.settings import Settings
 
 if TYPE_CHECKING:
     from streamsvc.http.hot_reads import HotReads
 
 RECEIVE_BYTES = 64 * 1024
-SWEEP_INTERVAL_S, PATIENCE_S = 0.5, 0.005
+SWEEP_INTERVAL_S = 0.5
 SEND_BUFFER_BYTES, SEND_TIMEOUT_S = 256 * 1024, 30
 """A response that fits into the buffer is sent at once, however slowly the client reads it."""
 MAX_ALL_UNSENT_BYTES = 64 << 20
@@ -75,26 +75,6 @@ class Connection(TConn):
         self.unsent = bytearray()
 
 
-class ServingThreads:
-    """Threads that serve connections: without the future, and its lock, that Python's pool makes for each task."""
-
-    def __init__(self, count: int, serve: Callable[[Connection], None]) -> None:
-        self.queue: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
-        self.submit = self.queue.put
-        self.threads = [threading.Thread(target=self._run, args=(serve,), daemon=True) for _ in range(count)]
-        for thread in self.threads:
-            thread.start()
-
-    def _run(self, serve: Callable[[Connection], None]) -> None:
-        while (connection := self.queue.get()) is not None:
-            serve(connection)
-
-    def shutdown(self, wait: bool = False) -> None:
-        """Let the threads end when they have served what was submitted; does not wait for them."""
-        for _ in self.threads:
-            self.queue.put(None)
-
-
 class BufferingWorker(ThreadWorker):
     """A threaded worker whose event loop reads the requests, and serves hot reads."""
 
@@ -111,7 +91,7 @@ class BufferingWorker(ThreadWorker):
         self.request_timeout_s = Settings.from_env().request_timeout_s
         self.waiting: dict[Connection, None] = {}  # for bytes of their clients; the longest waiting first
         self.next_sweep = 0.0
-        self.reserved_thread = ServingThreads(1, self._serve)
+        self.reserved_thread = ServingThreads(1, self._serve, takes_turns=False)
         self.served: deque[tuple[Connection, bool]] = deque()
         self.is_woken = False
         self.base_environ = base_environ(self.cfg)
@@ -129,7 +109,7 @@ class BufferingWorker(ThreadWorker):
             self.hot_reads = extensions["hot_reads"]
 
     def get_thread_pool(self) -> ServingThreads:
-        return ServingThreads(self.cfg.threads, self._serve)
+        return ServingThreads(self.cfg.threads, self._serve, takes_turns=Settings.from_env().is_sqlite)
 
     def run(self) -> None:
         self.poller.register(self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks)

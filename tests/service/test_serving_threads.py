@@ -1,37 +1,26 @@
-"""On Granian with SQLite one thread serves as long as it is quick, and others as soon as it is not."""
+"""On SQLite one thread serves as long as it is quick, and others as soon as it is not."""
 
-import queue
 import threading
 import time
 from itertools import pairwise
 
 import pytest
 
-from streamsvc.http.granian_worker import PATIENCE_S, Turns
+from streamsvc.http.serving_threads import PATIENCE_S, ServingThreads
 from tests.worlds.service import wait_until
 
 THREADS = 4
 
 
 class Pool:
-    """Threads that take what is to be done from one queue, as Granian's do."""
-
     def __init__(self):
-        self.turns, self.queue = Turns(), queue.SimpleQueue()
-        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(THREADS)]
-        for thread in self.threads:
-            thread.start()
-
-    def run(self):
-        while act := self.queue.get():
-            self.turns.begin()
-            act()
-            self.turns.end()
+        self.threads = ServingThreads(THREADS, lambda act: act(), takes_turns=True)
+        self.turns = self.threads.turns
 
     def do(self, act):
         """Have it done, and return an event that is set then."""
         done = threading.Event()
-        self.queue.put(lambda: (act(), done.set()))
+        self.threads.submit(lambda: (act(), done.set()))
         return done
 
     def let_all_but_one_sleep(self):
@@ -46,12 +35,10 @@ class Pool:
 def pool():
     pool = Pool()
     yield pool
-    pool.turns.stop()
-    for _ in pool.threads:
-        pool.queue.put(None)
-    for thread in pool.threads:
+    pool.threads.shutdown()
+    for thread in pool.threads.threads:
         thread.join(10)
-    assert not any(thread.is_alive() for thread in pool.threads), "a thread still sleeps"
+    assert not any(thread.is_alive() for thread in pool.threads.threads), "a thread still sleeps"
 
 
 def test_one_thread_serves_while_it_is_quick(pool):
