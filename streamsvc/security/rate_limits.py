@@ -24,8 +24,11 @@ from streamsvc.security.counter_keys import (
     load_counter_key,
 )
 from streamsvc.storage.chunked_writes import delete_in_chunks
-from streamsvc.storage.database import db, fetch_all, insert, write_transaction
+from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import db, fetch_all, write_transaction
 from streamsvc.storage.durability import Relaxed
+from streamsvc.storage.key_lists import encode_keys, select_keys
+from streamsvc.storage.unit_of_work import DIALECT_INSERTS
 
 RETENTION_S = 30 * 24 * 3600
 CLEARED_AT_ONCE = 500
@@ -55,7 +58,7 @@ def clear(rule: RateLimit | Backoff, subject: str) -> None:
     Must not be used in a `db.session` transaction, which on SQLite would wait for itself.
     """
     with counter_transaction() as counters:
-        counters.clear(rule, subject)
+        counters.clear([(rule, subject)])
 
 
 def resets_in(limits: Sequence[Limit]) -> dict[Limit, int]:
@@ -95,29 +98,35 @@ class Counters:
         `challenge_solved`: the attempt came with a solved challenge, which lifts rate limits and waits, but not the
         `max_attempts` of a back-off.
         """
-        if count := self._execute(
-            _hit_statement(rule, challenge_solved, db.engine.dialect.name), rule, subject
-        ).scalar():
+        if count := self._count(rule, subject, challenge_solved):
             return count
         row = self._connection.execute(SELECT_COUNTERS, {"keys": [counter_name(self._key, rule, subject)]}).first()
         raise TooManyAttempts(max(1, row.until_s - self._now_s) if row else 1)
 
     def count_first_seen(self, rule: RateLimit, subject: str) -> bool:
         """Count the subject once per window; returns whether this was the first time."""
-        return self._execute(_hit_statement(rule, False, db.engine.dialect.name), rule, subject).scalar() is not None
+        return self._count(rule, subject) is not None
 
-    def refund(self, rule: RateLimit | Backoff, subject: str) -> None:
-        """Refund one attempt that turned out not to count; the wait it started ends."""
-        self._execute(_REFUND[type(rule)], rule, subject)
+    def _count(self, rule: RateLimit | Backoff, subject: str, challenge_solved: bool = False) -> int | None:
+        """Count the attempt and return the new count; None if it is not allowed."""
+        statement = _hit_statement(rule, challenge_solved, self._connection.dialect.name)
+        rows = statement.run_in(self._connection, key_=counter_name(self._key, rule, subject), now_s=self._now_s)
+        return rows[0].count if rows else None
 
-    def clear(self, rule: RateLimit | Backoff, subject: str) -> None:
-        """Reset the count of `subject`."""
-        self._execute(_CLEAR, rule, subject)
+    def refund(self, limits: Sequence[Limit]) -> None:
+        """Refund one attempt against each of the limits that turned out not to count; the waits it started end."""
+        for statement, kind in ((_REFUND, RateLimit), (_REFUND_AND_END_WAIT, Backoff)):
+            self._change(statement, [limit for limit in limits if isinstance(limit[0], kind)])
 
-    def _execute(self, statement: sa.Executable, rule: RateLimit | Backoff, subject: str) -> sa.CursorResult:
-        return self._connection.execute(
-            statement, {KEY.key: counter_name(self._key, rule, subject), NOW.key: self._now_s}
-        )
+    def clear(self, limits: Sequence[Limit]) -> None:
+        """Reset the counts of the limits."""
+        self._change(_CLEAR, limits)
+
+    def _change(self, statements: dict[str, CompiledStatement], limits: Sequence[Limit]) -> None:
+        if limits:
+            dialect = self._connection.dialect.name
+            names = encode_keys([counter_name(self._key, *limit) for limit in limits], dialect)
+            statements[dialect].run_in(self._connection, names=names, now_s=self._now_s)
 
 
 @contextmanager
@@ -177,21 +186,26 @@ def _is_past(row: Any, rule: RateLimit | Backoff, now_s: Any) -> Any:
     return (row.until_s <= now_s) | is_too_late | (row.until_s > latest_s + rule.lockout_s)
 
 
-_DECREMENT = (
-    sa.update(RateLimitCounter)
-    .where(RateLimitCounter.key == KEY, RateLimitCounter.count > 0)
-    .values(count=RateLimitCounter.count - 1)
-)
-_REFUND = {RateLimit: _DECREMENT, Backoff: _DECREMENT.values(until_s=NOW)}
-_CLEAR = sa.delete(RateLimitCounter).where(RateLimitCounter.key == KEY)
+def _for_named(change: sa.Update | sa.Delete) -> dict[str, CompiledStatement]:
+    """Return the statement, by dialect, that makes this change to the counters named."""
+    dialects = ("sqlite", "postgresql")
+    return {
+        dialect: CompiledStatement(change.where(RateLimitCounter.key.in_(select_keys("names", dialect, sa.String))))
+        for dialect in dialects
+    }
+
+
+_DECREMENT = sa.update(RateLimitCounter).where(RateLimitCounter.count > 0).values(count=RateLimitCounter.count - 1)
+_REFUND, _REFUND_AND_END_WAIT = _for_named(_DECREMENT), _for_named(_DECREMENT.values(until_s=NOW))
+_CLEAR = _for_named(sa.delete(RateLimitCounter))
 
 
 @cache
-def _hit_statement(rule: RateLimit | Backoff, challenge_solved: bool, dialect: str) -> sa.Executable:
+def _hit_statement(rule: RateLimit | Backoff, challenge_solved: bool, dialect: str) -> CompiledStatement:
     """Count the attempt and return the count if it is allowed; otherwise change and return nothing."""
     first_wait_s, update = _rate_limit_update(rule) if isinstance(rule, RateLimit) else _backoff_update(rule)
-    return (
-        insert(RateLimitCounter)
+    return CompiledStatement(
+        DIALECT_INSERTS[dialect](RateLimitCounter)
         .values(key=KEY, count=1, until_s=NOW + first_wait_s)
         .on_conflict_do_update(
             index_elements=["key"], set_=update, where=_is_allowed(rule, RateLimitCounter, NOW, challenge_solved)

@@ -77,8 +77,7 @@ class Viewer(UserMixin):
 
     def reload(self) -> "Viewer":
         """Return the same viewer as seen by the current transaction."""
-        rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": self.row.token_hash}).all()
-        return Viewer(rows, self.csrf_token)
+        return Viewer(read_viewer_rows(self.row.token_hash), self.csrf_token)
 
     @property
     def is_recently_authenticated(self) -> bool:
@@ -177,6 +176,12 @@ UPDATE_LAST_SEEN = (
     .where(Session.id == sa.bindparam("session_id"), Session.last_seen_at < sa.bindparam("now"))
     .values(last_seen_at=sa.bindparam("now"))
 )
+
+
+def read_viewer_rows(token_hash: str) -> list[Any]:
+    """Return the rows of a session's viewer as seen by the current transaction."""
+    db.session.flush()
+    return COMPILED_VIEWER_BY_TOKEN.run_in(db.session.connection(), token_hash=token_hash)
 
 
 def find_viewer(token: str, by_cookie: bool = False, is_proved: bool = False) -> Viewer | None:

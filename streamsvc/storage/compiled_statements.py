@@ -60,10 +60,12 @@ class CompiledStatement:
     """
 
     def __init__(
-        self, statement: sa.Select | sa.CompoundSelect | sa.Insert | sa.Update, relaxed: Relaxed | None = None
+        self,
+        statement: sa.Select | sa.CompoundSelect | sa.Insert | sa.Update | sa.Delete,
+        relaxed: Relaxed | None = None,
     ):
         self.statement, self.relaxed = statement, relaxed
-        self._is_write = isinstance(statement, sa.Insert | sa.Update)
+        self._is_write = isinstance(statement, sa.Insert | sa.Update | sa.Delete)
         self.columns = list(statement.exported_columns)
         names: list[Any] = [column.key for column in self.columns]
         row_type: Any = namedtuple("Row", names)  # type: ignore[misc]  # a class of its own for each statement
@@ -83,19 +85,23 @@ class CompiledStatement:
         """Run the write and return the number of rows affected."""
         return self._execute(parameters)[1]
 
+    def run_in(self, transaction: sa.Connection, **parameters: Any) -> list[Any]:
+        """Run the statement in a transaction that is open, and return its rows."""
+        text, arguments, converters = self._prepare(transaction.dialect, parameters)
+        connection = transaction.connection
+        try:
+            rows, _ = self._run(connection, text, arguments)
+        except transaction.dialect.loaded_dbapi.Error as error:
+            raise self._translate_error(transaction.dialect, connection, text, error) from error
+        return self._make_rows(rows, converters)
+
     def _execute(self, parameters: dict[str, Any]) -> tuple[list[Any], int]:
         """Return (rows, row count)."""
         engine = db.engines[AUTOCOMMIT_BIND] if self._is_write else reading_engine()
-        text, names, constants, binders, converters = self._compiled_by_dialect.get(
-            engine.dialect.name
-        ) or self._compile(engine.dialect)
-        bound = constants | parameters
-        for name, bind in binders:
-            bound[name] = bind(bound[name])
+        text, arguments, converters = self._prepare(engine.dialect, parameters)
         connection = None
         try:
             connection = _thread.get(engine)
-            arguments = [bound[name] for name in names] if names is not None else bound
             if self._is_write and engine.dialect.name == "sqlite":
                 durability.set_sqlite_level(connection, self.relaxed)
                 with queued_write(engine):
@@ -104,9 +110,22 @@ class CompiledStatement:
                 rows, count = self._run(connection, text, arguments)
         except engine.dialect.loaded_dbapi.Error as error:
             raise self._translate_error(engine.dialect, connection, text, error) from error
+        return self._make_rows(rows, converters), count
+
+    def _prepare(self, dialect: sa.Dialect, parameters: dict[str, Any]) -> tuple[str, Any, _Processors]:
+        """Return (text, the driver's parameters, converters)."""
+        text, names, constants, binders, converters = self._compiled_by_dialect.get(dialect.name) or self._compile(
+            dialect
+        )
+        bound = constants | parameters
+        for name, bind in binders:
+            bound[name] = bind(bound[name])
+        return text, bound if names is None else [bound[name] for name in names], converters
+
+    def _make_rows(self, rows: list[Any], converters: _Processors) -> list[Any]:
         if converters:
             rows = [_convert(values, converters) for values in rows]
-        return list(map(self._make_row, rows)), count
+        return list(map(self._make_row, rows))
 
     def _run(self, connection: PoolProxiedConnection, text: str, arguments: Any) -> tuple[list[Any], int]:
         span = start_statement_span(text)

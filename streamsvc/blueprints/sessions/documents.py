@@ -11,9 +11,8 @@ from streamsvc.rules.sign_in.sessions import hash_token, impersonation_view
 from streamsvc.rules.stores.account_ids import format_store_account_id
 from streamsvc.rules.stores.sources import list_live, source_views
 from streamsvc.security.csrf import compute_csrf_token
-from streamsvc.security.viewers import VIEWER_BY_TOKEN, Viewer
+from streamsvc.security.viewers import Viewer, read_viewer_rows
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db
 
 
 def current_session_view(viewer: Viewer) -> dict:
@@ -127,7 +126,7 @@ def sign_in_response(token: str, by_cookie: bool, trust: dict | None = None) -> 
 
     `trust` is `{token, until}` of a newly trusted device.
     """
-    rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": hash_token(token)}).all()
+    rows = read_viewer_rows(hash_token(token))
     viewer = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None)
     token_type = {"token_type": "DPoP"} if rows[0].dpop_jkt else {}
     tokens = {"token": token} | token_type | ({"device_trust": trust} if trust else {})

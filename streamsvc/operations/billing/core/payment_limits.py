@@ -96,8 +96,7 @@ def _hit(limits: list[rate_limits.Limit]) -> None:
 def _refund(limits: list[rate_limits.Limit]) -> None:
     if limits:
         with rate_limits.counter_transaction() as counters:
-            for limit in limits:
-                counters.refund(*limit)
+            counters.refund(limits)
 
 
 def refund_authenticated_payment(payment: Payment) -> None:
