@@ -25,10 +25,9 @@ from streamsvc.security.counter_keys import (
 )
 from streamsvc.storage.chunked_writes import delete_in_chunks
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import db, fetch_all, write_transaction
+from streamsvc.storage.database import db, fetch_all, insert, write_transaction
 from streamsvc.storage.durability import Relaxed
 from streamsvc.storage.key_lists import encode_keys, select_keys
-from streamsvc.storage.unit_of_work import DIALECT_INSERTS
 
 RETENTION_S = 30 * 24 * 3600
 CLEARED_AT_ONCE = 500
@@ -205,7 +204,7 @@ def _hit_statement(rule: RateLimit | Backoff, challenge_solved: bool, dialect: s
     """Count the attempt and return the count if it is allowed; otherwise change and return nothing."""
     first_wait_s, update = _rate_limit_update(rule) if isinstance(rule, RateLimit) else _backoff_update(rule)
     return CompiledStatement(
-        DIALECT_INSERTS[dialect](RateLimitCounter)
+        insert(RateLimitCounter)
         .values(key=KEY, count=1, until_s=NOW + first_wait_s)
         .on_conflict_do_update(
             index_elements=["key"], set_=update, where=_is_allowed(rule, RateLimitCounter, NOW, challenge_solved)
