@@ -50,6 +50,7 @@ def main():
 
     options = parse_arguments()
     started, results, times_us, hash_us = time.monotonic(), {}, {}, 0.0
+    profiles, besides_hash = {}, {}
     print(report.describe_machine(), flush=True)
     for database in options.database.split(","):
         with ExitStack() as stack:
@@ -57,8 +58,10 @@ def main():
             url = stack.enter_context(create_database(database, folder))
             service = prepare_service(url, folder)
             rounds, in_process, hashing_us = measure_database(service, database, options)
-        results[database] = rounds
-        times_us, hash_us = in_process or times_us, hashing_us or hash_us
+            results[database] = rounds
+            times_us, hash_us = in_process or times_us, hashing_us or hash_us
+            if in_process:
+                profiles, besides_hash = explain_missed_goals(service, rounds, times_us, hash_us)
         print(f"\n{database}\n{report.format_comparison(rounds)}", flush=True)
     method = (
         f"`python -m bench`: {options.rounds} rounds of {options.seconds} s per server, {options.connections} "
@@ -67,8 +70,9 @@ def main():
         "bare Flask on gunicorn's sync workers divided by it, as the median of the rounds; `to bare there` the same "
         "for bare Flask on that server. On `fresh`, no responses are kept."
     )
+    obstacles = report.format_obstacles(results, profiles, besides_hash)
     options.folder.mkdir(parents=True, exist_ok=True)
-    (options.folder / "results.md").write_text(report.format_results(results, times_us, hash_us, method))
+    (options.folder / "results.md").write_text(report.format_results(results, times_us, hash_us, obstacles, method))
     (options.folder / "results.svg").write_text(report.format_plot(results))
     print(f"\n{report.format_ratio_goals(results)}")
 
@@ -94,6 +98,19 @@ def measure_database(service, database: str, options) -> tuple:
         times_us = comparison.measure_in_process(service, options.only, options.rounds, options.calls)
         hash_us = time_hash(service.app)
     return comparison.measure(service, options), times_us, hash_us
+
+
+def explain_missed_goals(service, rounds, times_us, hash_us) -> tuple[dict, dict]:
+    """The profiles of the paths that miss a goal, and what the others cost besides their hash; both by path."""
+    from bench import profiles, report
+
+    in_process = report.missed_in_process(times_us, hash_us)
+    paths = dict.fromkeys([goal.path for goal, _ in report.missed_ratios({"sqlite": rounds})] + in_process)
+    hashed = [path for path in in_process if path in report.HASHES]
+    return (
+        {path: profiles.profile_path(service, path) for path in paths},
+        {path: profiles.time_besides_hash(service, path, hash_us) for path in hashed},
+    )
 
 
 def time_hash(app) -> float:

@@ -7,9 +7,11 @@ from pathlib import Path
 from statistics import median
 
 from bench.comparison import BASELINE, OURS, Rounds
-from bench.goals import ELSEWHERE, HASHES, IN_PROCESS_US, RATIOS
+from bench.goals import ELSEWHERE, HASHES, IN_PROCESS_US, RATIOS, Goal
 
 PACKAGES = ("flask", "werkzeug", "sqlalchemy", "gunicorn", "granian", "flask-smorest", "marshmallow", "msgspec")
+Profile = list[tuple[str, float]]
+"""Functions and the µs that each takes itself in a call."""
 COLORS = {"gunicorn": "#4477aa", "granian": "#ee6677"}
 
 
@@ -78,6 +80,57 @@ def format_ratio_goals(results: dict[str, Rounds]) -> str:
     return format_markdown(rows)
 
 
+def missed_ratios(results: dict[str, Rounds]) -> list[tuple[Goal, str]]:
+    """The goals for a ratio that were measured and missed, each with the server."""
+    return [
+        (goal, server)
+        for goal in RATIOS
+        for server in OURS
+        if (of_path := results.get(goal.database, {}).get(goal.path))
+        and find_ratio(of_path, server) < getattr(goal, server)
+    ]
+
+
+def missed_in_process(times_us: dict[str, list[float]], hash_us: float) -> list[str]:
+    """The paths that miss their goal in process."""
+    return [path for path, most in IN_PROCESS_US.items() if path in times_us and median(times_us[path]) > most] + [
+        path for path, least in HASHES.items() if path in times_us and hash_us / median(times_us[path]) < least
+    ]
+
+
+def format_missed_ratios(results: dict[str, Rounds]) -> str:
+    """What each missed goal leaves for a response, beside what ours and bare Flask on the same server take."""
+    rows = [("path", "database", "server", "the goal leaves", "streamsvc takes", "bare Flask there takes")]
+    for goal, server in missed_ratios(results):
+        turns = results[goal.database][goal.path]
+        names = (BASELINE, server, f"bare Flask, {server}")
+        base_us, own_us, bare_us = (
+            median(of_round[name].server_us for of_round in turns) if name in turns[0] else None for name in names
+        )
+        assert base_us is not None
+        times_us = (base_us / getattr(goal, server), own_us, bare_us)
+        rows.append((goal.path, goal.database, server, *("" if us is None else f"{us:.0f} µs" for us in times_us)))
+    return format_markdown(rows)
+
+
+def format_obstacles(
+    results: dict[str, Rounds], profiles: dict[str, Profile], besides_hash: dict[str, tuple[float, float]]
+) -> list[str]:
+    """What stands in the way of the goals that are missed; empty if none is."""
+    if not (profiles or missed_ratios(results)):
+        return []
+    parts = ["## What stands in the way", format_missed_ratios(results)]
+    if besides_hash:
+        rows = [(path, f"{with_us:,.0f} µs", f"{without:,.0f} µs") for path, (with_us, without) in besides_hash.items()]
+        parts.append("The hash empties the processor's caches, so that all else takes longer:")
+        parts.append(format_markdown([("path", "besides the hash", "without a hash"), *rows]))
+    if profiles:
+        parts.append("The functions with the most processor time of their own, in process, under a profiler:")
+        rows = [(path, name, f"{own_us:,.0f}") for path, of_path in profiles.items() for name, own_us in of_path]
+        parts.append(format_markdown([("path", "function", "µs"), *rows]))
+    return parts
+
+
 def format_in_process_goals(times_us: dict[str, list[float]], hash_us: float) -> str:
     """Each goal for a call in process beside what was measured; `hash_us`: a password hash alone."""
     rows = [("path", "goal", "measured", "")]
@@ -98,7 +151,9 @@ def judge(measured: float | None, goal: float, form: str, is_most: bool = False)
     return form.format(measured), "met" if is_met else "**missed**"
 
 
-def format_results(results: dict[str, Rounds], times_us: dict[str, list[float]], hash_us: float, method: str) -> str:
+def format_results(
+    results: dict[str, Rounds], times_us: dict[str, list[float]], hash_us: float, obstacles: list[str], method: str
+) -> str:
     """The report, as Markdown. `times_us`: the times in process by path, on SQLite."""
     parts = ["# What the hot paths cost", "```\n" + describe_machine() + "\n```", method]
     parts += ["![ratios](results.svg)", "## Goals", format_ratio_goals(results)]
@@ -107,6 +162,7 @@ def format_results(results: dict[str, Rounds], times_us: dict[str, list[float]],
         parts += ["## A call in process, SQLite", format_in_process_goals(times_us, hash_us)]
         rows = [(path, f"{median(of_path):,.0f}") for path, of_path in times_us.items()]
         parts.append(format_markdown([("path", "µs"), *rows]))
+    parts += obstacles
     for database, rounds in results.items():
         parts += [f"## {database}", format_comparison(rounds)]
     return "\n\n".join(parts) + "\n"

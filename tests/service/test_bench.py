@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import report, servers, subscriber_import
-from bench.__main__ import cpu_time_us, measure_database, prepare_service
+from bench import profiles, report, servers, subscriber_import
+from bench.__main__ import cpu_time_us, explain_missed_goals, measure_database, prepare_service
 from bench.capacity import EVENING, plan_capacity, read_costs, simulate_node
 from bench.comparison import BASELINE, check_samples, measure_in_process
+from bench.goals import Goal
 from bench.hot_paths import HOT_PATHS, Request, call_app
 from tests.conftest import close_app
 from tests.worlds.service import seed_demo
@@ -57,6 +58,17 @@ def test_a_short_run_is_reported_without_failures(service, monkeypatch, tmp_path
     assert text.count("\n| ") == len(paths) * len(contenders)
     (tmp_path / "results.md").write_text(f"# What the hot paths cost\n\n## postgresql\n\n{text}\n")
     assert read_costs(tmp_path / "results.md", "granian").keys() == set(paths)
+    monkeypatch.setattr(report, "OURS", ["granian"])
+    monkeypatch.setattr(report, "RATIOS", [Goal("session", "sqlite", gunicorn=99, granian=99)])
+    monkeypatch.setattr(profiles, "CALLS", 5)
+    monkeypatch.setattr(profiles, "HASHING_CALLS", 1)
+    monkeypatch.setattr(profiles, "FUNCTIONS", 500)
+    slow_times_us = {"session": [1e9], "sign-up": [1e9]}
+    obstacles = report.format_obstacles(
+        {"sqlite": rounds}, *explain_missed_goals(service, rounds, slow_times_us, hash_us=1.0)
+    )
+    for row in ("session | sqlite | granian", "sign-up", "session | streamsvc/http/hot_reads.py"):
+        assert f"\n| {row}" in "\n".join(obstacles)
 
 
 @pytest.mark.one_database
