@@ -27,7 +27,6 @@ from streamsvc.storage.chunked_writes import delete_in_chunks
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db, fetch_all, insert, write_transaction
 from streamsvc.storage.durability import Relaxed
-from streamsvc.storage.key_lists import encode_keys, select_keys
 
 RETENTION_S = 30 * 24 * 3600
 CLEARED_AT_ONCE = 500
@@ -57,7 +56,7 @@ def clear(rule: RateLimit | Backoff, subject: str) -> None:
     Must not be used in a `db.session` transaction, which on SQLite would wait for itself.
     """
     with counter_transaction() as counters:
-        counters.clear([(rule, subject)])
+        counters.clear(rule, subject)
 
 
 def resets_in(limits: Sequence[Limit]) -> dict[Limit, int]:
@@ -97,35 +96,26 @@ class Counters:
         `challenge_solved`: the attempt came with a solved challenge, which lifts rate limits and waits, but not the
         `max_attempts` of a back-off.
         """
-        if count := self._count(rule, subject, challenge_solved):
-            return count
+        if counted := self._run(_hit_statement(rule, challenge_solved, db.engine.dialect.name), rule, subject):
+            return counted[0].count
         row = self._connection.execute(SELECT_COUNTERS, {"keys": [counter_name(self._key, rule, subject)]}).first()
         raise TooManyAttempts(max(1, row.until_s - self._now_s) if row else 1)
 
     def count_first_seen(self, rule: RateLimit, subject: str) -> bool:
         """Count the subject once per window; returns whether this was the first time."""
-        return self._count(rule, subject) is not None
+        return bool(self._run(_hit_statement(rule, False, db.engine.dialect.name), rule, subject))
 
-    def _count(self, rule: RateLimit | Backoff, subject: str, challenge_solved: bool = False) -> int | None:
-        """Count the attempt and return the new count; None if it is not allowed."""
-        statement = _hit_statement(rule, challenge_solved, self._connection.dialect.name)
-        rows = statement.run_in(self._connection, key_=counter_name(self._key, rule, subject), now_s=self._now_s)
-        return rows[0].count if rows else None
+    def refund(self, rule: RateLimit | Backoff, subject: str) -> None:
+        """Refund one attempt that turned out not to count; the wait it started ends."""
+        self._run(_REFUND[type(rule)], rule, subject)
 
-    def refund(self, limits: Sequence[Limit]) -> None:
-        """Refund one attempt against each of the limits that turned out not to count; the waits it started end."""
-        for statement, kind in ((_REFUND, RateLimit), (_REFUND_AND_END_WAIT, Backoff)):
-            self._change(statement, [limit for limit in limits if isinstance(limit[0], kind)])
+    def clear(self, rule: RateLimit | Backoff, subject: str) -> None:
+        """Reset the count of `subject`."""
+        self._run(_CLEAR, rule, subject)
 
-    def clear(self, limits: Sequence[Limit]) -> None:
-        """Reset the counts of the limits."""
-        self._change(_CLEAR, limits)
-
-    def _change(self, statements: dict[str, CompiledStatement], limits: Sequence[Limit]) -> None:
-        if limits:
-            dialect = self._connection.dialect.name
-            names = encode_keys([counter_name(self._key, *limit) for limit in limits], dialect)
-            statements[dialect].run_in(self._connection, names=names, now_s=self._now_s)
+    def _run(self, statement: CompiledStatement, rule: RateLimit | Backoff, subject: str) -> list[Any]:
+        """Run a statement on the counter: one for each, in the order of the limits, in which all lock their rows."""
+        return statement.run_in(self._connection, key_=counter_name(self._key, rule, subject), now_s=self._now_s)
 
 
 @contextmanager
@@ -185,18 +175,13 @@ def _is_past(row: Any, rule: RateLimit | Backoff, now_s: Any) -> Any:
     return (row.until_s <= now_s) | is_too_late | (row.until_s > latest_s + rule.lockout_s)
 
 
-def _for_named(change: sa.Update | sa.Delete) -> dict[str, CompiledStatement]:
-    """Return the statement, by dialect, that makes this change to the counters named."""
-    dialects = ("sqlite", "postgresql")
-    return {
-        dialect: CompiledStatement(change.where(RateLimitCounter.key.in_(select_keys("names", dialect, sa.String))))
-        for dialect in dialects
-    }
-
-
-_DECREMENT = sa.update(RateLimitCounter).where(RateLimitCounter.count > 0).values(count=RateLimitCounter.count - 1)
-_REFUND, _REFUND_AND_END_WAIT = _for_named(_DECREMENT), _for_named(_DECREMENT.values(until_s=NOW))
-_CLEAR = _for_named(sa.delete(RateLimitCounter))
+_DECREMENT = (
+    sa.update(RateLimitCounter)
+    .where(RateLimitCounter.key == KEY, RateLimitCounter.count > 0)
+    .values(count=RateLimitCounter.count - 1)
+)
+_REFUND = {RateLimit: CompiledStatement(_DECREMENT), Backoff: CompiledStatement(_DECREMENT.values(until_s=NOW))}
+_CLEAR = CompiledStatement(sa.delete(RateLimitCounter).where(RateLimitCounter.key == KEY))
 
 
 @cache

@@ -178,7 +178,7 @@ def test_a_refunded_attempt_leaves_no_count(app):
         rate_limits.hit(limit, "somebody")
         assert rate_limits.resets_in([(limit, "somebody")]) == {(limit, "somebody"): 60}
         with rate_limits.counter_transaction() as counters:
-            counters.refund([(limit, "somebody")])
+            counters.refund(limit, "somebody")
         assert rate_limits.resets_in([(limit, "somebody")]) == {}
 
 

@@ -163,7 +163,7 @@ def fill(app, rule, subject, count, **wait):
     """Count attempts as if they had been made, of which the last one starts the wait that follows."""
     with app.app_context():
         with rate_limits.counter_transaction() as counters:
-            counters.clear([(rule, subject)])
+            counters.clear(rule, subject)
             counters.hit(rule, subject)
         until_s = int((clock_of(app)() + timedelta(**wait)).timestamp())
         is_counter = RateLimitCounter.key == rate_limits.counter_name(find_counter_key(), rule, subject)

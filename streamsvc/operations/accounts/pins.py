@@ -35,9 +35,9 @@ def check_pin(profile: Profile | sa.Row, pin: str | None, device_id: str, owner_
         db.session.commit()
         raise PinInvalid
     with rate_limits.counter_transaction() as counters:
-        counters.clear([on_device])
+        counters.clear(*on_device)
         if in_total in tested:
-            counters.refund([in_total])
+            counters.refund(*in_total)
     if password_hashing.needs_rehash(profile.pin_hash):
         new_hash = password_hashing.hash_password(pin, known_device=True)
         is_unchanged = (Profile.id == profile.id, Profile.pin_hash == profile.pin_hash)

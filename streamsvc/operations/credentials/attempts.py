@@ -5,6 +5,7 @@ fail, the owner can sign in on a known device. All other attempts are counted by
 that the address fails on, and by identifier; an identifier counts the same whether or not it has an account.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +58,7 @@ class SignInAttempt:
             try:
                 return permit.verify_password(password_hash, password)
             except Unavailable:
-                self._refund_hits(clears_own_limit=False)
+                self._refund_hits(rate_limits.Counters.refund)
                 raise
 
     @property
@@ -141,21 +142,22 @@ class SignInAttempt:
 
     def record_success(self) -> None:
         """Clear the attempt's own limit and refund its hits on the limits of the address."""
-        self._refund_hits(clears_own_limit=True)
+        self._refund_hits(rate_limits.Counters.clear)
 
-    def _refund_hits(self, *, clears_own_limit: bool) -> None:
-        """Refund the hits of this attempt, or clear its own limit."""
+    def _refund_hits(
+        self,
+        release_own_limit: Callable[[rate_limits.Counters, rate_limits.RateLimit | rate_limits.Backoff, str], None],
+    ) -> None:
+        """Refund the hits of this attempt; `release_own_limit` is `Counters.refund` or `Counters.clear`."""
         if not self.is_enabled:
             return
-        refunded: list[rate_limits.Limit] = []
-        cleared: list[rate_limits.Limit] = []
-        if not self.known_device:
-            refunded = self.address_limits[: 3 if self.is_first_try else 2]
-            cleared = [self.first_try_limit] if self.is_first_try else []
-        (cleared if clears_own_limit else refunded).append(self.own_limit)
         with rate_limits.counter_transaction() as counters:
-            counters.refund(refunded)
-            counters.clear(cleared)
+            if not self.known_device:
+                for limit in self.address_limits[: 3 if self.is_first_try else 2]:
+                    counters.refund(*limit)
+                if self.is_first_try:
+                    counters.clear(*self.first_try_limit)
+            release_own_limit(counters, *self.own_limit)
 
     def record_failure(self, account_id: str | None = None, **details: Any) -> None:
         """Record the failed attempt, and any limits that it exhausted, in the audit log. Commits."""

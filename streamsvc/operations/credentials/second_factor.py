@@ -85,8 +85,8 @@ def _require_code(codes: Mapping[str, str | None], account: sa.Row, now: datetim
         db.session.commit()
         raise SecondFactorInvalid
     with rate_limits.counter_transaction() as counters:
-        counters.clear([(limits.SECOND_FACTOR, subject)])
-        counters.refund([(limits.SECOND_FACTOR_TOTAL, subject)])
+        counters.clear(limits.SECOND_FACTOR, subject)
+        counters.refund(limits.SECOND_FACTOR_TOTAL, subject)
     return accepted
 
 

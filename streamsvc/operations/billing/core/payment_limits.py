@@ -96,7 +96,8 @@ def _hit(limits: list[rate_limits.Limit]) -> None:
 def _refund(limits: list[rate_limits.Limit]) -> None:
     if limits:
         with rate_limits.counter_transaction() as counters:
-            counters.refund(limits)
+            for limit in limits:
+                counters.refund(*limit)
 
 
 def refund_authenticated_payment(payment: Payment) -> None:
