@@ -1,5 +1,6 @@
 """Fixtures: every test that uses `app` runs on each database, through HTTP, with a clock that the test moves."""
 
+import gc
 import os
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -67,7 +68,11 @@ compare_hot_reads()
 
 
 def pytest_configure(config):
-    """Start one PostgreSQL server for the whole run, shared by all test processes."""
+    """Start one PostgreSQL server for the whole run, shared by all test processes.
+
+    Garbage is not collected until the tests are: there is little among modules and tests, which stay.
+    """
+    gc.disable()
     if "postgresql" in DATABASES and SERVER_VARIABLE not in os.environ and not hasattr(config, "workerinput"):
         server = postgres.postgres_server()
         os.environ[SERVER_VARIABLE] = server.__enter__()
@@ -246,7 +251,7 @@ def app(shared_app):
 def delete_all_rows(engine):
     """Delete every row: much faster than TRUNCATE on PostgreSQL for the few rows of a test."""
     is_postgresql = engine.dialect.name == "postgresql"
-    with (_engine_without_constraints(engine.url) if is_postgresql else engine).begin() as connection:
+    with (databases.engine_without_constraints(engine.url) if is_postgresql else engine).begin() as connection:
         nonempty = {row[0] for row in connection.exec_driver_sql(_nonempty_tables_query())}
         deletes = [f"DELETE FROM {name}" for name in _tables_children_first() if name in nonempty]  # noqa: S608
         if is_postgresql and deletes:
@@ -255,12 +260,6 @@ def delete_all_rows(engine):
             connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
             for delete in deletes:
                 connection.exec_driver_sql(delete)
-
-
-@cache
-def _engine_without_constraints(url):
-    """An engine of its own: a connection that turns off constraints for a while plans all its statements anew."""
-    return sa.create_engine(url, connect_args={"options": "-c session_replication_role=replica"}, pool_size=1)
 
 
 @cache
