@@ -175,6 +175,7 @@ def new_app(new_database):
     def create(kind, name, clock=None, fill=migrate_database, **settings):
         app = build_app(new_database(kind, name, fill), clock, **settings)
         disable_ping(app)
+        keep_compiled_statements(app)
         forbid_writes_in_get(app)
         apps.append(app)
         return app
@@ -205,6 +206,13 @@ def disable_ping(app):
     with app.app_context():
         for engine in db.engines.values():
             engine.dialect.do_ping = lambda _: True
+
+
+def keep_compiled_statements(app):
+    """Compile each statement once: the tests send more different ones than SQLAlchemy remembers by default."""
+    with app.app_context():
+        for engine in db.engines.values():
+            engine.update_execution_options(compiled_cache={})
 
 
 def forbid_writes_in_get(app):
