@@ -1,5 +1,6 @@
 """Fixtures: every test that uses `app` runs on each database, through HTTP, with a clock that the test moves."""
 
+import gc
 import os
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -67,7 +68,11 @@ compare_hot_reads()
 
 
 def pytest_configure(config):
-    """Start one PostgreSQL server for the whole run, shared by all test processes."""
+    """Start one PostgreSQL server for the whole run, shared by all test processes.
+
+    Garbage is not collected until the tests are: there is little among modules and tests, which stay.
+    """
+    gc.disable()
     if "postgresql" in DATABASES and SERVER_VARIABLE not in os.environ and not hasattr(config, "workerinput"):
         server = postgres.postgres_server()
         os.environ[SERVER_VARIABLE] = server.__enter__()
@@ -170,6 +175,7 @@ def new_app(new_database):
     def create(kind, name, clock=None, fill=migrate_database, **settings):
         app = build_app(new_database(kind, name, fill), clock, **settings)
         disable_ping(app)
+        keep_compiled_statements(app)
         forbid_writes_in_get(app)
         apps.append(app)
         return app
@@ -200,6 +206,13 @@ def disable_ping(app):
     with app.app_context():
         for engine in db.engines.values():
             engine.dialect.do_ping = lambda _: True
+
+
+def keep_compiled_statements(app):
+    """Compile each statement once: the tests send more different ones than SQLAlchemy remembers by default."""
+    with app.app_context():
+        for engine in db.engines.values():
+            engine.update_execution_options(compiled_cache={})
 
 
 def forbid_writes_in_get(app):
@@ -245,12 +258,13 @@ def app(shared_app):
 
 def delete_all_rows(engine):
     """Delete every row: much faster than TRUNCATE on PostgreSQL for the few rows of a test."""
-    with engine.begin() as connection:
+    is_postgresql = engine.dialect.name == "postgresql"
+    with (databases.engine_without_constraints(engine.url) if is_postgresql else engine).begin() as connection:
         nonempty = {row[0] for row in connection.exec_driver_sql(_nonempty_tables_query())}
         deletes = [f"DELETE FROM {name}" for name in _tables_children_first() if name in nonempty]  # noqa: S608
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("; ".join(["SET LOCAL session_replication_role = replica", *deletes]))
-        else:
+        if is_postgresql and deletes:
+            connection.exec_driver_sql("; ".join(deletes))
+        elif deletes:
             connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
             for delete in deletes:
                 connection.exec_driver_sql(delete)

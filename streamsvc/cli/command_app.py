@@ -27,4 +27,4 @@ def create_command_app() -> Flask:
         )
     from streamsvc.app import create_app  # late, so that a wrong setting is reported at once
 
-    return create_app(settings)
+    return create_app(settings, has_endpoints=False)

@@ -17,6 +17,7 @@ from streamsvc.models import Title
 from streamsvc.storage.database import db
 from tests.worlds.catalog_world import Catalog
 from tests.worlds.service import seed_demo
+from tests.worlds.sessions_steps import run_jobs
 
 pytestmark = pytest.mark.every_database
 
@@ -33,6 +34,17 @@ def read_probes(name):
 def read_records(name):
     with (DATA / name).open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def import_titles(catalog, records):
+    """Import records of titles, which are films unless they say otherwise."""
+    lines = [json.dumps({"external_id": f"test:{r['title']}", "kind": "movie", **r}) for r in records]
+    content_type = "application/x-ndjson"
+    sent = catalog.client.post("/v1/admin/imports", data="\n".join(lines), content_type=content_type)
+    assert sent.status_code == 202, sent.json
+    run_jobs(catalog.app)
+    result = catalog.get(f"/v1/admin/imports/{sent.json['id']}").json
+    assert (result["status"], result["rejected"]) == ("done", 0), result
 
 
 def add(catalog, record):
@@ -61,12 +73,9 @@ def run_probe(catalog, typed, expected):
 @pytest.fixture(scope="module")
 def catalog(database, new_app):
     catalog = Catalog(new_app(database, "languages", fill=seed_demo))
-    for record in read_records("search_supplement.ndjson"):
-        catalog.put(**record)
+    import_titles(catalog, read_records("search_supplement.ndjson") + read_records("search_supplement_hindi.ndjson"))
     for record in read_records("search_supplement_sixth.ndjson"):
         add(catalog, record)
-    for record in read_records("search_supplement_hindi.ndjson"):
-        catalog.put(**record)
     with catalog.app.app_context():
         catalog.external_ids = dict(db.session.execute(sa.select(Title.id, Title.external_id)).all())
     return catalog

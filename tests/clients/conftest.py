@@ -31,7 +31,7 @@ BUILT = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(new_database, tmp_path_factory):
     """The service: its `url`, an operator's `key`, a `price` and 30 films; `proxy` is in front of it."""
     url = new_database("sqlite", "clients", migrate_database)

@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from streamsvc.app import create_app
+from streamsvc.operations.maintenance import demo
+from streamsvc.settings import Settings
 from tests.worlds.browser import launch_chromium
 from tests.worlds.console_steps import ALL_PAGES
 from tests.worlds.docs_examples import ROOT, read_examples, read_json_documents
@@ -38,9 +40,8 @@ def service(new_database, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def password(service):
-    code = "from streamsvc.app import create_app\nfrom streamsvc.operations.maintenance import demo\n"
-    code += "with create_app().app_context(): print(demo.demo_password())"
-    return subprocess.run([sys.executable, "-c", code], env=service.env, capture_output=True, text=True).stdout.strip()
+    with create_app(Settings.from_env(service.env), has_endpoints=False).app_context():
+        return demo.demo_password()
 
 
 def run_page(service, page, folder, password=""):

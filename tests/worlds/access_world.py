@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from streamsvc.models import Identity, Job, Passkey, Session
 from streamsvc.rules.roles import ROLES
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
+from tests.worlds.databases import engine_without_constraints
 from tests.worlds.operator_steps import enrolled
 from tests.worlds.playback_steps import FEATURES
 from tests.worlds.sessions_steps import Person, mailed_token, operator, run_jobs
@@ -480,14 +481,13 @@ class Snapshot:
 
     def _restore_tables(self, tables):
         statements = "; ".join(_restore_statements(table) for table in tables)
-        with db.engines[AUTOCOMMIT_BIND].connect() as connection:
-            raw = connection.connection
-            if db.engine.dialect.name == "postgresql":
-                raw.cursor().execute(
-                    f"SET session_replication_role = replica; {statements}; RESET session_replication_role"
-                )
-            else:
-                raw.executescript(f"PRAGMA foreign_keys=OFF; BEGIN; {statements}; COMMIT; PRAGMA foreign_keys=ON")
+        if db.engine.dialect.name == "postgresql":
+            with engine_without_constraints(db.engine.url).connect() as connection:
+                connection.exec_driver_sql(f"BEGIN; {statements}; COMMIT")
+        else:
+            with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+                script = f"PRAGMA foreign_keys=OFF; BEGIN; {statements}; COMMIT; PRAGMA foreign_keys=ON"
+                connection.connection.executescript(script)
 
 
 @cache

@@ -4,6 +4,7 @@ import fcntl
 import os
 import sqlite3
 from contextlib import closing, contextmanager
+from functools import cache
 
 import sqlalchemy as sa
 
@@ -30,7 +31,7 @@ def create_database(kind, folder, name, template_url=None):
     server = sa.create_engine(os.environ[SERVER_VARIABLE].format("postgres"), isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-        clause = f' TEMPLATE "{_database_name(template_url)}"' if template_url else ""
+        clause = f' TEMPLATE "{_database_name(template_url)}" STRATEGY FILE_COPY' if template_url else ""
         connection.execute(sa.text(f'CREATE DATABASE "{name}"{clause}'))
     server.dispose()
     return os.environ[SERVER_VARIABLE].format(name)
@@ -58,6 +59,16 @@ def exclusive_lock(path):
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@cache
+def engine_without_constraints(url):
+    """An engine for a PostgreSQL database whose connections check no foreign keys.
+
+    A connection of the app that stopped checking them for a while would plan all its statements anew.
+    """
+    options = "-c session_replication_role=replica"
+    return sa.create_engine(url, connect_args={"options": options}, isolation_level="AUTOCOMMIT", pool_size=1)
 
 
 def close_app(app):

@@ -5,8 +5,10 @@ imports. `python -m tests.worlds.forked_commands` reads one command per line and
 """
 
 import atexit
+import ctypes
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NOT_FORKED = ("PYTHON", "LD_", "TORTURE_")
 """How the names of variables begin that take effect at the start of a process only."""
+CAPABILITY_VERSION = 0x20080522
 
 
 def read_command() -> dict:
@@ -38,6 +41,14 @@ def become(command: dict) -> None:
         os.dup2(file, number)
         os.close(file)
     sys.argv = ["streamsvc", *command["arguments"]]
+    if command["confined"]:
+        drop_capabilities()
+
+
+def drop_capabilities() -> None:
+    """Give up what root may do beside other users, such as to write any file and to listen on any port."""
+    header, none = struct.pack("Ii", CAPABILITY_VERSION, 0), bytes(24)
+    assert ctypes.CDLL(None).capset(header, none) == 0
 
 
 class ForkedCommands:
@@ -46,13 +57,18 @@ class ForkedCommands:
     def __init__(self):
         self._lock, self._process = threading.Lock(), None
 
-    def run(self, arguments: list[str], env: dict[str, str], folder: Path | None = None) -> subprocess.CompletedProcess:
-        """Run a command to its end, in this folder or the current one; its input is empty."""
+    def run(
+        self, arguments: list[str], env: dict[str, str], cwd: Path | None = None, confined: bool = False
+    ) -> subprocess.CompletedProcess:
+        """Run a command to its end, in folder `cwd` or the current one; its input is empty.
+
+        `confined`: without the capabilities of root.
+        """
         with self._lock, tempfile.TemporaryDirectory() as outputs:
             files = {name: Path(outputs) / name for name in ("stdout", "stderr")}
             for file in files.values():
                 file.touch()
-            command = {"arguments": arguments, "env": env, "folder": folder or Path.cwd(), **files}
+            command = {"arguments": arguments, "env": env, "folder": cwd or Path.cwd(), "confined": confined, **files}
             exit_code = self._send(json.dumps(command, default=str))
             texts = {name: file.read_text() for name, file in files.items()}
         return subprocess.CompletedProcess(arguments, exit_code, **texts)
@@ -77,9 +93,9 @@ commands = ForkedCommands()
 
 
 def can_fork(env: dict[str, str], options: dict) -> bool:
-    """Whether a command with this environment, and these options of `subprocess.run`, can be a fork."""
+    """Whether a command with this environment, and these options of `Service.command`, can be a fork."""
     changed = [name for name, value in env.items() if value != os.environ.get(name)]
-    return options.keys() <= {"cwd"} and not any(name.startswith(NOT_FORKED) for name in changed)
+    return options.keys() <= {"cwd", "confined"} and not any(name.startswith(NOT_FORKED) for name in changed)
 
 
 if __name__ == "__main__":

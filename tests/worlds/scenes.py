@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
+from tests.worlds.databases import engine_without_constraints
 
 
 class Scene(NamedTuple):
@@ -62,9 +63,11 @@ def _read_rows() -> dict[str, Any]:
 
 def _insert_rows(rows: dict[str, Any]) -> None:
     """Insert the rows, in any order."""
-    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+    is_sqlite = db.engine.dialect.name == "sqlite"
+    engine = db.engines[AUTOCOMMIT_BIND] if is_sqlite else engine_without_constraints(db.engine.url)
+    with engine.connect() as connection:
         cursor = connection.connection.cursor()
-        if db.engine.dialect.name == "sqlite":
+        if is_sqlite:
             cursor.execute("BEGIN IMMEDIATE")
             cursor.execute("PRAGMA defer_foreign_keys=ON")
             for name, values in rows.items():
@@ -72,8 +75,8 @@ def _insert_rows(rows: dict[str, Any]) -> None:
                 cursor.executemany(f"INSERT INTO {name} VALUES ({places})", values)  # noqa: S608
             cursor.execute("COMMIT")
         else:
-            cursor.execute("SET session_replication_role = replica")
+            cursor.execute("BEGIN")
             for name, block in rows.items():
                 with cursor.copy(f"COPY {name} FROM STDIN") as copied:
                     copied.write(block)
-            cursor.execute("RESET session_replication_role")
+            cursor.execute("COMMIT")

@@ -45,10 +45,13 @@ class Service:
         }
 
     def command(self, *arguments, environment=None, **options):
-        """Run a `streamsvc` command to its end. `environment` is added; `options` are those of `subprocess.run`."""
+        """Run a `streamsvc` command to its end.
+
+        `environment` is added; `options` are those of `subprocess.run`, or `confined`: without what root may do.
+        """
         env = self.env | (environment or {})
         if can_fork(env, options):
-            return commands.run(list(arguments), env, options.get("cwd"))
+            return commands.run(list(arguments), env, **options)
         command = [sys.executable, "-m", "streamsvc.cli", *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False, **options)
 
