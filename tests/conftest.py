@@ -152,12 +152,15 @@ def patience(monkeypatch):
 def new_database(tmp_path_factory, worker_id):
     """Create databases: `new_database("postgresql", "name")` returns the URL of an empty one.
 
-    With `fill`, it is a copy of a database that `fill(url)` has filled once in the run.
+    With `fill`, it is a copy of a database that `fill(url)` has filled once in the run. Skips the test if the run is
+    without that kind of database.
     """
     worker_folder = tmp_path_factory.getbasetemp()
     run_folder = worker_folder if worker_id == "master" else worker_folder.parent
 
     def create(kind, name, fill=None):
+        if kind not in DATABASES:
+            pytest.skip(f"requires {kind}")
         template = databases.filled_database(kind, run_folder, fill) if fill else None
         return databases.create_database(kind, tmp_path_factory.mktemp(name), f"{name}_{worker_id}", template)
 
@@ -247,8 +250,10 @@ def shared_app(database, get_shared_app):
 @pytest.fixture
 def app(shared_app):
     """The sandbox app on an empty database, with the clock at noon."""
-    shared_app.extensions["clock"].at = NOON
-    shared_app.extensions.pop("stopped_streams", None)
+    extensions = shared_app.extensions
+    extensions["settings"] = extensions.setdefault("first_settings", extensions["settings"])
+    extensions["clock"].at = NOON
+    extensions.pop("stopped_streams", None)
     with shared_app.app_context():
         delete_all_rows(db.engine)
     yield shared_app

@@ -3,7 +3,6 @@
 import itertools
 import json
 import logging
-import os
 import time
 from contextlib import contextmanager
 
@@ -409,7 +408,7 @@ def test_a_replica_is_one_server_of_postgresql(url, problem):
         Settings.from_env({"STREAMSVC_DATABASE_REPLICA_URL": url, "STREAMSVC_SECRET_KEY": "k" * 40})
 
 
-def test_the_doctor_names_what_is_no_standby_of_the_primary(servers):
+def test_the_doctor_names_what_is_no_standby_of_the_primary(servers, new_database):
     primary, standby = servers
 
     def check(url):
@@ -432,7 +431,7 @@ def test_the_doctor_names_what_is_no_standby_of_the_primary(servers):
         execute(primary.database, "ALTER SYSTEM RESET wal_writer_delay")
         execute(primary.database, "SELECT pg_reload_conf()")
     assert check(primary.database) == ("error", "it is not a standby: it accepts writes itself")
-    foreign = os.environ["STREAMSVC_TEST_DATABASE_URL"].format("postgres")
+    foreign = new_database("postgresql", "no_standby")
     reason = "it is not a standby of this primary: its system identifier is another one"
     assert check(foreign) == ("error", reason)
     assert check("postgresql://nobody@127.0.0.1:1/none") == ("error", "does not respond: OperationalError")

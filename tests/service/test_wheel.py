@@ -39,7 +39,16 @@ def command(tmp_path_factory):
     [wheel] = folder.glob("*.whl")
     folders = {name.partition("/")[0].partition("-")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert folders == {"streamsvc"}, "the clients are packages of their own"
-    install = [*pip, "--python", folder / "env/bin/python", "install", "--no-deps", "--no-compile", wheel]
+    install = [
+        *pip,
+        "--python",
+        folder / "env/bin/python",
+        "install",
+        "--no-deps",
+        "--no-compile",
+        "--ignore-installed",
+        wheel,
+    ]
     subprocess.run(install, check=True)
     [packages] = folder.glob("env/lib/python3*/site-packages")
     link_requirements(packages)

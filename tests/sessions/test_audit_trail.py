@@ -1,7 +1,5 @@
 """The audit log names each change of an account, its profiles and its operators, and each request for a credential."""
 
-import dataclasses
-
 import pytest
 import sqlalchemy as sa
 
@@ -35,13 +33,12 @@ def audited(app):
 
 
 @pytest.fixture
-def ann(app):
-    former = app.extensions["settings"]
-    app.extensions["settings"] = dataclasses.replace(former, usernames=True, phones=True, sms_countries=("DE",))
+def ann(app, monkeypatch):
+    settings = app.extensions["settings"].replace(usernames=True, phones=True, sms_countries=("DE",))
+    monkeypatch.setitem(app.extensions, "settings", settings)
     ann = new_person(app.test_client())
     ann.id = ann.get("/v1/account").json["id"]
-    yield ann
-    app.extensions["settings"] = former
+    return ann
 
 
 def test_changes_of_an_account_and_its_profiles_are_recorded(ann, audited):

@@ -32,10 +32,11 @@ bp = Blueprint(
     description="Imports of titles, live channels and programmes.",
 )
 ARCHIVE_MEDIA_TYPES = ("application/zip", "application/x-zip-compressed")
+JSON_FILE = {"oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
 FILE_BODY: dict[str, Any] = {
     "required": True,
     "content": {
-        media: {"schema": {"type": "object"} if media == "application/json" else {"type": "string", "format": "binary"}}
+        media: {"schema": JSON_FILE if media == "application/json" else {"type": "string", "format": "binary"}}
         for media in (
             "application/x-ndjson",
             "text/csv",
