@@ -3,6 +3,7 @@
 On PostgreSQL all of them serve: one waits for the database's server while another has Python's lock.
 """
 
+import logging
 import queue
 import threading
 import time
@@ -10,6 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 PATIENCE_S = 0.005
+BUSY_SHARE = 0.5
+"""Of a core: a process that shares it with another still counts as busy."""
+log = logging.getLogger("streamsvc")
 
 
 class Turns:
@@ -17,10 +21,14 @@ class Turns:
 
     Threads that serve short requests side by side cost more than the requests: they wake each other up for Python's
     lock. So a thread that has served a request sleeps here if another one is there to take the next. Once all that
-    are awake have been serving for `PATIENCE_S`, because the disk does not respond, say, one more is woken.
+    are awake have been serving for `PATIENCE_S`, because the disk does not respond, say, one more is woken; and one for
+    each request that waits, as `count_waiting` says, while the process does not use its core.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, count_waiting: Callable[[], int] = lambda: 0) -> None:
+        self.count_waiting = count_waiting
+        self.is_busy = False
+        """Whether the process used its core when that was looked at last."""
         self.lock = threading.Lock()
         self.awake: set[int] = set()
         self.serving: dict[int, float] = {}
@@ -42,7 +50,7 @@ class Turns:
         """Note that this thread has served its request, and sleep if another thread is there for the next."""
         thread = threading.get_ident()
         del self.serving[thread]
-        if len(self.awake) == 1:
+        if len(self.awake) == 1 or (not self.is_busy and self.count_waiting()):
             return
         sleep = threading.Lock()
         sleep.acquire()
@@ -74,33 +82,40 @@ class Turns:
         while True:
             self.has_begun.wait()
             self.has_begun.clear()
+            started, used_s = time.monotonic(), time.process_time()
             time.sleep(PATIENCE_S)
+            self.is_busy = time.process_time() - used_s > BUSY_SHARE * (time.monotonic() - started)
             with self.lock:
-                if self.sleeping and not self._is_any_free(set(self.awake)):
+                wanted = 0 if self._is_any_free(set(self.awake)) else 1
+                if not self.is_busy:
+                    wanted = max(wanted, self.count_waiting())
+                for _ in range(min(wanted, len(self.sleeping))):
                     self._wake()
 
 
 class ServingThreads:
     """Threads that serve what is submitted: without the future, and its lock, that Python's pool makes for each task.
 
-    `takes_turns`: one thread serves as long as it is quick. `serve` raises nothing.
+    `takes_turns`: one thread serves as long as it is quick.
     """
 
     def __init__(self, count: int, serve: Callable[[Any], None], takes_turns: bool) -> None:
         self.queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.submit = self.queue.put
-        self.turns = Turns() if takes_turns else None
+        self.turns = Turns(self.queue.qsize) if takes_turns else None
         self.threads = [threading.Thread(target=self._run, args=(serve,), daemon=True) for _ in range(count)]
         for thread in self.threads:
             thread.start()
 
     def _run(self, serve: Callable[[Any], None]) -> None:
         while (task := self.queue.get()) is not None:
-            if self.turns is None:
-                serve(task)
-            else:
+            if self.turns:
                 self.turns.begin()
+            try:
                 serve(task)
+            except Exception:
+                log.exception("a request was not served")
+            if self.turns:
                 self.turns.end()
 
     def shutdown(self, wait: bool = False) -> None:

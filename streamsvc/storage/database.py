@@ -28,7 +28,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, NoResultFound, OperationalError
+from sqlalchemy.exc import DBAPIError, NoResultFound, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
@@ -376,7 +376,10 @@ def write_transaction(relaxed: Relaxed | None = None) -> Iterator[sa.Connection]
             try:
                 yield connection
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                try:
+                    connection.exec_driver_sql("ROLLBACK")
+                except SQLAlchemyError:  # the connection is lost, which the first error says
+                    connection.invalidate()
                 raise
             finally:
                 _note_closed(connection)

@@ -28,6 +28,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamsvc.rules.refusals.base import Refusal
+from streamsvc.settings import current_extensions
 from streamsvc.storage.database import AUTOCOMMIT_BIND, REPLICA_BIND, db, is_unavailable, reading_from
 
 CHECK_INTERVAL_S = 1.0
@@ -105,6 +106,8 @@ class Replica:
         except Refusal:
             if self._connected is connected:
                 raise
+        if self._connected is not connected:
+            current_extensions().pop("catalog", None)  # what is kept of the catalogue may have been read there
         read_finished.send(server="primary")
         return work()
 

@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from streamsvc.cli.doctor import doctor
+from streamsvc.operations.catalog.reading.version import current_catalog_version
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage import replica
+from streamsvc.storage.compiled_statements import _thread
 from streamsvc.storage.database import reading_engine
 from tests.conftest import Clock, build_app, close_app, migrate_database
 from tests.worlds.channel_steps import LiveWorld
@@ -435,3 +437,19 @@ def test_the_doctor_names_what_is_no_standby_of_the_primary(servers, new_databas
     reason = "it is not a standby of this primary: its system identifier is another one"
     assert check(foreign) == ("error", reason)
     assert check("postgresql://nobody@127.0.0.1:1/none") == ("error", "does not respond: OperationalError")
+
+
+def test_a_card_of_a_standby_that_restarted_with_less_is_not_kept(standby, viewer):
+    known, world = use_replica(viewer.world.app), viewer.world
+    add_title(world, "card before")
+    with world.app.app_context():
+        known.engine.dispose()
+    with paused_replay(standby, world.app):
+        world.put_titles(FILM | {"external_id": "card before", "title": "card after"})
+        with world.app.app_context():
+            known._version = current_catalog_version()  # as the standby had it that this one replaces
+            _thread.by_engine.pop(known.engine, None)  # idle for long: the next read connects
+            known.engine.dispose()
+        path = f"/v1/catalog/titles?ids={world.ids['card before']}"
+        assert [item["title"] for item in viewer.get(path).json["items"]] == ["card after"]
+    assert [item["title"] for item in viewer.get(f"{path}&limit=1").json["items"]] == ["card after"]

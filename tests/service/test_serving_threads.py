@@ -50,17 +50,34 @@ def test_one_thread_serves_while_it_is_quick(pool):
     assert changes < 20, "a busy machine may interrupt a thread for longer than its patience"
 
 
-def test_threads_are_woken_one_by_one_for_those_that_take_long(pool):
+def test_threads_are_woken_for_those_that_take_long(pool):
     pool.let_all_but_one_sleep()
     release = threading.Event()
-    for waiting in range(1, THREADS):
+    for _ in range(1, THREADS):
         pool.do(lambda: release.wait(60))
         started = time.monotonic()
         assert pool.do(bool).wait(10), "the requests behind the slow ones are served"
         assert time.monotonic() - started < 2
-        assert len(pool.turns.sleeping) <= THREADS - 1 - waiting
     release.set()
     wait_until(lambda: pool.do(bool).wait(10) and len(pool.turns.sleeping) == THREADS - 1)
+
+
+def test_requests_that_each_wait_a_moment_for_the_disk_are_served_side_by_side(pool):
+    pool.let_all_but_one_sleep()
+    count, wait_s, taken_s = 60, PATIENCE_S * 0.8, []
+    for _ in range(3):
+        started = time.monotonic()
+        events = [pool.do(lambda: time.sleep(wait_s)) for _ in range(count)]
+        assert all(event.wait(10) for event in events)
+        taken_s.append(time.monotonic() - started)
+    assert min(taken_s) < count * wait_s * 0.7, "one after the other"
+
+
+def test_a_request_that_fails_ends_no_thread(pool, caplog):
+    for _ in range(2 * THREADS):
+        pool.do(lambda: 1 // 0)
+    wait_until(lambda: len(caplog.records) == 2 * THREADS)
+    assert pool.do(bool).wait(10)
 
 
 def test_all_threads_serve_once_it_stops(pool):

@@ -3,13 +3,15 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from streamsvc.models import RateLimitCounter
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.rate_limits import Backoff, RateLimit, source_network
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.security import rate_limits
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, is_unavailable
 from tests.worlds.sessions_steps import Person, code_of, mailed_token, new_person
 
 
@@ -262,3 +264,19 @@ def test_rate_limits_may_be_off_in_the_sandbox(database, new_app):
     app = new_app(database, "unlimited", login_throttle=False)
     client = app.test_client()
     assert {fail_sign_in(client).status_code for _ in range(30)} == {401}
+
+
+def test_a_connection_lost_between_two_limits_is_an_outage(app, database):
+    if database == "sqlite":
+        pytest.skip("SQLite has no connection to lose")
+    limit = RateLimit("test.lost", 5, 60)
+    with app.app_context():
+        rate_limits.hit(limit, "ann")
+        with pytest.raises(DBAPIError) as caught, rate_limits.counter_transaction() as counters:
+            counters.hit(limit, "ann")
+            pid = counters._connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            with db.engine.connect() as other:
+                other.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+            counters.hit(limit, "ben")
+        assert is_unavailable(caught.value)
+        assert rate_limits.hit(limit, "ann") == 2
