@@ -97,11 +97,13 @@ class _Finder:
                     yield from self._visit(child, statement)
 
     def _is_untested(self, parent, child) -> bool:
-        """Whether no test needs to notice a change of the child: a text, a log call, an index, an import."""
+        """Whether no test needs to notice a change of the child: a text, a log call, an index, an import, a limit of 1."""
         if isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
             return True
         if isinstance(child, ast.keyword):
             return child.arg in UNTESTED_KEYWORDS
+        if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute) and parent.func.attr == "limit":
+            return isinstance(child, ast.Constant) and child.value == 1  # the others are not read
         if isinstance(child, ast.Expr):
             return isinstance(child.value, ast.Constant) or (
                 isinstance(child.value, ast.Call) and bool(LOG_CALL.search(self._text(child.value.func)))
