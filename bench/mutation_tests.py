@@ -52,6 +52,7 @@ AREAS = {
             "tests/catalog",
             "tests/sessions",
             "tests/operators",
+            "tests/service/test_typed_text.py",
             "tests/service/test_webhooks_out.py",
         ),
     ),
