@@ -97,7 +97,7 @@ class _Finder:
                     yield from self._visit(child, statement)
 
     def _is_untested(self, parent, child) -> bool:
-        """Whether no test needs to notice a change of the child: a text, a log call, an index, an import, a limit of 1."""
+        """Whether no test needs to notice a change of the child: a text, a log call, an index, an import, `limit(1)`."""
         if isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
             return True
         if isinstance(child, ast.keyword):
@@ -139,7 +139,7 @@ class _Finder:
                 yield whole("guard", "pass")
             case ast.Expr(value=ast.Call()):
                 yield whole("statement", "pass")
-            case ast.Return(value=ast.expr() as value) if not _is_none(value):
+            case ast.Return(value=ast.expr() as value) if not _is_false(value):
                 yield whole("return", "return None")
         match node:
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
@@ -197,5 +197,6 @@ def _is_text(node) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
 
 
-def _is_none(node) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _is_false(node) -> bool:
+    """Whether it is None or False, which hardly any caller tells apart."""
+    return isinstance(node, ast.Constant) and (node.value is None or node.value is False)

@@ -50,6 +50,8 @@ def test_a_country_is_found_by_its_code_or_a_name(name, code):
         ("mandarin", "zh"),
         ("Klingon of Kronos", None),
         ("qwertz", None),
+        ("abcd", None),
+        ("tlh", "tlh"),
         ("é", None),
     ],
 )

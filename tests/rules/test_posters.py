@@ -1,9 +1,11 @@
 """Drawn posters: the same for the same title, well-formed whatever the title is, and nothing in them can run."""
 
+from hashlib import sha256
+
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from streamsvc.rules.catalog.posters import HEIGHT, MAX_LINES, WIDTH, draw_poster, wrap_title
+from streamsvc.rules.catalog.posters import MAX_LINES, draw_poster, wrap_title
 
 TITLES = [
     "Up",
@@ -35,18 +37,10 @@ def test_a_poster_follows_from_its_title_and_its_year():
     assert len({draw_poster("Vertigo", year).partition("aria-label")[2][20:] for year in ("1958", "2001", "")}) == 3
 
 
-def test_every_pattern_is_drawn_in_the_poster():
-    """Circles and rays begin in its upper part; stripes and hills cover it from edge to edge."""
-    patterns = set()
-    for number in range(64):
-        group = fromstring(draw_poster(str(number), "").encode()).find("{*}g[@fill-opacity='.13']")
-        circles = [[float(circle.get(name)) for name in ("cx", "cy", "r")] for circle in group.findall("{*}circle")]
-        starts = [path.get("d").split("h")[0].split("L")[0].split("Q")[0] for path in group.findall("{*}path")]
-        points = [tuple(map(int, start[1:].split())) for start in starts]
-        patterns.add((len(circles), len(points)))
-        assert all(0.2 * WIDTH <= x <= 0.8 * WIDTH and 0.15 * HEIGHT - 1 <= y <= 0.4 * HEIGHT and 32 <= r <= 190 for x, y, r in circles)
-        assert all(0 <= x <= WIDTH + 160 and 0 <= y <= HEIGHT * 0.6 for x, y in points)
-    assert patterns == {(3, 0), (0, 6), (1, 6), (1, 2)}
+def test_posters_are_drawn_as_before():
+    """All four patterns, since posters are cached for long. Whoever changes the drawings changes the digest too."""
+    posters = "".join(draw_poster(str(number), "1958") for number in range(64))
+    assert sha256(posters.encode()).hexdigest()[:16] == "fae938534f3c7ec4"
 
 
 def test_long_titles_are_broken_at_spaces_and_cut():

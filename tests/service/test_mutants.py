@@ -57,6 +57,10 @@ def test_statements_and_guards_are_dropped(tmp_path):
     }
 
 
+def test_false_is_not_replaced_by_none(tmp_path):
+    assert set(changes(tmp_path, "def f(a):\n    return False\n")) == {"def f(a):\n    return True\n"}
+
+
 def test_texts_annotations_and_log_calls_stay(tmp_path):
     source = '"""A text."""\nx: dict[str, int] | None\n\ndef f(a: int = g, *, b: "x < 1") -> bool < 2:\n'
     source += '    "Another."\n    log.warning("%s", 1)\n    field = Field(metadata={"maximum": 7})\n'

@@ -366,6 +366,18 @@ def test_a_reward_is_taken_back_when_what_earned_it_is_paid_out_by_bank_transfer
     assert (ann.balances(), bob.balances()) == ([], [])
 
 
+def test_a_reward_stays_if_the_bank_transfer_of_what_earned_it_fails(world, referred):
+    ann, bob = referred
+    path = f"/v1/admin/invoices/{bob.invoices()[0]['id']}/credit-notes"
+    assert world.operator.post(path, {"amount_minor": 1000}).status_code == 201
+    payouts = f"/v1/admin/accounts/{bob.id}/payouts"
+    payout = world.operator.post(payouts, {"currency": "USD", "reason": "moved", "method": "bank_transfer"}).json
+    failed = world.operator.patch(f"/v1/admin/payouts/{payout['id']}", {"status": "failed"})
+    assert (failed.status_code, failed.json["status"]) == (200, "failed")
+    world.go_to(world.clock.at)
+    assert [balance["amount_minor"] for balance in ann.balances()] == [500]
+
+
 def test_a_household_cannot_refer_itself(world):
     """A second account with the same card, even a removed one, or with the same device is the same household."""
     price = world.plan("p", 1000)
