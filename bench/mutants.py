@@ -97,7 +97,7 @@ class _Finder:
                     yield from self._visit(child, statement)
 
     def _is_untested(self, parent, child) -> bool:
-        """Whether no test needs to notice a change of the child: a text, a log call, an index, an import, `limit(1)`."""
+        """Whether no test needs to notice a change of the child: a text, log call, index, import, or `limit(1)`."""
         if isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
             return True
         if isinstance(child, ast.keyword):

@@ -258,8 +258,10 @@ def test_a_beacon_after_signing_out_saves_nothing(world, ann, clock):
     assert state(ann, "film")["position_s"] == 600
 
 
-def test_a_beacon_about_a_removed_title_frees_the_slot(world, ann):
+def test_a_beacon_about_a_removed_title_frees_the_slot(world, ann, clock):
     started = ann.viewer.play("film").json
+    clock.advance(seconds=30)
+    ann.viewer.send_heartbeat(started["stream_id"], 600)
     assert world.operator.delete(f"/v1/admin/titles/{world.ids['film']}").status_code == 204
     body = {"grant": started["grant"]["token"], "position_s": 700, "state": "stopped"}
     assert send_beacon(world, started["stream_id"], body).status_code == 204

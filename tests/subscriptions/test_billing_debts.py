@@ -240,16 +240,6 @@ def test_a_debt_without_a_subscription_is_retried_on_the_default_card_and_then_w
     assert notices == [("2026-04-01", "payment_failed"), ("2026-04-08", "payment_overdue")]
 
 
-def test_a_debt_without_a_subscription_is_retried_after_a_charge_whose_decline_came_late(world, ann):
-    [invoice] = ann.invoices()
-    correct(world, invoice, "refunds", amount_minor=1000, credit_note=False)
-    cancel(ann, credit="none")
-    for outcome in ("error", "decline"):
-        world.next_charge(outcome)
-    world.go_to("2026-04-20T12:00:00")
-    assert [payment["status"] for payment in ann.invoices()[0]["payments"]] == ["succeeded", "failed", "succeeded"]
-
-
 def test_a_debt_without_a_subscription_is_paid_by_the_first_retry_that_succeeds(world, ann):
     [invoice] = ann.invoices()
     correct(world, invoice, "refunds", amount_minor=1000, credit_note=False)
