@@ -108,7 +108,14 @@ AREAS = {
             "streamsvc/blueprints/catalog/*.py",
             "streamsvc/blueprints/admin/catalog_*.py",
         ),
-        ("tests/catalog", "tests/rules", "tests/playback/test_progress.py", SCHEMA_TEST),
+        (
+            "tests/catalog",
+            "tests/rules",
+            "tests/playback/test_episode_rights.py",
+            "tests/playback/test_next_up.py",
+            "tests/playback/test_progress.py",
+            SCHEMA_TEST,
+        ),
     ),
 }
 
