@@ -1,7 +1,7 @@
 """Mutants: small changes to the source, each of which some test should notice.
 
 A mutant replaces one span of a module's text, so that its diff shows nothing but the change. Docstrings, texts, type
-annotations, log calls and the descriptions of fields are never changed.
+annotations, log calls, the sizes of caches and the descriptions of fields are never changed.
 """
 
 import ast
@@ -32,7 +32,7 @@ SWAPPED_NAMES = {"min": "max", "max": "min"}
 CONCATENATED = ast.List | ast.Tuple | ast.JoinedStr
 QUERY_METHODS = {"where", "filter", "filter_by", "having", "and_"}
 ANNOTATIONS = {"annotation", "returns"}
-UNTESTED_KEYWORDS = {"metadata", "description", "help", "frozen"}
+UNTESTED_KEYWORDS = {"metadata", "description", "help", "frozen", "maxsize"}
 LOG_CALL = re.compile(r"(^|\.)(log|logger|warnings)\.\w+$|^(print|click\.echo)$")
 
 

@@ -38,6 +38,7 @@ def changes(tmp_path, source):
         ("q.where(a, b)", {"q.where(b)", "q.where(a)"}),
         ("q.where(a)", {"q.where()"}),
         ("q.limit(1)", set()),
+        ("lru_cache(maxsize=7)", set()),
         ("q.limit(2)", {"q.limit(3)", "q.limit(1)"}),
         ("sa.and_(a)", set()),
         ("f'{1 + 1}' + a['x'][0]", set()),
