@@ -29,6 +29,8 @@ IMPORT = ""
 """What coverage names as the test of lines that run before all tests."""
 SCHEMA_TEST = "tests/service/test_migrations.py::test_the_migrations_and_the_models_agree"
 """Of the areas with models."""
+API_TEST = "tests/service/test_openapi.py::test_the_committed_document_matches_the_code"
+"""Of all areas: it notices other statuses, schemas, errors of endpoints."""
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", "node_modules", "instance", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
 )
@@ -54,6 +56,7 @@ AREAS = {
             "tests/operators",
             "tests/service/test_typed_text.py",
             "tests/service/test_webhooks_out.py",
+            API_TEST,
         ),
     ),
     "billing": Area(
@@ -63,7 +66,7 @@ AREAS = {
             "streamsvc/blueprints/subscriptions/*.py",
             "streamsvc/blueprints/admin/billing_*.py",
         ),
-        ("tests/subscriptions", "tests/rules", "tests/service/test_idempotency.py", SCHEMA_TEST),
+        ("tests/subscriptions", "tests/rules", "tests/service/test_idempotency.py", SCHEMA_TEST, API_TEST),
     ),
     "playback": Area(
         (
@@ -82,6 +85,7 @@ AREAS = {
             "tests/catalog/test_catalog_browse.py",
             "tests/catalog/test_catalog_editing.py",
             SCHEMA_TEST,
+            API_TEST,
         ),
     ),
     "security": Area(
@@ -99,6 +103,7 @@ AREAS = {
             "tests/operators",
             "tests/playback/test_playback_tokens.py",
             "tests/service/test_idempotency.py",
+            API_TEST,
         ),
     ),
     "catalog": Area(
@@ -115,6 +120,7 @@ AREAS = {
             "tests/playback/test_next_up.py",
             "tests/playback/test_progress.py",
             SCHEMA_TEST,
+            API_TEST,
         ),
     ),
 }
