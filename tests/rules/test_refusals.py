@@ -1,6 +1,6 @@
 """What errors say depends on how the service is set up."""
 
-from streamsvc.rules.refusals.access import NotSignedIn
+from streamsvc.rules.refusals.accounts import InvalidCredentials
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import UnknownPath
 
@@ -19,5 +19,6 @@ def test_a_sentence_of_its_own_replaces_that_of_the_class():
 
 
 def test_a_refusal_for_lack_of_credentials_names_the_scheme():
-    assert [NotSignedIn().headers, Refusal().headers] == [{"WWW-Authenticate": "Bearer"}, {}]
-    assert NotSignedIn(headers={"WWW-Authenticate": "DPoP"}).headers == {"WWW-Authenticate": "DPoP"}
+    challenge = {"WWW-Authenticate": "DPoP"}
+    assert [InvalidCredentials().headers, Refusal().headers] == [{"WWW-Authenticate": "Bearer"}, {}]
+    assert InvalidCredentials(headers=challenge).headers == challenge
