@@ -1,7 +1,7 @@
 """Mutants: small changes to the source, each of which some test should notice.
 
 A mutant replaces one span of a module's text, so that its diff shows nothing but the change. Docstrings, texts, type
-annotations, log calls and the descriptions of fields are never changed.
+annotations, log calls, the sizes of caches and the descriptions of fields are never changed.
 """
 
 import ast
@@ -32,7 +32,7 @@ SWAPPED_NAMES = {"min": "max", "max": "min"}
 CONCATENATED = ast.List | ast.Tuple | ast.JoinedStr
 QUERY_METHODS = {"where", "filter", "filter_by", "having", "and_"}
 ANNOTATIONS = {"annotation", "returns"}
-UNTESTED_KEYWORDS = {"metadata", "description", "help", "frozen"}
+UNTESTED_KEYWORDS = {"metadata", "description", "help", "frozen", "maxsize"}
 LOG_CALL = re.compile(r"(^|\.)(log|logger|warnings)\.\w+$|^(print|click\.echo)$")
 
 
@@ -97,11 +97,13 @@ class _Finder:
                     yield from self._visit(child, statement)
 
     def _is_untested(self, parent, child) -> bool:
-        """Whether no test needs to notice a change of the child: a text, a log call, an index, an import."""
+        """Whether no test needs to notice a change of the child: a text, log call, index, import, or `limit(1)`."""
         if isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
             return True
         if isinstance(child, ast.keyword):
             return child.arg in UNTESTED_KEYWORDS
+        if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute) and parent.func.attr == "limit":
+            return isinstance(child, ast.Constant) and child.value == 1  # the others are not read
         if isinstance(child, ast.Expr):
             return isinstance(child.value, ast.Constant) or (
                 isinstance(child.value, ast.Call) and bool(LOG_CALL.search(self._text(child.value.func)))
@@ -137,7 +139,7 @@ class _Finder:
                 yield whole("guard", "pass")
             case ast.Expr(value=ast.Call()):
                 yield whole("statement", "pass")
-            case ast.Return(value=ast.expr() as value) if not _is_none(value):
+            case ast.Return(value=ast.expr() as value) if not _is_false(value):
                 yield whole("return", "return None")
         match node:
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
@@ -195,5 +197,6 @@ def _is_text(node) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
 
 
-def _is_none(node) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _is_false(node) -> bool:
+    """Whether it is None or False, which hardly any caller tells apart."""
+    return isinstance(node, ast.Constant) and (node.value is None or node.value is False)

@@ -7,10 +7,11 @@
 
 The area's tests run once under coverage, which records the tests that execute each line. Each mutant is then applied to
 a copy of the source tree, and the tests that execute its line run until one fails, those that execute most of its
-module per second first. A mutant that no test notices is printed with its diff: write a test, or, if no test could tell
-the mutant from the original, add it with a reason to `bench/equivalent_mutants.txt`. A mutant whose tests run too long
-counts as noticed. Fails if less than 95 % are noticed. The same seed chooses the same mutants while the source is
-unchanged.
+module per second first. On SQLite, if it changes a function, they run in a fork of a process that has imported
+everything, with the function's code replaced. A mutant that no test notices is printed with its diff: write a test, or,
+if no test could tell the mutant from the original, add it with a reason to `bench/equivalent_mutants.txt`. A mutant
+whose tests run too long counts as noticed. Fails if less than 95 % are noticed. The same seed chooses the same mutants
+while the source is unchanged.
 """
 
 import argparse
@@ -21,7 +22,9 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -29,7 +32,7 @@ from queue import SimpleQueue
 import pytest
 
 from bench.mutants import Mutant, find_mutants
-from bench.mutation_tests import AREAS, DATABASES, ROOT, Area, Recording, TestRuns
+from bench.mutation_tests import AREAS, DATABASES, ROOT, Area, Recording, TestRuns, TestServer
 from streamsvc.cli.progress import progress_bar
 
 EQUIVALENT_MUTANTS = ROOT / "bench/equivalent_mutants.txt"
@@ -93,21 +96,42 @@ def record_tests(area: Area, runs: TestRuns, recordings: Path, jobs: int) -> Non
             bar.update(1)
 
 
-def run_mutant(mutant: Mutant, recording: Recording, runs: TestRuns, trees: SimpleQueue) -> Result:
+@dataclass(frozen=True)
+class Tree:
+    """A copy of the source tree in which one mutant at a time is tested."""
+
+    path: Path
+    runs: TestRuns
+    server: TestServer | None
+
+    def run_tests(self, tests: list[str], module: Path, original: Path | None, timeout_s: float):
+        """Run tests until one fails, in the server's process if the module was `original` when that started.
+
+        Returns the status, or None if it ran longer than the limit, and the output.
+        """
+        if self.server and original and (result := self.server.run(module, original, tests, timeout_s)):
+            return result
+        chosen = self.path / "chosen_tests.txt"
+        chosen.write_text("\0".join(tests))
+        files = dict.fromkeys(test.partition("::")[0] for test in tests)
+        command = ("-m", "pytest", "-x", "-p", "bench.choosing_plugin", "-p", "no:cacheprovider", *files)
+        return self.runs.run(self.path, *command, timeout_s=timeout_s, CHOSEN_TESTS=str(chosen))
+
+
+def run_mutant(mutant: Mutant, recording: Recording, trees: SimpleQueue) -> Result:
     """Apply the mutant to one of the trees, run its tests, and restore the tree."""
     tests = recording.tests_of(mutant)
     if not tests:
         return Result(mutant, NOT_EXECUTED, "by any test of the area")
     tree = trees.get()
-    module, chosen = tree / mutant.path, tree / "chosen_tests.txt"
+    module, original = tree.path / mutant.path, tree.path / "original.py"
     source = module.read_bytes()
+    original.write_bytes(source)
+    limit_s = 60 + 3 * sum(recording.durations_s[test] for test in tests)
     try:
         write_module(module, mutant.mutated_source(source))
-        chosen.write_text("\0".join(tests))
-        files = dict.fromkeys(test.partition("::")[0] for test in tests)
-        limit_s = 60 + 3 * sum(recording.durations_s[test] for test in tests)
-        command = ("-m", "pytest", "-x", "-p", "bench.choosing_plugin", "-p", "no:cacheprovider", *files)
-        status, output = runs.run(tree, *command, timeout_s=limit_s, CHOSEN_TESTS=str(chosen))
+        imported = None if recording.runs_at_import(mutant) else original
+        status, output = tree.run_tests(tests, module, imported, limit_s)
     finally:
         write_module(module, source)
         trees.put(tree)
@@ -136,11 +160,25 @@ def batched(mutants: list[Mutant], size: int) -> list[list[Mutant]]:
     return [mutants[start : start + size] for start in range(0, len(mutants), size)]
 
 
-def run_mutants(mutants, recording, runs, jobs) -> list[Result]:
+@contextmanager
+def open_trees(area: Area, runs: TestRuns, jobs: int) -> Iterator[SimpleQueue]:
+    """Copy the source tree for each job, with a server if the tests need no PostgreSQL."""
+    trees = SimpleQueue()
+    with ExitStack() as stack:
+        for n in range(jobs):
+            path = runs.copy_tree(f"tree{n}")
+            server = None
+            if runs.databases == "sqlite":
+                server = stack.enter_context(
+                    closing(TestServer(path, runs.environment | {"PYTHONPATH": str(path)}, area.tests))
+                )
+            trees.put(Tree(path, runs, server))
+        yield trees
+
+
+def run_mutants(mutants, recording, runs, trees, jobs) -> list[Result]:
     """Test the mutants, several at once; return the results in the order of the mutants."""
-    equivalent, trees = load_equivalent_mutants(), SimpleQueue()
-    for n in range(jobs):
-        trees.put(runs.copy_tree(f"tree{n}"))
+    equivalent = load_equivalent_mutants()
     results, tested = {}, []
     for mutant in mutants:
         if is_equivalent(mutant, equivalent):
@@ -151,9 +189,7 @@ def run_mutants(mutants, recording, runs, jobs) -> list[Result]:
     with ThreadPoolExecutor(jobs) as pool, progress_bar(len(tested), "Testing mutants") as bar:
         for turn in turns:
             with runs.turn():
-                for future in as_completed(
-                    [pool.submit(run_mutant, mutant, recording, runs, trees) for mutant in turn]
-                ):
+                for future in as_completed([pool.submit(run_mutant, mutant, recording, trees) for mutant in turn]):
                     results[future.result().mutant] = future.result()
                     bar.update(1)
                     if bar.hidden:
@@ -197,7 +233,8 @@ def main() -> int:
         runs = TestRuns(folder, options.databases, options.lock)
         print(f"Recording which tests execute which line: {', '.join(area.tests)}", flush=True)
         record_tests(area, runs, recordings.absolute(), options.jobs)
-        results = run_mutants(mutants, Recording(area, recordings), runs, options.jobs)
+        with open_trees(area, runs, options.jobs) as trees:
+            results = run_mutants(mutants, Recording(area, recordings), runs, trees, options.jobs)
         return report(options.area, results, options.databases)
 
 

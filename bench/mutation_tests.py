@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections import Counter, defaultdict
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ IMPORT = ""
 """What coverage names as the test of lines that run before all tests."""
 SCHEMA_TEST = "tests/service/test_migrations.py::test_the_migrations_and_the_models_agree"
 """Of the areas with models."""
+API_TEST = "tests/service/test_openapi.py::test_the_committed_document_matches_the_code"
+"""Of all areas: it notices other statuses, schemas, errors of endpoints."""
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", "node_modules", "instance", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
 )
@@ -50,7 +54,9 @@ AREAS = {
             "tests/catalog",
             "tests/sessions",
             "tests/operators",
+            "tests/service/test_typed_text.py",
             "tests/service/test_webhooks_out.py",
+            API_TEST,
         ),
     ),
     "billing": Area(
@@ -60,7 +66,7 @@ AREAS = {
             "streamsvc/blueprints/subscriptions/*.py",
             "streamsvc/blueprints/admin/billing_*.py",
         ),
-        ("tests/subscriptions", "tests/rules", "tests/service/test_idempotency.py", SCHEMA_TEST),
+        ("tests/subscriptions", "tests/rules", "tests/service/test_idempotency.py", SCHEMA_TEST, API_TEST),
     ),
     "playback": Area(
         (
@@ -79,6 +85,7 @@ AREAS = {
             "tests/catalog/test_catalog_browse.py",
             "tests/catalog/test_catalog_editing.py",
             SCHEMA_TEST,
+            API_TEST,
         ),
     ),
     "security": Area(
@@ -96,6 +103,7 @@ AREAS = {
             "tests/operators",
             "tests/playback/test_playback_tokens.py",
             "tests/service/test_idempotency.py",
+            API_TEST,
         ),
     ),
     "catalog": Area(
@@ -105,7 +113,15 @@ AREAS = {
             "streamsvc/blueprints/catalog/*.py",
             "streamsvc/blueprints/admin/catalog_*.py",
         ),
-        ("tests/catalog", "tests/rules", "tests/playback/test_progress.py", SCHEMA_TEST),
+        (
+            "tests/catalog",
+            "tests/rules",
+            "tests/playback/test_episode_rights.py",
+            "tests/playback/test_next_up.py",
+            "tests/playback/test_progress.py",
+            SCHEMA_TEST,
+            API_TEST,
+        ),
     ),
 }
 
@@ -116,7 +132,7 @@ class TestRuns:
     __test__ = False  # pytest collects no class of this name
 
     def __init__(self, folder: Path, databases: str, lock: Path | None = None):
-        self.folder, self.lock = folder, lock
+        self.folder, self.databases, self.lock = folder, databases, lock
         bytecode = {"PYTHONDONTWRITEBYTECODE": ""}  # compiling everything again takes longer than most mutants' tests
         self.environment = os.environ | bytecode | {"STREAMSVC_TEST_DATABASES": DATABASES[databases]}
 
@@ -160,6 +176,57 @@ class TestRuns:
             sys.exit(f"The tests fail without any mutant:\n{output}")
 
 
+class TestServer:
+    """Runs tests of a tree in forks of one process, which has imported everything and collected the tests."""
+
+    __test__ = False
+
+    def __init__(self, tree: Path, environment: dict[str, str], tests: tuple[str, ...]):
+        self._output = tree / "output.txt"
+        self._connection, theirs = socket.socketpair()
+        self._answers = self._connection.makefile("r")
+        with theirs, self._output.open("a") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-x", "-p", "bench.forking_plugin", "-p", "no:cacheprovider", *tests],
+                cwd=tree,
+                env=environment | {"MUTANTS_SOCKET": str(theirs.fileno())},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+            )
+        self._answer()
+
+    def run(self, module: Path, original: Path, tests: list[str], timeout_s: float) -> tuple[int | None, str] | None:
+        """Run tests against the module, which was `original` when the process started.
+
+        Returns the status, or None if it ran longer than the limit, and the output; or None if the module's change
+        takes effect only in a process that imports it again.
+        """
+        os.truncate(self._output, 0)
+        request = {"module": str(module), "original": str(original), "tests": tests}
+        self._connection.sendall(f"{json.dumps(request)}\n".encode())
+        fork_id = self._answer()
+        if fork_id is None:
+            return None
+        timer = threading.Timer(timeout_s, os.killpg, (fork_id, signal.SIGKILL))
+        timer.start()
+        status = self._answer()
+        timer.cancel()
+        return None if status == -signal.SIGKILL else status, self._output.read_text()
+
+    def close(self) -> None:
+        self._answers.close()
+        self._connection.close()
+        self._process.wait()
+
+    def _answer(self):
+        answer = self._answers.readline()
+        if not answer:
+            sys.exit(f"The recorded tests could not run; record again?\n{self._output.read_text()}")
+        return json.loads(answer)
+
+
 def recording_files(tests: str, recordings: Path) -> tuple[Path, Path]:
     """The coverage data of a folder of tests, and their durations in seconds."""
     name = tests.replace("/", ".")
@@ -182,6 +249,11 @@ class Recording:
                 path = measured[measured.rindex("/streamsvc/") + 1 :]
                 for line, contexts in data.contexts_by_lineno(measured).items():
                     self._contexts[path][line] |= set(contexts)
+
+    def runs_at_import(self, mutant: Mutant) -> bool:
+        """Whether the mutant's line runs before all tests."""
+        module = self._contexts[mutant.path]
+        return any(IMPORT in module[line] for line in mutant.lines if line in module)
 
     def tests_of(self, mutant: Mutant) -> list[str]:
         """Return the tests that could notice the mutant, up to the budget; none if none executes its line.

@@ -465,6 +465,14 @@ def lock_existing_row(model: type[Model], key: object) -> Model:
     return db.session.get_one(model, key, with_for_update=True, populate_existing=True)
 
 
+def reload_row(model: type[Model], key: object) -> Model:
+    """Load a row that must exist, again if the session has it: others may have changed it until its lock was taken.
+
+    Raises NoResultFound.
+    """
+    return db.session.get_one(model, key, populate_existing=True)
+
+
 def is_unavailable(error: Exception) -> bool:
     """Whether the database was unreachable or timed out, as opposed to rejecting the statement."""
     return isinstance(error, sa.exc.TimeoutError | OperationalError) or (

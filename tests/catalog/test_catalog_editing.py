@@ -83,6 +83,7 @@ def test_a_missing_title_cannot_be_patched(film):
 
 def test_a_collection_is_returned_as_defined(film):
     body = {"title": "Best", "localizations": {"fr": "Meilleurs"}, "items": ["x:1"]}
+    film.client.put("/v1/admin/collections/another", json=body)
     put = film.client.put("/v1/admin/collections/best", json=body)
     shown = film.get("/v1/admin/collections/best")
     assert shown.json == {**body, "id": put.json["id"], "code": "best"}
@@ -93,6 +94,7 @@ def test_a_collection_is_returned_as_defined(film):
     assert film.client.delete("/v1/admin/collections/best", headers=stale).status_code == 412
     assert film.client.delete("/v1/admin/collections/best").status_code == 204
     assert film.get("/v1/admin/collections/best").status_code == 404
+    assert film.get("/v1/admin/collections/another").json["items"] == ["x:1"]
 
 
 @pytest.mark.every_database

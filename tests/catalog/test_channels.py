@@ -133,7 +133,10 @@ def test_an_operator_edits_a_channel_under_audit(world):
     assert created.json | {"id": 0} == {"id": 0, "external_id": "news", "name": "News", "genres": ["world-news"]}
     assert error_of(operator.call("PUT", path, {"name": "News"}, If_None_Match="*")) == (412, "precondition_failed")
     assert operator.get(f"/v1/admin/channels/{created.json['id']}").json == created.json
-    changed = operator.call("PUT", path, {"name": "News 24"}, If_Match=created.headers["ETag"])
+    for other, stated_id in ((path, "chn_other"), (f"{path}-2", created.json["id"])):
+        assert operator.put(other, {"name": "N", "id": stated_id}).json["errors"].keys() == {"id"}
+    body = {"id": created.json["id"], "name": "News 24"}
+    changed = operator.call("PUT", path, body, If_Match=created.headers["ETag"])
     assert changed.json["id"] == created.json["id"]
     [event, *_] = operator.get("/v1/admin/audit?object_type=channel&object_id=news").json["items"]
     assert (event["object_type"], event["object_id"]) == ("channel", "news")

@@ -122,10 +122,10 @@ def test_a_title_has_one_rating_of_each_country(catalog):
 
 def test_lists_names_ratings_and_years_are_read_as_people_write_them(catalog):
     file = b"""\
-show_id,type,title,cast,country,rating,listed_in,language,date,poster
-s1,Movie,Toy Story (1995),"Tim Allen, Robert Downey, Jr.","United States, India",TV-MA,"Drama, Comedy",English,x,p.jpg
-s2,TV Show,Dark (2017),,Germany,FSK 16,Drama,"German, Klingonese",,/p.jpg
-s3,Movie,(500) Days of Summer,"['A', 'B']",Xanadu,Approved,"[{'id': 1, 'name': 'Romance'}]",eng,,https://a.io/p.jpg
+show_id,type,title,cast,director,country,rating,listed_in,language,date,poster
+s1,Movie,Toy Story (1995),"Tim Allen, Robert Downey, Jr.",,"United States, India",TV-MA,"Drama, Comedy",English,x,p.jpg
+s2,TV Show,Dark (2017),,,Germany,FSK 16,Drama,"German, Klingonese",,/p.jpg
+s3,Movie,(500) Days of Summer,"['A', 'B']",C,Xanadu,Approved,"[{'id': 1, 'name': 'Romance'}]",eng,,https://a.io/p.jpg
 """
     result = send(catalog, file, format="csv", media_base_url="https://img.example/art")
     assert counts(result) == [3, 0, 0, 0], rejections(catalog, result)
@@ -135,7 +135,7 @@ s3,Movie,(500) Days of Summer,"['A', 'B']",Xanadu,Approved,"[{'id': 1, 'name': '
     assert (first["countries"], first["genres"], first["languages"]) == (["US", "IN"], ["drama", "comedy"], ["en"])
     assert (second["age_rating"], second["kind"], second["countries"]) == ("DE:16", "series", ["DE"])
     assert (third["title"], third["genres"]) == ("(500) Days of Summer", ["romance"])
-    assert [credit["name"] for credit in third["credits"]] == ["A", "B"]
+    assert [credit["name"] for credit in third["credits"]] == ["C", "A", "B"]
     assert [title["artwork"][0]["url"] for title in (first, second, third)] == [
         "https://img.example/art/p.jpg", "/p.jpg", "https://a.io/p.jpg"]  # fmt: skip
     assert not {"age_rating", "countries"} & third.keys()

@@ -264,6 +264,39 @@ def test_a_higher_epoch_ends_operator_sessions_too(app, ada, monkeypatch):
     assert ada.get(CURRENT).status_code == 401
 
 
+def test_an_operators_password_is_changed_with_the_current_one_only(ada):
+    """Five wrong attempts are one too many; a right one before begins again."""
+
+    def change(current_password, password):
+        body = {"current_password": current_password, "password": password}
+        return ada.put("/v1/admin/credentials/password", body)
+
+    for _ in range(2):
+        for _ in range(4):
+            assert code_of(change("a wrong guess", "ten grey herons")) == (422, "invalid_credentials")
+        assert change(ada.password, ada.password).status_code < 300
+    assert code_of(change(ada.password, "password")) == (422, "invalid")
+    assert change(ada.password, "ten grey herons").status_code < 300
+    for _ in range(5):
+        assert code_of(change(ada.password, "nine grey herons"))[0] == 422
+    assert code_of(change("ten grey herons", "nine grey herons")) == (429, "too_many_attempts")
+
+
+@pytest.mark.parametrize(
+    ("change", "notice", "action"),
+    [
+        (change_the_password_elsewhere, "Your password was changed", "authn_password_change"),
+        (change_the_authenticator_elsewhere, "Your authenticator app was replaced", "authn_factor_added"),
+    ],
+)
+def test_an_operator_is_notified_of_changed_credentials(app, ada, change, notice, action):
+    bob = new_operator(app, "support", "bob")
+    assert change(bob, ada).status_code < 300
+    assert [notice in mail["text"] for mail in mails(app, bob.email, "operator_notice")].count(True) == 1
+    [event] = ada.get(f"/v1/admin/audit?action={action}").json["items"]
+    assert event["actor"] == bob.id
+
+
 # --- operator accounts -----------------------------------------------------------------------------------------------
 
 

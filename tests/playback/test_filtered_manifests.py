@@ -1,5 +1,7 @@
 """The service's own manifests: their token, what they pass on, and the media server's failures."""
 
+import base64
+import json
 import subprocess
 import threading
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ import pytest
 from streamsvc.app import create_app
 from streamsvc.gateways import media_origin
 from streamsvc.rules.playback.signers import parse_signers
+from streamsvc.rules.playback.stream_rules import STREAM_TTL
 from tests.conftest import close_app
 from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.media_servers import make_dash_ladder, require_program
@@ -83,6 +86,8 @@ def test_the_start_of_playback_names_the_filtered_playlist(site):
     (path, sent), *_ = site.origin.requests
     assert path == f"/media/{site.world.ids['film']}/master.m3u8"
     assert sent != f"Bearer {stream.token}", "the viewer's token is bound to the viewer's network"
+    claims = json.loads(base64.urlsafe_b64decode(f"{sent.split('.')[1]}=="))
+    assert claims["exp"] == (site.world.clock() + STREAM_TTL).timestamp()
 
 
 def test_only_the_token_of_the_live_stream_gets_it(site):

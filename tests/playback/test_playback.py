@@ -268,6 +268,23 @@ def test_a_plan_limits_how_often_devices_are_swapped(world, clock):
         assert db.session.scalar(sa.select(sa.func.count()).select_from(FreedDevicePlace)) == 0
 
 
+def test_the_removal_of_a_device_that_has_lost_its_place_is_no_swap(world, clock):
+    plan = world.put_plan("swaps", max_streams=9, max_devices=1, max_device_removals=1)
+    tv = world.household(plan=plan)
+    phones = [tv.on_another_device() for _ in range(3)]
+
+    def remove(viewer):
+        device_id = viewer.get("/v1/sessions/current").json["session"]["device"]["id"]
+        assert tv.delete(f"/v1/devices/{device_id}").status_code == 204
+
+    assert phones[0].play("film").status_code == 201
+    clock.advance(days=30)
+    assert phones[1].play("film").status_code == 201
+    remove(phones[0])
+    remove(phones[1])
+    assert phones[2].play("film").status_code == 201
+
+
 def test_an_eviction_counts_as_a_swap(world, monkeypatch):
     settings = world.app.extensions["settings"].replace(device_limit="evict")
     monkeypatch.setitem(world.app.extensions, "settings", settings)

@@ -258,6 +258,16 @@ def test_a_beacon_after_signing_out_saves_nothing(world, ann, clock):
     assert state(ann, "film")["position_s"] == 600
 
 
+def test_a_beacon_about_a_removed_title_frees_the_slot(world, ann, clock):
+    started = ann.viewer.play("film").json
+    clock.advance(seconds=30)
+    ann.viewer.send_heartbeat(started["stream_id"], 600)
+    assert world.operator.delete(f"/v1/admin/titles/{world.ids['film']}").status_code == 204
+    body = {"grant": started["grant"]["token"], "position_s": 700, "state": "stopped"}
+    assert send_beacon(world, started["stream_id"], body).status_code == 204
+    assert ann.viewer.get("/v1/playback").json["items"] == []
+
+
 def test_heartbeats_take_plain_text_and_other_endpoints_do_not(ann, clock):
     stream = ann.viewer.play("film").json["stream_id"]
     headers = {"Authorization": f"Bearer {ann.viewer.token}"}

@@ -5,8 +5,9 @@ from datetime import date
 import pytest
 
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.calendar import Interval
+from streamsvc.rules.billing.calendar import Grid, Interval
 from streamsvc.rules.billing.changes import is_upgrade
+from streamsvc.rules.billing.imported import ImportedTime
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.money import round_half_up
 
@@ -151,6 +152,13 @@ def test_an_imported_subscriber_is_charged_when_their_paid_time_ends():
     timeline = replay_timeline(fact.Facts((imported,)), date(2026, 5, 1))
     assert line_values(timeline) == [("charge", "small", 20, 3000)]
     assert timeline.period.end == date(2026, 5, 20)
+
+
+@pytest.mark.parametrize(("frozen_from", "end"), [(19, 30), (20, 20), (21, 20)])
+def test_a_pause_postpones_time_paid_elsewhere_unless_it_is_over(frozen_from, end):
+    time = ImportedTime(SMALL, Grid(april(20), 20, MONTH), april(20))
+    time.postpone(april(frozen_from), 10)
+    assert time.end == april(end)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from streamsvc.rules.sign_in import oidc
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
-LEEWAY = timedelta(seconds=oidc.LEEWAY_S)
+LEEWAY = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
 
 

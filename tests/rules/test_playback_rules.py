@@ -84,6 +84,8 @@ def player(claimed_at=NOON - MINUTE, is_live=True):
         (NOON - MINUTE - TTL, (150, 150)),
         (NOON - MINUTE - TTL - timedelta(seconds=1), (0, 151)),  # a clock that was set back
         (NOON - timedelta(hours=1, seconds=30), (0, 3600)),  # not before the stream
+        (NOON - timedelta(hours=1) - TTL, (0, 3600)),
+        (NOON - timedelta(hours=1, seconds=1) - TTL, (0, 0)),
         (NOON - timedelta(hours=5), (0, 0)),  # before there was a stream: a clock that was set back
         (NOON + timedelta(hours=5), (0, 0)),  # not in the future
         (None, (0, 60)),

@@ -1,5 +1,7 @@
 """Drawn posters: the same for the same title, well-formed whatever the title is, and nothing in them can run."""
 
+from hashlib import sha256
+
 import pytest
 from defusedxml.ElementTree import fromstring
 
@@ -33,6 +35,12 @@ def test_a_poster_is_well_formed_and_runs_nothing(title):
 def test_a_poster_follows_from_its_title_and_its_year():
     assert draw_poster("Vertigo", "1958") == draw_poster("Vertigo", "1958")
     assert len({draw_poster("Vertigo", year).partition("aria-label")[2][20:] for year in ("1958", "2001", "")}) == 3
+
+
+def test_posters_are_drawn_as_before():
+    """All four patterns, since posters are cached for long. Whoever changes the drawings changes the digest too."""
+    posters = "".join(draw_poster(str(number), "1958") for number in range(64))
+    assert sha256(posters.encode()).hexdigest()[:16] == "fae938534f3c7ec4"
 
 
 def test_long_titles_are_broken_at_spaces_and_cut():

@@ -1,9 +1,15 @@
 """The mutants of `make mutate`: each changes one thing, and none changes what no test could notice."""
 
+import os
+from contextlib import closing
+from textwrap import dedent
+
 import pytest
 
+from bench.code_replacement import NotReplaceable, find_replacements, functions_by_file
 from bench.mutants import find_mutants
 from bench.mutate import ROOT, is_equivalent, load_equivalent_mutants
+from bench.mutation_tests import TestServer
 
 
 def changes(tmp_path, source):
@@ -31,6 +37,9 @@ def changes(tmp_path, source):
         ("[a for a in b if not a]", {"[a for a in b if (a)]"}),
         ("q.where(a, b)", {"q.where(b)", "q.where(a)"}),
         ("q.where(a)", {"q.where()"}),
+        ("q.limit(1)", set()),
+        ("lru_cache(maxsize=7)", set()),
+        ("q.limit(2)", {"q.limit(3)", "q.limit(1)"}),
         ("sa.and_(a)", set()),
         ("f'{1 + 1}' + a['x'][0]", set()),
     ],
@@ -49,6 +58,10 @@ def test_statements_and_guards_are_dropped(tmp_path):
     }
 
 
+def test_false_is_not_replaced_by_none(tmp_path):
+    assert set(changes(tmp_path, "def f(a):\n    return False\n")) == {"def f(a):\n    return True\n"}
+
+
 def test_texts_annotations_and_log_calls_stay(tmp_path):
     source = '"""A text."""\nx: dict[str, int] | None\n\ndef f(a: int = g, *, b: "x < 1") -> bool < 2:\n'
     source += '    "Another."\n    log.warning("%s", 1)\n    field = Field(metadata={"maximum": 7})\n'
@@ -65,3 +78,92 @@ def test_the_list_of_equivalent_mutants_is_up_to_date():
     """Each is a mutant of the code as it is now."""
     for entry in load_equivalent_mutants():
         assert any(is_equivalent(mutant, {entry}) for mutant in find_mutants(ROOT, entry[0])), entry
+
+
+FUNCTIONS = """
+    from functools import cache, wraps
+
+    def decorate(function):
+        @wraps(function)
+        def decorated(n):
+            return function(n) + 10
+        return decorated
+
+    class Counter:
+        step = 1
+
+        @decorate
+        def add(n, by=2):
+            return n + by
+
+    @cache
+    def first(items):
+        return next((item for item in items if item > 0), None), [*map(lambda n: n + 5, items)]
+"""
+
+
+def replaced(tmp_path, before, after):
+    """Import a module and replace its functions; return the results of `add` and `first`."""
+    path, namespace = str(tmp_path / "module.py"), {"__name__": "module"}
+    exec(compile(before, path, "exec"), namespace)
+    for function, code in find_replacements(functions_by_file()[path], before, after):
+        function.__code__ = code
+    return namespace["Counter"].add(1), namespace["first"]((0, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "results"),
+    [
+        ("n + by", "n - by", (9, (1, [5, 6]))),
+        (" + 10", " - 10", (-7, (1, [5, 6]))),
+        ("item > 0", "item >= 0", (13, (0, [5, 6]))),
+        ("n + 5", "n + 6", (13, (1, [6, 7]))),
+        ("return next((item for item in items if item > 0), None)", "return None", (13, (None, [5, 6]))),
+    ],
+)
+def test_a_mutant_in_a_function_replaces_the_code_of_imported_functions(tmp_path, old, new, results):
+    source = dedent(FUNCTIONS)
+    assert replaced(tmp_path, source.encode(), source.replace(old, new).encode()) == results
+
+
+@pytest.mark.parametrize(("old", "new"), [("step = 1", "step = 2"), ("by=2", "by=3"), ("    @decorate", "")])
+def test_a_mutant_outside_functions_needs_another_import(tmp_path, old, new):
+    source = dedent(FUNCTIONS)
+    with pytest.raises(NotReplaceable):
+        replaced(tmp_path, source.encode(), source.replace(old, new).encode())
+
+
+def test_each_mutant_is_tested_in_a_fork_of_its_own(tmp_path):
+    """Tests of other processes find it in the module's file; one that hangs is killed."""
+    (tmp_path / "numbers_.py").write_text("def add(a, b):\n    return a + b\n")
+    (tmp_path / "test_numbers.py").write_text(
+        dedent("""
+            import subprocess, sys
+            from numbers_ import add
+
+            def test_add():
+                assert add(1, 2) == 3
+
+            def test_add_elsewhere():
+                check = "from numbers_ import add; assert add(1, 2) == 3"
+                subprocess.run([sys.executable, "-c", check], check=True)
+        """)
+    )
+    module, original = tmp_path / "numbers_.py", tmp_path / "original.py"
+    original.write_bytes(module.read_bytes())
+    test_add, test_elsewhere = "test_numbers.py::test_add", "test_numbers.py::test_add_elsewhere"
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with closing(TestServer(tmp_path, environment, ("test_numbers.py",))) as server:
+
+        def run(replacement, *tests, timeout_s=30):
+            module.write_text(original.read_text().replace("return a + b", replacement))
+            return server.run(module, original, list(tests), timeout_s)
+
+        status, output = run("return a - b", test_elsewhere, test_add)
+        assert (status, f"FAILED {test_elsewhere}" in output, "1 failed" in output) == (1, True, True)
+        status, output = run("return a - b", test_add)
+        assert (status, f"FAILED {test_add}" in output) == (1, True)
+        status, output = run("return b + a", test_add, test_elsewhere)
+        assert (status, "2 passed" in output) == (0, True)
+        assert run("while True: pass", test_add, timeout_s=1)[0] is None
+        assert run("return a + b\nx = 1", test_add) is None

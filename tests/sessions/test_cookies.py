@@ -34,6 +34,11 @@ def test_without_remember_the_cookie_ends_with_the_browser_session_also_after_ro
     rotated = visitor.post("/v1/sessions/current/reauthentication", {"password": SECRET})
     cookies.append(rotated.headers["Set-Cookie"])
     assert [("Max-Age" in cookie, "Expires" in cookie) for cookie in cookies] == [(False, False)] * 2
+    bearer = Person(app.test_client(use_cookies=False), "ann@example.com")
+    bearer.sign_in()
+    body = {"password": SECRET, "rotate": True}
+    rotated = bearer.post("/v1/sessions/current/reauthentication", body)
+    assert rotated.json["token"] != bearer.token and "Set-Cookie" not in rotated.headers
 
 
 def test_the_cookie_alone_only_reads_and_denied_writes_are_audited(app, browser):

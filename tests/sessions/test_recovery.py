@@ -85,6 +85,8 @@ def test_a_new_request_leaves_earlier_links_open_and_using_one_closes_the_others
 def test_resets_from_a_network_beyond_its_own_limit_reach_those_who_use_it(app, client, ann):
     """127.0.0.1 is where Ann signed in; Bob never used 203.0.113.1, so nobody there has mails sent to him."""
     bob = new_person(client, "bob")
+    body = {"email": ann.email, "password": ann.password}
+    assert client.post("/v1/sessions", json=body, environ_base={"REMOTE_ADDR": "203.0.113.1"}).status_code == 201
     for address in ("127.0.0.1", "203.0.113.1"):
         fill(app, limits.MAIL_FROM_ADDRESS, address, 100, minutes=50)
     ask(app, ann.email, "127.0.0.1")

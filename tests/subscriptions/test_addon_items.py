@@ -64,6 +64,11 @@ def lines_of(person, code="Pack"):
     ]
 
 
+def remove_cards(person):
+    for method in person.get("/v1/payment-methods").json["items"]:
+        person.delete(f"/v1/payment-methods/{method['id']}")
+
+
 def max_streams(person):
     return person.get("/v1/sessions/current").json["entitlements"]["max_streams"]
 
@@ -170,11 +175,37 @@ def test_the_trial_of_an_addon_does_not_use_up_the_trial_of_a_plan(world):
 def test_an_addon_without_a_card_ends_with_its_trial_and_the_plan_goes_on(world):
     pack = put_pack(world, trial_days=10)
     ann = subscriber(world, {"price_id": pack})
-    for method in ann.get("/v1/payment-methods").json["items"]:
-        ann.delete(f"/v1/payment-methods/{method['id']}")
+    remove_cards(ann)
     world.go_to("2026-04-12T12:00:00")
     assert (item(ann)["cancel_at"], max_streams(ann)) == ("2026-04-11", 2)
     assert (ann.subscription()["status"], world.charges()) == ("active", [3000])
+    assert lines_of(ann) == [("trial", "2026-04-01", 1, 0)]
+
+
+def test_an_addon_stays_if_a_card_is_added_before_its_trial_ends(world):
+    ann = subscriber(world, {"price_id": put_pack(world, trial_days=10)})
+    remove_cards(ann)
+    world.go_to("2026-04-10T12:00:00")
+    ann.add_card()
+    world.go_to("2026-04-12T12:00:00")
+    assert (item(ann)["cancel_at"], max_streams(ann), world.charges()) == (None, 3, [3000, 200])
+
+
+def test_an_addon_whose_first_charge_is_paid_stays_without_a_card(world):
+    """Charged to a card that is then removed, or paid with account credit, if that is enough: 2.00 from the 11th."""
+    pack = put_pack(world, trial_days=10)
+    ann, bob, cat = (subscriber(world, {"price_id": pack}) for _ in range(3))
+    for person, credit_minor in ((bob, 200), (cat, 199)):
+        remove_cards(person)
+        world.operator.post(
+            f"/v1/admin/accounts/{person.id}/credits", {"amount_minor": credit_minor, "currency": "USD"}
+        )
+    world.go_to("2026-04-12T12:00:00")
+    remove_cards(ann)
+    world.go_to("2026-04-14T12:00:00")
+    assert [item(person)["cancel_at"] for person in (ann, bob, cat)] == [None, None, "2026-04-11"]
+    world.go_to("2026-05-02T12:00:00")
+    assert (ann.subscription()["status"], item(ann)["cancel_at"]) == ("past_due", None)
 
 
 def test_an_addon_removed_in_its_trial_ends_with_it_free_of_charge(world):

@@ -366,6 +366,22 @@ def test_a_reward_is_taken_back_when_what_earned_it_is_paid_out_by_bank_transfer
     assert (ann.balances(), bob.balances()) == ([], [])
 
 
+def test_a_reward_stays_if_the_bank_transfer_of_what_earned_it_fails(world, referred):
+    """While one to another account succeeds."""
+    ann, bob = referred
+    cat = world.person()
+    cat.subscribe(world.plan("q", 1000))
+    for person, status in ((cat, "paid"), (bob, "failed")):
+        path = f"/v1/admin/invoices/{person.invoices()[0]['id']}/credit-notes"
+        assert world.operator.post(path, {"amount_minor": 1000}).status_code == 201
+        body = {"currency": "USD", "reason": "moved", "method": "bank_transfer"}
+        payout = world.operator.post(f"/v1/admin/accounts/{person.id}/payouts", body).json
+        completed = world.operator.patch(f"/v1/admin/payouts/{payout['id']}", {"status": status, "reference": "RF18"})
+        assert completed.json["status"] == status
+    world.go_to(world.clock.at)
+    assert [balance["amount_minor"] for balance in ann.balances()] == [500]
+
+
 def test_a_household_cannot_refer_itself(world):
     """A second account with the same card, even a removed one, or with the same device is the same household."""
     price = world.plan("p", 1000)

@@ -32,11 +32,15 @@ def test_no_trial_reminder_is_sent_for_a_canceled_trial(world):
     assert mails(world) == [("2026-01-29", "subscription_ended")]
 
 
-def test_a_yearly_renewal_is_announced_a_week_ahead_and_a_monthly_one_is_not(world):
+@pytest.mark.parametrize(
+    ("interval", "count", "days"),
+    [("year", 1, ["2027-01-08"]), ("month", 6, ["2026-07-08", "2027-01-08"]), ("month", 5, []), ("day", 180, [])],
+)
+def test_the_renewal_of_half_a_year_or_more_is_announced_a_week_ahead(world, interval, count, days):
     ann = world.person()
-    ann.subscribe(world.plan("p", 1000, interval="year"))
-    world.go_to("2028-01-16")
-    assert [day for day, kind in mails(world) if kind == "renewal_ahead"] == ["2027-01-08", "2028-01-08"]
+    ann.subscribe(world.plan("p", 1000, interval=interval, interval_count=count))
+    world.go_to("2027-01-16")
+    assert [day for day, kind in mails(world) if kind == "renewal_ahead"] == days
 
 
 def test_a_failed_payment_and_the_cancellation_are_each_announced_once(world):

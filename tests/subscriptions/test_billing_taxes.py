@@ -116,6 +116,7 @@ def test_reverse_charge_keeps_an_exclusive_price_and_reduces_an_inclusive_one(wo
     page = firms[1].get(f"/v1/invoices/{invoices[2]['id']}/html").text
     assert "Reverse charge" in page and "DE123456788" in page and SELLER in page
     assert "Article 196" in page
+    assert "Discount: -€1.00" in firms[2].get(f"/v1/invoices/{invoices[3]['id']}/html").text
     world.go_to("2026-01-30T12:00:00")
     subscription = firms[1].subscription()["id"]
     firms[1].post(f"/v1/subscriptions/{subscription}/cancellation", {"when": "now"})

@@ -40,12 +40,14 @@ def wait(world, **time):
     world.go_to(world.clock.at + timedelta(**time))
 
 
-def test_declined_starts_are_stopped_after_five_in_an_hour(world):
+def test_declined_starts_are_stopped_after_five_in_an_hour(world, statements):
     ann = world.person(card="pm_card_chargeDeclined")
     assert [start(world, ann).json["code"] for _ in range(5)] == ["payment_failed"] * 5
     good = ann.add_card("pm_card_visa")
+    statements.clear()
     assert_limited(start(world, ann))
     assert_limited(start(world, ann, good))
+    assert not [text for text in statements if text.startswith(("INSERT", "UPDATE")) and "rate_limit" in text]
     assert len(world.charges(status="declined")) == 5
     wait(world, hours=1, seconds=1)
     assert start(world, ann, good).status_code == 201

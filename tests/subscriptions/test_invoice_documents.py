@@ -289,6 +289,7 @@ def test_a_credit_for_a_canceled_period_names_the_invoice_that_it_corrects(world
     assert "Credit note 2026-000002" in page and "Corrects invoice 2026-000001 of Jan 15, 2026" in page
     xml = document(ann, "xml", invoice=credit).data
     assert broken_rules(xml) == [] and b">381<" in xml
+    assert term(xml, "GrandTotalAmount") == [f"{-credit['total_minor'] / 100:.2f}"]
 
 
 @pytest.mark.one_database

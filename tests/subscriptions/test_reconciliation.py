@@ -79,11 +79,12 @@ def test_what_was_refunded_of_a_lost_charge_is_no_credit(world, stripe):
 
 def test_a_refund_of_a_known_payment_is_booked(world, stripe):
     [intent] = stripe.intents
-    refund = stripe.refund({"payment_intent": intent, "amount": "300"})
-    assert [(subject, amount) for subject, amount, _ in describe(world)] == [(refund["id"], 300)]
-    assert run(world, "--book").exit_code == 0
-    with world.app.app_context():
-        assert fetch_one(sa.select(Payment.refunded_minor))[0] == 300
+    for amount_minor, refunded_minor in ((300, 300), (200, 500)):
+        refund = stripe.refund({"payment_intent": intent, "amount": str(amount_minor)})
+        assert [(subject, amount) for subject, amount, _ in describe(world)] == [(refund["id"], amount_minor)]
+        assert run(world, "--book").exit_code == 0
+        with world.app.app_context():
+            assert fetch_one(sa.select(Payment.refunded_minor))[0] == refunded_minor
 
 
 def test_an_outcome_that_came_after_the_backup_is_booked(world, stripe):

@@ -55,9 +55,9 @@ def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
         if description_values[name] is None:
             kept = getattr(plan, name)
             description_values[name] = default if kept is None else kept
-    if any(getattr(plan, name, None) != value for name, value in description_values.items()):
-        for name, value in description_values.items():
-            setattr(plan, name, value)
+    for name, value in description_values.items():
+        setattr(plan, name, value)
+    if db.session.is_modified(plan):
         plan.updated_at = now
     db.session.flush()
     if body["store_products"] is not None:

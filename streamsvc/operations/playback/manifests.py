@@ -88,9 +88,9 @@ def _fetch_manifest(stream_id: str, tokens: Iterable[str], kind: str, now: datet
     keys = playback_tokens.media_keys(settings.secret_key)
     decoded = ((token, playback_tokens.decode_claims(token, keys)) for token in tokens)
     valid = ((token, c) for token, c in decoded if c and c["sub"] == stream_id and not is_expired(c, now))
-    token, claims = next(valid, ("", None))
+    token, claims = next(valid, ("", {}))
     stream = streams.find_stream(claims["account"], stream_id, now) if claims else None
-    if claims is None or stream is None or streams.stream_end_reason(stream, now):
+    if stream is None or streams.stream_end_reason(stream, now):
         raise GrantInvalid
     playable = items.find_playable(stream.item_id)
     url = media.find_media_url(playable, kind) if playable else None

@@ -34,7 +34,7 @@ from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import RENEWAL, Line
 from streamsvc.rules.billing.timeline import Timeline
-from streamsvc.storage.database import batching_session, db, lock_existing_row
+from streamsvc.storage.database import batching_session, db, lock_existing_row, reload_row
 from streamsvc.worker import jobs
 
 DUE_JOB = debts.DUE_JOB
@@ -190,7 +190,7 @@ def load_locked(subscription_id: str, now: datetime) -> SubscriptionAggregate:
     """Lock the account, read the subscription, and replay its history up to today."""
     account_id = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
     account = lock_existing_row(Account, account_id)
-    subscription = db.session.get_one(Subscription, subscription_id, populate_existing=True)
+    subscription = reload_row(Subscription, subscription_id)
     return build_aggregate(account, subscription, event_store.load_facts(subscription_id), now)
 
 

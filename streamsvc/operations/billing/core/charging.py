@@ -25,7 +25,7 @@ from streamsvc.operations.billing.core import carryover, charging_guard, payment
 from streamsvc.operations.billing.core.aggregate import collects_debts, load_locked, update_live_subscription
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage import session_guard
-from streamsvc.storage.database import db, lock_existing_row, new_id
+from streamsvc.storage.database import db, lock_existing_row, new_id, reload_row
 from streamsvc.worker import jobs
 
 RECONCILE_JOB = "payment.reconcile"
@@ -89,9 +89,9 @@ def complete_payment(payment_id: str, outcome: Outcome, now: datetime) -> Paymen
     """Book the outcome of a payment. Idempotent. Commits."""
     account_id = db.session.scalar(sa.select(Payment.account_id).where(Payment.id == payment_id))
     account = lock_existing_row(Account, account_id)
-    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    payment = reload_row(Payment, payment_id)
     was_waiting = payment.status == "requires_action"
-    invoice = db.session.get_one(Invoice, payment.invoice_id, populate_existing=True)
+    invoice = reload_row(Invoice, payment.invoice_id)
     aggregate = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
     payment_outcomes.book_outcome(payment, invoice, outcome, now, aggregate)
     if aggregate is None or not collects_debts(aggregate.subscription):

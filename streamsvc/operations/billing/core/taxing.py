@@ -14,7 +14,7 @@ from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY, TaxTerms
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, fetch_one, lock_existing_row, lock_row
+from streamsvc.storage.database import db, fetch_one, lock_existing_row, lock_row, reload_row
 from streamsvc.worker import jobs
 
 TAX_ID_CHECK_JOB = "tax_id.check"
@@ -155,7 +155,7 @@ def check_tax_id(payload: dict, now: datetime) -> None:
     db.session.commit()
     result = vies.check_vat_number(number, requester)
     lock_row(Account, account_id)
-    _record_result(db.session.get_one(TaxIdCheck, check_id, populate_existing=True), result, now)
+    _record_result(reload_row(TaxIdCheck, check_id), result, now)
     tax_id = db.session.get(TaxId, account_id, populate_existing=True)
     if tax_id is not None and tax_id.number == number:
         _apply_result(tax_id, result, now)

@@ -16,7 +16,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.billing import GiftAlreadyDelivered, GiftNotDeliverable
 from streamsvc.security import rate_limits
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, lock_existing_row
+from streamsvc.storage.database import db, lock_existing_row, reload_row
 from streamsvc.worker import jobs
 
 MAIL_JOB = "gift.mail"
@@ -53,9 +53,9 @@ def update_delivery(purchase: GiftPurchase, account: Account, body: GiftDelivery
 @jobs.job_handler(gift_purchases.DELIVERY_JOB, jobs.INTERACTIVE_LANE)
 def start_delivery(payload: dict, now: datetime) -> None:
     """Mark a gift as delivered and enqueue its mail, if its day has come. It cannot be changed from then on."""
-    purchase = db.session.get_one(GiftPurchase, payload["purchase_id"])
-    account = lock_existing_row(Account, purchase.account_id)
-    db.session.refresh(purchase)
+    purchase_id = payload["purchase_id"]
+    account = lock_existing_row(Account, db.session.get_one(GiftPurchase, purchase_id).account_id)
+    purchase = reload_row(GiftPurchase, purchase_id)
     is_due = start_of_day(purchase.deliver_on, account.time_zone) <= now
     if is_due and purchase.state(now) == "scheduled":
         purchase.delivered_at = now

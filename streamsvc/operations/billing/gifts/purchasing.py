@@ -22,7 +22,7 @@ from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import PaymentMethodRequired
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, lock_existing_row, new_id
+from streamsvc.storage.database import db, lock_existing_row, new_id, reload_row
 
 MAX_DAYS_AHEAD = 365
 
@@ -50,7 +50,7 @@ def buy_gift(account_id: str, body: GiftPurchaseInput, now: datetime) -> GiftPur
         db.session.commit()
     payment: Payment = charging.resume_payment(checkpoint["payment"])
     raise_if_not_paid(payment)
-    return db.session.get_one(GiftPurchase, checkpoint["purchase"], populate_existing=True)
+    return reload_row(GiftPurchase, checkpoint["purchase"])
 
 
 def _create_purchase(account_id: str, body: GiftPurchaseInput, now: datetime) -> dict:

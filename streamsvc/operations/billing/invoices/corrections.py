@@ -8,13 +8,13 @@ from streamsvc.operations.billing.core import balances, computing, voiding
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
-from streamsvc.storage.database import db, lock_existing_row
+from streamsvc.storage.database import db, lock_existing_row, reload_row
 
 
 def lock_invoice(invoice_id: str) -> tuple[Account, Invoice]:
     """Return the invoice's account and the invoice, under the account's lock."""
     account = lock_existing_row(Account, db.session.get_one(Invoice, invoice_id).account_id)
-    return account, db.session.get_one(Invoice, invoice_id, populate_existing=True)
+    return account, reload_row(Invoice, invoice_id)
 
 
 def write_off_invoice(invoice_id: str, now: datetime) -> Invoice:

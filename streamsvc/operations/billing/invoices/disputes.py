@@ -10,7 +10,7 @@ from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.invoices.credit_notes import create_credit_note
 from streamsvc.rules.billing.inputs import CreditNoteInput
 from streamsvc.rules.refusals.billing import WrongState
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, reload_row
 
 GIFT_REASON = "The payment of the gift was disputed"
 
@@ -23,7 +23,7 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
     WrongState.
     """
     account, invoice = lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
-    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    payment = reload_row(Payment, payment_id)
     disputed_minor = min(payment.refundable_minor, payment.refundable_minor if amount_minor is None else amount_minor)
     if payment.status != "succeeded" or not disputed_minor:
         raise WrongState(detail="Only a successful payment that is not fully refunded can be disputed.")
@@ -42,7 +42,7 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
 def record_dispute_won(payment_id: str, now: datetime) -> Payment:
     """Record that a dispute was won: the bank reinstated the money. Commits. Raises WrongState."""
     account, invoice = lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
-    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    payment = reload_row(Payment, payment_id)
     if payment.status != "disputed":
         raise WrongState(detail="This payment is not disputed.")
     amount_minor = payment.disputed_minor

@@ -16,7 +16,7 @@ from streamsvc.rules.billing.inputs import OneOffInput
 from streamsvc.rules.billing.invoicing import Position, compute_totals
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_row, reload_row
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def create_one_off_charge(account_id: str, body: OneOffInput, now: datetime) -> 
         db.session.commit()
     for payment_id in checkpoint["payments"]:
         charging.resume_payment(payment_id)
-    return db.session.get_one(Invoice, checkpoint["invoice"], populate_existing=True)
+    return reload_row(Invoice, checkpoint["invoice"])
 
 
 def _create_one_off_invoice(account_id: str, body: OneOffInput, now: datetime) -> dict:

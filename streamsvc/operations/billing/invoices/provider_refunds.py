@@ -10,7 +10,7 @@ from streamsvc.operations.billing.core import gift_purchases
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.invoices import corrections, credit_notes, refunds
 from streamsvc.rules.billing.inputs import CreditNoteInput
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, reload_row
 
 REASON = "Refunded at the payment provider"
 
@@ -21,7 +21,7 @@ def record_provider_refund(payment_id: str, reported: ProviderRefund, now: datet
     A refund that we do not know was made at the provider, for instance in its dashboard.
     """
     account, invoice = corrections.lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
-    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    payment = reload_row(Payment, payment_id)
     refund = _find_refund(payment_id, reported)
     if refund is None:
         if reported.status == SUCCEEDED:

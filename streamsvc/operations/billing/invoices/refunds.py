@@ -24,7 +24,7 @@ from streamsvc.rules.money import round_down
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage import session_guard
-from streamsvc.storage.database import db, new_id
+from streamsvc.storage.database import db, new_id, reload_row
 from streamsvc.worker import jobs
 
 REFUND_JOB = "refund.reconcile"
@@ -169,7 +169,7 @@ def send_refund(refund_id: str) -> Refund:
 def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
     """Book the outcome of a refund. Idempotent. Commits."""
     account, invoice = corrections.lock_invoice(db.session.get_one(Refund, refund_id).invoice_id)
-    refund = db.session.get_one(Refund, refund_id, populate_existing=True)
+    refund = reload_row(Refund, refund_id)
     if refund.payout_id:
         payouts.complete_payout_refund(refund, account, outcome, now)
     elif refund.status in ("pending", "unknown"):
@@ -208,7 +208,7 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
             complete_refund(refund_id, Outcome(DECLINED, refund.provider_reference), now)
         return
     account, invoice = corrections.lock_invoice(refund.invoice_id)
-    db.session.refresh(refund)
+    refund = reload_row(Refund, refund_id)
     if refund.status == "succeeded" and refund.payout_id:
         payouts.return_failed_refund(refund, account, now)
     elif refund.status == "succeeded":

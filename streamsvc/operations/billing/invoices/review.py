@@ -26,7 +26,7 @@ from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY, Position, TaxTerms, Totals, compute_totals
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, reload_row
 from streamsvc.worker import jobs
 
 
@@ -86,7 +86,7 @@ def finalize_due_draft(aggregate: SubscriptionAggregate, invoice_id: str) -> lis
 
     A draft of a subscription on billing hold becomes a held draft instead.
     """
-    now, invoice = aggregate.now, db.session.get_one(Invoice, invoice_id, populate_existing=True)
+    now, invoice = aggregate.now, reload_row(Invoice, invoice_id)
     if invoice.status != "draft" or invoice.finalizes_at is None or invoice.finalizes_at > now:
         return []
     if aggregate.subscription.billing_held_at:  # not billed until an operator has looked into it and releases the draft

@@ -22,7 +22,7 @@ from streamsvc.operations.billing.subscriptions.first_payment import get_request
 from streamsvc.rules.billing.inputs import RecordedPaymentInput
 from streamsvc.rules.refusals.billing import AmountTooSmall, InvoiceNotOpen, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.storage.database import db, lock_existing_row, new_id
+from streamsvc.storage.database import db, lock_existing_row, new_id, reload_row
 
 
 def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int | None, now: datetime) -> Payment:
@@ -34,7 +34,7 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int |
         return require_paid(charging.resume_payment(checkpoint["payment"]))
     charging.refresh_waiting_payments(db.session.get_one(Invoice, invoice_id).account_id, now)
     account = lock_existing_row(Account, db.session.get_one(Invoice, invoice_id).account_id)
-    invoice = db.session.get_one(Invoice, invoice_id, populate_existing=True)
+    invoice = reload_row(Invoice, invoice_id)
     owed_minor = get_owed_amount(invoice)
     check_part(invoice, amount_minor, owed_minor)
     is_part = amount_minor is not None and amount_minor < owed_minor

@@ -11,7 +11,7 @@ from streamsvc.models.subscriptions import Payment, PaymentMethod, ProviderEvent
 from streamsvc.operations.billing.core import charging, customers
 from streamsvc.operations.billing.invoices import disputes, provider_refunds
 from streamsvc.operations.billing.payments import methods, setups
-from streamsvc.storage.database import db, insert, lock_row
+from streamsvc.storage.database import db, insert, lock_row, reload_row
 from streamsvc.worker import jobs
 
 PROVIDER_EVENT_JOB = "provider.event"
@@ -128,7 +128,7 @@ def _update_method(reference: str, now: datetime) -> None:
     db.session.commit()
     card = current_event_provider().retrieve_method(reference)
     lock_row(Account, account_id)
-    method = db.session.get_one(PaymentMethod, method_id, populate_existing=True)
+    method = reload_row(PaymentMethod, method_id)
     if card is None:
         methods.record_method_detached(method, now)
     elif card.reference == reference:

@@ -21,7 +21,7 @@ from streamsvc.rules.billing.inputs import PayoutInput
 from streamsvc.rules.billing.payouts import divide_payout
 from streamsvc.rules.refusals.billing import CreditNotPaidIn, WrongState
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.database import db, lock_existing_row, lock_row, new_id
+from streamsvc.storage.database import db, lock_existing_row, lock_row, new_id, reload_row
 
 
 class PayoutPlan(NamedTuple):
@@ -46,7 +46,7 @@ def create_payout(account_id: str, body: PayoutInput, operator_id: str, now: dat
         db.session.commit()
     for refund_id in checkpoint["refunds"]:
         refunds.resume_refund(refund_id)
-    return db.session.get_one(Payout, checkpoint["payout"], populate_existing=True)
+    return reload_row(Payout, checkpoint["payout"])
 
 
 def plan_payout(account: Account, body: PayoutInput) -> PayoutPlan:

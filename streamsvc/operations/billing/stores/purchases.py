@@ -13,7 +13,7 @@ from streamsvc.rules.refusals.billing import OwnedByAnotherAccount, PurchaseInva
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.stores.state import PRODUCTION, STORE_NAMES, StoreState
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_row, reload_row
 
 RETRY_AFTER_S = 30
 
@@ -132,7 +132,7 @@ def transfer_store_subscription(
     holder_id = db.session.get_one(StoreSubscription, subscription_id).account_id
     for account_id in sorted({holder_id, to_account_id}):
         lock_row(Account, account_id)
-    row = db.session.get_one(StoreSubscription, subscription_id, populate_existing=True)
+    row = reload_row(StoreSubscription, subscription_id)
     holder, account = db.session.get_one(Account, holder_id), db.session.get(Account, to_account_id)
     if account is None or account.status != "active" or row.account_id != holder_id or account.id == holder_id:
         raise Invalid(errors={"account_id": ["Must be another account that is active."]})

@@ -44,6 +44,5 @@ def _is_first_charge_unpaid(aggregate: SubscriptionAggregate, addon: Addon) -> b
     """Return whether the charge after the add-on's trial is due, not yet invoiced, and more than the account credit."""
     charges = [line for line in aggregate.timeline.lines if (line.item, line.kind) == (addon.item, "charge")]
     due = {line.identity for line in lines_due(aggregate.facts, aggregate.today, aggregate.timeline)}
-    if not charges or not all(line.identity in due for line in charges):
-        return False
-    return aggregate.compute_invoice(charges).totals.amount_due_minor > 0
+    is_due = all(line.identity in due for line in charges)
+    return is_due and aggregate.compute_invoice(charges).totals.amount_due_minor > 0

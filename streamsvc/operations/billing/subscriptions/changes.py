@@ -34,7 +34,7 @@ from streamsvc.rules.refusals.billing import (
 )
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, reload_row
 
 pause_rules_of = cache(PauseRules.parse)
 ChangeStep = Callable[[SubscriptionAggregate], None]
@@ -61,7 +61,7 @@ def apply_change(subscription_id: str, step: ChangeStep, now: datetime) -> Subsc
     completed = [(charging.resume_payment(payment_id), is_of_step) for payment_id, is_of_step in checkpoint["payments"]]
     for payment in [payment for payment, is_of_step in completed if is_of_step]:
         raise_if_not_paid(payment)
-    return db.session.get_one(Subscription, subscription_id, populate_existing=True)
+    return reload_row(Subscription, subscription_id)
 
 
 def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: str) -> None:

@@ -9,7 +9,7 @@ from streamsvc.rules.billing.trials import may_start_trial
 from streamsvc.rules.refusals.billing import AuthenticationRequired, PaymentFailed, PaymentMethodRequired
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, reload_row
 
 
 def get_requested_method(account: Account, method_id: str | None) -> PaymentMethod | None:
@@ -31,7 +31,7 @@ def require_card_for_trial(method: PaymentMethod | None) -> None:
 
 def require_started(subscription_id: str) -> Subscription:
     """Return the subscription if its start was paid for. Raises PaymentFailed, AuthenticationRequired."""
-    subscription = db.session.get_one(Subscription, subscription_id, populate_existing=True)
+    subscription = reload_row(Subscription, subscription_id)
     if subscription.status == "canceled" or subscription.status == "incomplete":
         raise_if_not_paid(find_last_payment(subscription_id))
     return subscription

@@ -28,7 +28,7 @@ from streamsvc.rules.billing.inputs import PriceMigrationInput, PriceMigrationPr
 from streamsvc.rules.billing.recurring import monthly_rate
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.storage.database import batching_session, db, new_id
+from streamsvc.storage.database import batching_session, db, new_id, reload_row
 from streamsvc.worker import jobs
 
 MIGRATION_JOB = "price.migrate"
@@ -194,7 +194,7 @@ def _schedule_batch(migration_id: str, actor: str | None, after: str, now: datet
 
     Commits after each. Returns the id of the last one; None if the migration is withdrawn or that was the last batch.
     """
-    migration = db.session.get_one(PriceMigration, migration_id, populate_existing=True)
+    migration = reload_row(PriceMigration, migration_id)
     if migration.withdrawn_at:
         return None
     statement = unprocessed_subscriptions_statement(migration).with_only_columns(Subscription.id)

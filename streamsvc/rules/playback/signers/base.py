@@ -88,12 +88,10 @@ def split_signed_path(url: str, access: MediaAccess) -> SignedPath:
     if plain is None or not matches_any(plain, access.paths):
         raise ValueError("The manifest is not one of the files that the stream may fetch.")
     for folder in access.paths:
-        if folder.endswith("/") and plain.startswith(folder):
-            parts = path.split("/")
-            depth = folder.count("/")
-            encoded = "/".join(parts[:depth]) + "/"
-            if unquote(encoded) == folder:
-                return SignedPath(encoded, "/".join(parts[depth:]))
+        parts, depth = path.split("/"), folder.count("/")
+        encoded = "/".join(parts[:depth]) + "/"
+        if unquote(encoded) == folder:
+            return SignedPath(encoded, "/".join(parts[depth:]))
     return SignedPath(path, "")
 
 
