@@ -8,7 +8,7 @@ import pytest
 
 from bench.code_replacement import NotReplaceable, find_replacements, functions_by_file
 from bench.mutants import find_mutants
-from bench.mutate import ROOT, is_equivalent, load_equivalent_mutants
+from bench.mutate import ROOT, is_equivalent, load_equivalent_mutants, write_module
 from bench.mutation_tests import TestServer
 
 
@@ -156,7 +156,7 @@ def test_each_mutant_is_tested_in_a_fork_of_its_own(tmp_path):
     with closing(TestServer(tmp_path, environment, ("test_numbers.py",))) as server:
 
         def run(replacement, *tests, timeout_s=30):
-            module.write_text(original.read_text().replace("return a + b", replacement))
+            write_module(module, original.read_bytes().replace(b"return a + b", replacement.encode()))
             return server.run(module, original, list(tests), timeout_s)
 
         status, output = run("return a - b", test_elsewhere, test_add)

@@ -67,8 +67,8 @@ def engine_without_constraints(url):
 
     A connection of the app that stopped checking them for a while would plan all its statements anew.
     """
-    options = "-c session_replication_role=replica"
-    return sa.create_engine(url, connect_args={"options": options}, isolation_level="AUTOCOMMIT", pool_size=1)
+    options = {"connect_args": {"options": "-c session_replication_role=replica"}, "isolation_level": "AUTOCOMMIT"}
+    return sa.create_engine(url, pool_size=1, pool_pre_ping=True, **options)
 
 
 def close_app(app):

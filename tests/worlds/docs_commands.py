@@ -86,9 +86,9 @@ class CommandWorld:
             monkeypatch.setattr(module, "create_app", self._create_app)
         self._write_files()
 
-    def _create_app(self, *given):
+    def _create_app(self, *given, **options):
         """Create an app that is closed after its command."""
-        self.apps.append(create_app(*given))
+        self.apps.append(create_app(*given, **options))
         return self.apps[-1]
 
     def run_page(self, page: str, examples: Sequence[Example]) -> list[Run]:
