@@ -236,6 +236,8 @@ def test_nginx_admits_secure_links_until_they_expire(tmp_path):
 
 def test_a_file_without_a_folder_of_its_own_is_signed_alone():
     assert split_signed_path("https://cdn.example/films/a.m3u8", access(FLAT)) == ("/films/a.m3u8", "")
+    named_as_its_folder = access(("/films/a/", "/films/a"))
+    assert split_signed_path("https://cdn.example/films/a", named_as_its_folder) == ("/films/a", "")
     signed = signer("secure_link", secret="s" * 16).sign_url("https://cdn.example/films/a.m3u8", access(FLAT))
     assert urlsplit(signed).path == "/films/a.m3u8" and f"expires={EXPIRES}" in signed
     with pytest.raises(ValueError, match="may fetch"):

@@ -90,7 +90,7 @@ def split_signed_path(url: str, access: MediaAccess) -> SignedPath:
     for folder in access.paths:
         parts, depth = path.split("/"), folder.count("/")
         encoded = "/".join(parts[:depth]) + "/"
-        if unquote(encoded) == folder:
+        if len(parts) > depth and unquote(encoded) == folder:
             return SignedPath(encoded, "/".join(parts[depth:]))
     return SignedPath(path, "")
 
