@@ -198,5 +198,5 @@ def _is_text(node) -> bool:
 
 
 def _is_false(node) -> bool:
-    """Whether it is None or False, which hardly any caller tells apart."""
+    """Whether it is None or False; hardly any caller distinguishes the two."""
     return isinstance(node, ast.Constant) and (node.value is None or node.value is False)

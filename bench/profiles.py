@@ -36,7 +36,7 @@ def profile_path(service: SeededService, path: str) -> Profile:
     profile.disable()
     own_us = {
         _name_function(*function): own_s / count * 1e6
-        for function, (_, _, own_s, _, _) in pstats.Stats(profile).stats.items()  # type: ignore[attr-defined]
+        for function, (_, _, own_s, _, _) in pstats.Stats(profile).stats.items()  # type: ignore[attr-defined]  # not in the stub
     }
     return sorted(own_us.items(), key=lambda item: -item[1])[:FUNCTIONS]
 
@@ -61,8 +61,8 @@ def _name_function(file: str, line: int, name: str) -> str:
 def time_besides_hash(service: SeededService, path: str, hash_us: float) -> tuple[float, float]:
     """What a call costs besides its hash, and what it costs without one, in µs.
 
-    They differ because argon2id passes through more memory than the processor's caches hold: what runs after it has to
-    fetch its own anew.
+    They differ because argon2id uses more memory than the processor's caches hold, so that what runs after it starts
+    with cold caches.
     """
     hashing, with_hash_us, without_us = service.app.extensions["hashing"], [], []
     hasher = hashing.hasher

@@ -116,13 +116,13 @@ def format_missed_ratios(results: dict[str, Rounds]) -> str:
 def format_obstacles(
     results: dict[str, Rounds], profiles: dict[str, Profile], besides_hash: dict[str, tuple[float, float]]
 ) -> list[str]:
-    """What stands in the way of the goals that are missed; empty if none is."""
+    """Why goals are missed; empty if none is."""
     if not (profiles or missed_ratios(results)):
         return []
-    parts = ["## What stands in the way", format_missed_ratios(results)]
+    parts = ["## Why goals are missed", format_missed_ratios(results)]
     if besides_hash:
         rows = [(path, f"{with_us:,.0f} µs", f"{without:,.0f} µs") for path, (with_us, without) in besides_hash.items()]
-        parts.append("The hash empties the processor's caches, so that all else takes longer:")
+        parts.append("The hash evicts everything else from the processor's caches, so that the rest takes longer:")
         parts.append(format_markdown([("path", "besides the hash", "without a hash"), *rows]))
     if profiles:
         parts.append("The functions with the most processor time of their own, in process, under a profiler:")

@@ -1,5 +1,8 @@
 """Jobs run exactly once, in order of their due time, are retried with back-off, and are kept if they fail for good."""
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -204,3 +207,23 @@ def test_a_receiver_that_hangs_delays_no_other_lane(context):
         released.set()
         worker.join(20)
     assert not worker.is_alive()
+
+
+COMMAND_APP = """
+import json, sys, click
+from streamsvc.cli.command_app import create_command_app
+from streamsvc.worker import jobs
+with click.Context(click.Command("worker")):
+    app = create_command_app()
+loaded = [name for name in sys.modules if name.startswith("streamsvc.blueprints")]
+print(json.dumps([sorted(app.view_functions), loaded, sorted(jobs._handlers), sorted(jobs._batch_handlers)]))
+"""
+
+
+@pytest.mark.one_database
+def test_commands_and_the_worker_load_every_job_and_no_endpoint(app):
+    output = subprocess.run([sys.executable, "-c", COMMAND_APP], check=True, capture_output=True, text=True).stdout
+    views, modules, handlers, batch_handlers = json.loads(output)
+    assert views == modules == []
+    assert set(handlers) == {kind for kind in jobs._handlers if not kind.startswith("test ")}
+    assert set(batch_handlers) == {kind for kind in jobs._batch_handlers if not kind.startswith("test ")}

@@ -65,7 +65,7 @@ def exclusive_lock(path):
 def engine_without_constraints(url):
     """An engine for a PostgreSQL database whose connections check no foreign keys.
 
-    A connection of the app that stopped checking them for a while would plan all its statements anew.
+    A connection of the app that stopped checking them for a while would plan all its statements again.
     """
     options = {"connect_args": {"options": "-c session_replication_role=replica"}, "isolation_level": "AUTOCOMMIT"}
     return sa.create_engine(url, pool_size=1, pool_pre_ping=True, **options)
