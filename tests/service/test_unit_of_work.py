@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from streamsvc.models.subscriptions import ReferralReward, TaxRate
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, lock_existing_row, lock_row, reload_row
 from streamsvc.storage.unit_of_work import unit_of_work
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -132,3 +132,12 @@ def test_a_failed_block_writes_nothing_and_leaves_the_session_as_it_was(session)
     with recorded_statements() as statements:
         add_rate("XB")
         assert statements == ["INSERT"]
+
+
+@pytest.mark.parametrize("read", [reload_row, lock_existing_row, lock_row])
+def test_a_row_that_the_session_has_is_read_again_where_others_may_have_changed_it(session, read):
+    held = add_rate("XA")
+    change = sa.update(TaxRate).where(TaxRate.country == "XA").values(rate_ppm=7)
+    session.execute(change.execution_options(synchronize_session=False))  # as unnoticed as another transaction's
+    assert held.rate_ppm == 0
+    assert read(TaxRate, (held.country, held.category)).rate_ppm == 7
