@@ -462,6 +462,7 @@ def lock_row(model: type[Model], key: object) -> Model | None:
 
 def lock_existing_row(model: type[Model], key: object) -> Model:
     """Load, as `lock_row` does, a row that must exist. Raises NoResultFound."""
+    lock_order.note_row_lock(db.session(), model.__tablename__, key)
     return db.session.get_one(model, key, with_for_update=True, populate_existing=True)
 
 

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from streamsvc.models import Account
 from streamsvc.models.subscriptions import ReferralReward, TaxRate
 from streamsvc.storage.database import db, lock_existing_row, lock_row, reload_row
 from streamsvc.storage.unit_of_work import unit_of_work
@@ -136,8 +137,11 @@ def test_a_failed_block_writes_nothing_and_leaves_the_session_as_it_was(session)
 
 @pytest.mark.parametrize("read", [reload_row, lock_existing_row, lock_row])
 def test_a_row_that_the_session_has_is_read_again_where_others_may_have_changed_it(session, read):
-    held = add_rate("XA")
-    change = sa.update(TaxRate).where(TaxRate.country == "XA").values(rate_ppm=7)
+    here = {"country": "DE", "time_zone": "UTC", "locale": "en"}
+    held = Account(email="ann@example.com", email_key="ann@example.com", created_at=NOW, **here)
+    session.add(held)
+    session.flush()
+    change = sa.update(Account).where(Account.id == held.id).values(country="AT")
     session.execute(change.execution_options(synchronize_session=False))  # as unnoticed as another transaction's
-    assert held.rate_ppm == 0
-    assert read(TaxRate, (held.country, held.category)).rate_ppm == 7
+    assert held.country == "DE"
+    assert read(Account, held.id).country == "AT"
