@@ -67,6 +67,14 @@ def test_a_start_logs_lines_and_no_error(service, server):
     assert server == "granian" or re.search(r"\[\d+\] \[INFO\] Booting worker with pid: \d+", log), log
 
 
+def test_web_processes_on_gunicorn_share_what_they_import(service, server):
+    if server == "granian":
+        pytest.skip("its processes import the app each by itself")
+    for web in service.children("gunicorn")[1:]:
+        memory = web.memory_full_info()
+        assert memory.uss < 0.6 * memory.rss
+
+
 def test_web_processes_and_the_worker_are_replaced_when_killed(service, server):
     for word in (server, "worker"):
         before = {p.pid for p in service.children(word)}

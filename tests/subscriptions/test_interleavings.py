@@ -122,16 +122,16 @@ def unpaid(app):
 
 
 ACTIONS = {
-    paid: (refund, dispute, cancel, upgrade),
-    due: (renew, cancel, upgrade),
-    disputed: (win_the_dispute, write_off, pay),
-    unpaid: (pay, write_off, void, cancel),
+    paid: (refund, dispute, cancel),
+    due: (renew, upgrade),
+    disputed: (win_the_dispute, write_off),
+    unpaid: (pay, void, cancel),
 }
 MORE_ACTIONS = {
-    paid: (refund_a_part, credit_a_part, credit_the_line, redeem, replace_card),
-    due: (refund, dispute, redeem, replace_card),
-    disputed: (refund, credit_the_line, cancel, redeem, replace_card),
-    unpaid: (pay_a_part, credit_a_part, credit_the_line, upgrade, redeem, replace_card),
+    paid: (upgrade, refund_a_part, credit_a_part, credit_the_line, redeem, replace_card),
+    due: (cancel, refund, dispute, redeem, replace_card),
+    disputed: (pay, refund, credit_the_line, cancel, redeem, replace_card),
+    unpaid: (write_off, pay_a_part, credit_a_part, credit_the_line, upgrade, redeem, replace_card),
 }
 """Which `make test-both` pairs with each other and with the rest."""
 
