@@ -1,7 +1,7 @@
 """Compares the answers of peers with streamsvc's, field by field, before any of them is timed.
 
-On the seeded database, where each viewer may see every title, and on a copy in which rights, ratings, profiles, plans and
-sessions differ, so that what decides about visibility is compared, too.
+On the seeded database, where each viewer may see every title, and on a copy in which rights, ratings, profiles, plans
+and sessions differ, so that what decides about visibility is compared, too.
 """
 
 import http.client

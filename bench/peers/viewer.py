@@ -181,7 +181,7 @@ def decide_title(
 
 
 def title_document(title: Any, viewer: Viewer, load_related: Callable[[Any], Iterable] = list) -> dict | None:
-    """Return the members of a title, a row of an ORM, whose parts are read only if it has some; None if it is hidden."""
+    """Return the members of a title, a row of an ORM; None if it is hidden. Parts are read only if it has some."""
     ratings = list(load_related(title.age_ratings)) if title.rated_per_country else []
     plans = [each.plan_code for each in load_related(title.plans)] if title.plan_limited else None
     windows = None

@@ -1,5 +1,5 @@
 SELECT f.title_pk, f.sort_title, f.rank, r.label, r.min_age, r.title_pk IS NOT NULL AS is_rated_here, (
-    SELECT body FROM title_cards c WHERE c.title_pk = t.pk AND c.locale IN ('', :language, :base_language)
+    SELECT body FROM title_cards c WHERE c.title_pk = t.pk AND +c.locale IN ('', :language, :base_language)
     ORDER BY c.locale DESC LIMIT 1
 ) AS card
 FROM title_facets f
