@@ -13,9 +13,9 @@ from bench.peers.stacks import PEERS, find_missing
 
 PACKAGES = ("flask", "werkzeug", "sqlalchemy", "gunicorn", "granian", "flask-smorest", "marshmallow", "msgspec")
 PEERS_METHOD = (
-    "Other stacks that do the same work on the same file and give the same answers, which was checked first. They make "
-    "each list anew, which is `list-fresh`; on `list`, streamsvc keeps responses. `×` is the processor time of the peer "
-    "divided by that of streamsvc on each server."
+    "Other stacks that give the same answers from the same file, which was checked first. They keep nothing between "
+    "requests; streamsvc keeps responses, except on `list-fresh`, and the cards of titles. `×` is the processor time "
+    "of the peer divided by that of streamsvc on each server."
 )
 Profile = list[tuple[str, float]]
 """Functions and the µs that each takes itself in a call."""
@@ -79,16 +79,16 @@ def format_peers(rounds: Rounds) -> str:
     """A table for each peer, or why it was not measured. `×`: how many times less processor time streamsvc takes."""
     parts = []
     for name in PEERS:
-        paths = [path for path in PEER_PATHS if path in rounds and name in rounds[path][0]]
         rows = [("path", "µs", "to bare sync", *(f"streamsvc, {server}" for server in OURS))]
-        for path in paths:
-            times_us = median(turns[name].server_us for turns in rounds[path])
-            ratios = [f"× {find_ratio(rounds[path], server, name):.2f}" for server in OURS if server in rounds[path][0]]
-            rows.append((path, f"{times_us:.0f}", f"{find_ratio(rounds[path], name):.2f}", *ratios))
-        parts += [
-            f"### {name}",
-            format_markdown(rows) if paths else f"not measured: {find_missing(name) or 'not chosen'}",
-        ]
+        for path in PEER_PATHS:
+            of_path = rounds.get(path, [{}])
+            if name not in of_path[0]:
+                continue
+            own_us = median(turns[name].server_us for turns in of_path)
+            ratios = (f"× {find_ratio(of_path, server, name):.2f}" if server in of_path[0] else "" for server in OURS)
+            rows.append((path, f"{own_us:.0f}", f"{find_ratio(of_path, name):.2f}", *ratios))
+        why_not = f"not measured: {find_missing(name) or 'not chosen'}"
+        parts += [f"### {name}", format_markdown(rows) if rows[1:] else why_not]
     return "\n\n".join(parts)
 
 

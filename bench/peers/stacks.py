@@ -9,7 +9,7 @@ from bench.servers import ROOT
 
 FASTIFY = "bench/peers/fastify"
 PATHS = ("session", "list", "list-fresh", "title")
-"""The hot paths that peers know. They make each list anew, as streamsvc does on `list-fresh` only."""
+"""The hot paths that peers know. To them, `list` and `list-fresh` are the same."""
 COMPILING_REQUESTS = 10_000
 """Requests on a path after which Node has compiled it: one of the first takes five times the processor time."""
 
