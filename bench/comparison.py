@@ -64,7 +64,8 @@ def measure(service: SeededService, options) -> Rounds:
     Raises DifferentAnswer if a peer does not give the same answers.
     """
     rounds: Rounds = {path: [] for path in options.only}
-    check_peers(service, choose_peers(service, options))
+    if peers := choose_peers(service, options):
+        check_peers(service, peers)
     with ExitStack() as stack:
         running = run_contenders(service, options, stack)
         postmaster = servers.find_postmaster(service.env["STREAMSVC_DATABASE_URL"])

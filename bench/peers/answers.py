@@ -50,7 +50,8 @@ def check_peers(service, names: list[str]) -> None:
 
 def sample_requests(service) -> list[Request]:
     """The first viewers' requests on each path, and what is refused."""
-    sampled = [request for path in PATHS for request in HOT_PATHS[path].requests(service)[:SAMPLE]]
+    ways = dict.fromkeys(HOT_PATHS[path].requests for path in PATHS)
+    sampled = [request for list_requests in ways for request in list_requests(service)[:SAMPLE]]
     refused = [Request("GET", request.path, token) for request in sampled[::SAMPLE] for token in ("sst_wrong", None)]
     unknown = Request("GET", "/v1/catalog/titles/ttl_unknown", service.tokens[0])
     return [*sampled, *refused, unknown]

@@ -29,6 +29,11 @@ from streamsvc.rules.stores.account_ids import format_store_account_id
 SQL = Path(__file__).parent / "sql"
 SESSION, LIST, TITLE = ((SQL / f"{name}.sql").read_text() for name in ("session", "list", "title"))
 ORDERS = {"-added": "f.title_pk DESC", "-popularity": "f.rank DESC", "title": "f.sort_title, f.title_pk"}
+POSITIONS = {"-added": ("title_pk",), "-popularity": ("rank",), "title": ("sort_title", "title_pk")}
+GENRE = "SELECT pk FROM facets WHERE kind = 'genre' AND code = ?"
+WINDOWS = "SELECT position, country, starts_at, ends_at FROM title_windows WHERE title_pk = ?"
+PLANS = "SELECT plan_code FROM title_plans WHERE title_pk = ?"
+RATINGS = "SELECT country, label, min_age FROM title_age_ratings WHERE title_pk = ?"
 LISTS = {sort: LIST.format(order=order) for sort, order in ORDERS.items()}
 STATUSES = {200: "200 OK", 401: "401 Unauthorized", 404: "404 Not Found", 422: "422 Unprocessable Content"}
 TITLES = "/v1/catalog/titles"
@@ -174,7 +179,7 @@ def list_titles(query: dict[str, str], facts, locales: list[str], now: datetime)
     sort, genre, limit = query.get("sort", "-added"), query.get("genre", ""), query.get("limit", str(DEFAULT_LIMIT))
     if sort not in SORTS or not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
         raise Refusal(422)
-    facet = connect().execute("SELECT pk FROM facets WHERE kind = 'genre' AND code = ?", (genre,)).fetchone()
+    facet = connect().execute(GENRE, (genre,)).fetchone()
     if facet is None:
         raise Refusal(422)
     parameters = locale_parameters(locales) | {
@@ -190,8 +195,7 @@ def list_titles(query: dict[str, str], facts, locales: list[str], now: datetime)
     cursor = "null"
     if len(rows) > int(limit):
         last = rows[int(limit) - 1]
-        positions = {"-added": ("title_pk",), "-popularity": ("rank",), "title": ("sort_title", "title_pk")}
-        cursor = f'"{encode_cursor(sort, genre, [last[name] for name in positions[sort]])}"'
+        cursor = f'"{encode_cursor(sort, genre, [last[name] for name in POSITIONS[sort]])}"'
     return f'{{"items":[{",".join(cards)}],"next_cursor":{cursor}}}'
 
 
@@ -200,27 +204,17 @@ def get_title(title_id: str, facts, locales: list[str], now: datetime) -> str:
     row = connect().execute(TITLE, locale_parameters(locales) | {"id": title_id}).fetchone()
     if row is None:
         raise Refusal(404)
-    windows = row["windowed"] and [
-        (position, country, parse_time(starts_at), parse_time(ends_at))
-        for position, country, starts_at, ends_at in select_parts(
-            "SELECT position, country, starts_at, ends_at FROM title_windows WHERE title_pk = ?", row
-        )
-    ]
-    plans = row["plan_limited"] and [
-        code for (code,) in select_parts("SELECT plan_code FROM title_plans WHERE title_pk = ?", row)
-    ]
-    ratings = row["rated_per_country"] and select_parts(
-        "SELECT country, label, min_age FROM title_age_ratings WHERE title_pk = ?", row
-    )
-    min_ages = [(rating["country"], rating["min_age"]) for rating in ratings or ()]
-    windows, plans = (None if part == 0 else part for part in (windows, plans))
+    windows = list_windows(row) if row["windowed"] else None
+    plans = [each["plan_code"] for each in select_parts(PLANS, row)] if row["plan_limited"] else None
+    ratings = select_parts(RATINGS, row) if row["rated_per_country"] else []
+    min_ages = [(rating["country"], rating["min_age"]) for rating in ratings]
     decision = decide_title(facts, now, row["min_age"], windows, plans, min_ages)
     if decision.hidden:
         raise Refusal(404)
     if row["has_extras"]:
         raise NotImplementedError("extras")
     card = row["card"]
-    for rating in ratings or ():
+    for rating in ratings:
         if rating["country"] == facts.country:
             card = rate_card(card, rating, facts.country)
     availability = {
@@ -230,6 +224,11 @@ def get_title(title_id: str, facts, locales: list[str], now: datetime) -> str:
         "ends_at": format_utc(decision.ends_at),
     }
     return f'{card[:-1]},{row["detail"][1:-1]},"availability":{json.dumps(availability)}}}'
+
+
+def list_windows(title: sqlite3.Row) -> list[tuple[int, str, datetime | None, datetime | None]]:
+    rows = select_parts(WINDOWS, title)
+    return [(*row[:2], parse_time(row["starts_at"]), parse_time(row["ends_at"])) for row in rows]
 
 
 def select_parts(statement: str, title: sqlite3.Row) -> list[sqlite3.Row]:

@@ -20,8 +20,7 @@ from bench.peers.viewer import (
     page_document,
     title_document,
 )
-
-LIVE_STATUSES = ("incomplete", "trialing", "active", "past_due", "paused")
+from streamsvc.rules.billing.access import LIVE_STATUSES
 
 
 class UtcDateTime(sa.TypeDecorator):

@@ -32,8 +32,7 @@ from bench.peers.django_rest.serializers import (
     TitleSerializer,
 )
 from bench.peers.viewer import Viewer, card_document, current_time, hash_bearer_token, page_document, title_document
-
-LIVE_STATUSES = ("incomplete", "trialing", "active", "past_due", "paused")
+from streamsvc.rules.billing.access import LIVE_STATUSES
 
 
 class SessionAuthentication(BaseAuthentication):
