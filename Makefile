@@ -22,8 +22,9 @@ help:
 	@echo "make install  create .venv with the streamsvc command"
 	@echo "make lint     check style and types"
 	@echo "make openapi  regenerate openapi.json from the code"
-	@echo "make bench    measure the hot paths against a Flask view that returns a constant, into bench/results.md (ten"
-	@echo "              minutes), then in larger catalogues, imports and renewals"
+	@echo "make bench    measure the hot paths against a Flask view that returns a constant, and on SQLite against other"
+	@echo "              stacks (Fastify if there is Node), into bench/results.md (a quarter of an hour), then in larger"
+	@echo "              catalogues, imports and renewals"
 	@echo "              (SIZES=10000,100000,1000000 includes a million titles; importing them takes a while)"
 	@echo "make torture  break what the service depends on, on both databases, and check its promises (an hour; the"
 	@echo "              report is bench/torture.md, the options are those of python -m bench.torture --help)"
@@ -88,6 +89,9 @@ openapi: .venv/installed-test
 	STREAMSVC_SANDBOX=1 $(BIN)/flask openapi write openapi.json
 
 bench: .venv/installed-test
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[bench]'
+	@command -v npm >/dev/null || { echo "Node is missing: Fastify is not measured"; exit 0; }; \
+		cd bench/peers/fastify && npm ci --no-audit --no-fund --silent || echo "npm failed: Fastify is not measured"
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.growth --sizes $(SIZES)
 	$(BIN)/python -m bench.import_formats

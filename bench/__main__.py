@@ -14,6 +14,7 @@ HASHES = 5
 
 def parse_arguments():
     from bench.comparison import BARE, OURS
+    from bench.peers.stacks import PEERS
 
     parser = argparse.ArgumentParser("python -m bench", description="Compare the hot paths to a bare Flask view.")
     parser.add_argument("--database", default="sqlite,postgresql", help="the databases, comma-separated")
@@ -24,10 +25,14 @@ def parse_arguments():
     parser.add_argument("--calls", type=int, default=150, help="calls in process per path and round; 0: none")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where results.md is written")
     parser.add_argument("--contenders", default=";".join((*BARE, *OURS)), help="separated by semicolons")
+    parser.add_argument("--peers", default=";".join(PEERS), help='other stacks, likewise; "": none')
     options = parser.parse_args()
     options.only, options.contenders = options.only.split(","), options.contenders.split(";")
+    options.peers = list(filter(None, options.peers.split(";")))
     if unknown := set(options.only) - set(HOT_PATHS):
         parser.error(f"no such path: {', '.join(unknown)}")
+    if unknown := set(options.peers) - set(PEERS):
+        parser.error(f"no such peer: {', '.join(unknown)}")
     return options
 
 
@@ -47,11 +52,15 @@ def create_database(kind: str, folder: Path):
 
 def main():
     from bench import report
+    from bench.peers.stacks import find_missing
 
     options = parse_arguments()
     started, results, times_us, hash_us = time.monotonic(), {}, {}, 0.0
     profiles, besides_hash = {}, {}
     print(report.describe_machine(), flush=True)
+    for name in options.peers:
+        if missing := find_missing(name):
+            print(f"{name} is not measured: {missing}", flush=True)
     for database in options.database.split(","):
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
@@ -63,6 +72,8 @@ def main():
             if in_process:
                 profiles, besides_hash = explain_missed_goals(service, rounds, times_us, hash_us)
         print(f"\n{database}\n{report.format_comparison(rounds)}", flush=True)
+        if database == "sqlite":
+            print(f"\n{report.format_peers(rounds)}", flush=True)
     method = (
         f"`python -m bench`: {options.rounds} rounds of {options.seconds} s per server, {options.connections} "
         f"connections, the sandbox off; {(time.monotonic() - started) / 60:.0f} minutes. `µs` is the processor time of "

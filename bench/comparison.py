@@ -7,12 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bench import servers
-from bench.goals import HASHES
+from bench.goals import BASELINE, HASHES
 from bench.hot_paths import HOT_PATHS, HotPath, Request, add_etags
 from bench.load import LoadResult, run_load
+from bench.peers.answers import check_peers, peer_environment
+from bench.peers.stacks import PATHS as PEER_PATHS
+from bench.peers.stacks import PEERS, list_measurable
 from bench.seeded_service import SeededService, keep_no_responses
 
-BASELINE = "bare Flask, gunicorn sync"
 BARE = {BASELINE: "sync", "bare Flask, gunicorn": "gunicorn", "bare Flask, granian": "plain granian"}
 """Contender → the kind of its server."""
 OURS = ("gunicorn", "granian")
@@ -44,12 +46,26 @@ def run_contenders(service: SeededService, options, stack: ExitStack) -> dict[st
             running[kind] = stack.enter_context(servers.run_server(kind, APP, service.env))
             if any(HOT_PATHS[path].is_fresh for path in options.only):
                 running[f"{kind} fresh"] = stack.enter_context(servers.run_server(kind, FRESH_APP, service.env))
+    env = peer_environment(service.env, service.app)
+    for name in choose_peers(service, options):
+        running[name] = stack.enter_context(servers.run_server(PEERS[name].kind, PEERS[name].app, env))
     return running
 
 
+def choose_peers(service: SeededService, options) -> list[str]:
+    """The peers of the run: they read SQLite, and know some of the paths."""
+    is_sqlite = service.env["STREAMSVC_DATABASE_URL"].startswith("sqlite")
+    return list_measurable(options.peers) if is_sqlite and set(options.only) & set(PEER_PATHS) else []
+
+
 def measure(service: SeededService, options) -> Rounds:
-    """Send the requests of each path to all servers, in turns of random order."""
+    """Send the requests of each path to all servers, in turns of random order.
+
+    Raises DifferentAnswer if a peer does not give the same answers.
+    """
     rounds: Rounds = {path: [] for path in options.only}
+    if peers := choose_peers(service, options):
+        check_peers(service, peers)
     with ExitStack() as stack:
         running = run_contenders(service, options, stack)
         postmaster = servers.find_postmaster(service.env["STREAMSVC_DATABASE_URL"])
@@ -66,9 +82,11 @@ def measure(service: SeededService, options) -> Rounds:
             for kind in running.keys() & OURS:
                 server = running[f"{kind} fresh" if hot_path.is_fresh else kind]
                 turns[kind] = server, encode_for(server.host, shared)
+            for name in running.keys() & PEERS if path in PEER_PATHS else ():
+                turns[name] = running[name], encode_for(running[name].host, shared)
             connections = hot_path.connections or options.connections
-            for server, requests in turns.values():
-                run_load(server.host, requests, WARM_UP_S, connections)
+            for name, (server, requests) in turns.items():
+                warm_up(server, requests, connections, PEERS[name].warm_up if name in PEERS else 0)
             for _ in range(options.rounds):
                 service.reset()
                 names = random.sample(list(turns), len(turns))
@@ -76,6 +94,13 @@ def measure(service: SeededService, options) -> Rounds:
                     {name: take_turn(*turns[name], postmaster, options.seconds, connections) for name in names}
                 )
     return rounds
+
+
+def warm_up(server: servers.Server, requests: Iterator[bytes], connections: int, least: int) -> None:
+    """Put a server under load for WARM_UP_S, and then until it has responded to `least` requests."""
+    count = 0
+    while count == 0 or count < least:
+        count += run_load(server.host, requests, WARM_UP_S, connections).count
 
 
 def encode_for(host: str, requests: Iterator[Request]) -> Iterator[bytes]:

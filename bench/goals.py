@@ -2,14 +2,17 @@
 
 from typing import NamedTuple
 
+BASELINE = "bare Flask, gunicorn sync"
+
 
 class Goal(NamedTuple):
-    """The least ratio of bare Flask's processor time, on gunicorn's sync workers, to that of a path on each server."""
+    """The least ratio of the processor time of `against` to that of a path on each of our servers."""
 
     path: str
     database: str
     gunicorn: float
     granian: float
+    against: str = BASELINE
 
 
 RATIOS = [
@@ -20,6 +23,8 @@ RATIOS = [
     Goal("title", "sqlite", 0.90, 2.8),
     Goal("session", "postgresql", 0.60, 1.0),
     Goal("list", "postgresql", 0.60, 1.0),
+    Goal("session", "sqlite", 0.6, 1.4, against="Fastify + better-sqlite3"),
+    Goal("list", "sqlite", 1.3, 3.0, against="Fastify + better-sqlite3"),
 ]
 IN_PROCESS_US = {
     "playback": 450,

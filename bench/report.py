@@ -8,8 +8,15 @@ from statistics import median
 
 from bench.comparison import BASELINE, OURS, Rounds
 from bench.goals import ELSEWHERE, HASHES, IN_PROCESS_US, RATIOS, Goal
+from bench.peers.stacks import PATHS as PEER_PATHS
+from bench.peers.stacks import PEERS, find_missing
 
 PACKAGES = ("flask", "werkzeug", "sqlalchemy", "gunicorn", "granian", "flask-smorest", "marshmallow", "msgspec")
+PEERS_METHOD = (
+    "Other stacks that give the same answers from the same file, which was checked first. They keep nothing between "
+    "requests; streamsvc keeps responses, except on `list-fresh`, and the cards of titles. `×` is the processor time "
+    "of the peer divided by that of streamsvc on each server."
+)
 Profile = list[tuple[str, float]]
 """Functions and the µs that each takes itself in a call."""
 COLORS = {"gunicorn": "#4477aa", "granian": "#ee6677"}
@@ -68,16 +75,40 @@ def format_comparison(rounds: Rounds) -> str:
     return format_markdown(rows)
 
 
+def format_peers(rounds: Rounds) -> str:
+    """A table for each peer, or why it was not measured. `×`: how many times less processor time streamsvc takes."""
+    parts = []
+    for name in PEERS:
+        rows = [("path", "µs", "to bare sync", *(f"streamsvc, {server}" for server in OURS))]
+        for path in PEER_PATHS:
+            of_path = rounds.get(path, [{}])
+            if name not in of_path[0]:
+                continue
+            own_us = median(turns[name].server_us for turns in of_path)
+            ratios = (f"× {find_ratio(of_path, server, name):.2f}" if server in of_path[0] else "" for server in OURS)
+            rows.append((path, f"{own_us:.0f}", f"{find_ratio(of_path, name):.2f}", *ratios))
+        why_not = f"not measured: {find_missing(name) or 'not chosen'}"
+        parts += [f"### {name}", format_markdown(rows) if rows[1:] else why_not]
+    return "\n\n".join(parts)
+
+
 def format_ratio_goals(results: dict[str, Rounds]) -> str:
     """Each goal for a ratio beside what was measured. `results`: the rounds by database."""
-    rows = [("path", "database", "server", "goal", "measured", "")]
+    rows = [("path", "database", "server", "against", "goal", "measured", "")]
     for goal in RATIOS:
-        of_path = results.get(goal.database, {}).get(goal.path)
         for server in OURS:
-            least = getattr(goal, server)
-            measured = find_ratio(of_path, server) if of_path else None
-            rows.append((goal.path, goal.database, server, f"≥ {least:.2f}", *judge(measured, least, "{:.2f}")))
+            least, measured = getattr(goal, server), find_goal_ratio(results, goal, server)
+            judged = judge(measured, least, "{:.2f}")
+            rows.append((goal.path, goal.database, server, goal.against, f"≥ {least:.2f}", *judged))
     return format_markdown(rows)
+
+
+def find_goal_ratio(results: dict[str, Rounds], goal: Goal, server: str) -> float | None:
+    """The ratio that a goal is about; None if it was not measured."""
+    of_path = results.get(goal.database, {}).get(goal.path)
+    return (
+        find_ratio(of_path, server, goal.against) if of_path and of_path[0].keys() >= {server, goal.against} else None
+    )
 
 
 def missed_ratios(results: dict[str, Rounds]) -> list[tuple[Goal, str]]:
@@ -86,8 +117,7 @@ def missed_ratios(results: dict[str, Rounds]) -> list[tuple[Goal, str]]:
         (goal, server)
         for goal in RATIOS
         for server in OURS
-        if (of_path := results.get(goal.database, {}).get(goal.path))
-        and find_ratio(of_path, server) < getattr(goal, server)
+        if (measured := find_goal_ratio(results, goal, server)) is not None and measured < getattr(goal, server)
     ]
 
 
@@ -100,16 +130,17 @@ def missed_in_process(times_us: dict[str, list[float]], hash_us: float) -> list[
 
 def format_missed_ratios(results: dict[str, Rounds]) -> str:
     """What each missed goal leaves for a response, beside what ours and bare Flask on the same server take."""
-    rows = [("path", "database", "server", "the goal leaves", "streamsvc takes", "bare Flask there takes")]
+    rows = [("path", "database", "server", "against", "the goal leaves", "streamsvc takes", "bare Flask there takes")]
     for goal, server in missed_ratios(results):
         turns = results[goal.database][goal.path]
-        names = (BASELINE, server, f"bare Flask, {server}")
+        names = (goal.against, server, f"bare Flask, {server}")
         base_us, own_us, bare_us = (
             median(of_round[name].server_us for of_round in turns) if name in turns[0] else None for name in names
         )
         assert base_us is not None
         times_us = (base_us / getattr(goal, server), own_us, bare_us)
-        rows.append((goal.path, goal.database, server, *("" if us is None else f"{us:.0f} µs" for us in times_us)))
+        texts = ("" if us is None else f"{us:.0f} µs" for us in times_us)
+        rows.append((goal.path, goal.database, server, goal.against, *texts))
     return format_markdown(rows)
 
 
@@ -165,6 +196,8 @@ def format_results(
     parts += obstacles
     for database, rounds in results.items():
         parts += [f"## {database}", format_comparison(rounds)]
+        if database == "sqlite":
+            parts += ["## Peers, SQLite", PEERS_METHOD, format_peers(rounds)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -19,6 +19,7 @@ TIMEOUT_S = 60
 SYNC = ["-k", "sync", "-w", str(WORKERS), "--log-level", "error", "--no-control-socket"]
 PLAIN_GRANIAN = [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", str(WORKERS)]
 PLAIN_GRANIAN += ["--blocking-threads", "2", "--no-log"]
+UVICORN = [sys.executable, "-m", "uvicorn", "--workers", str(WORKERS), "--log-level", "error", "--no-access-log"]
 
 
 def find_free_port() -> int:
@@ -37,19 +38,20 @@ def run_gunicorn(app: str, env: dict):
 def run_server(kind: str, app: str, env: dict):
     """Serve `app`, a `module:name` or `module:factory()`, and yield a Server.
 
-    `kind`: `gunicorn` and `granian` are the product's web processes, `sync` and `plain granian` the servers as they
-    come.
+    `kind`: `gunicorn` and `granian` are the product's web processes, `sync`, `plain granian` and `uvicorn` the servers
+    as they come; with `node`, `app` is the path of a script.
     """
     reports_ready = kind in ("gunicorn", "granian")
     ready, ready_writer = os.pipe()
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         port, fd = listener.getsockname()[1], listener.fileno()
-        if kind == "plain granian":
+        opens_port = kind in ("plain granian", "uvicorn", "node")
+        if opens_port:
             listener.close()
         server_env = {"STREAMSVC_THREADS": str(THREADS)} | env | {READY_FD_VARIABLE: str(ready_writer)}
         server_env |= {"STREAMSVC_PORT": str(port), "STREAMSVC_WORKERS": str(WORKERS)}
         server_env |= {"STREAMSVC_LOG_LEVEL": "error", "PYTHONPATH": str(ROOT)}
-        fds = (ready_writer,) if kind == "plain granian" else (ready_writer, fd)
+        fds = (ready_writer,) if opens_port else (ready_writer, fd)
         cwd = "/" if kind == "sync" else ROOT  # where gunicorn does not find the product's gunicorn.conf.py
         started = [
             subprocess.Popen(command, env=server_env, cwd=cwd, pass_fds=fds)
@@ -71,6 +73,10 @@ def list_commands(kind: str, app: str, port: int, listener_fd: int) -> list[list
     """The commands that serve `app` together."""
     if kind == "plain granian":
         return [[*PLAIN_GRANIAN, "--port", str(port), app]]
+    if kind == "uvicorn":
+        return [[*UVICORN, "--port", str(port), app]]
+    if kind == "node":
+        return [["node", app, str(port)]]
     if kind == "granian":
         return [[sys.executable, "-m", "bench.granian_process", str(listener_fd), app]] * WORKERS
     options = SYNC if kind == "sync" else ["-c", "python:streamsvc.http.gunicorn_conf"]

@@ -49,7 +49,9 @@ def test_the_processor_time_of_postgresql_is_found(service, database):
 def test_a_short_run_is_reported_without_failures(service, monkeypatch, tmp_path):
     monkeypatch.setattr(servers, "WORKERS", 1)
     contenders, paths = [BASELINE, "granian"], ["session", "list-304", "verify", "sign-up"]
-    options = SimpleNamespace(only=paths, contenders=contenders, rounds=1, seconds=0.2, connections=2, calls=0)
+    options = SimpleNamespace(
+        only=paths, contenders=contenders, peers=[], rounds=1, seconds=0.2, connections=2, calls=0
+    )
     rounds, *_ = measure_database(service, "sqlite", options)
     assert {path: turns[name].load.failures for path in paths for turns in rounds[path] for name in contenders} == (
         dict.fromkeys(paths, 0)

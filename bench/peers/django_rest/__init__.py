@@ -1,0 +1,1 @@
+"""Django REST framework on Django's ORM, with unmanaged models."""
