@@ -91,6 +91,8 @@ openapi: .venv/installed-test
 bench: .venv/installed-test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[bench]'
 	@command -v npm >/dev/null || { echo "Node is missing: Fastify is not measured"; exit 0; }; \
+		node="$$(node -p 'path.resolve(process.execPath, "../..")')"; \
+		if [ -e "$$node/include/node/node.h" ]; then export npm_config_nodedir="$$node"; fi; \
 		cd bench/peers/fastify && npm ci --no-audit --no-fund --silent || echo "npm failed: Fastify is not measured"
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.growth --sizes $(SIZES)
