@@ -22,7 +22,7 @@ from tests.worlds.databases import exclusive_lock
 ROOT = Path(__file__).parent.parent
 DATABASES = {"sqlite": "sqlite", "both": "sqlite,postgresql"}
 TESTS_BUDGET_S = 120
-"""Of the tests that execute a mutated line, as many run as normally take this long."""
+"""Of the tests that execute a mutated line, as many run as normally take this long, unless an option says otherwise."""
 TEST_OVERHEAD_S = 0.05
 """What a test takes beside its own duration."""
 IMPORT = ""
@@ -236,8 +236,8 @@ def recording_files(tests: str, recordings: Path) -> tuple[Path, Path]:
 class Recording:
     """Which tests of an area execute which line, and how long each takes."""
 
-    def __init__(self, area: Area, recordings: Path):
-        self.durations_s = {}
+    def __init__(self, area: Area, recordings: Path, budget_s: float = TESTS_BUDGET_S):
+        self.durations_s, self.budget_s = {}, budget_s
         self._contexts = defaultdict(lambda: defaultdict(set))
         """{path: {line: the tests that execute it}}"""
         for tests in area.tests:
@@ -277,4 +277,4 @@ class Recording:
             ),
         )
         total_s = itertools.accumulate(self.durations_s[test] for test in nearest)
-        return [test for test, total in zip(nearest, total_s, strict=True) if total <= TESTS_BUDGET_S]
+        return [test for test, total in zip(nearest, total_s, strict=True) if total <= self.budget_s]
