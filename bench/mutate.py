@@ -57,7 +57,11 @@ def parse_arguments():
     parser.add_argument("--at", action="append", metavar="FILE:LINE", help="all mutants of a line instead")
     parser.add_argument("--module", metavar="GLOB", help="only mutants of the modules whose paths match")
     parser.add_argument(
-        "--budget", type=float, default=TESTS_BUDGET_S, metavar="SECONDS", help="how long the tests of a mutant may take"
+        "--budget",
+        type=float,
+        default=TESTS_BUDGET_S,
+        metavar="SECONDS",
+        help="how long the tests of a mutant may take",
     )
     parser.add_argument("--jobs", type=int, default=2, help="how many mutants are tested at once")
     parser.add_argument("--databases", choices=DATABASES, default=os.environ.get("DATABASES", "sqlite"))

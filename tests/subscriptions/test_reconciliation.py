@@ -185,9 +185,11 @@ def test_an_outcome_that_came_after_the_backup_is_booked(world, stripe):
 
 
 @pytest.mark.parametrize(
-    ("approves", "outcome", "status"), [(True, "succeeded", "active"), (False, "declined", "canceled")]
+    ("approves", "outcome", "status"),
+    [(True, "succeeded", "active"), (False, "declined", "canceled"), (None, "declined", "canceled")],
 )
 def test_a_payment_that_its_payer_authenticated_since_is_booked(world, stripe, approves, outcome, status):
+    """Approved or not, or no longer there at all."""
     bob = world.person(card="pm_card_authenticationRequired")
     bob.subscribe(world.plan("q", 500))
     assert describe(world) == []
@@ -196,7 +198,10 @@ def test_a_payment_that_its_payer_authenticated_since_is_booked(world, stripe, a
     with world.app.app_context(), pytest.raises(ProviderUnavailable):
         list_discrepancies(clocks.EPOCH, world.clock())
     stripe.failure = None
-    stripe.authenticate(intent, approve=approves)
+    if approves is None:
+        del stripe.intents[intent["id"]]
+    else:
+        stripe.authenticate(intent, approve=approves)
     what = f"requires_action in the books, {outcome} at the provider"
     assert describe(world) == [(intent["metadata"]["payment_id"], 500, what)]
     assert run(world, "--book").exit_code == 0
@@ -219,10 +224,13 @@ def test_a_payment_that_failed_before_the_backup_and_succeeded_since_is_booked(w
     intent = last_intent(stripe)
     assert describe(world) == []
     intent["status"] = "succeeded"
+    refund = stripe.refund({"payment_intent": intent["id"], "amount": "200"})
     what = "failed in the books, succeeded at the provider"
     assert describe(world) == [(intent["metadata"]["payment_id"], 500, what)]
+    assert (run(world, "--book").exit_code, bob.balances()) == (1, [{"currency": "USD", "amount_minor": 500}])
+    assert [subject for subject, *_ in describe(world)] == [refund["id"]], "it can be booked only now"
     assert run(world, "--book").exit_code == 0
-    assert bob.balances() == [{"currency": "USD", "amount_minor": 500}]
+    assert bob.balances() == [{"currency": "USD", "amount_minor": 300}]
 
 
 def test_a_lost_payment_that_waits_for_its_payer_is_canceled(world, stripe):
@@ -240,8 +248,10 @@ def test_a_charge_of_an_account_that_is_lost_is_left_to_the_operator(world, stri
     charge(world, "pay_lost")
     for intent in stripe.intents.values():
         if intent["metadata"]["payment_id"] == "pay_lost":
-            intent["customer"] = "cus_of_nobody"
-    assert "refund it there" in describe(world)[0][2]
+            lost = intent
+    for customer in ("cus_of_nobody", "cus_" + "_" * 6):
+        lost["customer"] = customer
+        assert "refund it there" in describe(world)[0][2]
     assert run(world, "--book").exit_code == 1
     assert world.ann.balances() == []
     result = run(world, "--release", "refunded in the dashboard")
