@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 
 import pypdf
 import pytest
@@ -387,3 +388,22 @@ def test_the_documents_of_others_are_not_found(world, configure):
     for form in ("html", "pdf", "xml"):
         assert document(ann, form).status_code == 200
         assert bob.get(f"/v1/invoices/{ann.invoices()[0]['id']}/{form}").status_code == 404
+
+
+def test_an_open_invoice_says_what_is_left_to_pay_and_why(world, configure):
+    configure(**SELLER)
+    ann = world.person(card=None, country="DE")
+    poster = {"account_id": ann.id, "amount_minor": 1000, "currency": "EUR", "description": "A poster"}
+    invoice = world.operator.post("/v1/admin/invoices", poster).json
+    path = f"/v1/admin/invoices/{invoice['id']}"
+    assert world.operator.post(f"{path}/payments", {"amount_minor": 300, "reference": "RF18"}).status_code == 201
+    assert world.operator.post(f"{path}/credit-notes", {"amount_minor": 119}).status_code == 201
+    left_minor = invoice["total_minor"] - 300 - 119
+
+    def sums():
+        page = document(ann, "html").text
+        cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[dh][^>]*>.*?</t[dh]>", page, re.DOTALL)]
+        return dict(itertools.pairwise(cells))
+
+    assert (sums()["Credited CN-2026-000001"], sums()["Paid"]) == ("-€1.19", "€3.00")
+    assert sums()["Amount due"] == f"€{left_minor / 100:.2f}"
