@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,19 +260,22 @@ class Recording:
 
         First those that execute its line, then those that execute others of its module, since the result of its line
         may have been cached, and then, if its line runs when the module is imported, all others. Of each, those that
-        execute most of the module per second come first, so that as many as possible run.
+        execute most of the module per second come first, where a line counts the more, the fewer tests execute it.
         """
         module = self._contexts[mutant.path]
         executing = set().union(*(module[line] for line in mutant.lines if line in module))
         if not executing:
             return []
-        executed_lines = Counter(itertools.chain.from_iterable(module.values()))
-        tests = executed_lines.keys() | (self.durations_s.keys() if IMPORT in executing else set())
+        nearness: dict[str, float] = defaultdict(float)
+        for contexts in module.values():
+            for test in contexts:
+                nearness[test] += 1 / len(contexts)
+        tests = nearness.keys() | (self.durations_s.keys() if IMPORT in executing else set())
         nearest = sorted(
             tests - {IMPORT},
             key=lambda test: (
                 test not in executing,
-                -executed_lines[test] / (self.durations_s[test] + TEST_OVERHEAD_S),
+                -nearness.get(test, 0) / (self.durations_s[test] + TEST_OVERHEAD_S),
                 test,
             ),
         )
