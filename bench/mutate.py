@@ -2,15 +2,16 @@
 
     make mutate AREA=billing                     thirty mutants of the billing code
     python -m bench.mutate rules --count 100 --seed 7
+    python -m bench.mutate billing --module '*/books/*' --budget 20
     python -m bench.mutate playback --at streamsvc/operations/playback/streams.py:80
     DATABASES=both make mutate AREA=playback     on PostgreSQL too; much slower
 
 The area's tests run once under coverage, which records the tests that execute each line. Each mutant is then applied to
-a copy of the source tree, and the tests that execute its line run until one fails, those nearest to its module
-first. On SQLite, if it changes a function, they run in a fork of a process that has imported
-everything, with the function's code replaced. A mutant that no test notices is printed with its diff: write a test, or,
-if no test could tell the mutant from the original, add it with a reason to `bench/equivalent_mutants.txt`. A mutant
-whose tests run too long counts as noticed. Fails if less than 95 % are noticed. The same seed chooses the same mutants
+a copy of the source tree, and the tests that execute its line run until one fails, those nearest to its module first.
+On SQLite, if it changes a function, they run in a fork of a process that has imported everything, with the function's
+code replaced. A mutant that no test notices is printed with its diff: write a test, or, if no test could tell the
+mutant from the original, add it with a reason to `bench/equivalent_mutants.txt`. A mutant whose tests run too long
+counts as noticed. Fails if less than 95 % are noticed. The same seed chooses the same mutants
 while the source is unchanged.
 """
 

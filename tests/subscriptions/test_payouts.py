@@ -299,7 +299,10 @@ def test_a_payout_is_reported_once_its_last_part_is_done(world, price):
     rest_minor = payout["bank_transfer_minor"]
     assert (payout["status"], payout["paid_minor"], rest_minor > 0) == ("pending", 3000, True)
     assert events(world) == []
-    assert world.operator.patch(f"/v1/admin/payouts/{payout['id']}", {"status": "paid"}).json["paid_minor"] == 3000 + rest_minor
+    assert (
+        world.operator.patch(f"/v1/admin/payouts/{payout['id']}", {"status": "paid"}).json["paid_minor"]
+        == 3000 + rest_minor
+    )
     assert (events(world), world.differences()) == (["payout.paid"], [])
 
 
