@@ -1,7 +1,7 @@
 """Rare combinations: voids and credits, cancellations and payments in flight, late payments."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
@@ -91,6 +91,14 @@ def test_a_full_refund_restores_the_credit_that_paid_part_of_the_invoice(world, 
     refund = correct(world, ann.invoices()[0], "refunds")
     assert (refund.status_code, refund.json.get("amount_minor")) == (201, 2100)
     assert balance(ann) == 1000
+
+
+def test_a_start_that_was_not_paid_for_returns_the_credit_that_it_used(world, price):
+    ann = world.person(card="pm_card_chargeDeclined")
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1000, "currency": "USD"})
+    assert ann.subscribe(price).status_code == 402
+    world.go_to(world.clock.at + timedelta(days=2))
+    assert (balance(ann), world.charges()) == (1000, [])
 
 
 def test_a_dispute_after_the_rest_was_written_off(world, price):

@@ -195,6 +195,34 @@ def test_an_operator_holds_the_billing_of_a_live_subscription_once(world):
     assert actions.count("billing_held") == 1
 
 
+ENDED = [
+    ("post", "cancellation", {"when": "now"}),
+    ("post", "cancellation", {"when": "period_end"}),
+    ("delete", "cancellation", None),
+    ("post", "plan-change", {"price_id": "{0.other}"}),
+    ("delete", "plan-change", None),
+    ("delete", "anchor", None),
+    ("post", "pause", {}),
+    ("delete", "pause", None),
+    ("post", "addons", {"price_id": "{0.sport}"}),
+    ("post", "coupons", {"coupon": "half"}),
+]
+
+
+@pytest.mark.parametrize("is_past", [False, True])
+def test_nothing_changes_a_subscription_that_has_ended(world, is_past):
+    path = fill_in(SUBSCRIPTION, world)
+    assert world.ann.post(f"{path}/cancellation", {"when": "now"}).status_code == 200
+    if is_past:
+        world.go_to("2026-01-20")
+    before = count_rows(world)
+    for method, step, body in ENDED:
+        send = getattr(world.ann, method)
+        response = send(f"{path}/{step}") if method == "delete" else send(f"{path}/{step}", fill_in(body, world))
+        assert (step, response.json["code"]) == (step, "wrong_state"), response.json
+    assert count_rows(world) == before
+
+
 def test_an_operator_changes_a_plan_for_a_viewer(world):
     path = f"/v1/admin/subscriptions/{world.subscription}/plan-change"
     changed = world.operator.post(path, {"price_id": world.other, "when": "now"})
