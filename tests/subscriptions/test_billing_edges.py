@@ -94,6 +94,7 @@ def test_a_full_refund_restores_the_credit_that_paid_part_of_the_invoice(world, 
 
 
 def test_a_start_that_was_not_paid_for_returns_the_credit_that_it_used(world, price):
+    world.operator.put("/v1/admin/tax-rates/US", {"percent": 10, "name": "Tax"})
     ann = world.person(card="pm_card_chargeDeclined")
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1000, "currency": "USD"})
     assert ann.subscribe(price).status_code == 402

@@ -90,6 +90,19 @@ DOCUMENTS = {
         **NOTHING_PAID | {"corrects": [("2026-000003", date(2025, 12, 15))]},
         status=None,
     ),
+    "draft": Document(
+        kind="invoice",
+        number=None,
+        **DATES,
+        currency="EUR",
+        seller={},
+        customer=CUSTOMER | {"locale": "fr"},
+        lines=[DocumentLine("Premium", *JANUARY, 1, 500, 500, 100, 200000, "S")],
+        tax_name=None,
+        discounts=[],
+        **NOTHING_PAID | {"due_minor": 600},
+        status="draft",
+    ),
     "exempt_invoice": Document(
         kind="invoice",
         number="2026-000009",
@@ -111,12 +124,16 @@ def iter_contents(document: Document) -> Iterator[str]:
     texts = document_texts(document)
     for part in ("language", "title", "seller", "facts", "customer", "lines", "sums", "notes"):
         yield f"{part}: {getattr(texts, part)}"
-    for parent, element in _iter_leaves(ElementTree.fromstring(render_xml(document))):
+    is_complete = not find_missing_data(document)
+    for parent, element in _iter_leaves(ElementTree.fromstring(render_xml(document))) if is_complete else ():
         name = "/".join(re.sub(r"\{.*\}", "", each.tag) for each in (parent, element))
         yield " ".join([name, *element.attrib.values(), (element.text or "").strip()])
     pdf = pypdf.PdfReader(io.BytesIO(render_pdf(document)))
-    yield " ".join(f"{name}={pdf.metadata[name]}" for name in ("/Author", "/Title", "/Subject", "/Keywords"))
-    yield f"language {pdf.root_object['/Lang']}"
+    names = ("/Author", "/Title", "/Subject", "/Keywords") if is_complete else ()
+    yield " ".join(f"{name}={pdf.metadata[name]}" for name in names)
+    xmp = pdf.xmp_metadata
+    written_at = None if is_complete else xmp.xmp_create_date
+    yield f"language {pdf.root_object['/Lang']}, by {xmp.dc_creator}, {xmp.dc_title}, {written_at}"
     for number, page in enumerate(pdf.pages, 1):
         yield from (f"page {number}: {place}" for place in _list_places(page))
 
@@ -146,7 +163,7 @@ def test_a_document_has_the_same_contents_in_the_same_places(name):
     assert list(iter_contents(DOCUMENTS[name])) == (FOLDER / f"{name}.txt").read_text().splitlines()
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "draft"])
 def test_these_documents_satisfy_en_16931(name):
     assert broken_rules(render_xml(DOCUMENTS[name])) == []
 
