@@ -66,7 +66,14 @@ AREAS = {
             "streamsvc/blueprints/subscriptions/*.py",
             "streamsvc/blueprints/admin/billing_*.py",
         ),
-        ("tests/subscriptions", "tests/rules", "tests/service/test_idempotency.py", SCHEMA_TEST, API_TEST),
+        (
+            "tests/subscriptions",
+            "tests/rules",
+            "tests/service/test_idempotency.py",
+            "tests/service/test_audited_changes.py",
+            SCHEMA_TEST,
+            API_TEST,
+        ),
     ),
     "playback": Area(
         (

@@ -410,4 +410,5 @@ def test_a_household_cannot_refer_itself(world):
     assert same_card.subscribe(price, referral_code=code).json["code"] == "referral_code_invalid"
     device = {"device_fingerprint": "the television"}
     assert same_device.subscribe(price, referral_code=code, **device).json["code"] == "referral_code_invalid"
-    assert neighbour.subscribe(price, referral_code=code).status_code == 201
+    other_device = {"device_fingerprint": "another television"}
+    assert neighbour.subscribe(price, referral_code=code, **other_device).status_code == 201
