@@ -109,6 +109,16 @@ def test_the_audit_finds_tampering(app, world, ann, model, values, condition, ex
     assert len({(difference.check, difference.subject) for difference in found}) == 2 * len(expected)
 
 
+def test_the_audit_expects_of_a_payment_what_was_neither_refunded_nor_failed(app, world, ann):
+    path = f"/v1/admin/invoices/{ann.invoices()[0]['id']}/refunds"
+    assert world.operator.post(path, {"amount_minor": 400}).status_code == 201
+    payment_id = ann.invoices()[0]["payments"][0]["id"]
+    assert world.differences() == []
+    for values, expected in (({"amount_minor": 1001}, 601), ({"amount_minor": 1000, "status": "failed"}, 0)):
+        tamper(app, sa.update(Payment).where(Payment.id == payment_id).values(**values))
+        assert (CASH, payment_id, expected, 600, ann.id) in world.differences()
+
+
 @pytest.mark.parametrize(("last", "count"), [(7, 3), (1, 5), (0, 3)])
 def test_the_audit_finds_numbers_that_are_missing_or_too_high(app, world, ann, last, count):
     bob = world.person()

@@ -238,6 +238,17 @@ def test_an_issued_invoice_keeps_its_seller_and_address(world, configure):
     assert ann.get("/v1/account/billing-address").status_code == 404
 
 
+def test_a_credit_note_is_numbered_like_the_invoice_that_it_corrects(world, configure):
+    """By the prefix of the invoice's seller, whatever the settings say by then."""
+    configure(**SELLER, invoice_prefix="A")
+    ann = customer(world)
+    ann.subscribe(world.plan("standard", 1000, currency="EUR"))
+    configure(invoice_prefix="B")
+    invoice = ann.invoices()[0]
+    note = world.operator.post(f"/v1/admin/invoices/{invoice['id']}/credit-notes", {"amount_minor": 100}).json
+    assert (invoice["number"], note["number"]) == ("A-2026-000001", "CN-A-2026-000001")
+
+
 def test_the_tax_of_each_rate_adds_up_to_the_total(world, configure):
     """11.90 with 10 % off: 10.71, of which 1.71 tax; before the discount 10.00 without tax."""
     world.operator.put("/v1/admin/coupons/ten", {"percent_off": 10, "duration": "once"})
