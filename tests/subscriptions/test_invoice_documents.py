@@ -238,6 +238,18 @@ def test_an_issued_invoice_keeps_its_seller_and_address(world, configure):
     assert ann.get("/v1/account/billing-address").status_code == 404
 
 
+def test_an_invoice_that_was_paid_a_day_later_is_dated_on_that_day(world, configure):
+    configure(**SELLER)
+    ann = world.person(card="pm_card_authenticationRequired")
+    started = ann.subscribe(world.plan("standard", 1000, currency="EUR"))
+    assert b"Jan 15, 2026" in document(ann, "html").data
+    world.clock.advance(hours=14)
+    path = f"/v1/sandbox/payments/{started.json['payment_id']}/authentication"
+    assert world.operator.post(path, {"approve": True}).status_code == 200
+    assert ann.invoices()[0]["issued_at"].startswith("2026-01-16")
+    assert b">20260116<" in document(ann, "xml").data
+
+
 def test_a_credit_note_is_numbered_like_the_invoice_that_it_corrects(world, configure):
     """By the prefix of the invoice's seller, whatever the settings say by then."""
     configure(**SELLER, invoice_prefix="A")
