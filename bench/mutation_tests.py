@@ -268,6 +268,7 @@ class Recording:
         First those that execute its line, then those that execute others of its module, since the result of its line
         may have been cached, and then, if its line runs when the module is imported, all others. Of each, those that
         execute most of the module per second come first, where a line counts the more, the fewer tests execute it.
+        Before all others, if its line runs at import, come those of the schema and the API document.
         """
         module = self._contexts[mutant.path]
         executing = set().union(*(module[line] for line in mutant.lines if line in module))
@@ -281,6 +282,7 @@ class Recording:
         nearest = sorted(
             tests - {IMPORT},
             key=lambda test: (
+                not (IMPORT in executing and test.startswith((SCHEMA_TEST, API_TEST))),
                 test not in executing,
                 -nearness.get(test, 0) / (self.durations_s[test] + TEST_OVERHEAD_S),
                 test,

@@ -12,7 +12,7 @@ from coverage import CoverageData
 from bench.code_replacement import NotReplaceable, find_replacements, functions_by_file
 from bench.mutants import Mutant, find_mutants
 from bench.mutate import ROOT, choose_mutants, is_equivalent, load_equivalent_mutants, write_module
-from bench.mutation_tests import AREAS, Area, Recording, TestServer, recording_files
+from bench.mutation_tests import API_TEST, AREAS, Area, Recording, TestServer, recording_files
 
 
 def changes(tmp_path, source):
@@ -95,6 +95,18 @@ def test_the_tests_that_execute_what_few_others_do_run_first_and_within_the_budg
     mutant = Mutant("streamsvc/module.py", "guard", 0, 0, b"", 2, range(2, 3))
     for budget_s, expected in ((120, ["rare", "one", "two", "elsewhere"]), (4, ["rare", "one"]), (3, ["rare"])):
         assert Recording(area, tmp_path, budget_s).tests_of(mutant) == expected
+
+
+def test_the_test_of_the_api_document_runs_first_where_a_line_runs_at_import(tmp_path):
+    data_file, durations = recording_files("tests/some", tmp_path)
+    data = CoverageData(str(data_file))
+    for context, lines in (("", [1]), ("near", [2])):
+        data.set_context(context)
+        data.add_lines({"/tree/streamsvc/module.py": lines})
+    data.write()
+    durations.write_text(json.dumps({"far": 1, API_TEST: 9, "near": 2}))
+    mutant = Mutant("streamsvc/module.py", "constant", 0, 0, b"", 1, range(1, 2))
+    assert Recording(Area((), ("tests/some",)), tmp_path).tests_of(mutant) == [API_TEST, "near", "far"]
 
 
 def test_mutants_can_be_limited_to_some_modules():
