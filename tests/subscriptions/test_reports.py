@@ -103,6 +103,8 @@ def test_one_of_two_trials_converts(history):
     january, february, *_ = report(history, "retention")["trials"]
     assert (january["ended"], january["converted"], january["conversion_percent"]) == (2, 1, 50.0)
     assert (february["ended"], february["conversion_percent"]) == (0, None)
+    [before] = report(history, "retention", "from=2026-01-01&to=2026-01-29")["trials"]
+    assert before["ended"] == 0, "they end on 29 January"
 
 
 def test_a_cohort_shows_how_long_subscribers_stay(history):
