@@ -241,10 +241,11 @@ def test_operators_list_offers_and_rates(world):
 
     def listed(path, name):
         pages, cursor = [], ""
-        while cursor is not None:
+        for _ in range(2):
             page = world.operator.get(f"/v1/admin/{path}?limit=1{cursor and f'&cursor={cursor}'}").json
             pages += [item[name] for item in page["items"]]
             cursor = page["next_cursor"]
+        assert cursor is None
         return pages
 
     world.operator.put("/v1/admin/coupons/ten", {"percent_off": 10, "duration": "once"})
