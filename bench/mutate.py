@@ -2,15 +2,16 @@
 
     make mutate AREA=billing                     thirty mutants of the billing code
     python -m bench.mutate rules --count 100 --seed 7
+    python -m bench.mutate billing --module '*/books/*' --budget 20
     python -m bench.mutate playback --at streamsvc/operations/playback/streams.py:80
     DATABASES=both make mutate AREA=playback     on PostgreSQL too; much slower
 
 The area's tests run once under coverage, which records the tests that execute each line. Each mutant is then applied to
-a copy of the source tree, and the tests that execute its line run until one fails, those that execute most of its
-module per second first. On SQLite, if it changes a function, they run in a fork of a process that has imported
-everything, with the function's code replaced. A mutant that no test notices is printed with its diff: write a test, or,
-if no test could tell the mutant from the original, add it with a reason to `bench/equivalent_mutants.txt`. A mutant
-whose tests run too long counts as noticed. Fails if less than 95 % are noticed. The same seed chooses the same mutants
+a copy of the source tree, and the tests that execute its line run until one fails, those nearest to its module first.
+On SQLite, if it changes a function, they run in a fork of a process that has imported everything, with the function's
+code replaced. A mutant that no test notices is printed with its diff: write a test, or, if no test could tell the
+mutant from the original, add it with a reason to `bench/equivalent_mutants.txt`. A mutant whose tests run too long
+counts as noticed. Fails if less than 95 % are noticed. The same seed chooses the same mutants
 while the source is unchanged.
 """
 
@@ -26,13 +27,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 
 from bench.mutants import Mutant, find_mutants
-from bench.mutation_tests import AREAS, DATABASES, ROOT, Area, Recording, TestRuns, TestServer
+from bench.mutation_tests import AREAS, DATABASES, ROOT, TESTS_BUDGET_S, Area, Recording, TestRuns, TestServer
 from streamsvc.cli.progress import progress_bar
 
 EQUIVALENT_MUTANTS = ROOT / "bench/equivalent_mutants.txt"
@@ -54,6 +56,14 @@ def parse_arguments():
     parser.add_argument("--count", type=int, default=30, help="how many mutants")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--at", action="append", metavar="FILE:LINE", help="all mutants of a line instead")
+    parser.add_argument("--module", metavar="GLOB", help="only mutants of the modules whose paths match")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=TESTS_BUDGET_S,
+        metavar="SECONDS",
+        help="how long the tests of a mutant may take",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="how many mutants are tested at once")
     parser.add_argument("--databases", choices=DATABASES, default=os.environ.get("DATABASES", "sqlite"))
     parser.add_argument("--recordings", type=Path, help="folder that keeps the recorded test runs for the next run")
@@ -64,6 +74,7 @@ def parse_arguments():
 def choose_mutants(area: Area, options) -> list[Mutant]:
     """Choose mutants by the seed, of each kind in turn, or all mutants of the given lines."""
     paths = sorted(str(path.relative_to(ROOT)) for pattern in area.code for path in ROOT.glob(pattern))
+    paths = [path for path in paths if fnmatch(path, options.module or "*")]
     mutants = [mutant for path in paths for mutant in find_mutants(ROOT, path)]
     if options.at:
         return [mutant for mutant in mutants if f"{mutant.path}:{mutant.line}" in options.at]
@@ -234,7 +245,7 @@ def main() -> int:
         print(f"Recording which tests execute which line: {', '.join(area.tests)}", flush=True)
         record_tests(area, runs, recordings.absolute(), options.jobs)
         with open_trees(area, runs, options.jobs) as trees:
-            results = run_mutants(mutants, Recording(area, recordings), runs, trees, options.jobs)
+            results = run_mutants(mutants, Recording(area, recordings, options.budget), runs, trees, options.jobs)
         return report(options.area, results, options.databases)
 
 

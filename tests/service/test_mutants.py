@@ -1,15 +1,18 @@
 """The mutants of `make mutate`: each changes one thing, and none changes what no test could notice."""
 
+import argparse
+import json
 import os
 from contextlib import closing
 from textwrap import dedent
 
 import pytest
+from coverage import CoverageData
 
 from bench.code_replacement import NotReplaceable, find_replacements, functions_by_file
-from bench.mutants import find_mutants
-from bench.mutate import ROOT, is_equivalent, load_equivalent_mutants, write_module
-from bench.mutation_tests import TestServer
+from bench.mutants import Mutant, find_mutants
+from bench.mutate import ROOT, choose_mutants, is_equivalent, load_equivalent_mutants, write_module
+from bench.mutation_tests import API_TEST, AREAS, Area, Recording, TestServer, recording_files
 
 
 def changes(tmp_path, source):
@@ -78,6 +81,39 @@ def test_the_list_of_equivalent_mutants_is_up_to_date():
     """Each is a mutant of the code as it is now."""
     for entry in load_equivalent_mutants():
         assert any(is_equivalent(mutant, {entry}) for mutant in find_mutants(ROOT, entry[0])), entry
+
+
+def test_the_tests_that_execute_what_few_others_do_run_first_and_within_the_budget(tmp_path):
+    area = Area((), ("tests/some",))
+    data_file, durations = recording_files("tests/some", tmp_path)
+    data = CoverageData(str(data_file))
+    for test, lines in (("one", [1, 2, 3]), ("two", [1, 2, 3]), ("rare", [2, 8, 9]), ("elsewhere", [3])):
+        data.set_context(test)
+        data.add_lines({"/tree/streamsvc/module.py": lines})
+    data.write()
+    durations.write_text(json.dumps({"one": 2, "two": 3, "rare": 2, "elsewhere": 1}))
+    mutant = Mutant("streamsvc/module.py", "guard", 0, 0, b"", 2, range(2, 3))
+    for budget_s, expected in ((120, ["rare", "one", "two", "elsewhere"]), (4, ["rare", "one"]), (3, ["rare"])):
+        assert Recording(area, tmp_path, budget_s).tests_of(mutant) == expected
+
+
+def test_the_test_of_the_api_document_runs_first_where_a_line_runs_at_import(tmp_path):
+    data_file, durations = recording_files("tests/some", tmp_path)
+    data = CoverageData(str(data_file))
+    for context, lines in (("", [1]), ("near", [2])):
+        data.set_context(context)
+        data.add_lines({"/tree/streamsvc/module.py": lines})
+    data.write()
+    durations.write_text(json.dumps({"far": 1, API_TEST: 9, "near": 2}))
+    mutant = Mutant("streamsvc/module.py", "constant", 0, 0, b"", 1, range(1, 2))
+    assert Recording(Area((), ("tests/some",)), tmp_path).tests_of(mutant) == [API_TEST, "near", "far"]
+
+
+def test_mutants_can_be_limited_to_some_modules():
+    options = argparse.Namespace(at=None, module="*/billing/gifts/*", seed=1, count=20)
+    chosen = choose_mutants(AREAS["billing"], options)
+    assert len(chosen) == 20
+    assert all(mutant.path.startswith("streamsvc/operations/billing/gifts/") for mutant in chosen)
 
 
 FUNCTIONS = """

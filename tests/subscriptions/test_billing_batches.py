@@ -187,6 +187,21 @@ def test_batch_processing_leaves_the_same_rows_as_single_processing(app, monkeyp
     assert len(in_batches["invoices"]) > 25
 
 
+def test_debts_without_a_subscription_are_tried_again_after_a_batch(app):
+    world = World(app)
+    for _ in range(2):
+        person = world.person(card="pm_card_chargeCustomerFail")
+        world.next_charge("error")
+        poster = {"account_id": person.id, "amount_minor": 600, "currency": "USD", "description": "A poster"}
+        assert world.operator.post("/v1/admin/invoices", poster).json["status"] == "open"
+    assert world.charges("declined") == []
+    world.go_to(world.clock.at + timedelta(minutes=1))
+    assert world.charges("declined") == [600] * 2
+    world.go_to(world.clock.at + timedelta(days=1))
+    assert world.charges("declined") == [600] * 4
+    assert world.differences() == []
+
+
 def subscribers_due_for_renewal(app, count):
     """Subscribe some viewers and let a month pass; return the world and what runs the command."""
     world = World(app)
@@ -205,6 +220,7 @@ def test_the_command_renews_in_batches(app, statements, monkeypatch):
     statements.clear()
     result = run()
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "16 subscriptions processed")
+    assert renewal._batch_size.value > 8, "the first batch was quick, so that the next one is larger"
     assert len(statements) < 16 * 20, "one by one they are 69 each"
     with app.app_context():
         assert db.session.scalar(sa.select(sa.func.count()).where(Invoice.status == "paid")) == 32

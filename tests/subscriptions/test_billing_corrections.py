@@ -136,6 +136,18 @@ def test_a_credit_note_returns_tax_in_proportion(world):
     assert balance(ann) == 92280
 
 
+def test_a_credited_amount_includes_the_tax_that_is_added_to_the_price(world):
+    world.operator.put("/v1/admin/tax-rates/FR", {"percent": 20, "name": "TVA"})
+    ann = world.person(country="FR")
+    ann.subscribe(world.plan("p", 1000, currency="EUR"))
+    amounts = [
+        (note["net_minor"], note["tax_minor"])
+        for body in ({"amount_minor": 120}, {"amount_minor": 1}, {})
+        if (note := correct(world, ann.invoices()[0], "credit-notes", **body).json)
+    ]
+    assert amounts == [(100, 20), (1, 0), (899, 180)]
+
+
 def test_an_open_invoice_can_be_voided_and_a_paid_one_cannot(world, ann):
     assert correct(world, ann.invoices()[0], "void").json["code"] == "wrong_state"
     world.next_charge("decline")

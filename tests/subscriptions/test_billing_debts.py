@@ -294,6 +294,27 @@ def test_a_change_is_refused_while_any_invoice_of_the_account_is_overdue(world, 
     assert response.status_code == 200
 
 
+def test_access_ends_with_the_earliest_of_suspension_and_scheduled_end(world, ann):
+    """One debt of 10 April and one of 12 April; and one of 29 April, whose subscription ends on 1 May."""
+    eva = world.person()
+    eva.subscribe(world.price)
+    for person in (ann, eva):
+        person.put(f"/v1/payment-methods/{person.add_card('pm_card_chargeDeclined')}/default")
+    for day in (10, 12):
+        world.go_to(f"2026-04-{day}T12:00:00")
+        charge_once(world, ann)
+        assert (ann.subscription()["past_due_since"], ann.subscription()["access_until"]) == (
+            "2026-04-10",
+            "2026-04-17T00:00:00Z",
+        )
+    cancel(ann, when="period_end")
+    assert ann.subscription()["access_until"] == "2026-04-17T00:00:00Z"
+    world.go_to("2026-04-29T12:00:00")
+    cancel(eva, when="period_end")
+    charge_once(world, eva)
+    assert eva.subscription()["access_until"] == "2026-05-01T00:00:00Z"
+
+
 def test_a_one_off_debt_suspends_access_but_ends_no_subscription(world, ann):
     ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
     charge_once(world, ann)

@@ -1,7 +1,7 @@
 """Rare combinations: voids and credits, cancellations and payments in flight, late payments."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
@@ -91,6 +91,42 @@ def test_a_full_refund_restores_the_credit_that_paid_part_of_the_invoice(world, 
     refund = correct(world, ann.invoices()[0], "refunds")
     assert (refund.status_code, refund.json.get("amount_minor")) == (201, 2100)
     assert balance(ann) == 1000
+
+
+def test_a_preview_of_the_renewal_has_every_figure_of_a_draft(world, price):
+    world.operator.put("/v1/admin/tax-rates/US", {"percent": 10, "name": "Tax"})
+    world.operator.put("/v1/admin/coupons/ten", {"percent_off": 10, "duration": "forever"})
+    ann = world.person()
+    ann.subscribe(price, coupon="ten")
+    preview = ann.post("/v1/invoice-previews", {"subscription_id": ann.subscription()["id"]}).json
+    assert preview == {
+        **{"number": None, "status": "draft", "currency": "USD", "due_date": "2026-02-15", "carried_over": False},
+        "lines": [
+            {
+                **{"kind": "charge", "description": "P", "price_id": price, "quantity": 1, "cause": "renewal"},
+                **{"period": {"start": "2026-02-15", "end": "2026-03-15"}, "days": 28, "full_days": 28},
+                **{"amount_minor": 3100, "discount_minor": 310, "tax_minor": 279, "tax_category": "standard"},
+            },
+            {
+                **{"kind": "discount", "description": "Coupon ten", "quantity": 1},
+                **{"amount_minor": -310, "discount_minor": 0, "tax_minor": 0},
+            },
+        ],
+        **{"subtotal_minor": 3100, "discount_minor": 310, "tax_minor": 279, "total_minor": 3069, "tax_name": "Tax"},
+        "taxes": [{"category": "standard", "name": "Tax", "percent": 10.0, "net_minor": 2790, "tax_minor": 279}],
+        **{"reverse_charge": False, "customer_vat_id": None, "credit_applied_minor": 0, "amount_due_minor": 3069},
+        **{"amount_paid_minor": 0, "balance_minor": 3069},
+        "next_renewal": {"date": "2026-03-15", "total_minor": 3069, "amount_due_minor": 3069},
+    }
+
+
+def test_a_start_that_was_not_paid_for_returns_the_credit_that_it_used(world, price):
+    world.operator.put("/v1/admin/tax-rates/US", {"percent": 10, "name": "Tax"})
+    ann = world.person(card="pm_card_chargeDeclined")
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1000, "currency": "USD"})
+    assert ann.subscribe(price).status_code == 402
+    world.go_to(world.clock.at + timedelta(days=2))
+    assert (balance(ann), world.charges()) == (1000, [])
 
 
 def test_a_dispute_after_the_rest_was_written_off(world, price):

@@ -271,11 +271,26 @@ def test_referrer_and_referred_account_are_credited_once_the_latter_has_paid(wor
     assert bob.subscribe(price, referral_code=code.lower()).status_code == 201
     world.go_to("2026-04-14T12:00:00")
     assert ann.put("/v1/account/referral").json == {"code": code, "referred": 1, "rewarded": 0}
+    assert bob.put("/v1/account/referral").json["referred"] == 0
     world.go_to("2026-05-16T12:00:00")
     assert ann.put("/v1/account/referral").json["rewarded"] == 1
     assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 500}]
     assert [invoice["amount_due_minor"] for invoice in bob.invoices()] == [0, 1000, 800]
     assert bob.subscribe(price, referral_code=code).status_code == 409
+
+
+def test_a_referral_whose_first_payment_failed_is_replaced_by_the_next_one(world):
+    reward = {"referrer_minor": 500, "newcomer_minor": 200}
+    assert world.operator.put("/v1/admin/referral-rewards/USD", reward).status_code == 200
+    price = world.plan("p", 1000)
+    ann, eva, bob = world.person(), world.person(), world.person(card="pm_card_chargeDeclined")
+    codes = [person.put("/v1/account/referral").json["code"] for person in (ann, eva)]
+    assert bob.subscribe(price, referral_code=codes[0]).status_code == 402
+    bob.put(f"/v1/payment-methods/{bob.add_card()}/default")
+    assert bob.subscribe(price, referral_code=codes[1]).status_code == 201
+    world.go_to(world.clock.at)
+    counts = [person.put("/v1/account/referral").json["referred"] for person in (ann, eva)]
+    assert (counts, ann.balances(), eva.balances()) == ([0, 1], [], [{"currency": "USD", "amount_minor": 500}])
 
 
 @pytest.fixture
@@ -395,4 +410,5 @@ def test_a_household_cannot_refer_itself(world):
     assert same_card.subscribe(price, referral_code=code).json["code"] == "referral_code_invalid"
     device = {"device_fingerprint": "the television"}
     assert same_device.subscribe(price, referral_code=code, **device).json["code"] == "referral_code_invalid"
-    assert neighbour.subscribe(price, referral_code=code).status_code == 201
+    other_device = {"device_fingerprint": "another television"}
+    assert neighbour.subscribe(price, referral_code=code, **other_device).status_code == 201

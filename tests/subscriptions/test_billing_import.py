@@ -5,7 +5,7 @@ import json
 import pytest
 
 from streamsvc.cli.billing import billing
-from tests.worlds.billing_world import World
+from tests.worlds.billing_world import FEATURES, World
 
 LINE = {
     "external_id": "old-1",
@@ -127,6 +127,29 @@ def test_an_imported_subscriber_counts_toward_mrr_from_that_day(world, import_li
     import_lines(LINE)
     report = world.operator.get("/v1/admin/reports/revenue?from=2026-01-01&to=2026-03-01").json
     assert [(row["new_minor"], row["closing_minor"]) for row in report["mrr"]] == [(1000, 1000), (0, 1000)]
+
+
+@pytest.mark.parametrize(
+    ("rates", "category", "rate_minor"),
+    [
+        ([], "standard", 1320),
+        ([("standard", 20)], "standard", 1100),
+        ([("standard", 20), ("reduced", 10)], "standard", 1100),
+        ([("standard", 20), ("reduced", 10)], "reduced", 1200),
+        ([("standard", 20)], "reduced", 1100),
+    ],
+)
+def test_tax_that_an_imported_price_includes_is_no_part_of_mrr(world, rates, category, rate_minor):
+    """At the rate of its category in the account's country, or else at the standard rate."""
+    for country, factor in (("US", 1), ("DE", 2)):
+        for name, percent in rates:
+            body = {"percent": percent * factor, "name": "Tax", "category": name}
+            assert world.operator.put(f"/v1/admin/tax-rates/{country}", body).status_code == 200
+    price = {"currency": "USD", "amount_minor": 1320, "tax": "inclusive"}
+    plan = {"name": "T", "features": FEATURES, "prices": [price], "tax_category": category}
+    import_person(world, world.operator.put("/v1/admin/plans/t", plan).json["prices"][0]["id"])
+    report = world.operator.get("/v1/admin/reports/revenue?from=2026-01-01&to=2026-02-01").json
+    assert [row["new_minor"] for row in report["mrr"]] == [rate_minor]
 
 
 def import_person(world, price_id):

@@ -173,6 +173,12 @@ def test_a_line_sees_what_an_earlier_one_of_the_file_has_added(app, import_lines
     assert [(each.line, each.code) for each in rejections] == [(1, "malformed_json"), (3, "email_taken")]
 
 
+def test_lines_name_their_price_by_its_id_or_by_its_terms(app, import_lines):
+    by_id = {"price": None, "price_id": create_world(app).plan("other", 700)}
+    lines = [{"email": "id@example.com", **by_id}, {"email": "terms@example.com"}]
+    assert import_lines(lines, 100).counts == {"added": 2, "unchanged": 0, "rejected": 1}
+
+
 def test_a_half_does_not_see_what_the_set_that_failed_had_read(app, import_lines):
     create_world(app)
     abroad = {"price": {**PRICE, "plan": "abroad"}}

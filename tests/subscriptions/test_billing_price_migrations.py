@@ -319,7 +319,10 @@ def test_a_declined_migration_is_declined_for_good_and_the_other_customers_move(
     for person in (ann, bob):
         person.subscribe(old)
     migration = migrate(world, old, new, "2026-02-10", can_decline=True)
+    row = ann.subscription()
+    assert row["declinable_change"] == row["pending_change"] == {"price_id": new, "effective": "2026-03-01"}
     assert ann.delete(f"/v1/subscriptions/{ann.subscription()['id']}/price-migration").status_code == 200
+    assert (ann.subscription()["declinable_change"], ann.subscription()["pending_change"]) == (None, None)
     assert counts(world, migration) == {"base": 1, "declined": 1}
     step(ann, "pause")
     world.go_to("2026-02-02T12:00:00")
@@ -328,6 +331,13 @@ def test_a_declined_migration_is_declined_for_good_and_the_other_customers_move(
     assert (amounts(ann), amounts(bob)) == ([1000, 1000], [1000, 1500])
     assert counts(world, migration) == {"applied": 1, "declined": 1}
     assert [kind for kind, _ in notices(world)] == ["price_change"]
+
+
+def test_a_migration_that_cannot_be_declined_is_pending_alone(world, ann):
+    old, new = world.plan("p", 1000, 1500)
+    ann.subscribe(old)
+    migrate(world, old, new, "2026-02-10")
+    assert (ann.subscription()["declinable_change"], ann.subscription()["pending_change"]["price_id"]) == (None, new)
 
 
 def test_a_preview_counts_and_prices_a_migration_without_doing_anything(world, ann):

@@ -105,6 +105,23 @@ def test_a_gift_of_the_same_price_extends_the_paid_time(world, price):
     assert (world.charges(), ann.balances(), world.differences()) == ([1000, 1000], [], [])
 
 
+@pytest.mark.parametrize("why", ["trial", "billing hold", "change that waits for its payment"])
+def test_a_gift_of_the_same_price_becomes_credit_while_the_subscription_cannot_be_extended(world, price, why):
+    ann = world.person()
+    given = world.plan("tried", 1000, trial_days=7) if why == "trial" else price
+    assert ann.subscribe(given).status_code == 201
+    before = ann.subscription()["period"]
+    if why == "billing hold":
+        path = f"/v1/admin{subscription_path(ann)[3:]}/parking"
+        assert world.operator.put(path, {"reason": "looks odd"}).status_code == 200
+    elif why != "trial":
+        ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_authenticationRequired')}/default")
+        body = {"price_id": world.plan("dear", 5000), "when": "now"}
+        assert ann.post(f"{subscription_path(ann)}/plan-change", body).status_code == 402
+    assert redeem(ann, gift_code(world, given, 2)).status_code in (200, 201)
+    assert (ann.subscription()["period"], ann.balances()) == (before, [{"currency": "USD", "amount_minor": 2000}])
+
+
 def test_two_gifts_last_as_long_as_both_and_keep_the_last_day_of_the_month(world, price):
     world.go_to("2026-01-31")
     ann = world.person(card=None)

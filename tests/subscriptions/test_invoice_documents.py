@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 
 import pypdf
 import pytest
@@ -237,6 +238,29 @@ def test_an_issued_invoice_keeps_its_seller_and_address(world, configure):
     assert ann.get("/v1/account/billing-address").status_code == 404
 
 
+def test_an_invoice_that_was_paid_a_day_later_is_dated_on_that_day(world, configure):
+    configure(**SELLER)
+    ann = world.person(card="pm_card_authenticationRequired")
+    started = ann.subscribe(world.plan("standard", 1000, currency="EUR"))
+    assert b"Jan 15, 2026" in document(ann, "html").data
+    world.clock.advance(hours=14)
+    path = f"/v1/sandbox/payments/{started.json['payment_id']}/authentication"
+    assert world.operator.post(path, {"approve": True}).status_code == 200
+    assert ann.invoices()[0]["issued_at"].startswith("2026-01-16")
+    assert b">20260116<" in document(ann, "xml").data
+
+
+def test_a_credit_note_is_numbered_like_the_invoice_that_it_corrects(world, configure):
+    """By the prefix of the invoice's seller, whatever the settings say by then."""
+    configure(**SELLER, invoice_prefix="A")
+    ann = customer(world)
+    ann.subscribe(world.plan("standard", 1000, currency="EUR"))
+    configure(invoice_prefix="B")
+    invoice = ann.invoices()[0]
+    note = world.operator.post(f"/v1/admin/invoices/{invoice['id']}/credit-notes", {"amount_minor": 100}).json
+    assert (invoice["number"], note["number"]) == ("A-2026-000001", "CN-A-2026-000001")
+
+
 def test_the_tax_of_each_rate_adds_up_to_the_total(world, configure):
     """11.90 with 10 % off: 10.71, of which 1.71 tax; before the discount 10.00 without tax."""
     world.operator.put("/v1/admin/coupons/ten", {"percent_off": 10, "duration": "once"})
@@ -387,3 +411,22 @@ def test_the_documents_of_others_are_not_found(world, configure):
     for form in ("html", "pdf", "xml"):
         assert document(ann, form).status_code == 200
         assert bob.get(f"/v1/invoices/{ann.invoices()[0]['id']}/{form}").status_code == 404
+
+
+def test_an_open_invoice_says_what_is_left_to_pay_and_why(world, configure):
+    configure(**SELLER)
+    ann = world.person(card=None, country="DE")
+    poster = {"account_id": ann.id, "amount_minor": 1000, "currency": "EUR", "description": "A poster"}
+    invoice = world.operator.post("/v1/admin/invoices", poster).json
+    path = f"/v1/admin/invoices/{invoice['id']}"
+    assert world.operator.post(f"{path}/payments", {"amount_minor": 300, "reference": "RF18"}).status_code == 201
+    assert world.operator.post(f"{path}/credit-notes", {"amount_minor": 119}).status_code == 201
+    left_minor = invoice["total_minor"] - 300 - 119
+
+    def sums():
+        page = document(ann, "html").text
+        cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[dh][^>]*>.*?</t[dh]>", page, re.DOTALL)]
+        return dict(itertools.pairwise(cells))
+
+    assert (sums()["Credited CN-2026-000001"], sums()["Paid"]) == ("-€1.19", "€3.00")
+    assert sums()["Amount due"] == f"€{left_minor / 100:.2f}"

@@ -86,6 +86,24 @@ def test_who_comes_to_share_a_card_later_goes_on_at_the_full_price(world):
     assert [charged(person) for person in (ann, bob, eva)] == [[100, 100, 1000], [100, 1000, 1000], [1000] * 3]
 
 
+def test_an_introductory_price_whose_invoice_was_voided_was_not_had(world):
+    """Ann's is void; Bob, who subscribed before her, comes to share her card and has his."""
+    common = {"currency": "USD", "tax": "exclusive", **INTRO}
+    late, early = world.put_plan(
+        "p", [{**common, "amount_minor": 1000, "trial_days": 14}, {**common, "amount_minor": 1001, "trial_days": 3}]
+    )
+    bob, ann = world.person(card=None), world.person(card="pm_card_visa:7")
+    for person, price in ((bob, late), (ann, early)):
+        assert person.subscribe(price).status_code == 201
+    world.next_charge("decline")
+    world.go_to("2026-01-18T12:00:00")
+    [void] = [invoice for invoice in ann.invoices() if invoice["status"] == "open"]
+    assert world.operator.post(f"/v1/admin/invoices/{void['id']}/void").status_code == 200
+    bob.add_card("pm_card_visa:7")
+    world.go_to("2026-02-20")
+    assert (charged(bob), charged(ann)) == ([100], [100, 1001])
+
+
 def test_an_introductory_price_that_was_transferred_is_not_promised_again(world):
     price = world.plan("p", 1000, trial_days=14, **INTRO)
     ann, bob = world.person(), world.person()

@@ -163,11 +163,12 @@ def test_a_gift_does_not_become_money_by_subscribing_with_it_and_canceling(world
     assert (*code_of(refused), refused.json["payable_minor"]) == (409, "credit_not_paid_in", 0)
 
 
-@pytest.mark.parametrize("changes_plan", [False, True])
-def test_a_gift_does_not_become_money_by_transferring_what_it_paid_for(world, price, changes_plan):
+@pytest.mark.parametrize(("changes_plan", "percent"), [(False, 0), (True, 0), (True, 10)])
+def test_a_gift_does_not_become_money_by_transferring_what_it_paid_for(world, price, changes_plan, percent):
+    world.operator.put("/v1/admin/tax-rates/US", {"percent": percent, "name": "Tax"})
     ann, bob = world.person(card=None), with_credit(world, price)
     own = credit(bob)
-    give(world, ann, 17000)
+    give(world, ann, 17000 * (100 + percent) // 100)
     yearly, other = world.plan("year", 17000, interval="year"), world.plan("other", 17400, interval="year")
     ann.subscribe(yearly)
     path = f"/v1/admin/subscriptions/{ann.subscription()['id']}"
@@ -291,23 +292,42 @@ def test_payouts_are_listed_and_exported(world, price):
     assert "'=1+1" in rows[0] and bob.id not in table.text
 
 
+def test_a_payout_is_reported_once_its_last_part_is_done(world, price):
+    ann = with_credit(world, price)
+    give(world, ann, 2000)
+    payout = pay_out(world, ann, force=True).json
+    rest_minor = payout["bank_transfer_minor"]
+    assert (payout["status"], payout["paid_minor"], rest_minor > 0) == ("pending", 3000, True)
+    assert events(world) == []
+    assert (
+        world.operator.patch(f"/v1/admin/payouts/{payout['id']}", {"status": "paid"}).json["paid_minor"]
+        == 3000 + rest_minor
+    )
+    assert (events(world), world.differences()) == (["payout.paid"], [])
+
+
 @pytest.mark.every_database
 @pytest.mark.parametrize(
-    ("change", "check"),
+    ("change", "check", "expected", "found"),
     [
-        ({"forced_minor": 0}, "no account gets back more than it paid"),
-        ({"bank_transfer_minor": 1}, "a payout matches the ledger"),
+        ({"forced_minor": 0}, "no account gets back more than it paid", 0, -500),
+        ({"forced_minor": 499}, "no account gets back more than it paid", -499, -500),
+        ({"bank_transfer_minor": 1}, "a payout matches the ledger", 1, 500),
+        ({"bank_transfer_status": "failed"}, "a payout matches the ledger", 0, 500),
     ],
 )
-def test_the_audit_knows_payouts(world, price, change, check):
-    ann = world.person()
-    give(world, ann, 500)
+def test_the_audit_knows_payouts(world, price, change, check, expected, found):
+    ann, bob = world.person(), world.person()
+    for person in (ann, bob):
+        give(world, person, 500)
     payout = pay_out(world, ann, force=True, reference="RF18").json
+    pay_out(world, bob, force=True)
     assert world.differences() == []
     with world.app.app_context():
         db.session.execute(sa.update(Payout).where(Payout.id == payout["id"]).values(change))
         db.session.commit()
-    assert check in {difference.check for difference in world.differences()}
+    subject = payout["id"] if "ledger" in check else ann.id
+    assert world.differences() == [(check, subject, expected, found, ann.id)]
 
 
 @pytest.mark.every_database

@@ -186,3 +186,15 @@ def subclasses(schema):
     for subclass in schema.__subclasses__():
         yield subclass
         yield from subclasses(subclass)
+
+
+def test_pages_of_plans_have_each_plan_once(app):
+    world = World(app)
+    for code in ("b", "a", "c"):
+        world.plan(code, 1000)
+    codes, cursor = [], ""
+    for _ in range(3):
+        page = world.operator.client.get(f"/v1/plans?limit=1{cursor and f'&cursor={cursor}'}").json
+        codes += [plan["code"] for plan in page["items"]]
+        cursor = page["next_cursor"]
+    assert (len(codes), set(codes), cursor) == (3, {"a", "b", "c"}, None)

@@ -74,6 +74,15 @@ def test_a_purchase_is_acknowledged_at_once(life):
     assert life.read_access()[1] == "basic"
 
 
+def test_purchases_of_the_same_moment_are_each_acknowledged(life):
+    bob = life.world.person(card=None)
+    purchases = [life.store.buy("basic", life.account(person)) for person in (life.ann, bob)]
+    for person, purchase in zip((life.ann, bob), purchases, strict=True):
+        assert life.claim(purchase, person).status_code == 201
+    life.wait(minutes=1)
+    assert [purchase.acknowledged for purchase in purchases] == [True, True]
+
+
 def test_an_acknowledgement_that_fails_is_repeated_for_as_long_as_it_takes(life):
     purchase = life.store.buy("basic", life.account())
     life.claim(purchase)

@@ -10,10 +10,11 @@ from streamsvc.cli.reconciliation import reconcile
 from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import ChargeRequest, ProviderUnavailable
 from streamsvc.models import Restore
-from streamsvc.models.subscriptions import Payment, PaymentMethod
+from streamsvc.models.subscriptions import Payment, PaymentMethod, ProviderCustomer
 from streamsvc.operations.billing.payments.reconciliation import list_discrepancies
 from streamsvc.storage.database import execute_write, fetch_one
 from tests.worlds.billing_world import World
+from tests.worlds.stripe_events import last_intent
 from tests.worlds.stripe_server import error_response
 
 
@@ -70,11 +71,57 @@ def test_a_lost_charge_becomes_credit_once_and_pays_the_next_renewal(world, stri
 
 def test_what_was_refunded_of_a_lost_charge_is_no_credit(world, stripe):
     charged, gone = charge(world, "pay_lost"), charge(world, "pay_gone")
-    stripe.refund({"payment_intent": charged, "amount": "200"})
+    stripe.refund({"payment_intent": charged, "amount": "699"})
+    stripe.refund({"payment_intent": charged, "amount": "1"})["status"] = "failed"
     stripe.refund({"payment_intent": gone})
-    assert [subject for subject, *_ in describe(world)] == [charged]
+    assert describe(world) == [
+        (charged, 700, "charged, 699 refunded, and the payment is lost; it becomes account credit")
+    ]
     run(world, "--book")
-    assert world.ann.balances() == [{"currency": "USD", "amount_minor": 500}]
+    assert world.ann.balances() == [{"currency": "USD", "amount_minor": 1}]
+
+
+def test_two_who_book_a_lost_charge_book_it_once(world, stripe):
+    charge(world, "pay_lost")
+    with world.app.app_context():
+        [found] = list_discrepancies(clocks.EPOCH, world.clock())
+        for _ in range(2):
+            found.book()
+    assert world.ann.balances() == [{"currency": "USD", "amount_minor": 700}]
+
+
+def test_a_lost_charge_pays_what_is_owed(world, stripe):
+    charge(world, "pay_lost")
+    card_id = world.ann.add_card("pm_card_chargeCustomerFail")
+    assert world.ann.put(f"/v1/payment-methods/{card_id}/default").status_code == 200
+    poster = {"account_id": world.ann.id, "amount_minor": 600, "currency": "USD", "description": "A poster"}
+    assert world.operator.post("/v1/admin/invoices", poster).json["status"] == "open"
+    assert run(world, "--book").exit_code == 0
+    assert world.ann.invoices()[-1]["status"] == "paid"
+    assert world.ann.balances() == [{"currency": "USD", "amount_minor": 100}]
+
+
+def test_a_lost_charge_that_was_declined_changes_nothing(world, stripe):
+    world.ann.add_card("pm_card_chargeCustomerFail")
+    reference = charge(world, "pay_declined")
+    assert (stripe.intents[reference]["status"], describe(world)) == ("requires_payment_method", [])
+
+
+def test_a_lost_charge_that_is_being_processed_is_left_until_its_outcome(world, stripe):
+    reference = charge(world, "pay_lost")
+    stripe.intents[reference]["status"] = "processing"
+    expected = (reference, 700, "a payment that is still being processed is lost; look again later")
+    assert describe(world) == [expected]
+    assert (run(world, "--book").exit_code, world.ann.balances()) == (1, [])
+
+
+def test_the_payer_of_a_lost_charge_is_found_by_the_method_if_the_customer_is_lost(world, stripe):
+    bob = world.person()
+    charge(world, "pay_lost")
+    with world.app.app_context():
+        execute_write(sa.delete(ProviderCustomer))
+    run(world, "--book")
+    assert (world.ann.balances(), bob.balances()) == ([], [{"currency": "USD", "amount_minor": 700}])
 
 
 def test_a_refund_of_a_known_payment_is_booked(world, stripe):
@@ -85,6 +132,40 @@ def test_a_refund_of_a_known_payment_is_booked(world, stripe):
         assert run(world, "--book").exit_code == 0
         with world.app.app_context():
             assert fetch_one(sa.select(Payment.refunded_minor))[0] == refunded_minor
+
+
+def test_only_refunds_that_succeeded_at_the_provider_are_booked(world, stripe):
+    """Those that failed there are booked as failed if we have them."""
+    other = world.person()
+    other.subscribe(world.plan("q", 500))
+    intent, theirs = stripe.intents
+    failed = stripe.refund({"payment_intent": intent, "amount": "100"})
+    stripe.refund({"payment_intent": theirs, "amount": "50"})["status"] = None
+    stripe.refund({"payment_intent": charge(world, "pay_lost"), "amount": "700"})
+    stripe.refunds["re_elsewhere"] = {**failed, "id": "re_elsewhere", "payment_intent": None}
+    assert [subject for subject, *_ in describe(world)] == [failed["id"]]
+    run(world, "--book")
+    failed["status"] = "failed"
+    with world.app.app_context():
+        payment_id = fetch_one(sa.select(Payment.id).where(Payment.provider_reference == intent))[0]
+    what = f"refund of {payment_id} succeeded in the books, failed at the provider"
+    assert describe(world) == [(failed["id"], 100, what)]
+    assert run(world, "--book").exit_code == 0
+    stripe.refund({"payment_intent": intent, "amount": "1000"})["status"] = "failed"
+    assert describe(world) == []
+
+
+def test_our_refunds_are_recognized_by_their_id(world, stripe):
+    """The response to a refund of ours was lost, so that the books have no reference of it."""
+    stripe.lose_replies = 2
+    path = f"/v1/admin/invoices/{world.ann.invoices()[0]['id']}/refunds"
+    world.operator.post(path, {"amount_minor": 300})
+    [refund] = stripe.refunds.values()
+    [(subject, amount_minor, what)] = describe(world)
+    assert (subject, amount_minor) == (refund["id"], 300)
+    assert what.endswith("unknown in the books, succeeded at the provider")
+    assert run(world, "--book").exit_code == 0
+    assert world.ann.invoices()[0]["payments"][0]["refunded_minor"] == 300
 
 
 def test_an_outcome_that_came_after_the_backup_is_booked(world, stripe):
@@ -103,10 +184,62 @@ def test_an_outcome_that_came_after_the_backup_is_booked(world, stripe):
     assert bob.subscription()["status"] == "active"
 
 
+@pytest.mark.parametrize(
+    ("approves", "outcome", "status"),
+    [(True, "succeeded", "active"), (False, "declined", "canceled"), (None, "declined", "canceled")],
+)
+def test_a_payment_that_its_payer_authenticated_since_is_booked(world, stripe, approves, outcome, status):
+    """Approved or not, or no longer there at all."""
+    bob = world.person(card="pm_card_authenticationRequired")
+    bob.subscribe(world.plan("q", 500))
+    assert describe(world) == []
+    intent = last_intent(stripe)
+    stripe.failure, stripe.failing_path = error_response(500, "api_error"), f"/v1/payment_intents/{intent['id']}"
+    with world.app.app_context(), pytest.raises(ProviderUnavailable):
+        list_discrepancies(clocks.EPOCH, world.clock())
+    stripe.failure = None
+    if approves is None:
+        del stripe.intents[intent["id"]]
+    else:
+        stripe.authenticate(intent, approve=approves)
+    what = f"requires_action in the books, {outcome} at the provider"
+    assert describe(world) == [(intent["metadata"]["payment_id"], 500, what)]
+    assert run(world, "--book").exit_code == 0
+    assert bob.subscription()["status"] == status
+
+
+def test_a_payment_of_another_provider_is_not_looked_up(world, stripe):
+    """It was in flight when the provider was replaced."""
+    bob = world.person(card="pm_card_authenticationRequired")
+    bob.subscribe(world.plan("q", 500))
+    stripe.authenticate(last_intent(stripe))
+    with world.app.app_context():
+        execute_write(sa.update(Payment).where(Payment.account_id == bob.id).values(provider="former"))
+    assert describe(world) == []
+
+
+def test_a_payment_that_failed_before_the_backup_and_succeeded_since_is_booked(world, stripe):
+    bob = world.person(card="pm_card_chargeCustomerFail")
+    bob.subscribe(world.plan("q", 500))
+    intent = last_intent(stripe)
+    assert describe(world) == []
+    intent["status"] = "succeeded"
+    refund = stripe.refund({"payment_intent": intent["id"], "amount": "200"})
+    what = "failed in the books, succeeded at the provider"
+    assert describe(world) == [(intent["metadata"]["payment_id"], 500, what)]
+    assert (run(world, "--book").exit_code, bob.balances()) == (1, [{"currency": "USD", "amount_minor": 500}])
+    assert [subject for subject, *_ in describe(world)] == [refund["id"]], "it can be booked only now"
+    assert run(world, "--book").exit_code == 0
+    assert bob.balances() == [{"currency": "USD", "amount_minor": 300}]
+
+
 def test_a_lost_payment_that_waits_for_its_payer_is_canceled(world, stripe):
     world.ann.add_card("pm_card_authenticationRequired")
     reference = charge(world, "pay_waiting", on_session=True)
     assert [subject for subject, *_ in describe(world)] == [reference]
+    stripe.failure, stripe.failing_path = error_response(500, "api_error"), f"/v1/payment_intents/{reference}"
+    assert "could not be booked" in run(world, "--book").output
+    stripe.failure = None
     assert run(world, "--book").exit_code == 0
     assert stripe.intents[reference]["status"] == "canceled"
 
@@ -115,11 +248,31 @@ def test_a_charge_of_an_account_that_is_lost_is_left_to_the_operator(world, stri
     charge(world, "pay_lost")
     for intent in stripe.intents.values():
         if intent["metadata"]["payment_id"] == "pay_lost":
-            intent["customer"] = "cus_of_nobody"
-    assert "refund it there" in describe(world)[0][2]
+            lost = intent
+    for customer in ("cus_of_nobody", "cus_" + "_" * 6):
+        lost["customer"] = customer
+        assert "refund it there" in describe(world)[0][2]
     assert run(world, "--book").exit_code == 1
+    assert world.ann.balances() == []
     result = run(world, "--release", "refunded in the dashboard")
     assert (result.exit_code, "released" in result.output) == (0, True)
+
+
+def test_a_charge_of_an_account_that_was_deleted_since_is_left_to_the_operator(world, stripe):
+    charge(world, "pay_lost")
+    assert world.ann.delete("/v1/account").status_code == 204
+    assert "refund it there" in describe(world)[0][2]
+
+
+def test_a_lost_charge_without_customers_is_found_by_its_method(app):
+    """The sandbox has none, and its references are those of methods."""
+    world = World(app)
+    ann, bob = world.person(), world.person()
+    charge(world, "pay_lost")
+    with app.app_context():
+        [found] = list_discrepancies(clocks.EPOCH, world.clock())
+        found.book()
+    assert (ann.balances(), bob.balances()) == ([], [{"currency": "USD", "amount_minor": 700}])
 
 
 def test_charges_of_others_at_the_same_provider_are_not_ours(world, stripe):

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from tests.conftest import Clock
-from tests.worlds.billing_world import World
+from tests.worlds.billing_world import FEATURES, World
 
 ALL = "from=2026-01-01&to=2026-07-01"
 
@@ -103,6 +103,8 @@ def test_one_of_two_trials_converts(history):
     january, february, *_ = report(history, "retention")["trials"]
     assert (january["ended"], january["converted"], january["conversion_percent"]) == (2, 1, 50.0)
     assert (february["ended"], february["conversion_percent"]) == (0, None)
+    [before] = report(history, "retention", "from=2026-01-01&to=2026-01-29")["trials"]
+    assert before["ended"] == 0, "they end on 29 January"
 
 
 def test_a_cohort_shows_how_long_subscribers_stay(history):
@@ -207,6 +209,19 @@ def test_an_addon_counts_in_mrr_but_does_not_convert_a_trial(world):
     ]
     january = report(world, "retention", "from=2026-01-01&to=2026-02-01")["trials"][0]
     assert (january["ended"], january["converted"]) == (1, 0)
+
+
+def test_an_addon_that_a_new_plan_includes_leaves_mrr(world):
+    base, extra = world.plan("base", 3000), world.plan("extra", 600)
+    whole = {"name": "Whole", "features": FEATURES, "includes": ["extra"]}
+    price = {"currency": "USD", "amount_minor": 4000, "tax": "exclusive"}
+    prices = world.operator.put("/v1/admin/plans/whole", whole | {"prices": [price]}).json["prices"]
+    ann = world.person()
+    ann.subscribe(base, addons=[extra])
+    world.go_to("2026-02-10T12:00:00")
+    step(ann, "plan-change", price_id=prices[0]["id"], when="now")
+    rows = report(world, "revenue", "from=2026-01-01&to=2026-03-01")["mrr"]
+    assert [(row["opening_minor"], row["closing_minor"]) for row in rows] == [(0, 3600), (3600, 4000)]
 
 
 ONCE = {"amount_off_minor": 500, "currency": "USD", "duration": "once"}

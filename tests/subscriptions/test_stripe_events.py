@@ -198,6 +198,41 @@ def test_an_inquiry_that_becomes_a_chargeback_is_booked_when_it_is_updated(world
     assert (ann.invoices()[0]["status"], bob.invoices()[0]["status"]) == ("paid", "paid")
 
 
+def test_a_dispute_is_booked_though_one_of_another_payment_was_closed_before(world, stripe, numbers):
+    """Its amount counts only in the currency of the payment."""
+    (ann, intent), (bob, bobs_intent) = subscribers(world, stripe)
+    for reference, disputed, kind, amounts in (
+        ("du_1", bobs_intent, "closed", {"status": "won", "amount": 1000, "currency": "usd"}),
+        ("du_2", intent, "created", {"status": "needs_response", "amount": 400, "currency": "usd"}),
+    ):
+        dispute = {"object": "dispute", "id": reference, "payment_intent": disputed["id"], **amounts}
+        deliver_event(world, event(next(numbers), f"charge.dispute.{kind}", dispute))
+        tick(world)
+    assert [person.invoices()[0]["balance_minor"] for person in (ann, bob)] == [400, 0]
+    reinstated = {"object": "dispute", "id": "du_2", "payment_intent": intent["id"], "status": "won", "amount": 400}
+    deliver_event(world, event(next(numbers), "charge.dispute.funds_reinstated", reinstated))
+    tick(world)
+    assert ann.invoices()[0]["balance_minor"] == 0
+    euros = {"object": "dispute", "id": "du_3", "payment_intent": bobs_intent["id"], "amount": 400, "currency": "eur"}
+    deliver_event(world, event(next(numbers), "charge.dispute.created", euros | {"status": "needs_response"}))
+    tick(world)
+    assert bob.invoices()[0]["balance_minor"] == 1000
+
+
+@pytest.mark.parametrize(("currency", "is_paid"), [("eur", True), ("usd", False)])
+def test_a_refund_of_no_payment_of_ours_in_its_currency_is_not_booked(world, stripe, numbers, currency, is_paid):
+    [(ann, intent)] = subscribers(world, stripe, 1)
+    bob = world.person(card="pm_card_chargeDeclined")
+    bob.subscribe(world.plan("q", 1000))
+    refunded, person = (intent, ann) if is_paid else (last_intent(stripe), bob)
+    before = state_of(person)
+    refund = {"object": "refund", "id": "re_x", "payment_intent": refunded["id"], "amount": 400, "currency": currency}
+    stripe.refunds["re_x"] = refund | {"status": "succeeded", "created": refunded["created"], "metadata": {}}
+    deliver_event(world, event(next(numbers), "refund.created", stripe.refunds["re_x"]))
+    tick(world)
+    assert state_of(person) == before
+
+
 def card_of(person):
     [card] = person.get("/v1/payment-methods").json["items"]
     return tuple(card[name] for name in ("last4", "exp_month", "exp_year"))

@@ -43,6 +43,8 @@ class StripeState:
         """The number of next responses that are lost after the request was processed."""
         self.failure = None
         """(status, body) of every response instead, if set."""
+        self.failing_path = ""
+        """How the paths begin of the requests that fail then."""
         self.before_reply = None
         """Called once, after a charge is processed and before its response is sent."""
         self.in_progress = set()
@@ -54,7 +56,7 @@ class StripeState:
 
     def handle_request(self, method, path, params, key, api_key=SECRET_KEY):
         """Return (status, body); a repeated idempotency key gets the first response again."""
-        if self.failure:
+        if self.failure and path.startswith(self.failing_path):
             return self.failure
         with self.lock:
             self.requests.append((method, path, params, key))

@@ -172,8 +172,18 @@ def withdraw_used_offers(aggregate: "SubscriptionAggregate", due: Sequence[Line]
         if _has_had_intro(aggregate, price, own_first_at) or (
             own_first_at is None and _is_intro_promised(aggregate, price, to_older=True)
         ):
-            aggregate.record_event(fact.IntroWithdrawn, price_id, starts[price_id] if own_first_at else None)
+            is_invoiced = own_first_at or _has_invoiced_intro(aggregate, price_id)
+            aggregate.record_event(fact.IntroWithdrawn, price_id, starts[price_id] if is_invoiced else None)
     return len(aggregate.facts.events) > withdrawals
+
+
+def _has_invoiced_intro(aggregate: "SubscriptionAggregate", price_id: str) -> bool:
+    """Return whether a period was invoiced at the price's introductory amount, if only on an invoice that is void."""
+    introductory, booked = aggregate.timeline.introductory_lines, aggregate.facts.booked
+    return any(
+        line.price_id == price_id and line.identity in introductory and line.identity in booked
+        for line in aggregate.timeline.lines
+    )
 
 
 def _list_withdrawn_prices(facts: fact.Facts) -> set[str]:
