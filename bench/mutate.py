@@ -26,13 +26,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 
 from bench.mutants import Mutant, find_mutants
-from bench.mutation_tests import AREAS, DATABASES, ROOT, Area, Recording, TestRuns, TestServer
+from bench.mutation_tests import AREAS, DATABASES, ROOT, TESTS_BUDGET_S, Area, Recording, TestRuns, TestServer
 from streamsvc.cli.progress import progress_bar
 
 EQUIVALENT_MUTANTS = ROOT / "bench/equivalent_mutants.txt"
@@ -48,22 +49,25 @@ class Result:
     note: str = ""
 
 
-def parse_arguments():
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m bench.mutate", description=__doc__.partition("\n")[0])
     parser.add_argument("area", choices=AREAS)
     parser.add_argument("--count", type=int, default=30, help="how many mutants")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--module", default="**", metavar="GLOB", help="mutants of these modules of the area only")
     parser.add_argument("--at", action="append", metavar="FILE:LINE", help="all mutants of a line instead")
+    parser.add_argument("--budget", type=int, default=TESTS_BUDGET_S, metavar="SECONDS", help="of tests per mutant")
     parser.add_argument("--jobs", type=int, default=2, help="how many mutants are tested at once")
     parser.add_argument("--databases", choices=DATABASES, default=os.environ.get("DATABASES", "sqlite"))
     parser.add_argument("--recordings", type=Path, help="folder that keeps the recorded test runs for the next run")
     parser.add_argument("--lock", type=Path, help="file to lock while tests run, on a machine shared with others")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def choose_mutants(area: Area, options) -> list[Mutant]:
     """Choose mutants by the seed, of each kind in turn, or all mutants of the given lines."""
     paths = sorted(str(path.relative_to(ROOT)) for pattern in area.code for path in ROOT.glob(pattern))
+    paths = [path for path in paths if fnmatch(path, options.module)]
     mutants = [mutant for path in paths for mutant in find_mutants(ROOT, path)]
     if options.at:
         return [mutant for mutant in mutants if f"{mutant.path}:{mutant.line}" in options.at]
@@ -233,8 +237,9 @@ def main() -> int:
         runs = TestRuns(folder, options.databases, options.lock)
         print(f"Recording which tests execute which line: {', '.join(area.tests)}", flush=True)
         record_tests(area, runs, recordings.absolute(), options.jobs)
+        recording = Recording(area, recordings, options.budget)
         with open_trees(area, runs, options.jobs) as trees:
-            results = run_mutants(mutants, Recording(area, recordings), runs, trees, options.jobs)
+            results = run_mutants(mutants, recording, runs, trees, options.jobs)
         return report(options.area, results, options.databases)
 
 

@@ -236,7 +236,8 @@ def recording_files(tests: str, recordings: Path) -> tuple[Path, Path]:
 class Recording:
     """Which tests of an area execute which line, and how long each takes."""
 
-    def __init__(self, area: Area, recordings: Path):
+    def __init__(self, area: Area, recordings: Path, budget_s: float = TESTS_BUDGET_S):
+        self.budget_s = budget_s
         self.durations_s = {}
         self._contexts = defaultdict(lambda: defaultdict(set))
         """{path: {line: the tests that execute it}}"""
@@ -277,4 +278,4 @@ class Recording:
             ),
         )
         total_s = itertools.accumulate(self.durations_s[test] for test in nearest)
-        return [test for test, total in zip(nearest, total_s, strict=True) if total <= TESTS_BUDGET_S]
+        return [test for test, total in zip(nearest, total_s, strict=True) if total <= self.budget_s]

@@ -8,8 +8,8 @@ import pytest
 
 from bench.code_replacement import NotReplaceable, find_replacements, functions_by_file
 from bench.mutants import find_mutants
-from bench.mutate import ROOT, is_equivalent, load_equivalent_mutants, write_module
-from bench.mutation_tests import TestServer
+from bench.mutate import ROOT, choose_mutants, is_equivalent, load_equivalent_mutants, parse_arguments, write_module
+from bench.mutation_tests import AREAS, TestServer
 
 
 def changes(tmp_path, source):
@@ -72,6 +72,12 @@ def test_the_lines_of_a_mutant_are_those_of_its_statement_without_its_body(tmp_p
     (tmp_path / "module.py").write_text("@route(200)\ndef f(\n    a=7,\n):\n    g = (\n        8 < b\n    )\n")
     lines = {(mutant.line, mutant.lines) for mutant in find_mutants(tmp_path, "module.py")}
     assert lines == {(1, range(1, 5)), (3, range(1, 5)), (6, range(5, 8))}
+
+
+def test_the_mutants_of_one_module_can_be_chosen():
+    module = "streamsvc/rules/playback/stream_rules.py"
+    options = parse_arguments(["rules", "--count", "9", "--module", "*/stream_rules.py"])
+    assert [mutant.path for mutant in choose_mutants(AREAS["rules"], options)] == [module] * 9
 
 
 def test_the_list_of_equivalent_mutants_is_up_to_date():
