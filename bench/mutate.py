@@ -171,6 +171,8 @@ def open_trees(area: Area, runs: TestRuns, jobs: int) -> Iterator[SimpleQueue]:
     with ExitStack() as stack:
         for n in range(jobs):
             path = runs.copy_tree(f"tree{n}")
+            if n == 0:
+                runs.fill_database(path)
             server = None
             if runs.databases == "sqlite":
                 server = stack.enter_context(

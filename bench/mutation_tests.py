@@ -17,7 +17,7 @@ from pathlib import Path
 from coverage import CoverageData
 
 from bench.mutants import Mutant
-from tests.worlds.databases import exclusive_lock
+from tests.worlds.databases import FILLED_VARIABLE, exclusive_lock
 
 ROOT = Path(__file__).parent.parent
 DATABASES = {"sqlite": "sqlite", "both": "sqlite,postgresql"}
@@ -31,6 +31,13 @@ SCHEMA_TEST = "tests/service/test_migrations.py::test_the_migrations_and_the_mod
 """Of the areas with models."""
 API_TEST = "tests/service/test_openapi.py::test_the_committed_document_matches_the_code"
 """Of all areas: it notices other statuses, schemas, errors of endpoints."""
+FILL_DATABASE = """
+from pathlib import Path
+from sys import argv
+from tests.conftest import migrate_database
+from tests.worlds.databases import filled_database
+filled_database("sqlite", Path(argv[1]), migrate_database)
+"""
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", "node_modules", "instance", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
 )
@@ -155,6 +162,15 @@ class TestRuns:
             os.killpg(process.pid, signal.SIGKILL)
             return None, process.communicate()[0]
 
+    def fill_database(self, tree: Path) -> None:
+        """Migrate an SQLite database by the tree's code, of which the tests of each mutant get a copy."""
+        folder = self.folder / "databases"
+        folder.mkdir()
+        status, output = self.run(tree, "-c", FILL_DATABASE, str(folder))
+        if status:
+            sys.exit(f"The database could not be migrated:\n{output}")
+        self.environment[FILLED_VARIABLE] = str(folder)
+
     def turn(self):
         """Hold the lock during the block, if there is one."""
         return exclusive_lock(self.lock) if self.lock else nullcontext()
@@ -187,7 +203,7 @@ class TestServer:
         self._answers = self._connection.makefile("r")
         with theirs, self._output.open("a") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-x", "-p", "bench.forking_plugin", "-p", "no:cacheprovider", *tests],
+                [sys.executable, "-m", "pytest", "-x", "--tb=line", "-p", "bench.forking_plugin", "-p", "no:cacheprovider", *tests],
                 cwd=tree,
                 env=environment | {"MUTANTS_SOCKET": str(theirs.fileno())},
                 stdin=subprocess.DEVNULL,
@@ -260,19 +276,21 @@ class Recording:
         """Return the tests that could notice the mutant, up to the budget; none if none executes its line.
 
         First those that execute its line, then those that execute others of its module, since the result of its line
-        may have been cached, and then, if its line runs when the module is imported, all others. Of each, those that
-        execute most of the module per second come first, so that as many as possible run.
+        may have been cached. If its line runs when the module is imported, those that execute any of the module come
+        first, then all others. Of each, those that execute most of the module per second come first, so that as many
+        as possible run.
         """
         module = self._contexts[mutant.path]
         executing = set().union(*(module[line] for line in mutant.lines if line in module))
         if not executing:
             return []
         executed_lines = Counter(itertools.chain.from_iterable(module.values()))
-        tests = executed_lines.keys() | (self.durations_s.keys() if IMPORT in executing else set())
+        is_imported = IMPORT in executing
+        tests = executed_lines.keys() | (self.durations_s.keys() if is_imported else set())
         nearest = sorted(
             tests - {IMPORT},
             key=lambda test: (
-                test not in executing,
+                not is_imported and test not in executing,
                 -executed_lines[test] / (self.durations_s[test] + TEST_OVERHEAD_S),
                 test,
             ),
