@@ -33,7 +33,7 @@ from queue import SimpleQueue
 import pytest
 
 from bench.mutants import Mutant, find_mutants
-from bench.mutation_tests import AREAS, DATABASES, ROOT, TESTS_BUDGET_S, Area, Recording, TestRuns, TestServer
+from bench.mutation_tests import AREAS, DATABASES, PYTEST, ROOT, TESTS_BUDGET_S, Area, Recording, TestRuns, TestServer
 from streamsvc.cli.progress import progress_bar
 
 EQUIVALENT_MUTANTS = ROOT / "bench/equivalent_mutants.txt"
@@ -118,7 +118,7 @@ class Tree:
         chosen = self.path / "chosen_tests.txt"
         chosen.write_text("\0".join(tests))
         files = dict.fromkeys(test.partition("::")[0] for test in tests)
-        command = ("-m", "pytest", "-x", "-p", "bench.choosing_plugin", "-p", "no:cacheprovider", *files)
+        command = (*PYTEST, "-p", "bench.choosing_plugin", *files)
         return self.runs.run(self.path, *command, timeout_s=timeout_s, CHOSEN_TESTS=str(chosen))
 
 

@@ -1,5 +1,6 @@
 """Which tests are near which code, for `bench.mutate`: a table of areas, and recordings of which test executes what."""
 
+import ast
 import itertools
 import json
 import os
@@ -25,10 +26,13 @@ TESTS_BUDGET_S = 120
 """Of the tests that execute a mutated line, as many run as normally take this long."""
 TEST_OVERHEAD_S = 0.05
 """What a test takes beside its own duration."""
+PYTEST = ("-m", "pytest", "-x", "--tb=line", "-p", "no:cacheprovider")
 IMPORT = ""
 """What coverage names as the test of lines that run before all tests."""
 SCHEMA_TEST = "tests/service/test_migrations.py::test_the_migrations_and_the_models_agree"
 """Of the areas with models."""
+DURABILITY_TEST = "tests/faults/test_durability.py::test_sqlite_waits_for_the_disk_unless_the_write_is_relaxed"
+"""Of playback: heartbeats alone may be lost."""
 API_TEST = "tests/service/test_openapi.py::test_the_committed_document_matches_the_code"
 """Of all areas: it notices other statuses, schemas, errors of endpoints."""
 FILL_DATABASE = """
@@ -91,6 +95,8 @@ AREAS = {
             "tests/catalog/test_catalog_access.py",
             "tests/catalog/test_catalog_browse.py",
             "tests/catalog/test_catalog_editing.py",
+            "tests/sessions/test_profile_transfers.py",
+            DURABILITY_TEST,
             SCHEMA_TEST,
             API_TEST,
         ),
@@ -203,7 +209,7 @@ class TestServer:
         self._answers = self._connection.makefile("r")
         with theirs, self._output.open("a") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-x", "--tb=line", "-p", "bench.forking_plugin", "-p", "no:cacheprovider", *tests],
+                [sys.executable, *PYTEST, "-p", "bench.forking_plugin", *tests],
                 cwd=tree,
                 env=environment | {"MUTANTS_SOCKET": str(theirs.fileno())},
                 stdin=subprocess.DEVNULL,
@@ -257,6 +263,7 @@ class Recording:
         self.durations_s = {}
         self._contexts = defaultdict(lambda: defaultdict(set))
         """{path: {line: the tests that execute it}}"""
+        self._users: dict[str, list[set[str]]] = {}
         for tests in area.tests:
             data_file, durations = recording_files(tests, recordings)
             self.durations_s |= json.loads(durations.read_text())
@@ -276,9 +283,9 @@ class Recording:
         """Return the tests that could notice the mutant, up to the budget; none if none executes its line.
 
         First those that execute its line, then those that execute others of its module, since the result of its line
-        may have been cached. If its line runs when the module is imported, those that execute any of the module come
-        first, then all others. Of each, those that execute most of the module per second come first, so that as many
-        as possible run.
+        may have been cached. If its line runs when the module is imported, those come first that execute any of the
+        module or what uses it, then all others. Of each, those that execute most of it per second come first, so that
+        as many as possible run.
         """
         module = self._contexts[mutant.path]
         executing = set().union(*(module[line] for line in mutant.lines if line in module))
@@ -286,6 +293,8 @@ class Recording:
             return []
         executed_lines = Counter(itertools.chain.from_iterable(module.values()))
         is_imported = IMPORT in executing
+        if is_imported:
+            executed_lines.update(itertools.chain.from_iterable(self._tests_of_users(mutant.path)))
         tests = executed_lines.keys() | (self.durations_s.keys() if is_imported else set())
         nearest = sorted(
             tests - {IMPORT},
@@ -297,3 +306,27 @@ class Recording:
         )
         total_s = itertools.accumulate(self.durations_s[test] for test in nearest)
         return [test for test, total in zip(nearest, total_s, strict=True) if total <= self.budget_s]
+
+    def _tests_of_users(self, path: str) -> list[set[str]]:
+        """Return the tests that execute each line of another module that uses a name imported from this one."""
+        if path not in self._users:
+            modules = [user for user in self._contexts if user.endswith(".py")]
+            self._users[path] = [
+                self._contexts[user][line]
+                for user in modules
+                for line in lines_using((ROOT / user).read_text(), Path(path).stem) & self._contexts[user].keys()
+            ]
+        return self._users[path]
+
+
+def lines_using(source: str, module: str) -> set[int]:
+    """Return the lines of a source that use a module, or a name that they import from it."""
+    tree = ast.parse(source)
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if module in (alias.name, (node.module or "").rpartition(".")[2])
+    }
+    return {node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in names}

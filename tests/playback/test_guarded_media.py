@@ -170,6 +170,8 @@ def test_a_path_is_opened_on_the_host_of_its_manifest_only(world, opens, client)
     blind = [client.get("/v1/playback/verify", headers=headers | {"X-Original-URI": path}) for path in own.values()]
     assert [error_of(response) for response in blind] == [(403, "grant_forbids")] * 2
     assert "X-Original-Host" in blind[0].json["detail"]
+    elsewhere = headers | {"X-Original-URI": own["cdn.example"], "X-Original-Host": "dash.example"}
+    assert "X-Original-Host" not in client.get("/v1/playback/verify", headers=elsewhere).json["detail"]
     common = client.get("/v1/playback/verify", headers=headers | {"X-Original-URI": "/shared/a/1.ts"})
     assert common.status_code == 204
 

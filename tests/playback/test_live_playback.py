@@ -6,6 +6,7 @@ import pytest
 
 from streamsvc.operations.catalog.channels import guide
 from streamsvc.rules.catalog.programmes import Airing, ProgrammeRecord, build_schedule
+from streamsvc.rules.playback.tokens import allows_path
 from streamsvc.storage.database import db
 from tests.worlds.channel_steps import LiveWorld
 from tests.worlds.playback_steps import FILM, SHOW, error_of
@@ -303,8 +304,6 @@ def claims_of(world, response):
 
 
 def test_tokens_of_live_and_of_catch_up_open_no_more_than_their_own(world):
-    from streamsvc.rules.playback.tokens import allows_path
-
     world.put_titles(
         {"external_id": "film", "kind": "movie", "title": "F", "media": {"hls": "https://c.example/n/f.m3u8"}}
     )
@@ -333,6 +332,19 @@ def test_tokens_of_live_and_of_catch_up_open_no_more_than_their_own(world):
     }
     opened = {path: {name for name in claims if allows_path(claims[name], path, r"(\d+)p/")} for path in expected}
     assert opened == expected
+
+
+def test_a_film_and_a_channel_in_one_folder_open_nothing_of_each_other(world):
+    film = {"external_id": "film", "kind": "movie", "title": "F", "media": {"hls": "https://c.example/n/f.m3u8"}}
+    world.put_titles(film)
+    world.put_channel("flat", media={"hls": "https://c.example/n/7.m3u8"})
+    viewer = world.household(world.put_plan())
+    claims = {name: claims_of(world, viewer.play(name)) for name in ("film", "flat")}
+    opened = {
+        path: [name for name in claims if allows_path(claims[name], path, r"(\d+)p/")]
+        for path in ("/n/f.m3u8", "/n/7.m3u8", "/n/1.ts")
+    }
+    assert opened == {"/n/f.m3u8": ["film"], "/n/7.m3u8": ["flat"], "/n/1.ts": []}
 
 
 def test_an_operator_learns_why_a_channel_or_a_programme_does_not_play(world):

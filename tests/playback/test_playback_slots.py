@@ -16,6 +16,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.playback_steps import TWO, new_account, new_session, stream_request
+from tests.worlds.sent_statements import sent_statements
 
 pytestmark = pytest.mark.every_database
 
@@ -155,6 +156,21 @@ def test_a_devices_last_playback_is_recorded_to_the_day(home, clock, seconds, is
     used, unused = device_places.list_stream_devices(home.account_id, clock())
     assert used.last_played_at == (clock() if is_recorded else NOON)
     assert unused.last_played_at == NOON
+
+
+def test_a_device_that_plays_elsewhere_under_its_id_is_new_to_an_account(home, app):
+    other_id, (profile_id,) = new_account(NOON)
+    session_id, shared_id = new_session(other_id, NOON)[0], home.devices[0][1]
+    streams.claim_stream(stream_request(other_id, profile_id, session_id, shared_id), TWO, None, NOON)
+    one = StreamLimits(streams=5, devices=DeviceLimits(1))
+    home(1, limits=one)
+    with pytest.raises(DeviceLimit):
+        home(0, limits=one)
+    assert home(0)[1] == 2
+    with sent_statements(app) as sent:
+        assert home(0, "ttl_2", limits=StreamLimits(streams=3, devices=DeviceLimits(2)))[1] == 3
+    assert len(sent) == (1 if db.engine.dialect.name == "sqlite" else 2), "the claim, and on PostgreSQL its lock"
+    assert [stream.account_id for stream in streams.list_live_streams(other_id, NOON)] == [other_id]
 
 
 def test_eight_concurrent_new_devices_admit_as_many_as_are_evicted(app):

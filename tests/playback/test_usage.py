@@ -3,13 +3,25 @@
 import csv
 import io
 import json
+from datetime import timedelta
 
 import pytest
 
-from streamsvc.operations.playback import account_plays, heartbeats, usage
-from streamsvc.storage.database import db
+from streamsvc.operations.playback import account_plays, device_places, heartbeats, streams, usage
+from streamsvc.storage.database import db, fetch_all
+from tests.conftest import NOON
 from tests.worlds.plans import query_plan
-from tests.worlds.playback_steps import FILM, SHOW, Caller, World, error_of
+from tests.worlds.playback_steps import (
+    FILM,
+    SHOW,
+    TWO,
+    Caller,
+    World,
+    error_of,
+    new_account,
+    new_session,
+    stream_request,
+)
 from tests.worlds.scenes import set_scene
 
 REPORT = "/v1/admin/reports/usage?from=2026-01-15&to=2026-01-17"
@@ -158,6 +170,24 @@ def test_support_lists_what_an_account_played(world, ann, clock):
         "reason": "stopped", "position_s": 60, "watched_s": 120,
     }  # fmt: skip
     assert (plays[3]["device"]["name"], plays[3]["profile"]["id"]) == ("Living room", ann.profile_id)
+
+
+def test_a_stream_on_another_accounts_device_shows_nothing_of_it(app):
+    with app.app_context():
+        ann, (profile_id,) = new_account(NOON)
+        _, device_id = new_session(ann, NOON)
+        eve, _ = new_account(NOON)
+        session_id, _ = new_session(eve, NOON)
+        streams.claim_stream(stream_request(eve, profile_id, session_id, device_id), TWO, None, NOON)
+        [live] = streams.list_live_streams(eve, NOON)
+        [of_all] = fetch_all(streams.ALL_LIVE_STREAMS, {"now": NOON})
+        [place] = device_places.list_stream_devices(eve, NOON)
+        page = {"limit": 2, "cursor": None, "include_total": False}
+        [play] = account_plays.list_plays(eve, page, NOON)["items"]
+        [group] = usage.usage_report(NOON.date(), NOON.date() + timedelta(days=1), ["device"])["groups"]
+        db.session.remove()
+    names = live.device_name, of_all.device_name, place.name, play["device"]["name"], play["profile"]["name"]
+    assert (*names, group["device_kind"]) == (None,) * 6
 
 
 def test_plays_are_for_support_alone(world, ann):

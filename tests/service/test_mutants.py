@@ -9,7 +9,7 @@ import pytest
 from bench.code_replacement import NotReplaceable, find_replacements, functions_by_file
 from bench.mutants import find_mutants
 from bench.mutate import ROOT, choose_mutants, is_equivalent, load_equivalent_mutants, parse_arguments, write_module
-from bench.mutation_tests import AREAS, TestServer
+from bench.mutation_tests import AREAS, TestServer, lines_using
 
 
 def changes(tmp_path, source):
@@ -40,6 +40,9 @@ def changes(tmp_path, source):
         ("q.limit(1)", set()),
         ("lru_cache(maxsize=7)", set()),
         ("q.limit(2)", {"q.limit(3)", "q.limit(1)"}),
+        ("limit + 1", {"limit - 1", "limit + 0"}),
+        ("q['limit'] + 1", {"q['limit'] - 1", "q['limit'] + 0"}),
+        ("n['x'] + 1", {"n['x'] - 1", "n['x'] + 2", "n['x'] + 0"}),
         ("sa.and_(a)", set()),
         ("f'{1 + 1}' + a['x'][0]", set()),
     ],
@@ -78,6 +81,19 @@ def test_the_mutants_of_one_module_can_be_chosen():
     module = "streamsvc/rules/playback/stream_rules.py"
     options = parse_arguments(["rules", "--count", "9", "--module", "*/stream_rules.py"])
     assert [mutant.path for mutant in choose_mutants(AREAS["rules"], options)] == [module] * 9
+
+
+def test_the_lines_that_use_a_module_are_found():
+    source = """
+        from shop import prices
+        from shop.prices import VAT, round_up as up
+        from shop.stock import count
+
+        def total(amount):
+            net = prices.net(amount)
+            return up(net + count() - VAT)
+    """
+    assert lines_using(dedent(source), "prices") == {7, 8}
 
 
 def test_the_list_of_equivalent_mutants_is_up_to_date():
