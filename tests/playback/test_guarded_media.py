@@ -72,6 +72,17 @@ def test_a_flat_folder_does_not_open_its_neighbours(world, opens):
     assert not verify("/films/b.m3u8") and not verify("/films/b_720p_1.ts")
 
 
+def test_a_manifest_beside_two_hundred_whose_names_begin_like_its_own_opens_only_itself(world, opens):
+    world.put_titles(title("a", f"{CDN}/n/a.m3u8"))
+    for count, is_open in ((199, True), (200, False)):
+        numbers = range(1, count + 1)
+        episodes = [{"number": n, "title": "E", "media": {"hls": f"{CDN}/n/a{n}.m3u8"}} for n in numbers]
+        show = {"kind": "series", "title": "S", "seasons": [{"number": 1, "episodes": episodes}]}
+        assert world.operator.put("/v1/admin/titles/s", show).status_code in (200, 201)
+        verify = opens("a")
+        assert (verify("/n/a.m3u8"), verify("/n/a-1080p.ts")) == (True, is_open)
+
+
 def test_another_titles_free_trailer_with_a_films_name_opens_none_of_its_files(world, opens):
     trailer = {"kind": "trailer", "title": "Trailer", "media": {"dash": f"{CDN}/films/a.mpd"}}
     world.put_titles(title("a", f"{CDN}/films/a.m3u8"), title("b", f"{CDN}/films/b.m3u8", extras=[trailer]))

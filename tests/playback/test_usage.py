@@ -6,9 +6,11 @@ import json
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc.models import Stream
 from streamsvc.operations.playback import account_plays, device_places, heartbeats, streams, usage
-from streamsvc.storage.database import db, fetch_all
+from streamsvc.storage.database import db, fetch_all, new_id
 from tests.conftest import NOON
 from tests.worlds.plans import query_plan
 from tests.worlds.playback_steps import (
@@ -123,6 +125,26 @@ def test_an_export_of_too_many_groups_is_refused_and_a_report_lists_the_most_wat
     assert [group["title"] for group in groups(world, "title")] == ["A Film"]
     refused = world.operator.get(f"{REPORT}&group_by=title&format=csv")
     assert (error_of(refused), list(refused.json["errors"])) == ((422, "invalid"), ["group_by"])
+
+
+def test_a_report_lists_a_hundred_titles_and_a_thousand_groups(world):
+    with world.app.app_context():
+        account_id, (profile_id,) = new_account(NOON)
+        request = stream_request(account_id, profile_id, *new_session(account_id, NOON))
+        streams.claim_stream(request, TWO, None, NOON)
+        stream = db.session.execute(sa.select(Stream.__table__)).mappings().one()
+        ids = [new_id("ttl") for _ in range(1000)]
+        rows = [{**stream, "id": f"str_{id_}", "item_id": id_, "title_id": id_, "watched_s": 119} for id_ in ids]
+        db.session.execute(sa.insert(Stream), rows)
+        db.session.commit()
+    report = world.operator.get(f"{REPORT}&group_by=title").json
+    assert (report["total"]["starts"], len(report["titles"]), len(report["groups"])) == (1001, 100, 1000)
+    assert {group["minutes"] for group in report["groups"]} == {1}
+
+
+def test_groups_are_of_four_hundred_days_at_most(world):
+    path = "/v1/admin/reports/usage?from=2025-01-01&group_by=plan"
+    assert [world.operator.get(f"{path}&to=2026-02-0{day}").status_code for day in (5, 6)] == [200, 422]
 
 
 @pytest.mark.parametrize(
