@@ -114,6 +114,52 @@ def test_watching_again_works_with_streams_and_goes_on_with_a_new_episode(ann, w
     assert ann.row("next-up") == ["show/1/3"]
 
 
+def test_watching_again_in_one_report_goes_on_with_the_next_episode(ann, clock):
+    ann.watch("show/1/1", "show/1/2")
+    clock.advance(hours=1)
+    ann.report("show/1/1", 3000, 3000, restart=True)
+    assert ann.row("next-up") == ["show/1/2"]
+
+
+def test_what_was_watched_up_to_the_moment_of_a_restart_is_watched_again(ann, clock):
+    ann.watch("show/1/1")
+    clock.advance(hours=1)
+    ann.report("show/1/2", 3000, 3000)
+    ann.report("show/1/1", 100, 3000, restart=True)
+    ann.watch("show/1/1")
+    assert ann.row("next-up") == ["show/1/2"]
+
+
+def test_a_first_report_that_says_restart_watches_nothing_again(ann):
+    ann.watch("show/1/2")
+    ann.world.clock.advance(hours=1)
+    ann.report("show/1/1", 3000, 3000, restart=True)
+    assert ann.row("next-up") == ["show/1/3"]
+
+
+def test_an_episode_that_was_hardly_begun_is_next(ann, clock):
+    ann.watch("show/1/1")
+    clock.advance(minutes=1)
+    ann.report("show/1/2", 10, 3000)
+    assert ann.row("next-up") == ["show/1/2"]
+
+
+def test_other_profiles_and_other_series_change_nothing(ann, world, clock):
+    world.put_titles(SHOW | {"external_id": "other", "title": "Other", "seasons": [{"number": 1, "episodes": EPISODES}]})
+    sibling = ann.sibling()
+    ann.watch("show/1/1")
+    sibling.watch("show/1/2")
+    sibling.report("show/1/3", 600, 3000)
+    ann.report("other/1/1", 600, 3000)
+    assert (ann.row("next-up"), ann.row("continue-watching")) == (["show/1/2"], ["other/1/1"])
+    clock.advance(minutes=1)
+    ann.report("show/1/2", 600, 3000)
+    clock.advance(minutes=1)
+    ann.report("other/1/2", 600, 3000)
+    sibling.report("show/1/3", 700, 3000)
+    assert (ann.row("next-up"), ann.row("continue-watching")) == ([], ["other/1/2", "show/1/2"])
+
+
 def test_an_episode_opened_again_for_a_moment_is_not_watched_again(ann):
     ann.watch("show/1/1", "show/1/2")
     ann.world.clock.advance(hours=1)
