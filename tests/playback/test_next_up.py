@@ -145,7 +145,9 @@ def test_an_episode_that_was_hardly_begun_is_next(ann, clock):
 
 
 def test_other_profiles_and_other_series_change_nothing(ann, world, clock):
-    world.put_titles(SHOW | {"external_id": "other", "title": "Other", "seasons": [{"number": 1, "episodes": EPISODES}]})
+    world.put_titles(
+        SHOW | {"external_id": "other", "title": "Other", "seasons": [{"number": 1, "episodes": EPISODES}]}
+    )
     sibling = ann.sibling()
     ann.watch("show/1/1")
     sibling.watch("show/1/2")
