@@ -72,6 +72,14 @@ def test_a_flat_folder_does_not_open_its_neighbours(world, opens):
     assert not verify("/films/b.m3u8") and not verify("/films/b_720p_1.ts")
 
 
+def test_a_folder_is_shared_by_the_manifests_of_its_own_host_alone(world, opens):
+    world.put_titles(title("a", f"{CDN}/films/a.m3u8"), title("b", "https://b.example/films/b.m3u8"))
+    verify = opens("a")
+    assert verify("/films/1.ts") and not verify("/films/1.ts", "b.example")
+    world.put_titles(title("b", f"{CDN}/films/a.m3u8"))
+    assert opens("a")("/films/1.ts"), "the same manifest"
+
+
 def test_a_manifest_beside_two_hundred_whose_names_begin_like_its_own_opens_only_itself(world, opens):
     world.put_titles(title("a", f"{CDN}/n/a.m3u8"))
     for count, is_open in ((199, True), (200, False)):
