@@ -12,7 +12,7 @@ from streamsvc.models import FreedDevicePlace
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import db, format_utc
-from tests.worlds.playback_steps import CARTOON, FILM, SHOW, World, error_of
+from tests.worlds.playback_steps import CARTOON, EPISODES, FILM, SHOW, World, error_of
 from tests.worlds.scenes import set_scene
 
 
@@ -457,6 +457,30 @@ def test_removing_a_title_stops_its_streams(world, ann):
     stream = ann.play("film").json
     world.put_titles(FILM | {"windows": []})
     assert ann.send_heartbeat(stream["stream_id"]).json["reason"] == "not_available_in_country"
+
+
+def test_what_is_removed_from_the_catalogue_stops_and_no_longer_plays(world):
+    trailer = {"extras": [{"kind": "trailer", "title": "Trailer", "runtime_s": 90}]}
+    world.put_titles(FILM | trailer, CARTOON | trailer, SHOW, SHOW | {"external_id": "other"})
+    for name in ("film", "cartoon"):
+        [extra] = world.operator.get(f"/v1/catalog/titles/{world.ids[name]}").json["extras"]
+        world.ids[f"{name}'s trailer"] = extra["id"]
+    ann = world.household(plan=world.put_plan("large", max_streams=9))
+    removed = ("film", "film's trailer", "cartoon's trailer", "show/1/1", "other/1/1")
+    streams = {item: ann.play(item).json["stream_id"] for item in (*removed, "cartoon", "show/1/2")}
+    assert {ann.send_heartbeat(stream).status_code for stream in streams.values()} == {200}
+    for title in ("film", "other"):
+        assert world.operator.delete(f"/v1/admin/titles/{world.ids[title]}").status_code == 204
+    world.put_titles(CARTOON, SHOW | {"seasons": SHOW["seasons"][2:] + [{"number": 1, "episodes": EPISODES[1:]}]})
+    for item, stream in streams.items():
+        ended, started = ann.send_heartbeat(stream), ann.play(item)
+        path = f"/v1/profiles/{ann.profile_id}/state?ids={world.ids[item]}"
+        [state] = ann.get(path).json["items"]
+        if item in removed:
+            assert (*error_of(ended), ended.json["reason"]) == (410, "stream_ended", "no_longer_available"), item
+            assert (error_of(started), state["progress"]) == ((404, "not_found"), None), item
+        else:
+            assert (ended.status_code, started.status_code, state["progress"]["position_s"]) == (200, 201, 60), item
 
 
 def test_a_session_that_ends_stops_its_streams(ann):

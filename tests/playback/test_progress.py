@@ -93,6 +93,15 @@ def test_playing_a_finished_film_restarts_it(ann, clock):
     assert ann.row("continue-watching") == ["film"]
 
 
+def test_each_profile_resumes_where_it_was(ann):
+    ann.report("film", 1800)
+    sibling = ann.sibling()
+    sibling.report("film", 600)
+    for watcher, position_s in ((sibling, 600), (ann, 1800)):
+        assert ann.viewer.patch("/v1/sessions/current", {"profile_id": watcher.profile_id}).status_code == 200
+        assert ann.viewer.play("film").json["resume_s"] == position_s
+
+
 def test_heartbeats_save_the_position(ann, clock):
     stream = ann.viewer.play("film").json
     clock.advance(seconds=60)
@@ -119,6 +128,8 @@ def test_two_reports_from_a_clock_that_runs_ahead_keep_their_order(ann, clock):
     ann.report("film", 1800, at=clock() + timedelta(days=9000))
     clock.advance(minutes=1)
     assert ann.report("film", 60, at=clock() + timedelta(days=8999)).json["position_s"] == 1800
+    again = ann.report("film", 1800, at=NOON + timedelta(days=9000))
+    assert again.json["at"] == "2026-01-15T12:00:00Z", "a repetition changes nothing"
 
 
 def test_a_batch_of_offline_reports_merges_in_any_order(ann, world, clock):
