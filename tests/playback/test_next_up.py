@@ -160,6 +160,8 @@ def test_other_profiles_and_other_series_change_nothing(ann, world, clock):
     ann.report("other/1/2", 600, 3000)
     sibling.report("show/1/3", 700, 3000)
     assert (ann.row("next-up"), ann.row("continue-watching")) == ([], ["other/1/2", "show/1/2"])
+    assert ann.viewer.delete(ann.path("continue-watching", world.ids["show/1/2"])).status_code == 204
+    assert ann.row("continue-watching") == ["other/1/2"]
     assert ann.viewer.put(ann.path("watched", world.ids["other"])).status_code == 204
     assert watched(ann, "other/1/3", "show/1/3") == [True, False]
 

@@ -98,9 +98,10 @@ def test_a_stream_without_heartbeats_frees_its_slot(home, clock):
     assert home(2, now=clock())[1] == 1
 
 
-def test_a_stream_expired_before_its_takeover_ended_when_it_expired(home, clock):
+@pytest.mark.parametrize("seconds", [90, 600])
+def test_a_stream_expired_before_its_takeover_ended_when_it_expired(home, clock, seconds):
     first = home(0)[0]
-    clock.advance(seconds=600)
+    clock.advance(seconds=seconds)
     home(0, now=clock())
     assert ended(first).end_reason == "expired"
     assert (ended(first).ended_at - NOON).total_seconds() == 90

@@ -317,6 +317,8 @@ def test_a_removed_episode_leaves_the_rows_to_the_others(ann, world, clock):
     assert [item["episode"] and item["episode"]["number"] for item in history] == [None, 1]
     ann.watch("show/1/1")
     assert ann.row("next-up") == ["show/1/3"]
+    assert ann.viewer.delete(ann.path("next-up", world.ids["show/1/2"])).status_code == 204
+    assert ann.row("next-up") == [], "the removed episode stands for its series"
 
 
 def test_a_removed_title_is_in_no_row(ann, world):

@@ -183,7 +183,7 @@ def test_support_lists_what_an_account_played(world, ann, clock):
     assert plays[2]["item"] | {"id": None} == {
         "id": None, "title_id": world.ids["show"], "title": "A Show", "season": 1, "episode": 2,
     }  # fmt: skip
-    assert plays[2]["played_at"] is None
+    assert (plays[2]["played_at"], plays[2]["position_s"], plays[2]["watched_s"]) == (None, 0, 0)
     begun, over, film = "2026-01-15T12:00:00Z", "2026-01-15T12:02:00Z", world.ids["film"]
     assert plays[3] | {"device": None, "profile": None} == {
         "stream_id": first, "device": None, "profile": None, "plan": "standard", "country": "DE",
@@ -233,6 +233,18 @@ def test_the_reports_read_only_the_days_and_the_account_they_are_about(app):
         if db.engine.dialect.name == "sqlite":
             assert "USING INDEX ix_streams_started_at (started_at>? AND started_at<?)" in grouped
             assert "USING INDEX ix_streams_account_id (account_id=?)" in plays
+
+
+def test_a_heartbeat_that_arrives_while_its_stream_is_stopped_says_why(world, ann, monkeypatch):
+    stream, decide = ann.play("film").json["stream_id"], heartbeats.decide_access
+
+    def decide_after_a_stop(*facts):
+        assert world.operator.delete(f"/v1/admin/streams/{stream}").status_code == 204
+        return decide(*facts)
+
+    monkeypatch.setattr(heartbeats, "decide_access", decide_after_a_stop)
+    refused = ann.send_heartbeat(stream)
+    assert (*error_of(refused), refused.json["reason"]) == (410, "stream_ended", "stopped_by_operator")
 
 
 def test_heartbeats_that_arrive_together_count_the_time_between_once(world, ann, clock, monkeypatch):
