@@ -3,6 +3,7 @@
     make mutate AREA=billing                     thirty mutants of the billing code
     python -m bench.mutate rules --count 100 --seed 7
     python -m bench.mutate playback --at streamsvc/operations/playback/streams.py:80
+    python -m bench.mutate playback --module '*/next_up.py' --count 999 --budget 20
     DATABASES=both make mutate AREA=playback     on PostgreSQL too; much slower
 
 The area's tests run once under coverage, which records the tests that execute each line. Each mutant is then applied to

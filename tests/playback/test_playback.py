@@ -471,7 +471,7 @@ def test_what_is_removed_from_the_catalogue_stops_and_no_longer_plays(world):
     assert {ann.send_heartbeat(stream).status_code for stream in streams.values()} == {200}
     for title in ("film", "other"):
         assert world.operator.delete(f"/v1/admin/titles/{world.ids[title]}").status_code == 204
-    world.put_titles(CARTOON, SHOW | {"seasons": SHOW["seasons"][2:] + [{"number": 1, "episodes": EPISODES[1:]}]})
+    world.put_titles(CARTOON, SHOW | {"seasons": [*SHOW["seasons"][2:], {"number": 1, "episodes": EPISODES[1:]}]})
     for item, stream in streams.items():
         ended, started = ann.send_heartbeat(stream), ann.play(item)
         path = f"/v1/profiles/{ann.profile_id}/state?ids={world.ids[item]}"
