@@ -98,11 +98,14 @@ class _Finder:
                     yield from self._visit(child, statement)
 
     def _is_untested(self, parent, child) -> bool:
-        """Whether no test needs to notice a change of the child: a text, log call, index, import, or `limit(1)`."""
+        """Whether no test needs to notice a change of the child: a text, log call, index, import, `limit(1)`.
+
+        Nor that of `zip(strict=True)`, which states that two lists are of one length.
+        """
         if isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
             return True
         if isinstance(child, ast.keyword):
-            return child.arg in UNTESTED_KEYWORDS
+            return child.arg in UNTESTED_KEYWORDS or (child.arg == "strict" and _is_zip(parent))
         if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute) and parent.func.attr == "limit":
             return isinstance(child, ast.Constant) and child.value == 1  # the others are not read
         if isinstance(child, ast.Expr):
@@ -199,6 +202,10 @@ def _header_lines(statement) -> range:
 
 def _is_text(node) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+
+
+def _is_zip(node) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", None) == "zip"
 
 
 def _is_limit(node) -> bool:

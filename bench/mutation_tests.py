@@ -260,6 +260,7 @@ class Recording:
 
     def __init__(self, area: Area, recordings: Path, budget_s: float = TESTS_BUDGET_S):
         self.budget_s = budget_s
+        self._named_tests = tuple(tests for tests in area.tests if "::" in tests)
         self.durations_s = {}
         self._contexts = defaultdict(lambda: defaultdict(set))
         """{path: {line: the tests that execute it}}"""
@@ -285,7 +286,7 @@ class Recording:
         First those that execute its line, then those that execute others of its module, since the result of its line
         may have been cached. If its line runs when the module is imported, those come first that execute any of the
         module or what uses it, then all others. Of each, those that execute most of it per second come first, so that
-        as many as possible run.
+        as many as possible run. Last come the tests that the area names one by one, for which time is kept.
         """
         module = self._contexts[mutant.path]
         executing = set().union(*(module[line] for line in mutant.lines if line in module))
@@ -304,8 +305,13 @@ class Recording:
                 test,
             ),
         )
-        total_s = itertools.accumulate(self.durations_s[test] for test in nearest)
-        return [test for test, total in zip(nearest, total_s, strict=True) if total <= self.budget_s]
+        named = [test for test in nearest if is_imported and test.startswith(self._named_tests)]
+        nearest = [test for test in nearest if test not in named]
+        total_s = itertools.accumulate((self.durations_s[test] for test in nearest), initial=self._total_s(named))
+        return [test for test, total in zip(nearest, list(total_s)[1:], strict=True) if total <= self.budget_s] + named
+
+    def _total_s(self, tests: list[str]) -> float:
+        return sum(self.durations_s[test] for test in tests)
 
     def _tests_of_users(self, path: str) -> list[set[str]]:
         """Return the tests that execute each line of another module that uses a name imported from this one."""

@@ -44,6 +44,8 @@ def changes(tmp_path, source):
         ("q['limit'] + 1", {"q['limit'] - 1", "q['limit'] + 0"}),
         ("n['x'] + 1", {"n['x'] - 1", "n['x'] + 2", "n['x'] + 0"}),
         ("sa.and_(a)", set()),
+        ("zip(a, b, strict=True)", set()),
+        ("convert(a, strict=True)", {"convert(a, strict=False)"}),
         ("f'{1 + 1}' + a['x'][0]", set()),
     ],
 )
