@@ -8,12 +8,21 @@ process id of the fork and, later, its status, or `null` if the mutant takes eff
 import gc
 import json
 import os
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
 from bench.code_replacement import NotReplaceable, find_replacements, functions_by_file
+
+TEST_LIMIT_S = 60
+"""A test that runs longer ends the process: it waits for what the mutant never does."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol():
+    signal.alarm(TEST_LIMIT_S)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -141,7 +141,7 @@ def run_mutant(mutant: Mutant, recording: Recording, trees: SimpleQueue) -> Resu
         write_module(module, source)
         trees.put(tree)
     if status is None:
-        return Result(mutant, TIMED_OUT, f"after {limit_s:.0f} s")
+        return Result(mutant, TIMED_OUT, f"a test ran too long, or all of them longer than {limit_s:.0f} s")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise RuntimeError("The recorded tests do not exist any more; record again.")
     if status == 0:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter, defaultdict
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ TESTS_BUDGET_S = 120
 TEST_OVERHEAD_S = 0.05
 """What a test takes beside its own duration."""
 PYTEST = ("-m", "pytest", "-x", "--tb=line", "-p", "no:cacheprovider")
+TIMEOUTS = {-signal.SIGKILL, -signal.SIGALRM}
+"""The statuses of processes that ran too long, or whose test did."""
 IMPORT = ""
 """What coverage names as the test of lines that run before all tests."""
 SCHEMA_TEST = "tests/service/test_migrations.py::test_the_migrations_and_the_models_agree"
@@ -163,7 +165,7 @@ class TestRuns:
         )
         try:
             output, _ = process.communicate(timeout=timeout_s)
-            return process.returncode, output
+            return None if process.returncode == -signal.SIGALRM else process.returncode, output
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             return None, process.communicate()[0]
@@ -235,7 +237,10 @@ class TestServer:
         timer.start()
         status = self._answer()
         timer.cancel()
-        return None if status == -signal.SIGKILL else status, self._output.read_text()
+        if status == -signal.SIGALRM:
+            with suppress(ProcessLookupError):
+                os.killpg(fork_id, signal.SIGKILL)
+        return None if status in TIMEOUTS else status, self._output.read_text()
 
     def close(self) -> None:
         self._answers.close()

@@ -190,4 +190,5 @@ def test_each_mutant_is_tested_in_a_fork_of_its_own(tmp_path):
         status, output = run("return b + a", test_add, test_elsewhere)
         assert (status, "2 passed" in output) == (0, True)
         assert run("while True: pass", test_add, timeout_s=1)[0] is None
+        assert run("import signal; signal.alarm(1); signal.pause()", test_add)[0] is None
         assert run("return a + b\nx = 1", test_add) is None
