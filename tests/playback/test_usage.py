@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.models import Stream
+from streamsvc.models import Session, Stream
 from streamsvc.operations.playback import account_plays, device_places, heartbeats, streams, usage
 from streamsvc.storage.database import db, fetch_all, new_id
 from tests.conftest import NOON
@@ -192,6 +192,11 @@ def test_support_lists_what_an_account_played(world, ann, clock):
         "reason": "stopped", "position_s": 60, "watched_s": 120,
     }  # fmt: skip
     assert (plays[3]["device"]["name"], plays[3]["profile"]["id"]) == ("Living room", ann.profile_id)
+    with world.app.app_context():
+        db.session.execute(sa.delete(Session))
+        db.session.commit()
+    reasons = [play["reason"] for play in support.get(f"{path}?limit=4").json["items"]]
+    assert reasons == ["signed_out", "signed_out", "expired", "stopped"], "their sessions are deleted"
 
 
 def test_a_stream_on_another_accounts_device_shows_nothing_of_it(app):
