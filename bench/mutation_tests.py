@@ -97,7 +97,7 @@ AREAS = {
             "tests/catalog/test_catalog_access.py",
             "tests/catalog/test_catalog_browse.py",
             "tests/catalog/test_catalog_editing.py",
-            "tests/sessions/test_profile_transfers.py",
+            "tests/sessions/test_guests.py",
             DURABILITY_TEST,
             SCHEMA_TEST,
             API_TEST,
