@@ -124,7 +124,9 @@ def test_a_new_token_allows_its_own_media(world, verify, token):
 
 
 def test_a_token_allows_no_other_media(world, verify, token):
-    assert error_of(verify(token, f"/media/{world.ids['cartoon']}/master.m3u8")) == (403, "grant_forbids")
+    refused = verify(token, f"/media/{world.ids['cartoon']}/master.m3u8")
+    assert error_of(refused) == (403, "grant_forbids")
+    assert "X-Original-Host" not in refused.json["detail"], "it has one host"
     assert error_of(verify(token, f"/media/{world.ids['film']}/../x")) == (403, "grant_forbids")
 
 
