@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.forking_plugin import pytest_runtest_protocol
+
+__all__ = ["pytest_runtest_protocol"]
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):

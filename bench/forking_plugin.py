@@ -1,27 +1,32 @@
 """A pytest plugin for `bench.mutate`: run chosen tests of those collected against a mutant, in a fork of the process.
 
-What takes longest, importing everything, collecting the tests and migrating a database, is then done once for all
-mutants. Requests arrive through the socket `MUTANTS_SOCKET`, a line of JSON each; see
-`bench.mutation_tests.TestServer`. The answers are the process id of the fork and, later, its status, or `null` if the
-mutant takes effect only when its module is imported.
+What takes longest, importing everything and collecting the tests, is then done once for all mutants. Requests arrive
+through the socket `MUTANTS_SOCKET`, a line of JSON each; see `bench.mutation_tests.TestServer`. The answers are the
+process id of the fork and, later, its status, or `null` if the mutant takes effect only when its module is imported.
 """
 
 import gc
 import json
 import os
+import signal
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 
 from bench.code_replacement import NotReplaceable, find_replacements, functions_by_file
-from tests.worlds import databases
+
+TEST_LIMIT_S = 60
+"""A test that runs longer ends the process: it waits for what the mutant never does."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol():
+    signal.alarm(TEST_LIMIT_S)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session):
-    fill_databases(session.config)
     gc.unfreeze()
     functions, items = functions_by_file(), {item.nodeid: item for item in session.items}
     gc.freeze()
@@ -48,20 +53,6 @@ def pytest_runtestloop(session):
     for function, code in replacements:
         function.__code__ = code
     return None  # pytest then runs these and exits
-
-
-def fill_databases(config) -> None:
-    """Migrate the database that the tests copy, in a process of its own: it is then there for all forks."""
-    folder = config._tmp_path_factory.getbasetemp()
-    if (conftest := sys.modules.get("tests.conftest")) is None:
-        return
-    if fork_id := os.fork():
-        os.waitpid(fork_id, 0)
-        return
-    try:
-        databases.filled_database("sqlite", folder, conftest.migrate_database)
-    finally:
-        os._exit(0)
 
 
 def _answer(requests, value) -> None:

@@ -70,6 +70,7 @@ class _Finder:
         for line in source.splitlines(keepends=True):
             starts.append(starts[-1] + len(line))
         self.line_starts = starts
+        self.one_more: set[ast.AST] = set()
 
     def find(self) -> Iterator[Mutant]:
         yield from self._visit(ast.parse(self.source), None)
@@ -97,11 +98,14 @@ class _Finder:
                     yield from self._visit(child, statement)
 
     def _is_untested(self, parent, child) -> bool:
-        """Whether no test needs to notice a change of the child: a text, log call, index, import, or `limit(1)`."""
+        """Whether no test needs to notice a change of the child: a text, log call, index, import, `limit(1)`.
+
+        Nor that of `zip(strict=True)`, which states that two lists are of one length.
+        """
         if isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
             return True
         if isinstance(child, ast.keyword):
-            return child.arg in UNTESTED_KEYWORDS
+            return child.arg in UNTESTED_KEYWORDS or (child.arg == "strict" and _is_zip(parent))
         if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute) and parent.func.attr == "limit":
             return isinstance(child, ast.Constant) and child.value == 1  # the others are not read
         if isinstance(child, ast.Expr):
@@ -123,12 +127,15 @@ class _Finder:
                 if isinstance(left, ast.Compare) or isinstance(right, ast.Compare):
                     yield self._swap("boolean", left, right, *SWAPPED_CONDITIONS[type(op)])
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
+                if isinstance(op, ast.Add) and _is_limit(left):
+                    self.one_more.add(right)  # one row more than a page shows whether it is the last; so do two
                 if not any(isinstance(side, CONCATENATED) or _is_text(side) for side in (left, right)):
                     yield self._swap("arithmetic", left, right, *SWAPPED_ARITHMETIC[type(op)])
             case ast.Constant(value=bool(value)):
                 yield whole("constant", str(not value))
             case ast.Constant(value=int(value)):
-                yield whole("constant", f"{value + 1}")
+                if node not in self.one_more:
+                    yield whole("constant", f"{value + 1}")
                 if value > 0:
                     yield whole("constant", f"{value - 1}")
             case ast.Name(id="min" | "max" as name):
@@ -195,6 +202,16 @@ def _header_lines(statement) -> range:
 
 def _is_text(node) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+
+
+def _is_zip(node) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", None) == "zip"
+
+
+def _is_limit(node) -> bool:
+    """Whether it is `limit`, or `query["limit"]`."""
+    key = node.slice if isinstance(node, ast.Subscript) else node
+    return "limit" in (getattr(key, "id", None), getattr(key, "value", None))
 
 
 def _is_false(node) -> bool:

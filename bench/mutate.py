@@ -2,16 +2,16 @@
 
     make mutate AREA=billing                     thirty mutants of the billing code
     python -m bench.mutate rules --count 100 --seed 7
-    python -m bench.mutate billing --module '*/books/*' --budget 20
     python -m bench.mutate playback --at streamsvc/operations/playback/streams.py:80
+    python -m bench.mutate playback --module '*/next_up.py' --count 999 --budget 20
     DATABASES=both make mutate AREA=playback     on PostgreSQL too; much slower
 
 The area's tests run once under coverage, which records the tests that execute each line. Each mutant is then applied to
-a copy of the source tree, and the tests that execute its line run until one fails, those nearest to its module first.
-On SQLite, if it changes a function, they run in a fork of a process that has imported everything, with the function's
-code replaced. A mutant that no test notices is printed with its diff: write a test, or, if no test could tell the
-mutant from the original, add it with a reason to `bench/equivalent_mutants.txt`. A mutant whose tests run too long
-counts as noticed. Fails if less than 95 % are noticed. The same seed chooses the same mutants
+a copy of the source tree, and the tests that execute its line run until one fails, those that execute most of its
+module per second first. On SQLite, if it changes a function, they run in a fork of a process that has imported
+everything, with the function's code replaced. A mutant that no test notices is printed with its diff: write a test, or,
+if no test could tell the mutant from the original, add it with a reason to `bench/equivalent_mutants.txt`. A mutant
+whose tests run too long counts as noticed. Fails if less than 95 % are noticed. The same seed chooses the same mutants
 while the source is unchanged.
 """
 
@@ -34,7 +34,7 @@ from queue import SimpleQueue
 import pytest
 
 from bench.mutants import Mutant, find_mutants
-from bench.mutation_tests import AREAS, DATABASES, ROOT, TESTS_BUDGET_S, Area, Recording, TestRuns, TestServer
+from bench.mutation_tests import AREAS, DATABASES, PYTEST, ROOT, TESTS_BUDGET_S, Area, Recording, TestRuns, TestServer
 from streamsvc.cli.progress import progress_bar
 
 EQUIVALENT_MUTANTS = ROOT / "bench/equivalent_mutants.txt"
@@ -50,31 +50,25 @@ class Result:
     note: str = ""
 
 
-def parse_arguments():
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m bench.mutate", description=__doc__.partition("\n")[0])
     parser.add_argument("area", choices=AREAS)
     parser.add_argument("--count", type=int, default=30, help="how many mutants")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--module", default="**", metavar="GLOB", help="mutants of these modules of the area only")
     parser.add_argument("--at", action="append", metavar="FILE:LINE", help="all mutants of a line instead")
-    parser.add_argument("--module", metavar="GLOB", help="only mutants of the modules whose paths match")
-    parser.add_argument(
-        "--budget",
-        type=float,
-        default=TESTS_BUDGET_S,
-        metavar="SECONDS",
-        help="how long the tests of a mutant may take",
-    )
+    parser.add_argument("--budget", type=int, default=TESTS_BUDGET_S, metavar="SECONDS", help="of tests per mutant")
     parser.add_argument("--jobs", type=int, default=2, help="how many mutants are tested at once")
     parser.add_argument("--databases", choices=DATABASES, default=os.environ.get("DATABASES", "sqlite"))
     parser.add_argument("--recordings", type=Path, help="folder that keeps the recorded test runs for the next run")
     parser.add_argument("--lock", type=Path, help="file to lock while tests run, on a machine shared with others")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def choose_mutants(area: Area, options) -> list[Mutant]:
     """Choose mutants by the seed, of each kind in turn, or all mutants of the given lines."""
     paths = sorted(str(path.relative_to(ROOT)) for pattern in area.code for path in ROOT.glob(pattern))
-    paths = [path for path in paths if fnmatch(path, options.module or "*")]
+    paths = [path for path in paths if fnmatch(path, options.module)]
     mutants = [mutant for path in paths for mutant in find_mutants(ROOT, path)]
     if options.at:
         return [mutant for mutant in mutants if f"{mutant.path}:{mutant.line}" in options.at]
@@ -125,7 +119,7 @@ class Tree:
         chosen = self.path / "chosen_tests.txt"
         chosen.write_text("\0".join(tests))
         files = dict.fromkeys(test.partition("::")[0] for test in tests)
-        command = ("-m", "pytest", "-x", "-p", "bench.choosing_plugin", "-p", "no:cacheprovider", *files)
+        command = (*PYTEST, "-p", "bench.choosing_plugin", *files)
         return self.runs.run(self.path, *command, timeout_s=timeout_s, CHOSEN_TESTS=str(chosen))
 
 
@@ -147,7 +141,7 @@ def run_mutant(mutant: Mutant, recording: Recording, trees: SimpleQueue) -> Resu
         write_module(module, source)
         trees.put(tree)
     if status is None:
-        return Result(mutant, TIMED_OUT, f"after {limit_s:.0f} s")
+        return Result(mutant, TIMED_OUT, f"a test ran too long, or all of them longer than {limit_s:.0f} s")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise RuntimeError("The recorded tests do not exist any more; record again.")
     if status == 0:
@@ -178,6 +172,8 @@ def open_trees(area: Area, runs: TestRuns, jobs: int) -> Iterator[SimpleQueue]:
     with ExitStack() as stack:
         for n in range(jobs):
             path = runs.copy_tree(f"tree{n}")
+            if n == 0:
+                runs.fill_database(path)
             server = None
             if runs.databases == "sqlite":
                 server = stack.enter_context(
@@ -244,8 +240,9 @@ def main() -> int:
         runs = TestRuns(folder, options.databases, options.lock)
         print(f"Recording which tests execute which line: {', '.join(area.tests)}", flush=True)
         record_tests(area, runs, recordings.absolute(), options.jobs)
+        recording = Recording(area, recordings, options.budget)
         with open_trees(area, runs, options.jobs) as trees:
-            results = run_mutants(mutants, Recording(area, recordings, options.budget), runs, trees, options.jobs)
+            results = run_mutants(mutants, recording, runs, trees, options.jobs)
         return report(options.area, results, options.databases)
 
 

@@ -1,5 +1,6 @@
 """Which tests are near which code, for `bench.mutate`: a table of areas, and recordings of which test executes what."""
 
+import ast
 import itertools
 import json
 import os
@@ -10,27 +11,39 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from coverage import CoverageData
 
 from bench.mutants import Mutant
-from tests.worlds.databases import exclusive_lock
+from tests.worlds.databases import FILLED_VARIABLE, exclusive_lock
 
 ROOT = Path(__file__).parent.parent
 DATABASES = {"sqlite": "sqlite", "both": "sqlite,postgresql"}
 TESTS_BUDGET_S = 120
-"""Of the tests that execute a mutated line, as many run as normally take this long, unless an option says otherwise."""
+"""Of the tests that execute a mutated line, as many run as normally take this long."""
 TEST_OVERHEAD_S = 0.05
 """What a test takes beside its own duration."""
+PYTEST = ("-m", "pytest", "-x", "--tb=line", "-p", "no:cacheprovider")
+TIMEOUTS = {-signal.SIGKILL, -signal.SIGALRM}
+"""The statuses of processes that ran too long, or whose test did."""
 IMPORT = ""
 """What coverage names as the test of lines that run before all tests."""
 SCHEMA_TEST = "tests/service/test_migrations.py::test_the_migrations_and_the_models_agree"
 """Of the areas with models."""
+DURABILITY_TEST = "tests/faults/test_durability.py::test_sqlite_waits_for_the_disk_unless_the_write_is_relaxed"
+"""Of playback: heartbeats alone may be lost."""
 API_TEST = "tests/service/test_openapi.py::test_the_committed_document_matches_the_code"
 """Of all areas: it notices other statuses, schemas, errors of endpoints."""
+FILL_DATABASE = """
+from pathlib import Path
+from sys import argv
+from tests.conftest import migrate_database
+from tests.worlds.databases import filled_database
+filled_database("sqlite", Path(argv[1]), migrate_database)
+"""
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", "node_modules", "instance", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
 )
@@ -91,6 +104,8 @@ AREAS = {
             "tests/catalog/test_catalog_access.py",
             "tests/catalog/test_catalog_browse.py",
             "tests/catalog/test_catalog_editing.py",
+            "tests/sessions/test_guests.py",
+            DURABILITY_TEST,
             SCHEMA_TEST,
             API_TEST,
         ),
@@ -157,10 +172,19 @@ class TestRuns:
         )
         try:
             output, _ = process.communicate(timeout=timeout_s)
-            return process.returncode, output
+            return None if process.returncode == -signal.SIGALRM else process.returncode, output
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             return None, process.communicate()[0]
+
+    def fill_database(self, tree: Path) -> None:
+        """Migrate an SQLite database by the tree's code, of which the tests of each mutant get a copy."""
+        folder = self.folder / "databases"
+        folder.mkdir()
+        status, output = self.run(tree, "-c", FILL_DATABASE, str(folder))
+        if status:
+            sys.exit(f"The database could not be migrated:\n{output}")
+        self.environment[FILLED_VARIABLE] = str(folder)
 
     def turn(self):
         """Hold the lock during the block, if there is one."""
@@ -194,7 +218,7 @@ class TestServer:
         self._answers = self._connection.makefile("r")
         with theirs, self._output.open("a") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-x", "-p", "bench.forking_plugin", "-p", "no:cacheprovider", *tests],
+                [sys.executable, *PYTEST, "-p", "bench.forking_plugin", *tests],
                 cwd=tree,
                 env=environment | {"MUTANTS_SOCKET": str(theirs.fileno())},
                 stdin=subprocess.DEVNULL,
@@ -220,7 +244,10 @@ class TestServer:
         timer.start()
         status = self._answer()
         timer.cancel()
-        return None if status == -signal.SIGKILL else status, self._output.read_text()
+        if status == -signal.SIGALRM:
+            with suppress(ProcessLookupError):
+                os.killpg(fork_id, signal.SIGKILL)
+        return None if status in TIMEOUTS else status, self._output.read_text()
 
     def close(self) -> None:
         self._answers.close()
@@ -244,9 +271,12 @@ class Recording:
     """Which tests of an area execute which line, and how long each takes."""
 
     def __init__(self, area: Area, recordings: Path, budget_s: float = TESTS_BUDGET_S):
-        self.durations_s, self.budget_s = {}, budget_s
+        self.budget_s = budget_s
+        self._named_tests = tuple(tests for tests in area.tests if "::" in tests)
+        self.durations_s = {}
         self._contexts = defaultdict(lambda: defaultdict(set))
         """{path: {line: the tests that execute it}}"""
+        self._users: dict[str, list[set[str]]] = {}
         for tests in area.tests:
             data_file, durations = recording_files(tests, recordings)
             self.durations_s |= json.loads(durations.read_text())
@@ -266,27 +296,57 @@ class Recording:
         """Return the tests that could notice the mutant, up to the budget; none if none executes its line.
 
         First those that execute its line, then those that execute others of its module, since the result of its line
-        may have been cached, and then, if its line runs when the module is imported, all others. Of each, those that
-        execute most of the module per second come first, where a line counts the more, the fewer tests execute it.
-        Before all others, if its line runs at import, come those of the schema and the API document.
+        may have been cached. If its line runs when the module is imported, those come first that execute any of the
+        module or what uses it, then all others. Of each, those that execute most of it per second come first, so that
+        as many as possible run; a line counts the more, the fewer tests execute it. Last come the tests that the area
+        names one by one, for which time is kept.
         """
         module = self._contexts[mutant.path]
         executing = set().union(*(module[line] for line in mutant.lines if line in module))
         if not executing:
             return []
+        is_imported = IMPORT in executing
         nearness: dict[str, float] = defaultdict(float)
-        for contexts in module.values():
-            for test in contexts:
-                nearness[test] += 1 / len(contexts)
-        tests = nearness.keys() | (self.durations_s.keys() if IMPORT in executing else set())
+        for tests_of_line in (*module.values(), *(self._tests_of_users(mutant.path) if is_imported else ())):
+            for test in tests_of_line:
+                nearness[test] += 1 / len(tests_of_line)
+        tests = nearness.keys() | (self.durations_s.keys() if is_imported else set())
         nearest = sorted(
             tests - {IMPORT},
             key=lambda test: (
-                not (IMPORT in executing and test.startswith((SCHEMA_TEST, API_TEST))),
-                test not in executing,
+                not is_imported and test not in executing,
                 -nearness.get(test, 0) / (self.durations_s[test] + TEST_OVERHEAD_S),
                 test,
             ),
         )
-        total_s = itertools.accumulate(self.durations_s[test] for test in nearest)
-        return [test for test, total in zip(nearest, total_s, strict=True) if total <= self.budget_s]
+        named = [test for test in nearest if is_imported and test.startswith(self._named_tests)]
+        nearest = [test for test in nearest if test not in named]
+        total_s = itertools.accumulate((self.durations_s[test] for test in nearest), initial=self._total_s(named))
+        return [test for test, total in zip(nearest, list(total_s)[1:], strict=True) if total <= self.budget_s] + named
+
+    def _total_s(self, tests: list[str]) -> float:
+        return sum(self.durations_s[test] for test in tests)
+
+    def _tests_of_users(self, path: str) -> list[set[str]]:
+        """Return the tests that execute each line of another module that uses a name imported from this one."""
+        if path not in self._users:
+            modules = [user for user in self._contexts if user.endswith(".py")]
+            self._users[path] = [
+                self._contexts[user][line]
+                for user in modules
+                for line in lines_using((ROOT / user).read_text(), Path(path).stem) & self._contexts[user].keys()
+            ]
+        return self._users[path]
+
+
+def lines_using(source: str, module: str) -> set[int]:
+    """Return the lines of a source that use a module, or a name that they import from it."""
+    tree = ast.parse(source)
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if module in (alias.name, (node.module or "").rpartition(".")[2])
+    }
+    return {node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in names}

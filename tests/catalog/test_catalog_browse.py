@@ -188,6 +188,16 @@ def test_home_has_the_default_rows_until_an_operator_replaces_them(catalog):
         assert catalog.client.put("/v1/admin/home", json={"items": [wrong]}).status_code == 422
 
 
+def test_home_has_twenty_collections_and_twenty_four_titles_a_row(catalog):
+    for number in range(25):
+        catalog.put(f"T{number}")
+    for number in range(21):
+        put_collection(catalog, f"c{number}", "test:T0")
+    shown = rows(catalog.viewer())
+    assert [len(items) for kind, _, items in shown if kind == "new"] == [24]
+    assert [kind for kind, _, _ in shown].count("collection") == 20
+
+
 def test_home_has_rows_of_what_the_profile_watches(app, catalog):
     genres, people = ["drama"], [{"name": "Ann", "role": "actor"}]
     seen = catalog.put("Seen", genres=genres, credits=people, runtime_s=6000)

@@ -72,6 +72,25 @@ def test_a_flat_folder_does_not_open_its_neighbours(world, opens):
     assert not verify("/films/b.m3u8") and not verify("/films/b_720p_1.ts")
 
 
+def test_a_folder_is_shared_by_the_manifests_of_its_own_host_alone(world, opens):
+    world.put_titles(title("a", f"{CDN}/films/a.m3u8"), title("b", "https://b.example/films/b.m3u8"))
+    verify = opens("a")
+    assert verify("/films/1.ts") and not verify("/films/1.ts", "b.example")
+    world.put_titles(title("b", f"{CDN}/films/a.m3u8"))
+    assert opens("a")("/films/1.ts"), "the same manifest"
+
+
+def test_a_manifest_beside_two_hundred_whose_names_begin_like_its_own_opens_only_itself(world, opens):
+    world.put_titles(title("a", f"{CDN}/n/a.m3u8"))
+    for count, is_open in ((199, True), (200, False)):
+        numbers = range(1, count + 1)
+        episodes = [{"number": n, "title": "E", "media": {"hls": f"{CDN}/n/a{n}.m3u8"}} for n in numbers]
+        show = {"kind": "series", "title": "S", "seasons": [{"number": 1, "episodes": episodes}]}
+        assert world.operator.put("/v1/admin/titles/s", show).status_code in (200, 201)
+        verify = opens("a")
+        assert (verify("/n/a.m3u8"), verify("/n/a-1080p.ts")) == (True, is_open)
+
+
 def test_another_titles_free_trailer_with_a_films_name_opens_none_of_its_files(world, opens):
     trailer = {"kind": "trailer", "title": "Trailer", "media": {"dash": f"{CDN}/films/a.mpd"}}
     world.put_titles(title("a", f"{CDN}/films/a.m3u8"), title("b", f"{CDN}/films/b.m3u8", extras=[trailer]))
@@ -170,6 +189,8 @@ def test_a_path_is_opened_on_the_host_of_its_manifest_only(world, opens, client)
     blind = [client.get("/v1/playback/verify", headers=headers | {"X-Original-URI": path}) for path in own.values()]
     assert [error_of(response) for response in blind] == [(403, "grant_forbids")] * 2
     assert "X-Original-Host" in blind[0].json["detail"]
+    elsewhere = headers | {"X-Original-URI": own["cdn.example"], "X-Original-Host": "dash.example"}
+    assert "X-Original-Host" not in client.get("/v1/playback/verify", headers=elsewhere).json["detail"]
     common = client.get("/v1/playback/verify", headers=headers | {"X-Original-URI": "/shared/a/1.ts"})
     assert common.status_code == 204
 

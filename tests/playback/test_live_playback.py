@@ -6,6 +6,7 @@ import pytest
 
 from streamsvc.operations.catalog.channels import guide
 from streamsvc.rules.catalog.programmes import Airing, ProgrammeRecord, build_schedule
+from streamsvc.rules.playback.tokens import allows_path
 from streamsvc.storage.database import db
 from tests.worlds.channel_steps import LiveWorld
 from tests.worlds.playback_steps import FILM, SHOW, error_of
@@ -94,6 +95,17 @@ def test_a_programme_above_the_age_limit_ends_the_stream_when_it_begins(world):
     }
     world.clock.advance(hours=1)
     assert viewer.play("news").status_code == 201
+
+
+def test_a_programme_restricts_its_channel_until_it_ends(world):
+    world.put_channel()
+    viewer = world.household(world.put_plan())
+    kids(viewer)
+    put_schedule(world, ("Horror night", -30, 1, {"age_rating": "DE:18"}))
+    assert error_of(viewer.play("news")) == (403, "programme_restricted")
+    for minutes in (1, 5):
+        world.clock.advance(minutes=minutes)
+        assert viewer.play("news").status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -278,6 +290,10 @@ def test_a_programme_can_be_played_from_its_start_until_its_catch_up_is_over(wor
     assert viewer.send_heartbeat(started.json["stream_id"], 600).status_code == 200
     assert viewer.play(programmes["Early"]["id"]).json["resume_s"] == 600
     assert viewer.play(programmes["Now"]["id"]).json["resume_s"] == 0, "each has its own progress"
+    sibling = viewer.post("/v1/profiles", {"name": "Sibling"}).json["id"]
+    assert viewer.patch("/v1/sessions/current", {"profile_id": sibling}).status_code == 200
+    assert viewer.play(programmes["Early"]["id"]).json["resume_s"] == 0, "each profile has its own, too"
+    assert viewer.patch("/v1/sessions/current", {"profile_id": viewer.profile_id}).status_code == 200
     path = f"/v1/profiles/{viewer.profile_id}/progress/{programmes['Now']['id']}"
     report = {"position_s": 3590, "duration_s": 3600, "at": world.clock().isoformat()}
     assert viewer.put(path, report).json["watched"] is True
@@ -303,8 +319,6 @@ def claims_of(world, response):
 
 
 def test_tokens_of_live_and_of_catch_up_open_no_more_than_their_own(world):
-    from streamsvc.rules.playback.tokens import allows_path
-
     world.put_titles(
         {"external_id": "film", "kind": "movie", "title": "F", "media": {"hls": "https://c.example/n/f.m3u8"}}
     )
@@ -335,6 +349,20 @@ def test_tokens_of_live_and_of_catch_up_open_no_more_than_their_own(world):
     assert opened == expected
 
 
+def test_a_film_and_a_channel_in_one_folder_open_nothing_of_each_other(world):
+    film = {"external_id": "film", "kind": "movie", "title": "F", "media": {"hls": "https://c.example/n/f.m3u8"}}
+    world.put_titles(film)
+    world.put_channel("flat", media={"hls": "https://c.example/n/7.m3u8"})
+    world.put_channel("alone", media={kind: f"https://c.example/m/8.{kind}" for kind in ("hls", "dash")})
+    viewer = world.household(world.put_plan(max_streams=3))
+    claims = {name: claims_of(world, viewer.play(name)) for name in ("film", "flat", "alone")}
+    opened = {
+        path: [name for name in claims if allows_path(claims[name], path, r"(\d+)p/")]
+        for path in ("/n/f.m3u8", "/n/7.m3u8", "/n/1.ts", "/m/1.ts")
+    }
+    assert opened == {"/n/f.m3u8": ["film"], "/n/7.m3u8": ["flat"], "/n/1.ts": [], "/m/1.ts": ["alone"]}
+
+
 def test_an_operator_learns_why_a_channel_or_a_programme_does_not_play(world):
     world.put_channel(catchup_hours=1)
     viewer = world.household(world.put_plan())
@@ -356,14 +384,16 @@ def test_an_operator_learns_why_a_channel_or_a_programme_does_not_play(world):
 
 
 def test_a_removed_channel_ends_its_streams_and_gets_its_id_back(world):
-    channel = world.put_channel()
+    channel = world.put_channel(catchup_hours=24)
     viewer = world.household(world.put_plan())
     put_schedule(world, ("The news", -10, 20))
+    programme = world.programmes(viewer)["The news"]["id"]
     stream_id = viewer.play("news").json["stream_id"]
     assert world.operator.delete("/v1/admin/channels/news").status_code == 204
     world.clock.advance(seconds=30)
     refused = viewer.send_heartbeat(stream_id)
     assert (*error_of(refused), refused.json["reason"]) == (410, "stream_ended", "no_longer_available")
-    assert error_of(viewer.get(f"/v1/catalog/channels/{channel}")) == (404, "not_found")
+    for refused in (viewer.get(f"/v1/catalog/channels/{channel}"), viewer.play(channel), viewer.play(programme)):
+        assert error_of(refused) == (404, "not_found")
     assert world.put_channel() == channel
     assert world.programmes() == {}

@@ -114,6 +114,58 @@ def test_watching_again_works_with_streams_and_goes_on_with_a_new_episode(ann, w
     assert ann.row("next-up") == ["show/1/3"]
 
 
+def test_watching_again_in_one_report_goes_on_with_the_next_episode(ann, clock):
+    ann.watch("show/1/1", "show/1/2")
+    clock.advance(hours=1)
+    ann.report("show/1/1", 3000, 3000, restart=True)
+    assert ann.row("next-up") == ["show/1/2"]
+
+
+def test_what_was_watched_up_to_the_moment_of_a_restart_is_watched_again(ann, clock):
+    ann.watch("show/1/1")
+    clock.advance(hours=1)
+    ann.report("show/1/2", 3000, 3000)
+    ann.report("show/1/1", 100, 3000, restart=True)
+    ann.watch("show/1/1")
+    assert ann.row("next-up") == ["show/1/2"]
+
+
+def test_a_first_report_that_says_restart_watches_nothing_again(ann):
+    ann.watch("show/1/2")
+    ann.world.clock.advance(hours=1)
+    ann.report("show/1/1", 3000, 3000, restart=True)
+    assert ann.row("next-up") == ["show/1/3"]
+
+
+def test_an_episode_that_was_hardly_begun_is_next(ann, clock):
+    ann.watch("show/1/1")
+    clock.advance(minutes=1)
+    ann.report("show/1/2", 10, 3000)
+    assert ann.row("next-up") == ["show/1/2"]
+
+
+def test_other_profiles_and_other_series_change_nothing(ann, world, clock):
+    world.put_titles(
+        SHOW | {"external_id": "other", "title": "Other", "seasons": [{"number": 1, "episodes": EPISODES}]}
+    )
+    sibling = ann.sibling()
+    ann.watch("show/1/1")
+    sibling.watch("show/1/2")
+    sibling.report("show/1/3", 600, 3000)
+    ann.report("other/1/1", 600, 3000)
+    assert (ann.row("next-up"), ann.row("continue-watching")) == (["show/1/2"], ["other/1/1"])
+    clock.advance(minutes=1)
+    ann.report("show/1/2", 600, 3000)
+    clock.advance(minutes=1)
+    ann.report("other/1/2", 600, 3000)
+    sibling.report("show/1/3", 700, 3000)
+    assert (ann.row("next-up"), ann.row("continue-watching")) == ([], ["other/1/2", "show/1/2"])
+    assert ann.viewer.delete(ann.path("continue-watching", world.ids["show/1/2"])).status_code == 204
+    assert ann.row("continue-watching") == ["other/1/2"]
+    assert ann.viewer.put(ann.path("watched", world.ids["other"])).status_code == 204
+    assert watched(ann, "other/1/3", "show/1/3") == [True, False]
+
+
 def test_an_episode_opened_again_for_a_moment_is_not_watched_again(ann):
     ann.watch("show/1/1", "show/1/2")
     ann.world.clock.advance(hours=1)
@@ -199,6 +251,16 @@ def test_a_series_can_be_marked_as_watched_and_as_not_watched(ann, world, clock)
     assert (ann.row("continue-watching"), ann.row("next-up"), ann.row("history")) == ([], [], [])
 
 
+def test_marking_a_series_leaves_what_the_profile_cannot_see_or_is_removed(ann, world):
+    adult = EPISODES[2] | {"age_rating": "US:TV-MA"}
+    world.put_titles(SHOW | {"seasons": [{"number": 1, "episodes": [EPISODES[0], adult]}]})
+    assert ann.viewer.patch(ann.path(), {"max_age": 14}).status_code == 200
+    assert ann.viewer.put(ann.path("watched", world.ids["show"])).status_code == 204
+    world.put_titles(SHOW | {"seasons": [{"number": 1, "episodes": [*EPISODES[:2], adult]}]})
+    assert ann.viewer.patch(ann.path(), {"max_age": None}).status_code == 200
+    assert watched(ann, "show/1/1", "show/1/2", "show/1/3") == [True, False, False]
+
+
 def test_marking_an_episode_or_a_film_leaves_the_others(ann, world):
     ann.watch("show/2/1")
     for item in ("show/1/1", "film"):
@@ -278,5 +340,15 @@ def test_a_home_page_that_was_kept_follows_the_progress_and_the_days(ann, world,
     ann.report("film", 3100)
     world.clock.advance(days=6, minutes=-1)
     assert personal_rows() == {"continue": ["film"]}
-    world.clock.advance(minutes=2)
+    world.clock.advance(minutes=1)
     assert personal_rows() == {}, "six days ago"
+    put_show(world, -30, -20)
+    episode = {"number": 2, "title": "Two", "windows": [{"starts_at": "2026-02-01T12:00:00Z"}]}
+    world.put_titles(SHOW | {"seasons": [{"number": 1, "episodes": [EPISODES[0], episode]}]})
+    for minutes, rows in ((-1, {"next_up": ["show/1/2"]}), (0, {})):
+        world.clock.at = NOON + timedelta(days=23, minutes=minutes)
+        assert personal_rows() == rows, "its window opened six days ago"
+    ann.watch("show/1/1")
+    for minutes, rows in ((-1, {"next_up": ["show/1/2"]}), (0, {})):
+        world.clock.at = NOON + timedelta(days=29, minutes=1 + minutes)
+        assert personal_rows() == rows, "watched six days ago"

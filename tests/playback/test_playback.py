@@ -12,7 +12,7 @@ from streamsvc.models import FreedDevicePlace
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import db, format_utc
-from tests.worlds.playback_steps import CARTOON, FILM, SHOW, World, error_of
+from tests.worlds.playback_steps import CARTOON, EPISODES, FILM, SHOW, World, error_of
 from tests.worlds.scenes import set_scene
 
 
@@ -194,6 +194,8 @@ def test_the_least_recently_used_device_is_evicted_if_so_configured(world, monke
     (left,) = [entry["details"] for entry in audit if entry["action"] == "device_evicted"]
     assert (left["device"], left["by"]) == (old, new)
     world.put_plan("pair", max_devices=1, max_streams=5)
+    body["device_id"] = device(laptop)
+    assert world.operator.post("/v1/admin/explain", body).json["code"] == "device_limit"
     assert error_of(laptop.play("film")) == (409, "device_limit")  # every other device is playing
     assert tv.get("/v1/account").status_code == 200
 
@@ -212,8 +214,10 @@ def test_a_stream_too_many_ends_the_oldest_if_so_configured(world, monkeypatch):
     assert phone.send_heartbeat(second).status_code == neighbours.send_heartbeat(kept).status_code == 200
     body = {"account_id": tv.account_id, "item_id": world.ids["film"]}
     assert world.operator.post("/v1/admin/explain", body).json["allowed"]
-    world.put_plan("pair", max_streams=0)
-    assert error_of(tv.play("film")) == (409, "stream_limit")
+    for max_streams, code in ((1, None), (0, "stream_limit")):
+        world.put_plan("pair", max_streams=max_streams)
+        assert world.operator.post("/v1/admin/explain", body).json["code"] == code
+        assert tv.play("film").json.get("code") == code
 
 
 def test_a_kind_of_device_has_a_limit_of_its_own(world):
@@ -290,11 +294,32 @@ def test_an_eviction_counts_as_a_swap(world, monkeypatch):
     monkeypatch.setitem(world.app.extensions, "settings", settings)
     tv = world.household(plan=world.put_plan("swaps", max_streams=9, max_devices=1, max_device_removals=1))
     phone, tablet = tv.on_another_device(), tv.on_another_device()
+
+    def explained(viewer):
+        body = {"account_id": tv.account_id, "item_id": world.ids["film"], "device_id": viewer.device_id()}
+        return world.operator.post("/v1/admin/explain", body).json["code"]
+
     tv.send_heartbeat(tv.play("film").json["stream_id"], state="stopped")
+    assert explained(phone) is None
     phone.send_heartbeat(phone.play("film").json["stream_id"], state="stopped")
+    assert explained(tablet) == "device_limit"
     assert [viewer.get("/v1/account").status_code for viewer in (tv, phone)] == [401, 200]
     assert error_of(tablet.play("film")) == (409, "device_limit")
     assert phone.get("/v1/account").status_code == 200
+
+
+@pytest.mark.parametrize(("removals", "status"), [(1, 409), (2, 201)])
+def test_evicting_two_devices_for_one_takes_two_swaps(world, monkeypatch, removals, status):
+    settings = world.app.extensions["settings"].replace(device_limit="evict")
+    monkeypatch.setitem(world.app.extensions, "settings", settings)
+    tv = world.household(plan=world.put_plan("swaps", max_devices=2))
+    phone, tablet = tv.on_another_device(), tv.on_another_device()
+    for viewer in (tv, phone):
+        viewer.send_heartbeat(viewer.play("film").json["stream_id"], state="stopped")
+    world.put_plan("swaps", max_devices=1, max_device_removals=removals)
+    assert tablet.play("film").status_code == status
+    left = [200, 200] if status == 409 else [401, 401]
+    assert [viewer.get("/v1/account").status_code for viewer in (tv, phone)] == left
 
 
 def test_a_removed_device_no_longer_counts(world):
@@ -432,6 +457,30 @@ def test_removing_a_title_stops_its_streams(world, ann):
     stream = ann.play("film").json
     world.put_titles(FILM | {"windows": []})
     assert ann.send_heartbeat(stream["stream_id"]).json["reason"] == "not_available_in_country"
+
+
+def test_what_is_removed_from_the_catalogue_stops_and_no_longer_plays(world):
+    trailer = {"extras": [{"kind": "trailer", "title": "Trailer", "runtime_s": 90}]}
+    world.put_titles(FILM | trailer, CARTOON | trailer, SHOW, SHOW | {"external_id": "other"})
+    for name in ("film", "cartoon"):
+        [extra] = world.operator.get(f"/v1/catalog/titles/{world.ids[name]}").json["extras"]
+        world.ids[f"{name}'s trailer"] = extra["id"]
+    ann = world.household(plan=world.put_plan("large", max_streams=9))
+    removed = ("film", "film's trailer", "cartoon's trailer", "show/1/1", "other/1/1")
+    streams = {item: ann.play(item).json["stream_id"] for item in (*removed, "cartoon", "show/1/2")}
+    assert {ann.send_heartbeat(stream).status_code for stream in streams.values()} == {200}
+    for title in ("film", "other"):
+        assert world.operator.delete(f"/v1/admin/titles/{world.ids[title]}").status_code == 204
+    world.put_titles(CARTOON, SHOW | {"seasons": [*SHOW["seasons"][2:], {"number": 1, "episodes": EPISODES[1:]}]})
+    for item, stream in streams.items():
+        ended, started = ann.send_heartbeat(stream), ann.play(item)
+        path = f"/v1/profiles/{ann.profile_id}/state?ids={world.ids[item]}"
+        [state] = ann.get(path).json["items"]
+        if item in removed:
+            assert (*error_of(ended), ended.json["reason"]) == (410, "stream_ended", "no_longer_available"), item
+            assert (error_of(started), state["progress"]) == ((404, "not_found"), None), item
+        else:
+            assert (ended.status_code, started.status_code, state["progress"]["position_s"]) == (200, 201, 60), item
 
 
 def test_a_session_that_ends_stops_its_streams(ann):

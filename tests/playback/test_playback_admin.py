@@ -8,7 +8,7 @@ from streamsvc.rules.playback import stream_rules
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.worlds.plans import query_plan
-from tests.worlds.playback_steps import CARTOON, FILM, Caller, World, error_of
+from tests.worlds.playback_steps import CARTOON, FILM, SHOW, Caller, World, error_of
 from tests.worlds.scenes import set_scene
 
 ORDER = [
@@ -85,9 +85,47 @@ def test_a_profiles_age_limit_is_explained(ann, explain):
     assert explain("cartoon", profile_id=kid)["allowed"]
 
 
+def test_the_facts_are_those_of_the_profile_the_country_and_the_time_asked_for(ann, explain):
+    kid = ann.post("/v1/profiles", {"name": "Kid", "max_age": 12}).json["id"]
+    own = {"subscription_status": "active", "plan": "standard", "plans": ["standard"]}
+    assert explain()["facts"] == own | {
+        "at": "2026-01-15T12:00:00Z", "country": "DE", "profile_id": ann.profile_id, "max_age": None,
+        "min_age": 17, "device_kind": None,
+    }  # fmt: skip
+    asked = {"at": "2026-01-15T13:00:00Z", "country": "US", "profile_id": kid, "device_kind": "phone"}
+    assert explain("cartoon", **asked)["facts"] == own | asked | {"max_age": 12, "min_age": 0}
+    assert explain("ttl_missing")["facts"]["min_age"] is None
+
+
+def test_a_series_and_what_a_guest_or_a_disabled_account_may_not_play_is_explained(world, ann, explain):
+    world.put_titles(SHOW)
+    assert failed(explain("show")) == ["in_catalogue"]
+    assert explain("show/1/1")["allowed"]
+    guest = world.app.test_client().post("/v1/guests", json={"country": "DE"}).json["account"]["id"]
+    body = {"account_id": guest, "item_id": world.ids["film"]}
+    assert error_of(world.operator.post("/v1/admin/explain", body)) == (404, "not_found")
+    path = f"/v1/admin/accounts/{ann.account_id}"
+    assert world.operator.patch(path, {"status": "disabled", "reason": "fraud"}).status_code == 200
+    assert (failed(explain()), explain()["code"]) == (["account"], "not_signed_in")
+
+
 def test_a_missing_subscription_is_explained(world, explain):
     explained = explain(viewer=world.household())
     assert (explained["code"], explained["facts"]["plan"]) == ("subscription_required", None)
+    assert "stream_limit" not in [check["check"] for check in explained["checks"]]
+
+
+def test_only_the_live_subscription_of_an_account_is_explained(world, ann, explain):
+    [subscription] = ann.get("/v1/subscriptions").json["items"]
+    path = f"/v1/subscriptions/{subscription['id']}/cancellation"
+    assert ann.post(path, {"when": "period_end"}, Idempotency_Key="later").status_code == 200
+    assert explain(at="2026-02-14T12:00:00Z")["allowed"]
+    assert explain(at="2026-02-16T12:00:00Z")["code"] == "subscription_required"
+    assert ann.post(path, {"when": "now"}, Idempotency_Key="now").status_code == 200
+    explained = explain()
+    assert (explained["code"], explained["facts"]["subscription_status"]) == ("subscription_required", None)
+    ann.subscribe(world.put_plan("premium"))
+    assert explain()["facts"]["plan"] == "premium"
 
 
 def test_a_reached_stream_limit_is_explained(ann, explain):
@@ -101,6 +139,7 @@ def test_a_device_beyond_the_limit_is_explained(world, explain):
     other = ann.on_another_device().get("/v1/sessions/current").json["session"]["device"]["id"]
     assert explain(viewer=ann, device_id=other)["code"] == "device_limit"
     assert explain(viewer=ann)["allowed"]
+    assert explain(viewer=ann, device_id=ann.device_id())["allowed"]
 
 
 def test_an_item_not_in_the_catalogue_is_explained(explain):

@@ -71,6 +71,18 @@ def test_a_stream_is_published_when_it_starts_completes_and_ends(world, ann, clo
         assert db.session.scalar(deliveries) == 4
 
 
+@pytest.mark.parametrize(("state", "kinds"), [("stopped", ALL[2:]), ("ended", ALL[1:])])
+def test_an_extra_is_complete_once_its_player_says_so(world, ann, state, kinds):
+    world.put_titles(FILM | {"extras": [{"kind": "trailer", "title": "Trailer", "runtime_s": 90}]})
+    [trailer] = world.operator.get(f"/v1/catalog/titles/{world.ids['film']}").json["extras"]
+    subscribe(world, ALL[1:])
+    stream = ann.play(trailer["id"]).json["stream_id"]
+    for reported in ("playing", state):
+        world.clock.advance(seconds=45)
+        assert ann.send_heartbeat(stream, 90, reported).status_code == 200
+    assert [kind for kind, _ in events(world)] == kinds
+
+
 def test_nothing_is_recorded_while_no_endpoint_names_it(world, ann):
     subscribe(world, None), subscribe(world, ["payment.failed"])
     removed = subscribe(world, ALL)
@@ -103,14 +115,15 @@ def test_each_way_to_end_is_published_once_with_its_reason(world, ann, app, cloc
     ann.delete(f"/v1/playback/{third}")
     fourth = ann.play("film").json["stream_id"]
     world.operator.delete(f"/v1/admin/streams/{fourth}")
-    ann.play("film"), phone.play("film")
+    last = [viewer.play("film").json["stream_id"] for viewer in (ann, phone)]
     ann.delete("/v1/sessions/current")
     clock.advance(seconds=600)
     with app.app_context():
         maintenance.expire_and_purge_streams(clock())
         maintenance.expire_and_purge_streams(clock())
     assert reasons(world)[:4] == ["taken_over", "replaced", "stopped_by_viewer", "stopped_by_operator"]
-    assert sorted(reasons(world)[4:]) == ["expired", "signed_out"]
+    by_stream = {data["stream_id"]: data["reason"] for _, data in events(world)[4:]}
+    assert [by_stream[stream] for stream in last] == ["signed_out", "expired"]
     assert events(world)[0][1]["stream_id"] == first
 
 

@@ -16,6 +16,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.playback_steps import TWO, new_account, new_session, stream_request
+from tests.worlds.sent_statements import sent_statements
 
 pytestmark = pytest.mark.every_database
 
@@ -97,9 +98,10 @@ def test_a_stream_without_heartbeats_frees_its_slot(home, clock):
     assert home(2, now=clock())[1] == 1
 
 
-def test_a_stream_expired_before_its_takeover_ended_when_it_expired(home, clock):
+@pytest.mark.parametrize("seconds", [90, 600])
+def test_a_stream_expired_before_its_takeover_ended_when_it_expired(home, clock, seconds):
     first = home(0)[0]
-    clock.advance(seconds=600)
+    clock.advance(seconds=seconds)
     home(0, now=clock())
     assert ended(first).end_reason == "expired"
     assert (ended(first).ended_at - NOON).total_seconds() == 90
@@ -155,6 +157,21 @@ def test_a_devices_last_playback_is_recorded_to_the_day(home, clock, seconds, is
     used, unused = device_places.list_stream_devices(home.account_id, clock())
     assert used.last_played_at == (clock() if is_recorded else NOON)
     assert unused.last_played_at == NOON
+
+
+def test_a_device_that_plays_elsewhere_under_its_id_is_new_to_an_account(home, app):
+    other_id, (profile_id,) = new_account(NOON)
+    session_id, shared_id = new_session(other_id, NOON)[0], home.devices[0][1]
+    streams.claim_stream(stream_request(other_id, profile_id, session_id, shared_id), TWO, None, NOON)
+    one = StreamLimits(streams=5, devices=DeviceLimits(1))
+    home(1, limits=one)
+    with pytest.raises(DeviceLimit):
+        home(0, limits=one)
+    assert home(0)[1] == 2
+    with sent_statements(app) as sent:
+        assert home(0, "ttl_2", limits=StreamLimits(streams=3, devices=DeviceLimits(2)))[1] == 3
+    assert len(sent) == (1 if db.engine.dialect.name == "sqlite" else 2), "the claim, and on PostgreSQL its lock"
+    assert [stream.account_id for stream in streams.list_live_streams(other_id, NOON)] == [other_id]
 
 
 def test_eight_concurrent_new_devices_admit_as_many_as_are_evicted(app):

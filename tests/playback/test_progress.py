@@ -93,6 +93,15 @@ def test_playing_a_finished_film_restarts_it(ann, clock):
     assert ann.row("continue-watching") == ["film"]
 
 
+def test_each_profile_resumes_where_it_was(ann):
+    ann.report("film", 1800)
+    sibling = ann.sibling()
+    sibling.report("film", 600)
+    for watcher, position_s in ((sibling, 600), (ann, 1800)):
+        assert ann.viewer.patch("/v1/sessions/current", {"profile_id": watcher.profile_id}).status_code == 200
+        assert ann.viewer.play("film").json["resume_s"] == position_s
+
+
 def test_heartbeats_save_the_position(ann, clock):
     stream = ann.viewer.play("film").json
     clock.advance(seconds=60)
@@ -119,6 +128,8 @@ def test_two_reports_from_a_clock_that_runs_ahead_keep_their_order(ann, clock):
     ann.report("film", 1800, at=clock() + timedelta(days=9000))
     clock.advance(minutes=1)
     assert ann.report("film", 60, at=clock() + timedelta(days=8999)).json["position_s"] == 1800
+    again = ann.report("film", 1800, at=NOON + timedelta(days=9000))
+    assert again.json["at"] == "2026-01-15T12:00:00Z", "a repetition changes nothing"
 
 
 def test_a_batch_of_offline_reports_merges_in_any_order(ann, world, clock):
@@ -295,6 +306,60 @@ def test_an_unreleased_episode_is_not_next(ann, world):
         assert ann.row("next-up") == row
 
 
+def test_a_removed_episode_leaves_the_rows_to_the_others(ann, world, clock):
+    for episode in ("show/1/1", "show/1/2"):
+        clock.advance(minutes=1)
+        ann.report(episode, 600, 3000)
+    assert ann.row("continue-watching") == ["show/1/2"]
+    world.put_titles(SHOW | {"seasons": [{"number": 1, "episodes": [EPISODES[0], EPISODES[2]]}]})
+    assert ann.row("continue-watching") == ["show/1/1"]
+    history = ann.viewer.get(ann.path("history")).json["items"]
+    assert [item["episode"] and item["episode"]["number"] for item in history] == [None, 1]
+    ann.watch("show/1/1")
+    assert ann.row("next-up") == ["show/1/3"]
+    assert ann.viewer.delete(ann.path("next-up", world.ids["show/1/2"])).status_code == 204
+    assert ann.row("next-up") == [], "the removed episode stands for its series"
+
+
+def test_a_removed_title_is_in_no_row(ann, world):
+    for item in ("film", "cartoon"):
+        ann.report(item, 600, play_id="offline")
+    assert world.operator.delete(f"/v1/admin/titles/{world.ids['film']}").status_code == 204
+    for row in ("continue-watching", "history", "plays"):
+        assert ann.row(row) == ["cartoon"], row
+
+
+def test_a_title_with_translations_is_in_each_row_once(ann, world):
+    for title in (FILM, SHOW):
+        world.put_titles(title | {"localizations": {"de": {"title": "Titel"}, "fr": {"title": "Titre"}}})
+    ann.report("film", 600)
+    ann.watch("show/1/1")
+    ann.viewer.put(ann.path("watchlist", world.ids["film"]))
+    assert (ann.row("continue-watching"), ann.row("next-up")) == (["film"], ["show/1/2"])
+    assert (ann.row("history"), ann.row("watchlist")) == (["show/1/1", "film"], ["film"])
+
+
+def test_an_item_that_was_played_for_a_second_is_in_the_history(ann):
+    ann.report("film", 1)
+    ann.report("cartoon", 0)
+    assert ann.row("history") == ["film"]
+
+
+def test_one_report_may_both_restart_an_item_and_finish_it(ann, clock):
+    ann.report("film", 5900)
+    clock.advance(hours=1)
+    assert ann.report("film", 5900, restart=True).json["finished"]
+    assert ann.row("continue-watching") == []
+
+
+def test_history_counts_the_profiles_own_plays_of_each_item(ann):
+    sibling = ann.sibling()
+    for watcher, item, play_id in ((ann, "film", "1"), (ann, "cartoon", "2"), (sibling, "film", "3")):
+        watcher.report(item, 600, play_id=play_id)
+    plays = [item["plays"] for item in ann.viewer.get(ann.path("history")).json["items"]]
+    assert plays == [{"starts": 1, "completions": 0}] * 2
+
+
 def test_history_lists_each_item_once_the_latest_first(ann, clock):
     for item in ("film", "cartoon", "film"):
         clock.advance(minutes=1)
@@ -317,10 +382,11 @@ def test_rows_are_paged(ann, clock):
         clock.advance(minutes=1)
         ann.report(item, 600)
     seen, cursor = [], ""
-    while cursor is not None:
+    for _ in range(4):
         page = ann.viewer.get(ann.path(f"history?limit=1{cursor and '&cursor='}{cursor}")).json
         seen += [item["item_id"] for item in page["items"]]
         cursor = page["next_cursor"]
+    assert cursor is None
     assert seen == [item["item_id"] for item in ann.viewer.get(ann.path("history")).json["items"]]
     assert len(seen) == 4
 

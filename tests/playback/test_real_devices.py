@@ -299,6 +299,7 @@ def test_a_dead_stream_gives_up_its_place_after_the_clock_was_set_back(world, an
 def test_watching_goes_on_after_the_clock_was_set_back(ann, clock):
     stream = watch(ann, clock, "film", [600, 630])
     clock.advance(hours=-1)
+    assert ann.report("film", 300, at=clock() - timedelta(minutes=1)).json["position_s"] == 630
     ann.viewer.send_heartbeat(stream, 660)
     assert state(ann, "film")["position_s"] == 660
     late = ann.report("film", 300, at=clock() - timedelta(minutes=1))

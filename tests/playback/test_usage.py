@@ -3,13 +3,27 @@
 import csv
 import io
 import json
+from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from streamsvc.operations.playback import account_plays, heartbeats, usage
-from streamsvc.storage.database import db
+from streamsvc.models import Session, Stream
+from streamsvc.operations.playback import account_plays, device_places, heartbeats, streams, usage
+from streamsvc.storage.database import db, fetch_all, new_id
+from tests.conftest import NOON
 from tests.worlds.plans import query_plan
-from tests.worlds.playback_steps import FILM, SHOW, Caller, World, error_of
+from tests.worlds.playback_steps import (
+    FILM,
+    SHOW,
+    TWO,
+    Caller,
+    World,
+    error_of,
+    new_account,
+    new_session,
+    stream_request,
+)
 from tests.worlds.scenes import set_scene
 
 REPORT = "/v1/admin/reports/usage?from=2026-01-15&to=2026-01-17"
@@ -113,6 +127,26 @@ def test_an_export_of_too_many_groups_is_refused_and_a_report_lists_the_most_wat
     assert (error_of(refused), list(refused.json["errors"])) == ((422, "invalid"), ["group_by"])
 
 
+def test_a_report_lists_a_hundred_titles_and_a_thousand_groups(world):
+    with world.app.app_context():
+        account_id, (profile_id,) = new_account(NOON)
+        request = stream_request(account_id, profile_id, *new_session(account_id, NOON))
+        streams.claim_stream(request, TWO, None, NOON)
+        stream = db.session.execute(sa.select(Stream.__table__)).mappings().one()
+        ids = [new_id("ttl") for _ in range(1000)]
+        rows = [{**stream, "id": f"str_{id_}", "item_id": id_, "title_id": id_, "watched_s": 119} for id_ in ids]
+        db.session.execute(sa.insert(Stream), rows)
+        db.session.commit()
+    report = world.operator.get(f"{REPORT}&group_by=title").json
+    assert (report["total"]["starts"], len(report["titles"]), len(report["groups"])) == (1001, 100, 1000)
+    assert {group["minutes"] for group in report["groups"]} == {1}
+
+
+def test_groups_are_of_four_hundred_days_at_most(world):
+    path = "/v1/admin/reports/usage?from=2025-01-01&group_by=plan"
+    assert [world.operator.get(f"{path}&to=2026-02-0{day}").status_code for day in (5, 6)] == [200, 422]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [("group_by=plan,shoe_size", "group_by"), ("group_by=", "group_by"), ("format=xml", "format"),
@@ -149,7 +183,7 @@ def test_support_lists_what_an_account_played(world, ann, clock):
     assert plays[2]["item"] | {"id": None} == {
         "id": None, "title_id": world.ids["show"], "title": "A Show", "season": 1, "episode": 2,
     }  # fmt: skip
-    assert plays[2]["played_at"] is None
+    assert (plays[2]["played_at"], plays[2]["position_s"], plays[2]["watched_s"]) == (None, 0, 0)
     begun, over, film = "2026-01-15T12:00:00Z", "2026-01-15T12:02:00Z", world.ids["film"]
     assert plays[3] | {"device": None, "profile": None} == {
         "stream_id": first, "device": None, "profile": None, "plan": "standard", "country": "DE",
@@ -158,6 +192,29 @@ def test_support_lists_what_an_account_played(world, ann, clock):
         "reason": "stopped", "position_s": 60, "watched_s": 120,
     }  # fmt: skip
     assert (plays[3]["device"]["name"], plays[3]["profile"]["id"]) == ("Living room", ann.profile_id)
+    with world.app.app_context():
+        db.session.execute(sa.delete(Session))
+        db.session.commit()
+    reasons = [play["reason"] for play in support.get(f"{path}?limit=4").json["items"]]
+    assert reasons == ["signed_out", "signed_out", "expired", "stopped"], "their sessions are deleted"
+
+
+def test_a_stream_on_another_accounts_device_shows_nothing_of_it(app):
+    with app.app_context():
+        ann, (profile_id,) = new_account(NOON)
+        _, device_id = new_session(ann, NOON)
+        eve, _ = new_account(NOON)
+        session_id, _ = new_session(eve, NOON)
+        streams.claim_stream(stream_request(eve, profile_id, session_id, device_id), TWO, None, NOON)
+        [live] = streams.list_live_streams(eve, NOON)
+        [of_all] = fetch_all(streams.ALL_LIVE_STREAMS, {"now": NOON})
+        [place] = device_places.list_stream_devices(eve, NOON)
+        page = {"limit": 2, "cursor": None, "include_total": False}
+        [play] = account_plays.list_plays(eve, page, NOON)["items"]
+        [group] = usage.usage_report(NOON.date(), NOON.date() + timedelta(days=1), ["device"])["groups"]
+        db.session.remove()
+    names = live.device_name, of_all.device_name, place.name, play["device"]["name"], play["profile"]["name"]
+    assert (*names, group["device_kind"]) == (None,) * 6
 
 
 def test_plays_are_for_support_alone(world, ann):
@@ -181,6 +238,18 @@ def test_the_reports_read_only_the_days_and_the_account_they_are_about(app):
         if db.engine.dialect.name == "sqlite":
             assert "USING INDEX ix_streams_started_at (started_at>? AND started_at<?)" in grouped
             assert "USING INDEX ix_streams_account_id (account_id=?)" in plays
+
+
+def test_a_heartbeat_that_arrives_while_its_stream_is_stopped_says_why(world, ann, monkeypatch):
+    stream, decide = ann.play("film").json["stream_id"], heartbeats.decide_access
+
+    def decide_after_a_stop(*facts):
+        assert world.operator.delete(f"/v1/admin/streams/{stream}").status_code == 204
+        return decide(*facts)
+
+    monkeypatch.setattr(heartbeats, "decide_access", decide_after_a_stop)
+    refused = ann.send_heartbeat(stream)
+    assert (*error_of(refused), refused.json["reason"]) == (410, "stream_ended", "stopped_by_operator")
 
 
 def test_heartbeats_that_arrive_together_count_the_time_between_once(world, ann, clock, monkeypatch):

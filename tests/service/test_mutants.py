@@ -1,6 +1,5 @@
 """The mutants of `make mutate`: each changes one thing, and none changes what no test could notice."""
 
-import argparse
 import json
 import os
 from contextlib import closing
@@ -11,8 +10,8 @@ from coverage import CoverageData
 
 from bench.code_replacement import NotReplaceable, find_replacements, functions_by_file
 from bench.mutants import Mutant, find_mutants
-from bench.mutate import ROOT, choose_mutants, is_equivalent, load_equivalent_mutants, write_module
-from bench.mutation_tests import API_TEST, AREAS, Area, Recording, TestServer, recording_files
+from bench.mutate import ROOT, choose_mutants, is_equivalent, load_equivalent_mutants, parse_arguments, write_module
+from bench.mutation_tests import AREAS, Area, Recording, TestServer, lines_using, recording_files
 
 
 def changes(tmp_path, source):
@@ -43,7 +42,12 @@ def changes(tmp_path, source):
         ("q.limit(1)", set()),
         ("lru_cache(maxsize=7)", set()),
         ("q.limit(2)", {"q.limit(3)", "q.limit(1)"}),
+        ("limit + 1", {"limit - 1", "limit + 0"}),
+        ("q['limit'] + 1", {"q['limit'] - 1", "q['limit'] + 0"}),
+        ("n['x'] + 1", {"n['x'] - 1", "n['x'] + 2", "n['x'] + 0"}),
         ("sa.and_(a)", set()),
+        ("zip(a, b, strict=True)", set()),
+        ("convert(a, strict=True)", {"convert(a, strict=False)"}),
         ("f'{1 + 1}' + a['x'][0]", set()),
     ],
 )
@@ -77,10 +81,23 @@ def test_the_lines_of_a_mutant_are_those_of_its_statement_without_its_body(tmp_p
     assert lines == {(1, range(1, 5)), (3, range(1, 5)), (6, range(5, 8))}
 
 
-def test_the_list_of_equivalent_mutants_is_up_to_date():
-    """Each is a mutant of the code as it is now."""
-    for entry in load_equivalent_mutants():
-        assert any(is_equivalent(mutant, {entry}) for mutant in find_mutants(ROOT, entry[0])), entry
+def test_the_mutants_of_one_module_can_be_chosen():
+    module = "streamsvc/rules/playback/stream_rules.py"
+    options = parse_arguments(["rules", "--count", "9", "--module", "*/stream_rules.py"])
+    assert [mutant.path for mutant in choose_mutants(AREAS["rules"], options)] == [module] * 9
+
+
+def test_the_lines_that_use_a_module_are_found():
+    source = """
+        from shop import prices
+        from shop.prices import VAT, round_up as up
+        from shop.stock import count
+
+        def total(amount):
+            net = prices.net(amount)
+            return up(net + count() - VAT)
+    """
+    assert lines_using(dedent(source), "prices") == {7, 8}
 
 
 def test_the_tests_that_execute_what_few_others_do_run_first_and_within_the_budget(tmp_path):
@@ -97,23 +114,10 @@ def test_the_tests_that_execute_what_few_others_do_run_first_and_within_the_budg
         assert Recording(area, tmp_path, budget_s).tests_of(mutant) == expected
 
 
-def test_the_test_of_the_api_document_runs_first_where_a_line_runs_at_import(tmp_path):
-    data_file, durations = recording_files("tests/some", tmp_path)
-    data = CoverageData(str(data_file))
-    for context, lines in (("", [1]), ("near", [2])):
-        data.set_context(context)
-        data.add_lines({"/tree/streamsvc/module.py": lines})
-    data.write()
-    durations.write_text(json.dumps({"far": 1, API_TEST: 9, "near": 2}))
-    mutant = Mutant("streamsvc/module.py", "constant", 0, 0, b"", 1, range(1, 2))
-    assert Recording(Area((), ("tests/some",)), tmp_path).tests_of(mutant) == [API_TEST, "near", "far"]
-
-
-def test_mutants_can_be_limited_to_some_modules():
-    options = argparse.Namespace(at=None, module="*/billing/gifts/*", seed=1, count=20)
-    chosen = choose_mutants(AREAS["billing"], options)
-    assert len(chosen) == 20
-    assert all(mutant.path.startswith("streamsvc/operations/billing/gifts/") for mutant in chosen)
+def test_the_list_of_equivalent_mutants_is_up_to_date():
+    """Each is a mutant of the code as it is now."""
+    for entry in load_equivalent_mutants():
+        assert any(is_equivalent(mutant, {entry}) for mutant in find_mutants(ROOT, entry[0])), entry
 
 
 FUNCTIONS = """
@@ -202,4 +206,5 @@ def test_each_mutant_is_tested_in_a_fork_of_its_own(tmp_path):
         status, output = run("return b + a", test_add, test_elsewhere)
         assert (status, "2 passed" in output) == (0, True)
         assert run("while True: pass", test_add, timeout_s=1)[0] is None
+        assert run("import signal; signal.alarm(1); signal.pause()", test_add)[0] is None
         assert run("return a + b\nx = 1", test_add) is None

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from contextlib import closing, contextmanager
 from functools import cache
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -12,6 +13,8 @@ from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import db
 
 SERVER_VARIABLE = "STREAMSVC_TEST_DATABASE_URL"
+FILLED_VARIABLE = "STREAMSVC_TEST_FILLED_DATABASES"
+"""A folder of SQLite databases that `filled_database` has filled in another run."""
 
 
 def create_database(kind, folder, name, template_url=None):
@@ -44,6 +47,10 @@ def _database_name(url):
 def filled_database(kind, folder, fill):
     """The URL of a database filled by `fill(url)`: the first caller in the run fills it, others wait for it."""
     name = f"all_{fill.__name__}"
+    if kind == "sqlite" and FILLED_VARIABLE in os.environ:
+        filled = Path(os.environ[FILLED_VARIABLE], f"{kind}_{name}")
+        if filled.exists():
+            return filled.read_text()
     url_file = folder / f"{kind}_{name}"
     with exclusive_lock(folder / f"{kind}_{name}.lock"):
         if not url_file.exists():
