@@ -98,6 +98,8 @@ def test_a_trailer_takes_no_slot_and_no_place_of_a_device(world, clock):
     full = world.operator.post("/v1/admin/explain", body | {"item_id": world.ids["Making of"]}).json
     assert full["code"] == "stream_limit"
     assert [s["takes_slot"] for s in ann.get("/v1/playback").json["items"]] == [False, True, False]
+    of_ann = world.operator.get(f"/v1/admin/streams?account_id={ann.account_id}").json["items"]
+    assert sorted(s["item_id"] for s in of_ann) == sorted(world.ids[name] for name in ("film", "Trailer", "Trailer"))
     assert [s["item_id"] for s in ann.play("Making of").json["streams"]] == [world.ids["film"]]
     assert phone.play("Trailer").json["limits"]["current"] == 1, "it takes over its own stream"
     assert phone.send_heartbeat(trailer["stream_id"]).json["reason"] == "taken_over"

@@ -49,6 +49,8 @@ def test_a_live_stream_takes_a_slot_and_saves_no_position(world):
     assert started.json["manifests"] == [{"type": "hls", "url": "https://cdn.example/news/live.m3u8"}]
     assert error_of(viewer.on_another_device().play("news")) == (409, "stream_limit")
     stream_id = started.json["stream_id"]
+    [stream] = world.operator.get("/v1/admin/streams").json["items"]
+    assert (stream["item_id"], stream["title_id"]) == (channel, channel)
     for position_s in (40, 70, 10):  # a player may report its position within the live window
         world.clock.advance(seconds=30)
         assert viewer.send_heartbeat(stream_id, position_s).status_code == 200

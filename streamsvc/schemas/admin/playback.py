@@ -81,8 +81,8 @@ class StreamsQuery(PageQuery):
 
 
 class AdminStreamOut(StreamOut):
-    item_id = PrefixedId("epi", "ttl", required=True)
-    title_id = PrefixedId("ttl", required=True)
+    item_id = PrefixedId("chn", "epi", "prg", "ttl", "xtr", required=True)
+    title_id = PrefixedId("chn", "ttl", required=True)
     account_id = PrefixedId("acc", required=True)
     country = fields.String(required=True, allow_none=True)
 
