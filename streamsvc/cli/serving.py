@@ -53,7 +53,7 @@ def serve(host: str | None, port: int | None, workers: int | None, server: str |
 
     A process that dies is replaced. SIGTERM finishes current requests and jobs, then stops. SIGHUP starts new
     processes, and stops the old ones once the new ones are ready. Exits with 0 when it is stopped, and with 1 if a
-    process fails again and again right after its start.
+    process ends three times in a row before it is ready, or right after.
     """
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers), ("SERVER", server)):
         if value is not None:

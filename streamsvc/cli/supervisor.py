@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 DRAIN_TIMEOUT_S = 35
 READY_TIMEOUT_S = 60
 MIN_UPTIME_S = 3
-MAX_FAST_FAILURES = 3
+MAX_EARLY_FAILURES = 3
 POLL_INTERVAL_S = 0.1
 READY_FD_VARIABLE = "_STREAMSVC_READY_FD"
 """Names the file descriptor to which each process of a program writes a byte once it is ready."""
@@ -44,6 +44,9 @@ class Child:
     ready_bytes: int = 0
     stop_by: float = 0.0
 
+    def uptime_s(self) -> float:
+        return time.monotonic() - self.started
+
     def count_ready(self) -> int:
         while select.select([self.ready], [], [], 0)[0] and (data := os.read(self.ready, 64)):
             self.ready_bytes += len(data)
@@ -64,7 +67,7 @@ class Supervisor:
     def run(self) -> int:
         """Run until stopped; return the exit status.
 
-        1 if a program failed `MAX_FAST_FAILURES` times in a row within `MIN_UPTIME_S` of its start.
+        1 if a program ended `MAX_EARLY_FAILURES` times in a row before it was ready or within `MIN_UPTIME_S`.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda received, _frame: self.received.append(received))
@@ -88,10 +91,11 @@ class Supervisor:
         for name, child in list(self.running.items()):
             if child.process.poll() is None:
                 continue
-            self.failures[name] = self.failures[name] + 1 if time.monotonic() - child.started < MIN_UPTIME_S else 1
+            is_early = child.count_ready() < self.programs[name].ready_bytes or child.uptime_s() < MIN_UPTIME_S
+            self.failures[name] = self.failures[name] + 1 if is_early else 1
             self._log(f"{name} ended with {child.process.returncode}")
             os.close(child.ready)
-            if self.failures[name] >= MAX_FAST_FAILURES:
+            if self.failures[name] >= MAX_EARLY_FAILURES:
                 del self.running[name]
                 return False
             self.running[name] = _start(self.programs[name])
@@ -106,7 +110,7 @@ class Supervisor:
     def _finish_reload(self) -> None:
         """Stop the old processes of each program whose new ones are ready; keep them if the new ones fail."""
         for name, child in list(self.next.items()):
-            is_late = time.monotonic() - child.started > READY_TIMEOUT_S
+            is_late = child.uptime_s() > READY_TIMEOUT_S
             if child.process.poll() is not None or is_late:
                 self._log(f"the reload of {name} failed; the old processes stay")
                 del self.next[name]

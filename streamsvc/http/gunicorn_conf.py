@@ -73,8 +73,11 @@ def on_starting(server: "Arbiter") -> None:
         metrics.reset_metrics_folder(metrics.use_metrics_folder(_settings))
     if _ready_fd:
         gc.disable()
-        from streamsvc import app, blueprints  # noqa: F401
-
+        try:
+            from streamsvc import app, blueprints  # noqa: F401
+        except Exception:
+            server.log.exception("the app cannot be imported")
+            sys.exit(server.APP_LOAD_ERROR)
         gc.freeze()
         gc.enable()
 

@@ -1,5 +1,6 @@
 """What keeps the service from starting is said in one sentence, by the command that an operator runs."""
 
+import json
 import os
 import socket
 import sqlite3
@@ -110,6 +111,30 @@ def test_gunicorn_says_it_too():
     result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr.strip() == "streamsvc cannot start: STREAMSVC_WORKERS: must be a whole number from 1 to 64"
+
+
+BROKEN_APP = """
+import sys
+if "gunicorn" in sys.orig_argv:
+    sys.modules["streamsvc.app"] = None
+elif "serve" in sys.orig_argv:
+    from streamsvc.cli import supervisor
+    supervisor.MIN_UPTIME_S = 0
+"""
+"""On a slow machine, an import takes longer to fail than the usual `MIN_UPTIME_S`."""
+
+
+def test_an_app_that_cannot_be_imported_ends_serve_however_long_that_takes(url, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_APP)
+    service = Service(url, tmp_path)
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    env = {"PYTHONPATH": path, "STREAMSVC_LOG_FORMAT": "json"}
+    result = service.command("serve", environment=env, timeout=100)
+    assert result.returncode == 1
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    errors = [line for line in lines if line["level"] == "ERROR"]
+    assert [line["message"] for line in errors] == 3 * ["the app cannot be imported"]
+    assert all("streamsvc.app" in line["exception"] for line in errors)
 
 
 def test_a_data_folder_that_cannot_be_written_is_named(start, tmp_path):
