@@ -3,17 +3,21 @@
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.models.subscriptions import Invoice, LedgerEntry, SubscriptionEvent
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import FEATURES, World
 from tests.worlds.scenes import set_scene
 
 NOBODY, NOTHING = "acc_00000000000000000000000000", "sub_00000000000000000000000000"
 PRICE = {"currency": "USD", "amount_minor": 500, "tax": "exclusive"}
+TABLES = """
+    coupons credit_notes discounts gift_codes invoice_lines invoices ledger_entries payment_methods payments plans
+    payouts price_migrations prices refunds store_products subscription_addon_prices subscription_events subscriptions
+""".split()
+POSTER = {"amount_minor": 700, "currency": "USD", "description": "A poster"}
 
 
 def build_world(app):
-    """Ann has a subscription, Bob an account without a card, Eva a disabled account, Dan what was void."""
+    """Ann has a subscription; Bob an open and a void invoice, but no card; Eva a disabled account; Dan only a card."""
     world = World(app)
     world.ann, world.bob, world.eva, world.dan = (
         world.person(card=card) for card in ("pm_card_visa", None, None, None)
@@ -24,17 +28,14 @@ def build_world(app):
     world.euros = world.plan("e", 900, currency="EUR")
     body = {"name": "Sport", "addon": True, "prices": [PRICE]}
     world.sport = world.operator.put("/v1/admin/plans/sport", body).json["prices"][0]["id"]
-    world.code = world.operator.post(
-        "/v1/admin/gift-codes", {"code": "GIFT", "amount_minor": 5, "currency": "USD"}
-    ).json
+    world.operator.post("/v1/admin/gift-codes", {"code": "GIFT", "amount_minor": 5, "currency": "USD"})
     world.operator.put("/v1/admin/coupons/half", {"percent_off": 50, "duration": "once"})
     assert world.ann.subscribe(world.price).status_code == 201
     world.subscription, world.invoice = world.ann.subscription()["id"], world.ann.invoices()[0]["id"]
-    poster = {"account_id": world.bob.id, "amount_minor": 700, "currency": "USD", "description": "A poster"}
+    poster = {"account_id": world.bob.id, **POSTER}
     world.debt = world.operator.post("/v1/admin/invoices", poster).json["id"]
-    void = world.operator.post("/v1/admin/invoices", poster).json["id"]
-    assert world.operator.post(f"/v1/admin/invoices/{void}/void").status_code == 200
-    world.void = void
+    world.void = world.operator.post("/v1/admin/invoices", poster).json["id"]
+    assert world.operator.post(f"/v1/admin/invoices/{world.void}/void").status_code == 200
     disabled = world.operator.patch(f"/v1/admin/accounts/{world.eva.id}", {"status": "disabled"})
     assert disabled.status_code == 200, disabled.json
     return world
@@ -47,10 +48,10 @@ def world(app):
     assert world.differences() == []
 
 
-def count_rows(world):
+def read_billing(world):
+    """Return the rows of every table whose contents billing decides."""
     with world.app.app_context():
-        counts = (sa.select(sa.func.count()).select_from(table) for table in (Invoice, LedgerEntry, SubscriptionEvent))
-        return [db.session.scalar(count) for count in counts]
+        return {name: sorted(map(repr, db.session.execute(sa.select(db.metadata.tables[name])))) for name in TABLES}
 
 
 SUBSCRIPTION = "/v1/subscriptions/{0.subscription}"
@@ -72,8 +73,8 @@ OPERATOR = [
         "store_products",
     ),
     ("put", "/v1/admin/plans/p", {"code": "q", "name": "P", "features": FEATURES, "prices": [PRICE]}, 422, "code"),
-    ("post", "/v1/admin/invoices", {"account_id": NOBODY}, 404, "not_found"),
-    ("post", "/v1/admin/invoices", {"account_id": "{0.eva.id}"}, 409, "account_not_active"),
+    ("post", "/v1/admin/invoices", {"account_id": NOBODY, **POSTER}, 404, "not_found"),
+    ("post", "/v1/admin/invoices", {"account_id": "{0.eva.id}", **POSTER}, 409, "account_not_active"),
     ("post", "/v1/admin/subscriptions", {"account_id": NOBODY, "price_id": "{0.price}"}, 404, "not_found"),
     (
         "post",
@@ -168,15 +169,13 @@ def fill_in(value, world):
 
 @pytest.mark.parametrize(("who", "method", "path", "body", "status", "reason"), CASES)
 def test_a_request_is_refused_for_its_reason_and_changes_nothing(world, who, method, path, body, status, reason):
-    if path == "/v1/admin/invoices":
-        body = body | {"amount_minor": 500, "currency": "USD", "description": "A poster"}
-    before, person = count_rows(world), getattr(world, who)
+    before, person = read_billing(world), getattr(world, who)
     send = getattr(person, method)
     path, body = fill_in(path, world), fill_in(body, world)
     response = send(path) if method in ("get", "delete") else send(path, body)
     assert response.status_code == status, response.json
     assert reason in (response.json["code"], *(name.partition(".")[0] for name in response.json.get("errors", {})))
-    assert count_rows(world) == before
+    assert read_billing(world) == before
 
 
 def test_an_operator_holds_the_billing_of_a_live_subscription_once(world):
@@ -215,12 +214,12 @@ def test_nothing_changes_a_subscription_that_has_ended(world, is_past):
     assert world.ann.post(f"{path}/cancellation", {"when": "now"}).status_code == 200
     if is_past:
         world.go_to("2026-01-20")
-    before = count_rows(world)
+    before = read_billing(world)
     for method, step, body in ENDED:
         send = getattr(world.ann, method)
         response = send(f"{path}/{step}") if method == "delete" else send(f"{path}/{step}", fill_in(body, world))
         assert (step, response.json["code"]) == (step, "wrong_state"), response.json
-    assert count_rows(world) == before
+    assert read_billing(world) == before
 
 
 def test_an_operator_changes_a_plan_for_a_viewer(world):
@@ -256,6 +255,6 @@ def test_operators_list_offers_and_rates(world):
     assert world.operator.get(f"/v1/admin/invoices/{world.debt}").json["amount_due_minor"] == 700
     payment_id = world.ann.invoices()[0]["payments"][0]["id"]
     assert world.operator.get("/v1/admin/disputes").json["items"] == []
-    assert world.operator.post(f"/v1/sandbox/payments/{payment_id}/dispute", {}).status_code in (200, 204)
+    assert world.operator.post(f"/v1/sandbox/payments/{payment_id}/dispute", {}).status_code == 200
     [dispute] = world.operator.get("/v1/admin/disputes").json["items"]
     assert dispute["invoice_id"] == world.invoice, dispute

@@ -1,4 +1,4 @@
-"""What stands in each kind of document, and where: compared with `tests/data/documents`.
+"""The contents of each kind of document, and their places on the page, compared with `tests/data/documents`.
 
 After an intended change, `python -m tests.subscriptions.test_document_contents` writes these files again.
 """
@@ -23,17 +23,35 @@ from tests.worlds.documents import broken_rules
 
 FOLDER = Path(__file__).parent.parent / "data/documents"
 SELLER = {
-    **{"name": "Streamhaus GmbH", "street": "Lindenallee 4", "postal_code": "10117", "city": "Berlin", "region": "BE"},
-    **{"country": "DE", "vat_id": "DE123456788", "tax_number": "27/1", "registration": "HRB 12345"},
-    **{"email": "billing@streamhaus.example", "phone": "+49 30 1"},
+    "name": "Streamhaus GmbH",
+    "street": "Lindenallee 4",
+    "postal_code": "10117",
+    "city": "Berlin",
+    "region": "BE",
+    "country": "DE",
+    "vat_id": "DE123456788",
+    "tax_number": "27/1",
+    "registration": "HRB 12345",
+    "email": "billing@streamhaus.example",
+    "phone": "+49 30 1",
 }
 SMALL_SELLER = {
-    **{"name": "Ann's films", "street": "Ring 1", "city": "Wien", "country": "AT", "registration": "FN 1"},
-    **{"tax_exemption": "Kleinunternehmer", "phone": "+43 1"},
+    "name": "Ann's films",
+    "street": "Ring 1",
+    "city": "Wien",
+    "country": "AT",
+    "registration": "FN 1",
+    "tax_exemption": "Kleinunternehmer",
+    "phone": "+43 1",
 }
 CUSTOMER = {
-    **{"name": "Ann", "email": "ann@example.com", "street": "Ring 1", "city": "Wien", "country": "AT"},
-    **{"vat_id": "ATU13585627", "locale": "en"},
+    "name": "Ann",
+    "email": "ann@example.com",
+    "street": "Ring 1",
+    "city": "Wien",
+    "country": "AT",
+    "vat_id": "ATU13585627",
+    "locale": "en",
 }
 JANUARY, REST = (date(2026, 1, 15), date(2026, 2, 14)), (date(2026, 1, 20), date(2026, 2, 14))
 DATES = {"issued_on": date(2026, 1, 15), "due_on": date(2026, 1, 29)}
