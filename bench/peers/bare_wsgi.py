@@ -56,7 +56,7 @@ def connect() -> sqlite3.Connection:
 
 
 def app(environ, start_response):
-    """Answer the three reads."""
+    """Serve the three reads."""
     status, body = 200, "{}"
     try:
         body = answer(environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_AUTHORIZATION"))

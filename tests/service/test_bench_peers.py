@@ -28,16 +28,16 @@ def service(database, new_database, tmp_path_factory):
     close_app(seeded.app)
 
 
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch):
+    monkeypatch.setattr(servers, "WORKERS", 1)
+
+
 @pytest.mark.parametrize("name", [name for name in PEERS if name not in WITHOUT_EXTRA])
 def test_a_peer_gives_the_same_answers(request, name):
     if missing := find_missing(name):
         pytest.skip(missing)
     check_peers(request.getfixturevalue("service"), [name])
-
-
-@pytest.fixture(autouse=True)
-def one_process(monkeypatch):
-    monkeypatch.setattr(servers, "WORKERS", 1)
 
 
 def create_careless_app():
@@ -100,7 +100,7 @@ def test_peers_are_compared_timed_and_reported(service, monkeypatch):
 
 
 def assert_every_kind(seen):
-    """The requests that are compared lead to every decision about a viewer, a title and a card."""
+    """The compared responses differ in why a title does not play, in subscriptions, languages and ratings."""
     bodies = [body for _, body in seen if body]
     assert {status for status, _ in seen} == {200, 401, 404}
     reasons = {body["availability"]["reason"] for body in bodies if "availability" in body}
