@@ -60,6 +60,7 @@ def serve(host: str | None, port: int | None, workers: int | None, server: str |
             os.environ[PREFIX + name] = str(value)
     _require_usable_database()
     settings = Settings.from_env()
+    configure_logging(settings)
     listener = open_listener(settings.host, settings.port)
     if settings.metrics:
         _reset_metrics_folder(settings)

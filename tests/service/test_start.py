@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tests.conftest import DATABASES, migrate_database
 from tests.worlds import databases
-from tests.worlds.service import Service, wait_until
+from tests.worlds.service import Service, running_service, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.one_database
@@ -135,6 +135,17 @@ def test_an_app_that_cannot_be_imported_ends_serve_however_long_that_takes(url, 
     errors = [line for line in lines if line["level"] == "ERROR"]
     assert [line["message"] for line in errors] == 3 * ["the app cannot be imported"]
     assert all("streamsvc.app" in line["exception"] for line in errors)
+
+
+def test_serve_logs_in_the_chosen_format_that_its_spans_cannot_be_sent(url, tmp_path):
+    pytest.importorskip("opentelemetry.sdk")
+    nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    nowhere["OTEL_BSP_SCHEDULE_DELAY"] = "100"
+    settings = {"STREAMSVC_TRACING": "1", "STREAMSVC_LOG_FORMAT": "json"}
+    with running_service(url, tmp_path, **settings, **nowhere) as service:
+        wait_until(lambda: "opentelemetry" in service.log.read_text())
+    for line in service.log.read_text().splitlines():
+        json.loads(line)
 
 
 def test_a_data_folder_that_cannot_be_written_is_named(start, tmp_path):
