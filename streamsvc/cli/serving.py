@@ -58,9 +58,9 @@ def serve(host: str | None, port: int | None, workers: int | None, server: str |
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers), ("SERVER", server)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
-    _require_usable_database()
     settings = Settings.from_env()
     configure_logging(settings)
+    _require_usable_database()
     listener = open_listener(settings.host, settings.port)
     if settings.metrics:
         _reset_metrics_folder(settings)

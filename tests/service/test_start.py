@@ -140,7 +140,7 @@ def test_an_app_that_cannot_be_imported_ends_serve_however_long_that_takes(url, 
 def test_serve_logs_in_the_chosen_format_that_its_spans_cannot_be_sent(url, tmp_path):
     pytest.importorskip("opentelemetry.sdk")
     nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
-    nowhere["OTEL_BSP_SCHEDULE_DELAY"] = "100"
+    nowhere["OTEL_BSP_SCHEDULE_DELAY"] = "1500"
     settings = {"STREAMSVC_TRACING": "1", "STREAMSVC_LOG_FORMAT": "json"}
     with running_service(url, tmp_path, **settings, **nowhere) as service:
         wait_until(lambda: "opentelemetry" in service.log.read_text())
