@@ -85,7 +85,7 @@ def _web_programs(settings: Settings, listener: socket.socket) -> dict[str, Prog
         command = [sys.executable, "-m", "streamsvc.cli.granian_process", str(listener.fileno())]
         program = Program(command, ready_bytes=1, listener=listener)
         return {f"web {number}": program for number in range(1, settings.workers + 1)}
-    command = [sys.executable, "-m", "gunicorn", "-c", "python:streamsvc.http.gunicorn_conf"]
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:streamsvc.cli.gunicorn_conf"]
     command += ["--bind", f"fd://{listener.fileno()}", "streamsvc.app:create_app()"]
     return {"web": Program(command, ready_bytes=settings.workers, listener=listener)}
 

@@ -33,10 +33,6 @@ forwarder_headers = ""  # by default a proxy on this machine may pass on SCRIPT_
 limit_request_line = MAX_LINE_BYTES
 limit_request_field_size = MAX_FIELD_BYTES
 control_socket_disable = True
-_ready_fd = os.environ.get("_STREAMSVC_READY_FD")
-"""Set by `streamsvc serve`, which waits until the web processes have written to it."""
-_has_metrics_folder = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-"""Whether `streamsvc serve` has made it; the worker and old processes count there, too."""
 loglevel = "info" if _settings.log_level == "debug" else _settings.log_level
 """At `debug`, gunicorn logs the path of each request."""
 
@@ -62,26 +58,6 @@ class GunicornLog(glogging.Logger):
 logger_class = GunicornLog
 
 
-def on_starting(server: "Arbiter") -> None:
-    """Import the app's modules once for all web processes, so that they start sooner and share memory.
-
-    Under `streamsvc serve` only, whose reload starts another gunicorn: gunicorn's own would not import new code.
-    """
-    if _settings.metrics and not _has_metrics_folder:
-        from streamsvc.http import metrics
-
-        metrics.reset_metrics_folder(metrics.use_metrics_folder(_settings))
-    if _ready_fd:
-        gc.disable()
-        try:
-            from streamsvc import app, blueprints  # noqa: F401
-        except Exception:
-            server.log.exception("the app cannot be imported")
-            sys.exit(server.APP_LOAD_ERROR)
-        gc.freeze()
-        gc.enable()
-
-
 def post_fork(server: "Arbiter", worker: "Worker") -> None:
     gc.disable()  # while the app is loaded, whose objects stay
 
@@ -91,12 +67,20 @@ def post_worker_init(worker: "Worker") -> None:
 
     gc_tuning.tune_gc()
     worker.wsgi.extensions["watch_clock"]()
-    if _ready_fd:
-        os.write(int(_ready_fd), b".")
+    if ready_fd := os.environ.get("_STREAMSVC_READY_FD"):  # set by `streamsvc serve`, which waits for it
+        os.write(int(ready_fd), b".")
 
 
-def child_exit(server: "Arbiter", worker: "Worker") -> None:
-    if _settings.metrics:
+if _settings.metrics:
+    _is_under_serve = "PROMETHEUS_MULTIPROC_DIR" in os.environ  # the worker and old processes count there, too
+
+    def on_starting(server: "Arbiter") -> None:
+        from streamsvc.http import metrics
+
+        if not _is_under_serve:
+            metrics.reset_metrics_folder(metrics.use_metrics_folder(_settings))
+
+    def child_exit(server: "Arbiter", worker: "Worker") -> None:
         from streamsvc.http import metrics
 
         metrics.remove_process(worker.pid)

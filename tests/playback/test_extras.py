@@ -175,6 +175,12 @@ def test_an_extra_leaves_no_mark_on_its_title(world, clock):
     assert usage["total"]["starts"] == 0
     [play, *_] = world.operator.get(f"/v1/admin/accounts/{ann.viewer.account_id}/plays").json["items"]
     assert play["item"]["id"] == world.ids["Making of"]
+    world.put_titles(FILM)
+    film = ann.viewer.play("film").json["stream_id"]
+    clock.advance(seconds=30)
+    assert ann.viewer.send_heartbeat(film, 600).status_code == 200
+    [watched] = ann.viewer.get(ann.path("continue-watching")).json["items"]
+    assert (watched["item_id"], watched["progress"]["position_s"]) == (world.ids["film"], 600), "what is no extra does"
 
 
 @pytest.mark.every_database

@@ -1,0 +1,24 @@
+"""gunicorn's configuration under `streamsvc serve`: the app is imported once for all web processes.
+
+They start sooner and share its memory. Elsewhere gunicorn's own reload must find new code, so that each imports it.
+"""
+
+import gc
+import sys
+from typing import TYPE_CHECKING
+
+from streamsvc.http.gunicorn_conf import *  # noqa: F403
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+
+
+def on_starting(server: "Arbiter") -> None:  # type: ignore[no-redef]
+    gc.disable()
+    try:
+        from streamsvc import app, blueprints  # noqa: F401
+    except Exception:
+        server.log.exception("the app cannot be imported")
+        sys.exit(server.APP_LOAD_ERROR)
+    gc.freeze()
+    gc.enable()
