@@ -258,11 +258,13 @@ def test_malformed_credentials_are_rejected(client, ann, credential):
     assert client.post("/v1/sessions/passkey", json={"credential": credential}).status_code == 422
 
 
-def test_a_removed_passkey_is_rejected(client, ann, phone, clock):
+def test_a_removed_passkey_is_rejected(app, client, ann, phone):
     bob = new_person(client, "bob")
     assert code_of(bob.delete(f"/v1/passkeys/{phone.passkey_id}")) == (404, "not_found")
     assert ann.delete(f"/v1/passkeys/{phone.passkey_id}").status_code == 204
     assert code_of(sign_in(client, phone)) == (401, "invalid_credentials")
+    [event] = operator(app).get("/v1/admin/audit?action=authn_factor_removed").json["items"]
+    assert (event["details"]["factor"], event["details"]["passkey"]) == ("passkey", phone.passkey_id)
 
 
 def test_undoing_an_email_change_removes_an_intruders_passkey(app, client, ann, phone):

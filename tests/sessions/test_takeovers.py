@@ -102,6 +102,19 @@ def test_disowning_a_device_takes_back_all_that_was_added_from_it_and_nothing_ol
     assert not is_in(tv)
 
 
+def test_disowning_a_device_brings_back_the_accounts_own_address(app, client, ann):
+    eve = ann.again()
+    eve.sign_in(device=LAPTOP)
+    link = mailed_token(app, ann.email, "new_device")
+    bob = new_person(client, "bob")
+    assert bob.put("/v1/account/email", {"email": "bob@elsewhere.example"}).status_code == 202
+    assert confirm(client, mailed_token(app, "bob@elsewhere.example", "email_change")) == 204
+    change_email(app, eve, ann.email)
+    assert disown(client, link) == 204
+    assert ann.get("/v1/account").json["email"] == ann.email
+    assert bob.get("/v1/account").json["email"] == "bob@elsewhere.example"
+
+
 def set_up_before_the_email_change(app, ann, eve, clock):
     add_app(eve, clock)
     clock.advance(minutes=2)
@@ -293,6 +306,14 @@ def test_the_end_of_every_session_voids_the_changes_of_address_that_they_request
     change = mailed_token(app, NEW, "email_change")
     assert operator(app).post("/v1/admin/session-revocations", {"reason": "a leak"}).status_code in (200, 201)
     assert confirm(client, change) == 422
+
+
+def test_a_changed_address_ends_what_its_account_alone_had_approved(app, client, ann):
+    bob = new_person(client, "bob")
+    approved, bobs = approve_tv(ann), approve_tv(bob)
+    change_email(app, ann, ann.email)
+    assert poll(client, approved).json["error"] == "access_denied"
+    assert poll(client, bobs).status_code == 200
 
 
 def test_using_a_link_about_one_factor_leaves_those_about_older_ones_open(app, client, ann, clock):
