@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from streamsvc.models import StreamDevice
 from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
+from streamsvc.storage.database import db
 from tests.worlds.authenticator import Authenticator
 from tests.worlds.operator_steps import new_operator
 from tests.worlds.sessions_steps import Person, add_app, code_of, mailed_token, mails, new_person, operator, run_jobs
@@ -102,17 +104,25 @@ def test_disowning_a_device_takes_back_all_that_was_added_from_it_and_nothing_ol
     assert not is_in(tv)
 
 
-def test_disowning_a_device_brings_back_the_accounts_own_address(app, client, ann):
+def test_disowning_a_device_brings_back_the_address_and_touches_no_other_account(app, client, ann, clock):
     eve = ann.again()
     eve.sign_in(device=LAPTOP)
     link = mailed_token(app, ann.email, "new_device")
     bob = new_person(client, "bob")
     assert bob.put("/v1/account/email", {"email": "bob@elsewhere.example"}).status_code == 202
     assert confirm(client, mailed_token(app, "bob@elsewhere.example", "email_change")) == 204
+    options, current = bob.post("/v1/passkeys/options").json, bob.get("/v1/sessions/current").json
+    place = {"account_id": current["account"]["id"], "device_id": current["session"]["device"]["id"]}
+    with app.app_context():
+        db.session.add(StreamDevice(**place, first_played_at=clock(), last_played_at=clock()))
+        db.session.commit()
     change_email(app, eve, ann.email)
     assert disown(client, link) == 204
     assert ann.get("/v1/account").json["email"] == ann.email
     assert bob.get("/v1/account").json["email"] == "bob@elsewhere.example"
+    assert bob.post("/v1/passkeys", {"credential": Authenticator().make(options)}).status_code == 201
+    with app.app_context():
+        assert db.session.query(StreamDevice).count() == 1
 
 
 def set_up_before_the_email_change(app, ann, eve, clock):
