@@ -1,6 +1,7 @@
 """gunicorn's configuration under `streamsvc serve`: the app is imported once for all web processes.
 
-They start sooner and share its memory. Elsewhere gunicorn's own reload must find new code, so that each imports it.
+They start sooner and share its memory. Under plain gunicorn each process imports the app itself, so that gunicorn's own
+reload picks up new code; `streamsvc serve` reloads by starting another gunicorn.
 """
 
 import gc
